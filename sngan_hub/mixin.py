@@ -1,0 +1,152 @@
+"""``PyTorchModelHubMixin`` made strict: what is saved is what is loaded, or an error names the difference.
+
+The plain mixin loads with ``strict=False`` (absent weights stay random), ignores unknown configuration keys, builds the
+defaults when config.json is missing, and falls back to a pickle. Here each of these is an error. On disk and on the Hub
+a network is a folder of two files: config.json (the constructor call, plus ``"class"``) and model.safetensors.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
+from huggingface_hub.constants import CONFIG_NAME, SAFETENSORS_SINGLE_FILE
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+Network = TypeVar("Network", bound="StrictHubMixin")
+
+
+class StrictHubMixin(PyTorchModelHubMixin):
+    """For an ``nn.Module`` whose constructor takes plain JSON values and calls ``set_config`` with all of them."""
+
+    def set_config(self, **arguments: Any) -> None:
+        self._hub_mixin_config = {"class": type(self).__name__, **arguments}
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments as resolved, plus ``"class"``: the content of config.json."""
+        assert isinstance(self._hub_mixin_config, dict)
+        return dict(self._hub_mixin_config)
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        assert isinstance(self, nn.Module)
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        # One metadata key: with more, the bytes differ from save to save.
+        _write_atomically(
+            save_directory / SAFETENSORS_SINGLE_FILE, lambda path: save_file(tensors, path, {"format": "pt"})
+        )
+        text = json.dumps(self.config, indent=2, ensure_ascii=False) + "\n"
+        _write_atomically(save_directory / CONFIG_NAME, lambda path: Path(path).write_text(text, encoding="utf-8"))
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls: type[Network],
+        pretrained_model_name_or_path: str | Path,
+        *,
+        force_download: bool = False,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        revision: str | None = None,
+        map_location: str = "cpu",
+    ) -> Network:
+        """A folder with config.json and model.safetensors, or a Hub repository id -> the network, in eval mode.
+
+        Raises ``FileNotFoundError`` for a missing file and ``ValueError`` for anything in the two files that is not
+        exactly this class's.
+        """
+        source = str(pretrained_model_name_or_path)
+        paths = []
+        for name in (CONFIG_NAME, SAFETENSORS_SINGLE_FILE):
+            if os.path.isdir(source):
+                path = os.path.join(source, name)
+                if not os.path.isfile(path):
+                    raise FileNotFoundError(f"{source}: has no {name}; a network's folder holds {CONFIG_NAME} and "
+                                            f"{SAFETENSORS_SINGLE_FILE}")  # fmt: skip
+            else:
+                path = hf_hub_download(
+                    source, name, revision=revision, token=token, cache_dir=cache_dir,
+                    force_download=force_download, local_files_only=local_files_only,
+                )  # fmt: skip
+            paths.append(path)
+        network = cls.from_config(read_config(paths[0]), source=paths[0])
+        load_weights(network, paths[1])  # type: ignore[arg-type]
+        network.to(map_location)  # type: ignore[attr-defined]
+        return network.eval()  # type: ignore[attr-defined]
+
+    @classmethod
+    def from_config(cls: type[Network], config: dict[str, Any], source: str = "config") -> Network:
+        """Builds the untrained network; refuses another class's configuration, unknown keys and missing ones."""
+        arguments = dict(config)
+        kind = arguments.pop("class", cls.__name__)
+        if kind != cls.__name__:
+            raise ValueError(f'{source}: describes a {kind}, not a {cls.__name__}; load it as {kind}')
+        parameters = inspect.signature(cls).parameters
+        unknown = sorted(set(arguments) - set(parameters))
+        if unknown:
+            raise ValueError(f"{source}: unknown key {', '.join(unknown)}; legal are class, {', '.join(parameters)}")
+        missing = [p.name for p in parameters.values() if p.default is p.empty and p.name not in arguments]
+        if missing:
+            raise ValueError(f"{source}: missing key {', '.join(missing)}")
+        try:
+            return cls(**arguments)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{source}: {error}") from error
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    try:
+        config = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not valid JSON ({error})") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"{path}: holds a {type(config).__name__}, legal is a JSON object")
+    return config
+
+
+def load_weights(network: nn.Module, path: str | Path) -> None:
+    """Fills every tensor of ``network`` from a safetensors file; refuses missing, surplus and misshaped ones by name."""
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path}: not a readable safetensors file ({error}); fetch or save it again") from error
+    load_tensors(network, tensors, str(path))
+
+
+def load_tensors(network: nn.Module, tensors: dict[str, torch.Tensor], source: str) -> None:
+    """As ``load_weights``, from tensors in memory. Nothing is written unless all of them fit."""
+    own = network.state_dict()
+    problems = [f"{name} is missing" for name in own if name not in tensors]
+    problems += [f"{name} is not a tensor of this network" for name in tensors if name not in own]
+    for name in own.keys() & tensors.keys():
+        ours, theirs = own[name], tensors[name]
+        if ours.shape != theirs.shape:
+            problems.append(f"{name} has shape {tuple(theirs.shape)}, expected {tuple(ours.shape)}")
+        elif ours.is_floating_point() != theirs.is_floating_point():
+            problems.append(f"{name} is {theirs.dtype}, expected {ours.dtype}")
+        elif theirs.is_floating_point() and not torch.isfinite(theirs).all():
+            problems.append(f"{name} holds values that are not finite")
+    if problems:
+        shown = "; ".join(sorted(problems)[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
+        raise ValueError(f"{source}: does not fit this {type(network).__name__}: {shown}")
+    network.load_state_dict(tensors, strict=True)
+
+
+def _write_atomically(path: Path, write: Any) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        write(temporary)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

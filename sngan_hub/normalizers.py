@@ -1,0 +1,185 @@
+"""Normalisers: layer -> layer for weights, and batch normalisation with a gain per class for activations.
+
+A weight normaliser takes one of the three layers below, registers what it needs to remember on it, and returns it.
+The layer then computes with ``layer.effective_weight()`` instead of ``layer.weight``; ``layer.weight`` stays the raw,
+trained tensor, so state dicts keep the authors' names (weight, bias, u).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Conv2d(nn.Conv2d):
+    """``nn.Conv2d`` whose weight may be normalised."""
+
+    normalize: Callable[[nn.Module], Tensor] | None = None
+
+    def effective_weight(self) -> Tensor:
+        return self.weight if self.normalize is None else self.normalize(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._conv_forward(x, self.effective_weight(), self.bias)
+
+
+class Linear(nn.Linear):
+    """``nn.Linear`` whose weight may be normalised."""
+
+    normalize: Callable[[nn.Module], Tensor] | None = None
+
+    def effective_weight(self) -> Tensor:
+        return self.weight if self.normalize is None else self.normalize(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.effective_weight(), self.bias)
+
+
+class Embedding(nn.Embedding):
+    """``nn.Embedding`` whose table may be normalised, as one matrix (classes x channels)."""
+
+    normalize: Callable[[nn.Module], Tensor] | None = None
+
+    def effective_weight(self) -> Tensor:
+        return self.weight if self.normalize is None else self.normalize(self)
+
+    def forward(self, y: Tensor) -> Tensor:
+        return F.embedding(y, self.effective_weight())
+
+
+Layer = TypeVar("Layer", Conv2d, Linear, Embedding)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Spectral normalisation (Miyato et al. 2018, Algorithm 1; authors' source/functions/max_sv.py and source/links/sn_*.py)
+
+
+def _unit(x: Tensor) -> Tensor:
+    return x / (x.norm() + 1e-12)  # plus, not max: as the authors' _l2normalize
+
+
+def power_iteration(matrix: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """One step: ``matrix`` (rows, cols) and left vector ``u`` (rows,) -> sigma (), new u (rows,), v (cols,).
+
+    sigma = u' W v uses the new u'. Its gradient reaches ``matrix`` alone; u' and v are constants of the graph.
+    """
+    with torch.no_grad():
+        v = _unit(matrix.t() @ u)
+        u = _unit(matrix @ v)
+    return torch.dot(u, matrix @ v), u, v
+
+
+def _spectral_weight(layer: nn.Module, sn_eval: str) -> Tensor:
+    weight: Tensor = layer.weight  # type: ignore[assignment]
+    with torch.autocast(weight.device.type, enabled=False):  # sigma stays float32 under bfloat16
+        matrix = weight.flatten(1)
+        if sn_eval == "stored" and not layer.training:
+            return weight / torch.dot(layer.u, matrix @ layer.v)  # type: ignore[arg-type]
+        sigma, u, v = power_iteration(matrix, layer.u)  # type: ignore[arg-type]
+        if layer.training:
+            # Copied into the buffers, while the graph above holds u and v themselves: a second forward before the
+            # first one's backward (real, then fake) must not change what that backward needs.
+            with torch.no_grad():
+                layer.u.copy_(u)  # type: ignore[operator]
+                if sn_eval == "stored":
+                    layer.v.copy_(v)  # type: ignore[operator]
+        return weight / sigma
+
+
+def spectral_norm(layer: Layer, sn_eval: str = "iterate") -> Layer:
+    """Divides the weight by an estimate of its largest singular value, one power iteration per forward.
+
+    The weight counts as a matrix (shape[0], rest): out-channels for convolutions, classes for embeddings. ``u`` starts
+    as a normal vector of any length, as the authors'. In eval mode ``sn_eval="iterate"`` (the authors) iterates once
+    more from the stored u and stores nothing; ``"stored"`` (torch's ``spectral_norm``, and so every other PyTorch code
+    base) uses the stored u and v as they are.
+
+    The authors' Linear and Embedding store u in eval mode too; here evaluating never changes a network.
+    """
+    if sn_eval not in ("iterate", "stored"):
+        raise ValueError(f"sn_eval: got {sn_eval!r}, legal are 'iterate' (the authors') and 'stored' (torch's)")
+    rows = layer.weight.shape[0]
+    layer.register_buffer("u", torch.randn(rows))
+    if sn_eval == "stored":
+        layer.register_buffer("v", _unit(torch.randn(layer.weight[0].numel())))
+    layer.normalize = partial(_spectral_weight, sn_eval=sn_eval)
+    return layer
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Batch normalisation (authors' source/links/categorical_conditional_batch_normalization.py)
+
+
+def lookup_class(table: Tensor, y: Tensor, class_weights: Tensor | None = None, strength: float = 1.0) -> Tensor:
+    """Rows of ``table`` (classes, C) for ``y`` (N,), or their sums over ``y`` (N, K) with weights (N, K) -> (N, C).
+
+    ``strength`` in [0, 1] scales what is particular to the class: 0 gives every label the table's mean row, 1 its own.
+    """
+    rows = F.embedding(y, table)
+    if class_weights is not None:
+        rows = (rows * class_weights.unsqueeze(-1)).sum(1)
+    if strength != 1.0:
+        rows = torch.lerp(table.mean(0).expand_as(rows), rows, strength)
+    return rows
+
+
+class BatchNorm2d(nn.Module):
+    """Batch normalisation with one gain and bias per channel (``n_classes=0``), or per class and channel.
+
+    Biased variance normalises, the unbiased one enters the running average, eps 2e-5 and momentum 0.1 are the authors'.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(self, channels: int, n_classes: int = 0, eps: float = 2e-5, momentum: float = 0.1):
+        super().__init__()
+        self.channels, self.n_classes, self.eps, self.momentum = channels, n_classes, eps, momentum
+        shape = (n_classes, channels) if n_classes else (channels,)
+        self.weight = nn.Parameter(torch.ones(shape))
+        self.bias = nn.Parameter(torch.zeros(shape))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+        self.register_buffer("num_batches_tracked", torch.zeros((), dtype=torch.int64))
+
+    def gain_and_bias(
+        self, y: Tensor | None, class_weights: Tensor | None = None, strength: float = 1.0
+    ) -> tuple[Tensor, Tensor]:
+        """-> gain and bias, (C,) without classes, (N, C) with them."""
+        if not self.n_classes:
+            return self.weight, self.bias
+        assert y is not None  # the network has checked
+        return (
+            lookup_class(self.weight, y, class_weights, strength),
+            lookup_class(self.bias, y, class_weights, strength),
+        )
+
+    def forward(
+        self, x: Tensor, y: Tensor | None = None, class_weights: Tensor | None = None, strength: float = 1.0
+    ) -> Tensor:  # (N, C, H, W) -> same
+        if self.training:
+            self.num_batches_tracked += 1
+        gain, bias = self.gain_and_bias(y, class_weights, strength)
+        mean, var = self.running_mean, self.running_var
+        if not self.n_classes:
+            return F.batch_norm(x, mean, var, gain, bias, self.training, self.momentum, self.eps)
+        if self.training:
+            x = F.batch_norm(x, mean, var, None, None, True, self.momentum, self.eps)
+        else:  # one pass over the map instead of two
+            gain = gain * (var + self.eps).rsqrt()
+            bias = bias - mean * gain
+        return torch.addcmul(bias[:, :, None, None].to(x.dtype), x, gain[:, :, None, None].to(x.dtype))
+
+
+def no_norm(layer: Layer) -> Layer:
+    return layer
+
+
+#: name -> function layer -> layer, for weights
+WEIGHT_NORMALIZERS: dict[str, Callable] = {"none": no_norm, "spectral": spectral_norm}

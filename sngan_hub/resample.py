@@ -1,0 +1,104 @@
+"""Upsample + convolve and convolve + downsample, plain and fused: the hot path.
+
+Nearest 2x upsampling followed by conv3x3 is one transposed 4x4 convolution of stride 2, and conv3x3 followed by a 2x2
+mean is one 4x4 convolution of stride 2: 16 multiplications instead of 36 per low-resolution pixel and pair of channels,
+with the same parameters, equal up to rounding. A 1x1 convolution commutes with both, so shortcuts always run on the
+small map. The price of the fused form is its kernel, computed anew from the weight in training: at small maps with wide
+channels the plain form can be faster. ``resample_table.json``, made by benchmarks/resample.py, says which form a layer
+takes; nothing is timed at run time, so pictures and resumed runs stay the same.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .normalizers import Conv2d
+
+FORMS = ("auto", "plain", "fused")
+UPSAMPLE_MODES = ("nearest", "bilinear")
+
+
+def upsample2x(x: Tensor, mode: str = "nearest") -> Tensor:  # (N, C, H, W) -> (N, C, 2H, 2W)
+    """``nearest`` repeats pixels (the authors' unpooling_2d); ``bilinear`` is mimicry's, corners not aligned."""
+    if mode == "nearest":
+        return F.interpolate(x, scale_factor=2, mode="nearest")
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def downsample2x(x: Tensor) -> Tensor:  # (N, C, H, W) -> (N, C, H/2, W/2)
+    return F.avg_pool2d(x, 2)
+
+
+def _with_box(weight: Tensor) -> Tensor:
+    """(..., 3, 3) -> (..., 4, 4): the full convolution with a 2x2 box of ones."""
+    w = F.pad(weight, (1, 1, 1, 1))
+    w = w[..., :-1, :] + w[..., 1:, :]
+    return w[..., :-1] + w[..., 1:]
+
+
+def up_kernel(weight: Tensor) -> Tensor:
+    """(out, in, 3, 3) -> (in, out, 4, 4): the transposed convolution that equals upsample-then-conv3x3."""
+    return _with_box(weight.flip(2, 3)).transpose(0, 1)
+
+
+def down_kernel(weight: Tensor) -> Tensor:
+    """(out, in, 3, 3) -> (out, in, 4, 4): the strided convolution that equals conv3x3-then-mean."""
+    return _with_box(weight) * 0.25
+
+
+def conv_up_with_kernel(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:  # (N, I, H, W) -> (N, O, 2H, 2W)
+    return F.conv_transpose2d(x, kernel, bias, stride=2, padding=1)
+
+
+def conv_down_with_kernel(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:  # (N, I, H, W) -> (N, O, H/2, W/2)
+    return F.conv2d(x, kernel, bias, stride=2, padding=1)
+
+
+def up_conv(x: Tensor, conv: Conv2d, mode: str = "nearest", form: str = "auto") -> Tensor:
+    """Upsampling, then ``conv`` (3x3): (N, I, H, W) -> (N, O, 2H, 2W). Bilinear has no fused form."""
+    weight = conv.effective_weight()
+    if mode == "nearest" and _fused("up", x, weight, form):
+        return conv_up_with_kernel(x, up_kernel(weight), conv.bias)
+    return F.conv2d(upsample2x(x, mode), weight, conv.bias, padding=1)
+
+
+def conv_down(x: Tensor, conv: Conv2d, form: str = "auto") -> Tensor:
+    """``conv`` (3x3), then the mean over 2x2: (N, I, H, W) -> (N, O, H/2, W/2)."""
+    weight = conv.effective_weight()
+    if _fused("down", x, weight, form):
+        return conv_down_with_kernel(x, down_kernel(weight), conv.bias)
+    return downsample2x(F.conv2d(x, weight, conv.bias, padding=1))
+
+
+def _fused(kind: str, x: Tensor, weight: Tensor, form: str) -> bool:
+    if form != "auto":
+        return form == "fused"
+    device = x.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+    return prefers_fused(kind, weight.shape[1], weight.shape[0], x.shape[-1], dtype, device)
+
+
+@cache
+def prefers_fused(kind: str, c_in: int, c_out: int, side: int, dtype: torch.dtype, device: str) -> bool:
+    """The table's word for this layer. ``side`` is that of its input map.
+
+    A shape that was not measured takes the fused form where it saves more multiplications than its kernel costs to
+    build, by the rule that the measured ones follow (about 3 low-resolution positions a batch of 8 ... see benchmark).
+    """
+    row = _table().get(f"{device}/{str(dtype).removeprefix('torch.')}/{kind}/{c_in}-{c_out}@{side}")
+    if row is not None:
+        return row["fused"]
+    small = side if kind == "up" else side // 2
+    return small >= 8
+
+
+@cache
+def _table() -> dict[str, dict]:
+    path = files(__package__) / "resample_table.json"
+    return json.loads(path.read_text())["layers"] if path.is_file() else {}
