@@ -1,0 +1,141 @@
+"""One run's settings: a frozen dataclass, and the presets as rows that say only what differs from its defaults."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sngan_hub.models import find_model, nearest
+
+
+@dataclass(frozen=True)
+class Config:
+    """Counts of steps are iterations of the authors' loop: one G step, then ``n_dis`` D steps."""
+
+    preset: str = "fashion32"
+    architecture: str = "sngan_fashion32"  # a row of MODELS
+    data: str = "fashion"  # fashion, avatars, or a folder of class folders
+    out: str = ""
+
+    # The game
+    loss: str = "hinge"  # hinge or non_saturating
+    n_dis: int = 5  # D steps per iteration
+    batch_size: int = 64  # real images, and as many fakes, per D step
+    g_batch_size: int = 128  # fakes per G step
+    lr_g: float = 2e-4
+    lr_d: float = 2e-4
+    beta1: float = 0.0
+    beta2: float = 0.9
+    steps: int = 50_000
+    decay_from: int = 0  # the learning rates fall linearly to 0 ...
+    decay_to: int = 50_000  # ... at this step
+    seed: int = 0
+
+    # Ours; a paper's preset leaves these off
+    ema_decay: float = 0.0  # 0: no average; the snapshot is the generator itself
+    flip: bool = False  # horizontal flips of real images
+    augment: str = ""  # of color, translation, cutout (Zhao et al. 2020), comma-separated, on every input of D
+    transition_from: int = 0  # class conditioning is off until here ...
+    transition_to: int = 0  # ... and full from here on (Shahbazi et al. 2022)
+
+    # The machine
+    device: str = "cpu"
+    precision: str = "fp32"  # fp32 or bf16
+    channels_last: bool = False
+    threads: int = 0  # 0: torch's own choice
+
+    # What is kept
+    log_every: int = 100
+    sample_every: int = 1000
+    snapshot_every: int = 5000
+    checkpoint_every: int = 1000
+
+    def __post_init__(self) -> None:
+        from .augment import AUGMENTATIONS
+        from .losses import LOSSES
+
+        find_model(self.architecture)
+        legal = {"loss": tuple(LOSSES), "precision": ("fp32", "bf16")}
+        for name, values in legal.items():
+            if getattr(self, name) not in values:
+                raise ValueError(f"{name}: got {getattr(self, name)!r}, legal are {', '.join(values)}")
+        for name in ("n_dis", "batch_size", "g_batch_size", "steps", "log_every", "sample_every", "snapshot_every",
+                     "checkpoint_every"):  # fmt: skip
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: got {getattr(self, name)}, legal is 1 or more")
+        for name in ("lr_g", "lr_d", "decay_from", "seed", "threads", "transition_from"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: got {getattr(self, name)}, legal is 0 or more")
+        for name in ("beta1", "beta2", "ema_decay"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name}: got {getattr(self, name)}, legal is 0 or more and under 1")
+        for name in ("decay", "transition"):
+            if getattr(self, f"{name}_to") < getattr(self, f"{name}_from"):
+                raise ValueError(f"{name}_to: got {getattr(self, f'{name}_to')}, before {name}_from")
+        for name in self.augmentations():
+            if name not in AUGMENTATIONS:
+                raise ValueError(f"augment: got {name!r}, legal are {', '.join(AUGMENTATIONS)}")
+
+    def augmentations(self) -> list[str]:
+        return [name for name in self.augment.split(",") if name]
+
+    def lr_scale(self, step: int) -> float:
+        """The factor of update ``step`` (0-based): Chainer's LinearShift, which sets the rate after the update."""
+        if step <= self.decay_from:
+            return 1.0
+        return max(0.0, (self.decay_to - step) / (self.decay_to - self.decay_from))
+
+    def class_strength(self, step: int) -> float:
+        if step >= self.transition_to:
+            return 1.0
+        return max(0.0, (step - self.transition_from) / (self.transition_to - self.transition_from))
+
+
+# fmt: off
+_OURS = dict(
+    n_dis=1, batch_size=64, g_batch_size=64, lr_g=3e-4, lr_d=6e-4, beta2=0.99, ema_decay=0.999,
+    steps=14_000, decay_from=7_000, decay_to=14_000, transition_from=2_500, transition_to=5_000,
+    precision="bf16", channels_last=True,
+)
+PRESETS: dict[str, dict[str, Any]] = {
+    # ours: chosen by the pilots that docs/shipped-models.md records
+    "fashion32": dict(architecture="sngan_fashion32", data="fashion", augment="translation", **_OURS),
+    "avatars32": dict(architecture="sngan_avatars32", data="avatars", augment="color,translation", **_OURS),
+}
+# fmt: on
+
+#: Fields that cannot change the result so far: a resumed run may differ in them.
+FREE = {"out", "data", "steps", "log_every", "sample_every", "snapshot_every", "checkpoint_every"}
+
+
+def make_config(preset: str, **overrides: Any) -> Config:
+    """The preset's row over the defaults, then ``overrides``. Raises ``ValueError`` naming what is wrong."""
+    if preset not in PRESETS:
+        raise ValueError(f"preset: got {preset!r}{nearest(preset, PRESETS)}")
+    fields = {field.name for field in dataclasses.fields(Config)}
+    for name in overrides:
+        if name not in fields:
+            raise ValueError(f"config: unknown key {name!r}{nearest(name, fields)}")
+    return Config(**{"preset": preset, **PRESETS[preset], **overrides})
+
+
+def save_config(config: Config, path: Path) -> None:
+    path.write_text(json.dumps(dataclasses.asdict(config), indent=2) + "\n", encoding="utf-8")
+
+
+def differences(old: dict[str, Any], new: Config, done: int) -> list[str]:
+    """What a resumed run would change and must not, one line each. ``done`` steps lie behind it.
+
+    The schedule may change where no finished step's learning rate does.
+    """
+    now = dataclasses.asdict(new)
+    same_rates = all(Config(**old).lr_scale(step) == new.lr_scale(step) for step in range(done))
+    free = FREE | ({"decay_from", "decay_to"} if same_rates else set())
+    return [
+        f"{name}: was {old.get(name)!r}, now {now[name]!r}"
+        for name in now
+        if name not in free and old.get(name) != now[name]
+    ]
