@@ -33,7 +33,8 @@ class StrictHubMixin(PyTorchModelHubMixin):
     @property
     def config(self) -> dict[str, Any]:
         """The constructor's arguments as resolved, plus ``"class"``: the content of config.json."""
-        assert isinstance(self._hub_mixin_config, dict)
+        if not isinstance(self._hub_mixin_config, dict):
+            raise ValueError("this is the form for sampling, which cannot be saved; save the generator it came from")
         return dict(self._hub_mixin_config)
 
     def _save_pretrained(self, save_directory: Path) -> None:

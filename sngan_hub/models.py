@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any, NamedTuple
 
+from .names import nearest
 from .resnet import ROWS, Discriminator, Generator
 
 
@@ -72,9 +72,3 @@ def find_model(name: str) -> Model:
     if name not in MODELS:
         raise ValueError(f"model: no architecture {name!r}{nearest(name, MODELS)}")
     return MODELS[name]
-
-
-def nearest(name: str, names: Any) -> str:
-    """``; nearest are ...`` for an error about an unknown name, or all names where nothing is near."""
-    close = difflib.get_close_matches(name, list(names), 3, 0.5)
-    return f"; nearest are {', '.join(close)}" if close else f"; legal are {', '.join(names)}"

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sngan_hub.models import find_model, nearest
+from sngan_hub.models import find_model
+from sngan_hub.names import nearest
 
 
 @dataclass(frozen=True)

