@@ -8,6 +8,7 @@ trained tensor, so state dicts keep the authors' names (weight, bias, u).
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TypeVar
 
@@ -52,6 +53,12 @@ class Embedding(nn.Embedding):
         return F.embedding(y, self.effective_weight())
 
 
+def full_precision(x: Tensor) -> AbstractContextManager:
+    """Turns autocast off for what must stay float32 (sigma, sums, scores)."""
+    device = x.device.type
+    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
+
+
 Layer = TypeVar("Layer", Conv2d, Linear, Embedding)
 
 
@@ -76,7 +83,7 @@ def power_iteration(matrix: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _spectral_weight(layer: nn.Module, sn_eval: str) -> Tensor:
     weight: Tensor = layer.weight  # type: ignore[assignment]
-    with torch.autocast(weight.device.type, enabled=False):  # sigma stays float32 under bfloat16
+    with full_precision(weight):
         matrix = weight.flatten(1)
         if sn_eval == "stored" and not layer.training:
             return weight / torch.dot(layer.u, matrix @ layer.v)  # type: ignore[arg-type]

@@ -96,7 +96,8 @@ def _fused(kind: str, x: Tensor, weight: Tensor, form: str) -> bool:
     if form != "auto":
         return form == "fused"
     device = x.device.type
-    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+    autocast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    dtype = torch.get_autocast_dtype(device) if autocast else x.dtype
     return prefers_fused(kind, weight.shape[1], weight.shape[0], x.shape[-1], dtype, device)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from . import sampling
 from .mixin import StrictHubMixin
-from .normalizers import BatchNorm2d, Conv2d, Embedding, Linear, lookup_class, spectral_norm
+from .normalizers import BatchNorm2d, Conv2d, Embedding, Linear, full_precision, lookup_class, spectral_norm
 from .resample import FORMS, UPSAMPLE_MODES, FusedUpConv, conv_down, downsample2x, up_conv, upsample2x
 
 
@@ -335,7 +335,7 @@ class Discriminator(
             if i == self.concat_after:
                 e = lookup_class(self.embed.effective_weight(), y, strength=self.class_strength)  # type: ignore[union-attr,arg-type]
                 h = torch.cat([h, e[:, :, None, None].expand(-1, -1, *h.shape[2:]).to(h.dtype)], 1)
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x):
             features = F.relu(h).sum((2, 3), dtype=self.linear.weight.dtype)  # sum, never mean
             score = self.linear(features)
             if self.embed is not None and self.concat_after is None:

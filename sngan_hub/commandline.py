@@ -1,0 +1,42 @@
+"""What both command lines share: one clear line and exit code 2 for anything that goes wrong."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, and whose long options take - and _ alike."""
+
+    def error(self, message: str) -> NoReturn:
+        fail(self.prog, message)
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        return super().parse_known_args([_underscored(a) for a in (sys.argv[1:] if args is None else args)], namespace)
+
+
+def _underscored(argument: str) -> str:
+    if not argument.startswith("--"):
+        return argument
+    name, equals, value = argument.partition("=")
+    return "--" + name[2:].replace("-", "_") + equals + value
+
+
+def fail(program: str, message: str) -> NoReturn:
+    print(f"{program}: error: {message}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def run(program: str, command: Callable[[], Any]) -> int:
+    """Calls ``command``; what users can cause becomes one line, Ctrl-C a word and exit code 130."""
+    try:
+        command()
+    except (ValueError, OSError, FloatingPointError) as error:
+        fail(program, str(error))
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted", file=sys.stderr)
+        return 130
+    return 0

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach out
+os.environ.setdefault("TQDM_DISABLE", "1")
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path) -> Path:
+    """Two classes of twenty 32-px pictures each: bright squares on the left, dark ones on the right."""
+    rng = np.random.default_rng(0)
+    for label, name in enumerate(("left", "right")):
+        folder = tmp_path / "images" / name
+        folder.mkdir(parents=True)
+        for i in range(20):
+            pixels = rng.integers(100, 120, (32, 32, 3), dtype=np.uint8)
+            y, x = rng.integers(4, 20), rng.integers(0, 6) + 16 * label
+            pixels[y : y + 8, x : x + 8] = 255 if label == 0 else 0
+            Image.fromarray(pixels).save(folder / f"{i:02d}.png")
+    return tmp_path / "images"

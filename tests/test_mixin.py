@@ -1,0 +1,106 @@
+"""What is saved is what is loaded, or an error names the difference."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from huggingface_hub import PyTorchModelHubMixin
+from safetensors.torch import load_file, save_file
+from sngan_hub import Discriminator, Generator
+
+from .conftest import ROOT
+
+
+@pytest.fixture
+def folder(tmp_path):
+    Generator(32, 3, widths=[8, 4, 4, 4], classes=["a", "b", "ç"]).save_pretrained(tmp_path / "g")
+    return tmp_path / "g"
+
+
+def rewrite(folder, change):
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path, {"format": "pt"})
+
+
+def test_round_trip_is_equal_and_in_eval_mode(folder, tmp_path):
+    g = Generator.from_pretrained(folder)
+    assert isinstance(g, PyTorchModelHubMixin) and not g.training and g.classes == ["a", "b", "ç"]
+    g.save_pretrained(tmp_path / "again")
+    for name in ("config.json", "model.safetensors"):
+        assert (folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+    config = json.loads((folder / "config.json").read_text())
+    assert config["class"] == "Generator" and config["bottom_width"] == 4 and config["bn_eps"] == 2e-5
+
+
+def test_weights_saved_in_one_process_give_equal_samples_in_another(folder, tmp_path):
+    code = (
+        "import sys, torch; from sngan_hub import Generator\n"
+        f"g = Generator.from_pretrained({str(folder)!r})\n"
+        f"torch.save(g.sample(n=5, seed=3), {str(tmp_path / 'x.pt')!r})"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+    assert torch.equal(torch.load(tmp_path / "x.pt", weights_only=True), Generator.from_pretrained(folder).sample(n=5, seed=3))
+
+
+@pytest.mark.parametrize("change, text", [
+    (lambda t: t.pop("l1.weight"), "l1.weight is missing"),
+    (lambda t: t.update(extra=torch.zeros(1)), "extra is not a tensor of this network"),
+    (lambda t: t.update({"l1.bias": torch.zeros(3)}), r"l1.bias has shape \(3,\), expected \(128,\)"),
+    (lambda t: t["conv.bias"].fill_(float("nan")), "conv.bias holds values that are not finite"),
+    (lambda t: t.update({"conv.bias": torch.zeros(3, dtype=torch.int32)}), "conv.bias is torch.int32"),
+])  # fmt: skip
+def test_tensors_that_do_not_fit_are_named(folder, change, text):
+    rewrite(folder, change)
+    with pytest.raises(ValueError, match=text):
+        Generator.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("change, text", [
+    (lambda c: c.update(colour=1), "unknown key colour; legal are"),
+    (lambda c: c.pop("size"), "missing key size"),
+    (lambda c: c.update({"class": "Discriminator"}), "describes a Discriminator, not a Generator"),
+    (lambda c: c.update(size="big"), "size"),
+])  # fmt: skip
+def test_a_wrong_configuration_is_refused(folder, change, text):
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    change(config)
+    path.write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=text):
+        Generator.from_pretrained(folder)
+
+
+def test_damaged_and_missing_files(folder):
+    path = folder / "model.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="not a readable safetensors file"):
+        Generator.from_pretrained(folder)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"has no model\.safetensors"):
+        Generator.from_pretrained(folder)
+    (folder / "config.json").write_text("{")
+    path.write_bytes(whole)
+    with pytest.raises(ValueError, match="not valid JSON"):
+        Generator.from_pretrained(folder)
+
+
+def test_no_pickle_is_ever_read(folder):
+    (folder / "model.safetensors").unlink()
+    torch.save({}, folder / "pytorch_model.bin")
+    with pytest.raises(FileNotFoundError):
+        Generator.from_pretrained(folder)
+
+
+def test_another_class_is_refused(folder):
+    with pytest.raises(ValueError, match="describes a Generator, not a Discriminator"):
+        Discriminator.from_pretrained(folder)
+
+
+def test_the_form_for_sampling_cannot_be_saved(folder, tmp_path):
+    with pytest.raises(ValueError, match="cannot be saved"):
+        Generator.from_pretrained(folder).for_sampling().save_pretrained(tmp_path / "fast")

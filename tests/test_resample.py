@@ -1,0 +1,47 @@
+"""The fused forms are the plain ones, exactly: values and gradients in float64."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from sngan_hub.normalizers import Conv2d, spectral_norm
+from sngan_hub.resample import FusedUpConv, conv_down, downsample2x, up_conv, upsample2x
+
+SHAPES = [(2, 3, 5, 4, 4), (1, 1, 2, 1, 1), (3, 4, 4, 6, 8)]  # N, in, out, H, W
+
+
+@pytest.mark.parametrize("n, c_in, c_out, h, w", SHAPES)
+@pytest.mark.parametrize("kind", ["up", "down"])
+def test_fused_equals_plain_in_value_and_gradient(n, c_in, c_out, h, w, kind):
+    conv = spectral_norm(Conv2d(c_in, c_out, 3, padding=1)).double().eval()
+    x = torch.randn(n, c_in, *((h, w) if kind == "up" else (2 * h, 2 * w)), dtype=torch.float64, requires_grad=True)
+    results = []
+    for form in ("plain", "fused"):
+        y = up_conv(x, conv, form=form) if kind == "up" else conv_down(x, conv, form=form)
+        grads = torch.autograd.grad((y * torch.arange(y.numel()).view_as(y)).sum(), (x, conv.weight, conv.bias))
+        results.append((y, *grads))
+    for plain, fused in zip(*results, strict=True):
+        assert torch.allclose(plain, fused, atol=1e-9, rtol=1e-10)
+
+
+def test_plain_up_is_repeated_pixels_then_conv():
+    conv = Conv2d(2, 3, 3, padding=1)
+    x = torch.randn(1, 2, 3, 3)
+    repeated = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    assert torch.equal(upsample2x(x), repeated)
+    assert torch.allclose(up_conv(x, conv, form="plain"), F.conv2d(repeated, conv.weight, conv.bias, padding=1))
+    assert torch.allclose(FusedUpConv(conv)(x), up_conv(x, conv, form="plain"), atol=1e-5)
+
+
+def test_bilinear_is_another_function_and_never_fused():
+    conv = Conv2d(2, 3, 3, padding=1)
+    x = torch.randn(1, 2, 4, 4)
+    assert torch.equal(up_conv(x, conv, "bilinear", "fused"), up_conv(x, conv, "bilinear", "plain"))
+    assert (up_conv(x, conv, "bilinear") - up_conv(x, conv)).abs().max() > 0.05
+
+
+def test_conv1x1_commutes_with_both():
+    conv = Conv2d(3, 5, 1).double()
+    x = torch.randn(2, 3, 4, 4, dtype=torch.float64)
+    for mode in ("nearest", "bilinear"):
+        assert torch.allclose(upsample2x(conv(x), mode), conv(upsample2x(x, mode)), atol=1e-12)
+    assert torch.allclose(downsample2x(conv(x)), conv(downsample2x(x)), atol=1e-12)
