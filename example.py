@@ -1,13 +1,22 @@
 """The shortest path: a name, a seed, a labelled picture. Needs no GPU and no network."""
 
+from PIL import Image
+
 from sngan_hub import labelled_grid, load_discriminator, load_generator, save_png
 
-generator = load_generator("sngan_fashion32")
-images = generator.sample(n=8, classes=generator.classes, seed=0)  # uint8 (80, 3, 32, 32), eight of each class
-save_png(labelled_grid(images, columns=8, row_labels=generator.classes), "samples.png", {"seed": 0})
+grids = []
+for name in ("sngan_fashion32", "sngan_avatars32"):
+    generator = load_generator(name)
+    images = generator.sample(classes=generator.classes, n=8, seed=0)  # uint8 (80, 3, 32, 32), class-major
+    grids.append(labelled_grid(images, columns=8, row_labels=generator.classes))
 
-discriminator = load_discriminator("sngan_fashion32")
-x = images.float() / 127.5 - 1
-labels = [i // 8 for i in range(len(x))]
-scores = discriminator(x, x.new_tensor(labels).long())  # (80, 1): higher is more real, and more of its class
-print(f"samples.png: ten classes, eight each; mean score of the discriminator {scores.mean():.2f}")
+    discriminator = load_discriminator(name)
+    labels = images.new_tensor([i // 8 for i in range(80)]).long()
+    scores = discriminator(images.float() / 127.5 - 1, labels)  # (80, 1): higher is more real, and more of its class
+    print(f"{name}: ten classes, eight each; mean score of its discriminator {scores.mean():.2f}")
+
+picture = Image.new("RGB", (sum(grid.width for grid in grids), grids[0].height), "white")
+picture.paste(grids[0], (0, 0))
+picture.paste(grids[1], (grids[0].width, 0))
+save_png(picture, "samples.png", {"model": "sngan_fashion32, sngan_avatars32", "seed": 0})
+print("samples.png: written")

@@ -34,12 +34,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument("--seed", type=int, help="0 .. 2^63 - 1; drawn and shown when left out")
     command.add_argument("--truncation", type=float, metavar="T", help="draw latents with |z| < T only")
     command.add_argument("--batch_size", type=int, default=50)
-    command.add_argument("--out", type=Path, required=True, metavar="FILE.png|DIR", help="a folder gets a file an image")
+    command.add_argument(
+        "--out", type=Path, required=True, metavar="FILE.png|DIR", help="a folder gets a file an image"
+    )
     command.set_defaults(run=sample)
 
     command = commands.add_parser("evaluate", help="scores against real images, one JSON line a protocol")
     command.add_argument("model", metavar="MODEL", help=MODEL)
-    command.add_argument("--data", required=True, metavar="SOURCE", help="fashion, avatars, or a folder of class folders")
+    command.add_argument(
+        "--data", required=True, metavar="SOURCE", help="fashion, avatars, or a folder of class folders"
+    )
     command.add_argument("--protocol", required=True, metavar="P,P", help="fid5k_test,kid1k_test,agreement2k,diversity")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--json", action="store_true", help="no table, only the JSON lines")
@@ -167,7 +171,9 @@ def sample(arguments: argparse.Namespace) -> None:
         else:
             columns = min(total, max(1, round(total**0.5)))
         picture = sampling.labelled_grid(pictures, columns, rows)
-        sampling.save_png(picture, out, {**about, "classes": ", ".join(names[label] for label in dict.fromkeys(labels))})
+        sampling.save_png(
+            picture, out, {**about, "classes": ", ".join(names[label] for label in dict.fromkeys(labels))}
+        )
     print(f"{out}: {total} images of {arguments.model}, seed {seed}")
 
 
@@ -212,7 +218,9 @@ def evaluate(arguments: argparse.Namespace) -> None:
         print(line, flush=True)
         if record:
             fields = json.loads(line)
-            update_record(record.folder.parent, {name: {k: fields[k] for k in fields if k not in ("model", "data", "protocol")}})
+            update_record(
+                record.folder.parent, {name: {k: fields[k] for k in fields if k not in ("model", "data", "protocol")}}
+            )
         if not arguments.json:
             worst = min(score.per_class.items(), key=lambda item: item[1]) if score.per_class else None
             print(f"  {name}: {score.value:.4g}, real images {score.floor:.4g}"

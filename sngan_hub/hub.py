@@ -57,9 +57,7 @@ def _load(
     source = str(name if weights is None else weights)
     path = Path(source)
     if path.is_dir():
-        if not (path / CONFIG_NAME).is_file() and (path / kind).is_dir():
-            path = path / kind
-        return cls.from_pretrained(path)
+        return cls.from_pretrained(path / kind if (path / kind).is_dir() else path)
     if path.is_file():
         if path.suffix != ".npz":
             raise ValueError(f"{path}: files other than the authors' .npz are not read in this version; "
@@ -109,7 +107,8 @@ def model_card(record: Record) -> str:
         f'from sngan_hub import load_generator\n\ngenerator = load_generator("{record.architecture}")\n'
         f'images = generator.sample(classes=["{record.classes[0]}"], n=8, seed=0)  # uint8 (8, 3, 32, 32)'
         if record.kind == "generator"
-        else f'from sngan_hub import load_discriminator\n\ndiscriminator = load_discriminator("{record.architecture}")\n'
+        else "from sngan_hub import load_discriminator\n\n"
+        f'discriminator = load_discriminator("{record.architecture}")\n'
         "scores = discriminator(images, labels)  # images (N, 3, 32, 32) in [-1, 1] -> (N, 1), no sigmoid"
     )
     recipe = "\n".join(f"| {key} | {value} |" for key, value in record.recipe.items())
@@ -155,7 +154,10 @@ def score_table(record: Record) -> str:
     """The record's scores as a Markdown table; what each protocol is stands in sngan_hub/metrics/protocols.py."""
     if not record.scores:
         return "Not measured."
-    lines = ["| protocol | value | floor (real images) | worst class | images | evaluator |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| protocol | value | floor (real images) | worst class | images | evaluator |",
+        "|---|---|---|---|---|---|",
+    ]
     for name, score in record.scores.items():
         worst = "-"
         if score.per_class:

@@ -89,7 +89,7 @@ class StrictHubMixin(PyTorchModelHubMixin):
         arguments = dict(config)
         kind = arguments.pop("class", cls.__name__)
         if kind != cls.__name__:
-            raise ValueError(f'{source}: describes a {kind}, not a {cls.__name__}; load it as {kind}')
+            raise ValueError(f"{source}: describes a {kind}, not a {cls.__name__}; load it as {kind}")
         parameters = inspect.signature(cls).parameters
         unknown = sorted(set(arguments) - set(parameters))
         if unknown:
@@ -114,7 +114,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
 
 
 def load_weights(network: nn.Module, path: str | Path) -> None:
-    """Fills every tensor of ``network`` from a safetensors file; refuses missing, surplus and misshaped ones by name."""
+    """Fills every tensor of ``network`` from a safetensors file; refuses missing, surplus, misshaped ones by name."""
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:

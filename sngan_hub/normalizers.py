@@ -25,8 +25,8 @@ class Conv2d(nn.Conv2d):
     def effective_weight(self) -> Tensor:
         return self.weight if self.normalize is None else self.normalize(self)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self._conv_forward(x, self.effective_weight(), self.bias)
+    def forward(self, input: Tensor) -> Tensor:
+        return self._conv_forward(input, self.effective_weight(), self.bias)
 
 
 class Linear(nn.Linear):
@@ -37,8 +37,8 @@ class Linear(nn.Linear):
     def effective_weight(self) -> Tensor:
         return self.weight if self.normalize is None else self.normalize(self)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.effective_weight(), self.bias)
+    def forward(self, input: Tensor) -> Tensor:
+        return F.linear(input, self.effective_weight(), self.bias)
 
 
 class Embedding(nn.Embedding):
@@ -49,8 +49,8 @@ class Embedding(nn.Embedding):
     def effective_weight(self) -> Tensor:
         return self.weight if self.normalize is None else self.normalize(self)
 
-    def forward(self, y: Tensor) -> Tensor:
-        return F.embedding(y, self.effective_weight())
+    def forward(self, input: Tensor) -> Tensor:
+        return F.embedding(input, self.effective_weight())
 
 
 def full_precision(x: Tensor) -> AbstractContextManager:

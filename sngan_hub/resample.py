@@ -10,9 +10,10 @@ takes; nothing is timed at run time, so pictures and resumed runs stay the same.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,7 @@ from .normalizers import Conv2d
 
 FORMS = ("auto", "plain", "fused")
 UPSAMPLE_MODES = ("nearest", "bilinear")
+TABLE = Path(__file__).with_name("resample_table.json")
 
 
 def upsample2x(x: Tensor, mode: str = "nearest") -> Tensor:  # (N, C, H, W) -> (N, C, 2H, 2W)
@@ -64,6 +66,7 @@ class FusedUpConv(nn.Module):
     """A nearest-upsampling convolution whose fused kernel is computed once, for inference."""
 
     kernel: Tensor
+    bias: Tensor | None
 
     def __init__(self, conv: Conv2d):
         super().__init__()
@@ -105,17 +108,27 @@ def _fused(kind: str, x: Tensor, weight: Tensor, form: str) -> bool:
 def prefers_fused(kind: str, c_in: int, c_out: int, side: int, dtype: torch.dtype, device: str) -> bool:
     """The table's word for this layer. ``side`` is that of its input map.
 
-    A shape that was not measured takes the fused form where it saves more multiplications than its kernel costs to
-    build, by the rule that the measured ones follow (about 3 low-resolution positions a batch of 8 ... see benchmark).
+    A shape that was not measured follows the rule that most measured ones do: fused where the small map has 8x8 places
+    or more, or few enough channels that the kernel is cheap.
     """
-    row = _table().get(f"{device}/{str(dtype).removeprefix('torch.')}/{kind}/{c_in}-{c_out}@{side}")
+    row = _table().get(layer_key(kind, c_in, c_out, side, dtype, device))
     if row is not None:
         return row["fused"]
     small = side if kind == "up" else side // 2
-    return small >= 8
+    return small >= 8 or c_in * c_out <= 128 * 256
+
+
+def layer_key(kind: str, c_in: int, c_out: int, side: int, dtype: torch.dtype, device: str) -> str:
+    """``cpu/float32/up/256-128@32``: a row of the table."""
+    return f"{device}/{str(dtype).removeprefix('torch.')}/{kind}/{c_in}-{c_out}@{side}"
 
 
 @cache
 def _table() -> dict[str, dict]:
-    path = files(__package__) / "resample_table.json"
-    return json.loads(path.read_text())["layers"] if path.is_file() else {}
+    return json.loads(TABLE.read_text())["layers"]
+
+
+@cache
+def table_digest() -> str:
+    """What a run records: another table may choose other forms, and so other roundings."""
+    return hashlib.sha256(TABLE.read_bytes()).hexdigest()[:16]

@@ -75,8 +75,8 @@ class GeneratorBlock(nn.Module):
 class DiscriminatorBlock(nn.Module):
     """relu, conv3x3, relu, conv3x3, mean; plus conv1x1 and mean of the raw input (authors' dis_models/resblocks.py).
 
-    The first block has no leading relu (OptimizedBlock). ``shortcut_relu``: the shortcut reads relu(x), as in code bases
-    whose in-place relu overwrites the block's input.
+    The first block has no leading relu (OptimizedBlock). ``shortcut_relu``: the shortcut reads relu(x), as in
+    code bases whose in-place relu overwrites the block's input.
     """
 
     def __init__(self, c_in: int, c_out: int, hidden: int, down: bool, first: bool, shortcut_relu: bool, sn_eval: str):
@@ -150,7 +150,9 @@ class _Network(nn.Module, StrictHubMixin):
             raise ValueError(f"y: got {y.shape[0]} labels for a batch of {batch}")
         if (class_weights is None) != (y.ndim == 1) or (class_weights is not None and class_weights.shape != y.shape):
             weights = None if class_weights is None else tuple(class_weights.shape)
-            raise ValueError(f"y, class_weights: got {tuple(y.shape)} and {weights}; legal are (N,) and None, or (N, K) twice")
+            raise ValueError(
+                f"y, class_weights: got {tuple(y.shape)} and {weights}; legal are (N,) and None, or (N, K) twice"
+            )
 
 
 class Generator(

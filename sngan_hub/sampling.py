@@ -160,4 +160,3 @@ def save_png(picture: Image.Image, path: str | Path, about: dict[str, Any] | Non
 
 def class_names(generator: Any) -> list[str]:
     return generator.classes or [str(i) for i in range(generator.n_classes)]
-

@@ -37,7 +37,7 @@ class Images(NamedTuple):
         """A hash of every pixel and label: what a resumed run must find again."""
         digest = hashlib.sha256()
         for part in (self.images, self.labels):
-            digest.update(np.ascontiguousarray(part))
+            digest.update(np.ascontiguousarray(part).data)
         digest.update(json.dumps(self.classes).encode())
         return digest.hexdigest()[:16]
 

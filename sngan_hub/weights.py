@@ -10,14 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from .names import nearest
 
-PRETRAINED = Path(str(files(__package__))) / "pretrained"
+PRETRAINED = Path(__file__).with_name("pretrained")
 KINDS = ("generator", "discriminator")
 DEFAULT_TAGS = {"sngan_fashion32": "v1", "sngan_avatars32": "v1"}
 

@@ -17,12 +17,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a Space carri
 
 import gradio as gr
 import torch
+from PIL.Image import Image
 from sngan_hub import WEIGHTS, Generator, labelled_grid, load_generator, save_png
 from sngan_hub.sampling import check_request, class_names, random_seed_from_system, to_pil
 
 NAMES = sorted({record.architecture for record in WEIGHTS.values()})
 MAX_PICTURES = 64
-BROWSER_SEED = 2**31 - 1  # larger ones are typed: numbers in a page are exact to 2^53 only, so the box holds text
 
 INTRO = """# sngan-hub
 Small pictures by class from GANs with **spectral normalisation** and a **projection discriminator**
@@ -37,7 +37,7 @@ def generator(name: str) -> Generator:
 
 def sample(
     model: str, classes: list[str] | None, n: float | None, seed: str | float | None, truncation: float | None
-) -> tuple[list[tuple[object, str]], str, str | None, str]:
+) -> tuple[list[tuple[Image, str]], str, str, str]:
     """-> gallery of (picture, caption), the seed used, the PNG to download, one line about the request."""
     try:
         if model not in NAMES:
@@ -65,7 +65,7 @@ def sample(
     path = Path(tempfile.mkdtemp(dir=downloads())) / f"{model}-{seed}.png"
     about = {"model": model, "seed": seed, "truncation": truncation, "classes": ", ".join(chosen)}
     save_png(labelled_grid(images, int(n), chosen), path, about)
-    said = f"{len(images)} pictures of {size} x {size} px in {seconds:.2f} s on the {'GPU' if torch.cuda.is_available() else 'CPU'}; seed {seed}"
+    said = f"{len(images)} pictures of {size} x {size} px in {seconds:.2f} s on the CPU; seed {seed}"
     return gallery, str(seed), str(path), said
 
 
@@ -76,7 +76,9 @@ def parse_seed(seed: str | float | None) -> int:
     try:
         return int(str(seed).strip())
     except ValueError:
-        raise ValueError(f"seed: got {seed!r}, legal is a whole number from 0 to 2^63 - 1, or empty for a new one") from None
+        raise ValueError(
+            f"seed: got {seed!r}, legal is a whole number from 0 to 2^63 - 1, or empty for a new one"
+        ) from None
 
 
 def downloads() -> Path:

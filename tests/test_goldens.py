@@ -9,6 +9,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+
 from sngan_hub.convert import chainer_key, load_chainer
 from training.losses import LOSSES
 
@@ -22,7 +23,9 @@ FORMS = ["plain", "fused"]
 @cache
 def golden(name):
     with np.load(GOLDEN / f"{name}.io.npz", allow_pickle=False) as archive:
-        return {key: torch.from_numpy(np.array(archive[key])) for key in archive.files if archive[key].dtype.kind != "U"}
+        return {
+            key: torch.from_numpy(np.array(archive[key])) for key in archive.files if archive[key].dtype.kind != "U"
+        }
 
 
 def load(name, form):
@@ -74,9 +77,7 @@ def test_class_interpolation(form):
 
 
 def layers(network):
-    return {
-        name: module for name, module in network.named_modules() if getattr(module, "normalize", None) is not None
-    }
+    return {name: module for name, module in network.named_modules() if getattr(module, "normalize", None) is not None}
 
 
 def sigma_of(layer):

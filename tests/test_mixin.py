@@ -8,6 +8,7 @@ import pytest
 import torch
 from huggingface_hub import PyTorchModelHubMixin
 from safetensors.torch import load_file, save_file
+
 from sngan_hub import Discriminator, Generator
 
 from .conftest import ROOT
@@ -43,7 +44,9 @@ def test_weights_saved_in_one_process_give_equal_samples_in_another(folder, tmp_
         f"torch.save(g.sample(n=5, seed=3), {str(tmp_path / 'x.pt')!r})"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
-    assert torch.equal(torch.load(tmp_path / "x.pt", weights_only=True), Generator.from_pretrained(folder).sample(n=5, seed=3))
+    assert torch.equal(
+        torch.load(tmp_path / "x.pt", weights_only=True), Generator.from_pretrained(folder).sample(n=5, seed=3)
+    )
 
 
 @pytest.mark.parametrize("change, text", [

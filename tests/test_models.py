@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 import torch.nn.functional as F
+
 from sngan_hub import MODELS, create_discriminator, create_generator, list_models
 from sngan_hub.convert import chainer_key
 from sngan_hub.resnet import Discriminator, Generator
@@ -62,7 +63,9 @@ def test_every_architecture_builds_runs_and_describes_itself(name):
     for network in (g, d):
         assert (network.size, network.n_classes) == (model.size, model.n_classes)
         again = on_meta(type(network).from_config, json.loads(json.dumps(network.config)))
-        assert {k: v.shape for k, v in again.state_dict().items()} == {k: v.shape for k, v in network.state_dict().items()}
+        assert {k: v.shape for k, v in again.state_dict().items()} == {
+            k: v.shape for k, v in network.state_dict().items()
+        }
 
 
 @pytest.mark.parametrize("file, name, overrides", [

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+
 from sngan_hub.normalizers import Conv2d, spectral_norm
 from sngan_hub.resample import FusedUpConv, conv_down, downsample2x, up_conv, upsample2x
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+
 from sngan_hub.convert import chainer_key, load_chainer, read_npz
 from training import loop
 from training.config import make_config

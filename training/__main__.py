@@ -1,4 +1,4 @@
-"""``python -m training train | ship``."""
+"""``python -m training train | ship | tables``."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="python -m training", description="Train SNGAN and projection-discriminator models.")
     commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
 
-    command = commands.add_parser("train", help="train, or go on with the run in --out",
-                                  description="The same command resumes a run. Every field of the config is a flag.")  # fmt: skip
+    command = commands.add_parser(
+        "train",
+        help="train, or go on with the run in --out",
+        description="The same command resumes a run. Every field of the config is a flag.",
+    )
     command.add_argument("--preset", required=True, help=", ".join(PRESETS))
     command.add_argument("--dry_run", action="store_true", help="print the run and stop")
     for field in dataclasses.fields(Config):
@@ -34,6 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument("folder", metavar="RUN", type=Path)
     command.add_argument("name", metavar="ARCHITECTURE.TAG")
     command.set_defaults(run=ship)
+
+    command = commands.add_parser("tables", help="print the README's table of scores anew from the records")
+    command.set_defaults(run=tables)
 
     arguments = parser.parse_args(argv)
     return run(f"python -m training {arguments.command}", lambda: arguments.run(arguments))
@@ -78,6 +84,13 @@ def ship(arguments: argparse.Namespace) -> None:
     from .ship import ship
 
     print(ship(arguments.folder, arguments.name))
+
+
+def tables(arguments: argparse.Namespace) -> None:
+    from .ship import readme_tables
+
+    path = Path(__file__).parent.parent / "README.md"
+    path.write_text(readme_tables(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def _truth(text: str) -> bool:

@@ -33,9 +33,7 @@ def _order(seed: int, epoch: int, n: int) -> np.ndarray:
     return draws(seed, Stream.ORDER, epoch).permutation(n)
 
 
-def real_batch(
-    data: Images, seed: int, position: int, batch_size: int, flip: bool = False
-) -> tuple[Tensor, Tensor]:
+def real_batch(data: Images, seed: int, position: int, batch_size: int, flip: bool = False) -> tuple[Tensor, Tensor]:
     """Batch number ``position`` of a run -> images (B, 3, S, S) float32 in [-1, 1), labels (B,).
 
     x = pixel / 128 - 1 + U[0, 1/128), the authors' dequantisation (datasets/imagenet.py). Epochs are permutations.

@@ -71,7 +71,7 @@ def save_grid(images: Tensor, path: Path, per_class: int = PER_CLASS) -> None:
 
 
 def pixel_spread(images: Tensor, per_class: int) -> Tensor:
-    """Mean pairwise distance inside each class, on 8x8 means of the pixels: (classes * per_class, ...) -> (classes,)."""
+    """Mean pairwise distance inside a class, on 8x8 means of the pixels: (classes * per_class, ...) -> (classes,)."""
     small = F.adaptive_avg_pool2d(images, 8).reshape(-1, per_class, 3 * 64)
     return torch.cdist(small, small).sum((1, 2)) / (per_class * (per_class - 1))
 

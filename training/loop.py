@@ -9,6 +9,7 @@ import torch
 from accelerate import Accelerator
 from tqdm import tqdm
 
+from sngan_hub.models import find_model
 from sngan_hub.sources import Images, load_images
 
 from .augment import augment
@@ -28,11 +29,11 @@ def train(config: Config, data: Images | None = None) -> State:
         cpu=config.device == "cpu", mixed_precision={"fp32": "no", "bf16": "bf16"}[config.precision]
     )
     out = Path(config.out)
-    data = data or load_images(config.data, "train")
+    data = data or load_images(config.data, "train", find_model(config.architecture).size)
     fingerprint = data.fingerprint()
     state = new_state(config, data.classes)
-    out.mkdir(parents=True, exist_ok=True)
     load_checkpoint(state, config, fingerprint, out)
+    out.mkdir(parents=True, exist_ok=True)
     save_config(config, out / "config.json")
     log = Log(out, state.step)
     spread = real_spread(data)
@@ -90,6 +91,7 @@ def train_step(state: State, config: Config, data: Images, accelerator: Accelera
     accelerator.backward(loss_g)
     state.opt_g.step()
     d.requires_grad_(True)
+    values = {"loss_g": loss_g}
 
     for i in range(config.n_dis):
         real, y_real = real_batch(data, seed, step * config.n_dis + i, config.batch_size, config.flip)
@@ -103,11 +105,12 @@ def train_step(state: State, config: Config, data: Images, accelerator: Accelera
         state.opt_d.zero_grad(set_to_none=True)
         accelerator.backward(loss_d)
         state.opt_d.step()
+        values |= {"loss_d": loss_d, "score_real": score_real.mean(), "score_fake": score_fake.mean()}
 
     state.step += 1
     if state.average is not g:
         update_ema(state.average, g, config.ema_decay, step)
-    return {"loss_g": loss_g, "loss_d": loss_d, "score_real": score_real.mean(), "score_fake": score_fake.mean()}
+    return {name: value.detach() for name, value in values.items()}
 
 
 def _finite(value: float) -> bool:

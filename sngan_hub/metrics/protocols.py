@@ -95,14 +95,18 @@ def _interleaved(data: Images, n: int | None) -> np.ndarray:
     by_class = [np.flatnonzero(data.labels == label) for label in range(len(data.classes))]
     per_class = min(map(len, by_class)) if n is None else -(-n // len(by_class))
     if min(map(len, by_class)) < per_class:
-        raise ValueError(f"data: needs {per_class} real images of every class, the fewest are {min(map(len, by_class))}")
+        raise ValueError(
+            f"data: needs {per_class} real images of every class, the fewest are {min(map(len, by_class))}"
+        )
     return np.stack([index[:per_class] for index in by_class], 1).reshape(-1)[:n]
 
 
 def fid5k_test(e: Evaluation) -> Score:
     reference = e.real_features("test")
     floor = fid(e.real_features("train", 5000), reference)
-    return Score(fid(e.sample_features(5000), reference), 5000, f"{EVALUATOR}; {len(reference):,} test images", floor=floor)
+    return Score(
+        fid(e.sample_features(5000), reference), 5000, f"{EVALUATOR}; {len(reference):,} test images", floor=floor
+    )
 
 
 def kid1k_test(e: Evaluation) -> Score:
@@ -160,7 +164,11 @@ def machine() -> str:
 def versions() -> dict[str, str]:
     import torch_fidelity
 
-    return {"python": platform.python_version(), "torch": str(torch.__version__), "torch-fidelity": torch_fidelity.__version__}
+    return {
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "torch-fidelity": torch_fidelity.__version__,
+    }
 
 
 def json_line(model: str, source: str, protocol: str, score: Score) -> str:

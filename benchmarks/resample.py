@@ -1,0 +1,87 @@
+"""Plain or fused, per resampling layer of the MODELS table: writes sngan_hub/resample_table.json.
+
+For each shape, forward and backward in training (the fused kernel built anew) are timed alternately in one run, medians
+of ``REPEATS``; ``fused`` says which is the faster there. Only this machine's kind of device is replaced in the table.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from sngan_hub.metrics.protocols import machine
+from sngan_hub.models import MODELS
+from sngan_hub.normalizers import Conv2d
+from sngan_hub.resample import conv_down, layer_key, up_conv
+
+TABLE = Path(__file__).parent.parent / "sngan_hub" / "resample_table.json"
+REPEATS, BATCH = 5, 16
+
+
+def shapes() -> set[tuple[str, int, int, int]]:
+    """(kind, channels in, channels out, side of the input) of every resampling layer of every architecture."""
+    from sngan_hub.models import create_discriminator, create_generator
+
+    found = set()
+    with torch.device("meta"):
+        for name in MODELS:
+            g, d = create_generator(name), create_discriminator(name)
+            for i, block in enumerate(g.blocks):
+                found.add(("up", block.c1.in_channels, block.c1.out_channels, g.bottom_width * 2**i))
+            side = d.size
+            for block in d.blocks:
+                if block.down:
+                    found.add(("down", block.c2.in_channels, block.c2.out_channels, side))
+                    side //= 2
+    return found
+
+
+def seconds(kind: str, x: torch.Tensor, conv: Conv2d, form: str) -> float:
+    if x.is_cuda:
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    y = up_conv(x, conv, form=form) if kind == "up" else conv_down(x, conv, form=form)
+    torch.autograd.grad(y.sum(), (x, conv.weight))
+    if x.is_cuda:
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    layers = json.loads(TABLE.read_text())["layers"] if TABLE.is_file() else {}
+    layers = {key: row for key, row in layers.items() if not key.startswith(f"{device}/")}
+    for kind, c_in, c_out, side in sorted(shapes()):
+        for dtype in (torch.float32, torch.bfloat16):
+            x = (
+                torch.randn(BATCH, c_in, side, side, device=device)
+                .to(memory_format=torch.channels_last)
+                .requires_grad_()
+            )
+            conv = Conv2d(c_in, c_out, 3, padding=1).to(device=device, memory_format=torch.channels_last)
+            times: dict[str, list[float]] = {"plain": [], "fused": []}
+            with torch.autocast(device, dtype, enabled=dtype != torch.float32):
+                for repeat in range(REPEATS + 1):
+                    for form, taken in times.items():
+                        value = seconds(kind, x, conv, form)
+                        if repeat:
+                            taken.append(value)
+            plain, fused = (statistics.median(taken) * 1e3 for taken in times.values())
+            key = layer_key(kind, c_in, c_out, side, dtype, device)
+            layers[key] = {"fused": fused < plain, "plain_ms": round(plain, 2), "fused_ms": round(fused, 2)}
+            print(f"{key:36} plain {plain:8.2f} ms  fused {fused:8.2f} ms  {plain / fused:.2f}x", file=sys.stderr)
+    about = (
+        f"benchmarks/resample.py: batch {BATCH}, forward + backward, channels-last, median of {REPEATS}; "
+        f"last run on {machine()}, torch {torch.__version__}"
+    )
+    rows = ",\n".join(f"  {json.dumps(key)}: {json.dumps(row)}" for key, row in sorted(layers.items()))
+    TABLE.write_text(f'{{"about": {json.dumps(about)},\n "layers": {{\n{rows}\n }}}}\n')
+
+
+if __name__ == "__main__":
+    main()

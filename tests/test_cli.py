@@ -1,0 +1,153 @@
+"""The commands as a shell sees them: what they print, what they write, and one clear line with exit code 2."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from PIL import Image
+
+from sngan_hub import load_generator
+from sngan_hub.cli import main as sngan
+from training.__main__ import main as training
+
+from .conftest import ROOT
+
+
+def test_list_names_every_architecture_and_its_weights(capsys):
+    assert sngan(["list", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["sngan_fashion32"]["weights"] == ["v1"] and rows["sngan_imagenet128"]["classes"] == 1000
+    assert sngan(["list"]) == 0
+    assert "sngan_avatars32" in capsys.readouterr().out
+
+
+def test_info(capsys):
+    assert sngan(["info", "sngan_fashion32", "--json"]) == 0
+    about = json.loads(capsys.readouterr().out)
+    assert about["parameters"].keys() == {"generator", "discriminator"} and about["classes"][0] == "T-shirt"
+    assert sngan(["info", "sngan_imagenet128", "--json"]) == 0
+    about = json.loads(capsys.readouterr().out)
+    assert about["parameters"] == {"generator": 41_996_931, "discriminator": 30_041_857}
+    assert sngan(["info", "sngan_fashion32"]) == 0
+    assert "fid5k_test" in capsys.readouterr().out
+
+
+def test_sample_to_a_grid(tmp_path, capsys):
+    out = tmp_path / "grid.png"
+    assert sngan(["sample", "sngan_fashion32", "--classes", "Sneaker", "ankle boot", "--n", "3", "--seed", "5",
+                  "--out", str(out)]) == 0  # fmt: skip
+    assert "seed 5" in capsys.readouterr().out
+    with Image.open(out) as image:
+        assert image.text["model"] == "sngan_fashion32" and image.text["seed"] == "5" and image.text["tag"] == "v1"
+        assert image.text["classes"] == "Sneaker, Ankle boot"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_sample_to_a_folder_gives_the_same_pixels(tmp_path):
+    assert sngan(["sample", "sngan_fashion32", "--n", "5", "--seed", "7", "--batch-size", "2",
+                  "--out", str(tmp_path / "d")]) == 0  # fmt: skip
+    expected = load_generator("sngan_fashion32").sample(n=5, seed=7)
+    files = sorted((tmp_path / "d").iterdir())
+    assert len(files) == 5
+    for path, image in zip(files, expected, strict=True):
+        with Image.open(path) as written:
+            pixels = torch.frombuffer(bytearray(written.tobytes()), dtype=torch.uint8).view(32, 32, 3).permute(2, 0, 1)
+            assert (pixels.int() - image.int()).abs().max() <= 1 and "index" in written.text
+
+
+def test_without_a_seed_one_is_drawn_and_shown(tmp_path, capsys):
+    said = []
+    for i in range(2):
+        assert sngan(["sample", "sngan_fashion32", "--n", "1", "--out", str(tmp_path / f"{i}.png")]) == 0
+        said.append(capsys.readouterr().out.split("seed ")[1])
+    assert said[0] != said[1]
+
+
+BAD = [
+    (["sample", "sngan_fashion", "--out", "OUT/x.png"], "no name, folder or file 'sngan_fashion'; nearest are"),
+    (
+        ["sample", "sngan_fashion32", "--classes", "Sneeker", "--out", "OUT/x.png"],
+        "no class 'Sneeker'; nearest are sneaker",
+    ),
+    (["sample", "sngan_fashion32", "--n", "-1", "--out", "OUT/x.png"], "n: got -1, legal is 1 to 100,000"),
+    (["sample", "sngan_fashion32", "--n", "many", "--out", "OUT/x.png"], "argument --n: invalid int value: 'many'"),
+    (["sample", "sngan_fashion32", "--seed", str(2**63), "--out", "OUT/x.png"], "seed: got 9223372036854775808"),
+    (["sample", "sngan_fashion32", "--truncation", "-1", "--out", "OUT/x.png"], "truncation: got -1.0"),
+    (["sample", "sngan_fashion32", "--out", "OUT/none/x.png"], "no folder"),
+    (["sample", "sngan_fashion32", "--out", "OUT/x.jpg"], "legal are FILE.png or a folder"),
+    (["sample", "sngan_fashion32"], "the following arguments are required: --out"),
+    (["sample", "sngan_fashion32", "--sede", "3", "--out", "OUT/x.png"], "unrecognized arguments: --sede 3"),
+    (["info", "nothing"], "no name, folder or file 'nothing'"),
+    (["draw"], "invalid choice: 'draw'"),
+    (["evaluate", "sngan_fashion32", "--data", "nowhere", "--protocol", "kid1k_test"], "'nowhere' is neither a source"),
+    (["evaluate", "sngan_fashion32", "--data", "fashion", "--protocol", "fid"], "protocol: got 'fid'"),
+]
+
+
+@pytest.mark.parametrize("arguments, text", BAD)
+def test_bad_calls_are_one_line_and_exit_2(arguments, text, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        sngan([a.replace("OUT", str(tmp_path)) for a in arguments])
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert text in said and said.count("\n") == 1, said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unwritable_output(tmp_path, capsys):
+    if os.geteuid() == 0:  # root writes anywhere; a file in the folder's place is refused to everyone
+        (tmp_path / "f").write_text("")
+        target = tmp_path / "f" / "x.png"
+    else:
+        tmp_path.chmod(0o500)
+        target = tmp_path / "x.png"
+    with pytest.raises(SystemExit) as stop:
+        sngan(["sample", "sngan_fashion32", "--out", str(target)])
+    said = capsys.readouterr().err
+    assert stop.value.code == 2 and str(tmp_path) in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments, text", [
+    (["train", "--preset", "fashion"], "preset: got 'fashion'; nearest are fashion32"),
+    (["train", "--preset", "fashion32"], "out: missing"),
+    (["train", "--preset", "fashion32", "--data", "nowhere", "--out", "OUT/run"], "'nowhere' is neither a source"),
+    (["train", "--preset", "fashion32", "--data", "OUT", "--out", "OUT/run"], "holds no folder with images"),
+    (["train", "--preset", "fashion32", "--flip", "maybe", "--out", "OUT/run"], "got 'maybe', legal are true, false"),
+    (["train", "--preset", "fashion32", "--lr-g", "-1", "--out", "OUT/run"], "lr_g: got -1.0"),
+    (["train", "--preset", "fashion32", "--colour", "1", "--out", "OUT/run"], "unrecognized arguments: --colour 1"),
+    (["train", "--preset", "fashion32", "--dry-run", "--out", "OUT/none/run", "--steps", "0"], "steps: got 0"),
+])  # fmt: skip
+def test_bad_training_calls(arguments, text, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        training([a.replace("OUT", str(tmp_path)) for a in arguments])
+    said = capsys.readouterr().err
+    assert stop.value.code == 2 and text in said and said.count("\n") == 1, said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_dry_run_prints_the_run_and_creates_nothing(tmp_path, capsys):
+    assert (
+        training(["train", "--preset=avatars32", "--dry-run", "--out", str(tmp_path / "run"), "--batch-size", "8"]) == 0
+    )
+    said = capsys.readouterr().err
+    assert "736,451" in said and "batch_size        8" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_damaged_images_are_all_named_before_step_1(image_folder, tmp_path, capsys):
+    damaged = [image_folder / "left" / "00.png", image_folder / "right" / "01.png"]
+    for path in damaged:
+        path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(SystemExit) as stop:
+        training(["train", "--preset", "fashion32", "--data", str(image_folder), "--out", str(tmp_path / "run")])
+    said = capsys.readouterr().err
+    assert stop.value.code == 2 and all(str(path) in said for path in damaged) and "2 damaged" in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_installed_command_runs():
+    done = subprocess.run([sys.executable, "-m", "sngan_hub.cli", "list"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "sngan_fashion32" in done.stdout and done.stderr == ""

@@ -1,0 +1,137 @@
+"""Scores against closed forms, the protocols' shared sequence, and the real Inception against known features."""
+
+import numpy as np
+import pytest
+import torch
+
+from sngan_hub.metrics import protocols
+from sngan_hub.metrics.classifier import build
+from sngan_hub.metrics.protocols import Evaluation, _interleaved, evaluate
+from sngan_hub.metrics.scores import fid, kid, mean_pairwise_distance
+from sngan_hub.resnet import Generator
+from sngan_hub.sources import Images
+
+pytest.importorskip("torch_fidelity")
+
+
+def gaussian(mean, covariance, n=4000):
+    """n points whose sample mean and covariance are exactly these."""
+    x = np.random.default_rng(0).standard_normal((n, len(mean)))
+    x = (x - x.mean(0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(x, rowvar=False))).T
+    return torch.from_numpy(x @ np.linalg.cholesky(covariance).T + mean)
+
+
+def test_fid_is_the_closed_form_for_gaussians():
+    a, b = np.diag([1.0, 4.0, 0.25]), np.diag([9.0, 1.0, 0.25])
+    mean = np.array([1.0, 0, 2])
+    expected = 5 + sum((np.sqrt(p) - np.sqrt(q)) ** 2 for p, q in zip(np.diag(a), np.diag(b), strict=True))
+    assert fid(gaussian(np.zeros(3), a), gaussian(mean, b)) == pytest.approx(expected, rel=1e-6)
+    assert fid(gaussian(mean, a), gaussian(mean, a)) == pytest.approx(0, abs=1e-6)
+    with pytest.raises(ValueError, match="fid: got 1 and 5 images"):
+        fid(torch.zeros(1, 3), torch.zeros(5, 3))
+
+
+def test_kid_is_unbiased_and_agrees_with_torch_fidelity():
+    from torch_fidelity.metric_kid import kid_features_to_metric
+
+    rng = torch.Generator().manual_seed(0)
+    a, b = torch.randn(200, 8, generator=rng), torch.randn(200, 8, generator=rng) + 0.5
+    theirs = kid_features_to_metric(a, b, kid_subsets=1, kid_subset_size=200, kid_kernel="poly", kid_kernel_poly_degree=3,
+                                    kid_kernel_poly_gamma=None, kid_kernel_poly_coef0=1, rng_seed=0, verbose=False)  # fmt: skip
+    assert kid(a, b) == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-5)
+    same = [kid(*torch.randn(2, 50, 8, generator=rng)) for _ in range(200)]
+    assert abs(np.mean(same)) < 3 * np.std(same) / 200**0.5 and min(same) < 0  # a biased one is never negative
+
+
+def test_pairwise_distance():
+    x = torch.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 0.0]])
+    assert mean_pairwise_distance(x) == pytest.approx(10 / 3)
+
+
+def test_real_images_are_interleaved_by_class():
+    labels = np.array([1, 0, 0, 1, 1, 0])
+    data = Images(np.zeros((6, 3, 2, 2), np.uint8), labels, ["a", "b"])
+    assert _interleaved(data, 4).tolist() == [1, 0, 2, 3] and len(_interleaved(data, None)) == 6
+    with pytest.raises(ValueError, match="needs 4 real images of every class, the fewest are 3"):
+        _interleaved(data, 8)
+
+
+@pytest.fixture
+def shared(image_folder):
+    g = Generator(32, 2, widths=[8, 8, 4, 4]).eval()
+    return Evaluation(g, str(image_folder), seed=3)
+
+
+def test_samples_are_a_prefix_of_one_sequence(shared, monkeypatch):
+    whole = torch.cat([x for x, _ in shared.samples(0, 120)])
+    labels = torch.cat([y for _, y in shared.samples(0, 120)])
+    assert torch.equal(labels, torch.arange(120) % 2)
+    for start, stop in ((0, 30), (30, 120)):
+        assert (torch.cat([x for x, _ in shared.samples(start, stop)]).int() - whole[start:stop].int()).abs().max() <= 1
+    asked = []
+    monkeypatch.setattr(protocols, "features", lambda net, batches, total, name: asked.append(total) or
+                        torch.cat([x.float().flatten(1)[:, :2048] for x in batches]))  # fmt: skip
+    shared.__dict__["inception"] = None
+    small, large = shared.sample_features(40), shared.sample_features(100)
+    assert asked == [40, 60] and torch.equal(small, large[:40])
+
+
+def test_agreement_counts_the_class_that_was_asked_for(shared, monkeypatch):
+    class Judge:
+        accuracy, name = 0.97, "judge"
+
+        def predict(self, images):
+            return torch.where(torch.arange(len(images)) < 500, torch.arange(len(images)) % 2, 0)
+
+    monkeypatch.setattr(protocols, "classifier", lambda train, test: Judge())
+    score = protocols.agreement2k(shared)
+    assert score.value == pytest.approx((500 + 750) / 2000) and score.floor == 0.97 and score.n == 2000
+    assert score.per_class["left"] == 1.0 and score.per_class["right"] == pytest.approx(0.25)
+
+
+def test_diversity_is_a_ratio_within_classes(shared, monkeypatch):
+    rng = torch.Generator().manual_seed(0)
+    real, fake = torch.randn(1000, 2048, generator=rng), torch.randn(200, 2048, generator=rng)
+    fake[1::2] *= 0.5
+    monkeypatch.setattr(shared, "real_features", lambda split, n: real)
+    monkeypatch.setattr(shared, "sample_features", lambda n: fake[:n])
+    score = protocols.diversity(shared)
+    assert score.per_class["left"] == pytest.approx(1, abs=0.02) and score.per_class["right"] == pytest.approx(
+        0.5, abs=0.02
+    )
+    assert score.floor == pytest.approx(1)
+
+
+def test_names_are_checked_before_anything_is_measured(image_folder):
+    with pytest.raises(ValueError, match="protocol: got 'fid50k'; nearest are"):
+        evaluate(Generator(32, 2, widths=[4] * 4), str(image_folder), ["kid1k_test", "fid50k"])
+    with pytest.raises(ValueError, match="has 2 classes, the model 3"):
+        evaluate(Generator(32, 3, widths=[4] * 4), str(image_folder), ["kid1k_test"])
+
+
+def test_the_classifier_is_small():
+    assert sum(p.numel() for p in build(10).parameters()) == 288_746
+
+
+@pytest.mark.slow
+def test_inception_gives_the_known_features():
+    """Golden: the graph's features of two fixed pictures, by an independent implementation of the same file."""
+    from sngan_hub.metrics.inception import features, find_weights, load_inception
+
+    try:
+        find_weights()
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    with np.load("tests/golden/inception.npz", allow_pickle=False) as golden:
+        found = features(load_inception(), [golden["images"]], 2)
+        assert np.abs(found.numpy() - golden["features"]).max() < 1e-3
+    assert found.shape == (2, 2048)
+
+
+@pytest.mark.slow
+def test_another_inception_file_is_refused(tmp_path):
+    from sngan_hub.metrics.inception import load_inception
+
+    (tmp_path / "x.pt").write_bytes(b"x")
+    with pytest.raises(ValueError, match="not the 2015 Inception"):
+        load_inception(tmp_path / "x.pt")

@@ -1,0 +1,138 @@
+"""A run is a function of its settings: killed anywhere and resumed by the same command, it ends byte for byte equal.
+
+Through real processes and SIGKILL. ``SOAK=1`` (make soak) kills twenty times instead of three.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from .conftest import ROOT
+
+TINY = """
+import sys
+from sngan_hub.models import MODELS, Model
+MODELS["sngan_tiny"] = Model(32, 2, {"widths": [16, 16, 8, 8]}, {"widths": [8, 8, 16, 16]})
+from training.__main__ import main
+raise SystemExit(main(sys.argv[1:]))
+"""
+
+
+def command(folder, out, **overrides):
+    settings = {
+        "preset": "fashion32", "architecture": "sngan_tiny", "data": folder, "out": out, "steps": 60, "batch_size": 8,
+        "g_batch_size": 8, "n_dis": 2, "decay_from": 10, "decay_to": 60, "transition_from": 5, "transition_to": 30,
+        "augment": "color,translation,cutout", "flip": "true", "ema_decay": 0.9, "threads": 1, "log_every": 5,
+        "checkpoint_every": 7, "snapshot_every": 20, "sample_every": 20, **overrides,
+    }  # fmt: skip
+    return [sys.executable, "-c", TINY, "train"] + [f"--{key}={value}" for key, value in settings.items()]
+
+
+def run(*args, **kwargs):
+    return subprocess.run(command(*args, **kwargs), cwd=ROOT, capture_output=True, text=True)
+
+
+def ending(out):
+    checkpoint = torch.load(out / "checkpoint.pt", weights_only=True)
+    checkpoint.pop("config")
+    files = {
+        p: (out / p / "model.safetensors").read_bytes()
+        for p in ("generator", "discriminator", "snapshots/0000060/generator")
+    }
+    log = [
+        {k: v for k, v in json.loads(line).items() if k != "seconds_per_step"} for line in (out / "log.jsonl").open()
+    ]
+    return checkpoint, files, log
+
+
+def last_step(out):
+    try:
+        return json.loads((out / "log.jsonl").read_text().splitlines()[-1])["step"]
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+def equal(a, b):
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(equal(a[k], b[k]) for k in a)
+    return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_ends_byte_equal(image_folder, tmp_path):
+    whole = run(image_folder, tmp_path / "whole", log_every=1)
+    assert whole.returncode == 0, whole.stderr
+    out = tmp_path / "broken"
+    rng = random.Random(0)
+    for target in sorted(rng.sample(range(1, 59), 20 if os.environ.get("SOAK") else 3)):
+        process = subprocess.Popen(
+            command(image_folder, out, log_every=1), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        while process.poll() is None and last_step(out) < target:
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.15))  # anywhere in a step, a log line, a snapshot or a checkpoint
+        assert process.poll() is None, "finished before it could be killed"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    last = run(image_folder, out, log_every=1)
+    assert last.returncode == 0, last.stderr
+    for a, b in zip(ending(tmp_path / "whole"), ending(out), strict=True):
+        assert equal(a, b)
+
+
+@pytest.mark.slow
+def test_resume_refuses_changed_settings_and_data_and_damaged_checkpoints(image_folder, tmp_path):
+    out = tmp_path / "run"
+    assert run(image_folder, out, steps=14).returncode == 0
+    kept = (out / "checkpoint.pt").read_bytes()
+
+    def refused(*words, folder=image_folder, **overrides):
+        result = run(folder, out, **{"steps": 14, **overrides})
+        assert result.returncode == 2
+        line = result.stderr[result.stderr.index("error:") :]
+        assert all(word in line for word in words), line
+        assert "Traceback" not in result.stderr
+
+    refused("lr_g: was 0.0003, now 0.1", "n_dis: was 2, now 1", lr_g=0.1, n_dis=1)
+    refused("decay_from: was 10, now 12", decay_from=12)  # the rate of finished steps would change
+    first = next(image_folder.rglob("*.png"))
+    pixels = first.read_bytes()
+    first.write_bytes(next(p for p in image_folder.rglob("*.png") if p != first).read_bytes())
+    refused("differ in content")
+    first.write_bytes(pixels[:100])
+    refused("1 damaged image", str(first))
+    first.write_bytes(pixels)
+    assert (out / "checkpoint.pt").read_bytes() == kept
+    (out / "checkpoint.pt").write_bytes(kept[: len(kept) // 2])
+    refused("not a readable checkpoint")
+    (out / "checkpoint.pt").write_bytes(kept)
+    longer = run(image_folder, out, steps=21, log_every=3)  # more steps and other intervals are free
+    assert longer.returncode == 0, longer.stderr
+    assert torch.load(out / "checkpoint.pt", weights_only=True)["step"] == 21
+
+
+@pytest.mark.slow
+def test_a_short_run_learns_its_two_classes(image_folder, tmp_path):
+    """The whole path on real input: after 150 steps class 0 is bright, and on its left; class 1 is darker."""
+    out = tmp_path / "run"
+    result = run(image_folder, out, steps=150, decay_from=150, decay_to=150, augment="", n_dis=1, batch_size=16,
+                 g_batch_size=16, transition_from=0, transition_to=0, flip="false", lr_g=2e-3, lr_d=2e-3)  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    from sngan_hub import load_discriminator, load_generator
+
+    g, d = load_generator(out), load_discriminator(out)
+    assert g.classes == ["left", "right"] and d.classes == g.classes
+    images = g.sample(n=20, classes=["left", "right"], seed=0).float()
+    brightness = images.mean((1, 2, 3))
+    assert brightness[:20].mean() > brightness[20:].mean() + 10
+    assert images[:20, :, :, :16].mean() > images[:20, :, :, 16:].mean() + 5
+    assert (out / "samples" / "0000150.png").is_file() and list((out / "tensorboard").iterdir())
+    assert load_file(out / "generator" / "model.safetensors").keys() == g.state_dict().keys()

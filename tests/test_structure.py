@@ -1,0 +1,115 @@
+"""The house: who may import whom, what a bare import pulls in, and what the repository must not hold."""
+
+import ast
+import json
+import subprocess
+import sys
+
+import pytest
+
+from .conftest import ROOT
+
+# Rooms in reading order: a file imports only what stands before it.
+ORDER = [
+    "names", "normalizers", "resample", "mixin", "sampling", "resnet", "models", "weights", "convert", "hub",
+    "sources", "metrics.inception", "metrics.scores", "metrics.classifier", "metrics.protocols", "commandline", "cli",
+]  # fmt: skip
+TRAINING = ["losses", "data", "augment", "config", "ema", "state", "log", "loop", "ship", "__main__"]
+
+
+def top_level_imports(path, package):
+    """(module, names) of imports that run when the file is imported."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = package.split(".")[: len(package.split(".")) - node.level + 1]
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            yield from ([f"{module}.{alias.name}" for alias in node.names] if not node.module else [module])
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+@pytest.mark.parametrize("package, order", [("sngan_hub", ORDER), ("training", TRAINING)])
+def test_imports_run_downwards(package, order):
+    for place, name in enumerate(order):
+        path = ROOT / package / (name.replace(".", "/") + ".py")
+        own = ".".join([package, *name.split(".")[:-1]])
+        for module in top_level_imports(path, own):
+            if module.startswith(f"{package}."):
+                other = module.removeprefix(f"{package}.")
+                assert other in order[:place], f"{package}/{name} imports {other}, which stands below it"
+            assert not (package == "sngan_hub" and module.split(".")[0] == "training"), name
+    files = {
+        p.relative_to(ROOT / package).with_suffix("").as_posix().replace("/", ".")
+        for p in (ROOT / package).rglob("*.py")
+    }
+    assert {f for f in files if not f.endswith("__init__")} == set(order)
+
+
+def test_only_the_loop_imports_accelerate():
+    users = [
+        p.name
+        for p in (ROOT / "training").glob("*.py")
+        if "accelerate" in {m.split(".")[0] for m in top_level_imports(p, "training")}
+    ]
+    assert users == ["loop.py"]
+
+
+def test_a_bare_import_pulls_in_nothing_optional():
+    code = "import sys, sngan_hub; print(*sorted({m.split('.')[0] for m in sys.modules}))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    optional = {
+        "gradio",
+        "accelerate",
+        "tensorboard",
+        "torch_fidelity",
+        "scipy",
+        "dicebear",
+        "resvg_py",
+        "matplotlib",
+        "training",
+    }
+    assert not optional & set(loaded)
+
+
+def test_public_names_are_in_reading_order_and_exist():
+    import sngan_hub
+
+    assert all(hasattr(sngan_hub, name) for name in sngan_hub.__all__)
+
+
+def test_files_are_small_and_clean():
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if tracked.returncode:
+        pytest.skip("not a git checkout")
+    for name in filter(None, tracked.stdout.split("\0")):
+        path = ROOT / name
+        if path.is_file():
+            assert path.stat().st_size <= 12e6, name
+
+
+def test_readme_tables_are_printed_from_the_records():
+    from training.ship import readme_tables
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert readme_tables(text) == text, "run: python -m training tables"
+
+
+def test_the_workflow_fits_the_schema_of_what_we_use():
+    jsonschema = pytest.importorskip("jsonschema")
+    yaml = pytest.importorskip("yaml")
+    workflow = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())
+    workflow["on"] = workflow.pop(True, workflow.get("on"))  # YAML 1.1 reads the key `on` as true
+    step = {"type": "object", "additionalProperties": False, "oneOf": [{"required": ["uses"]}, {"required": ["run"]}],
+            "properties": {"uses": {"pattern": "^[^@]+@v?[0-9]"}, "with": {"type": "object"}, "run": {"type": "string"}}}  # fmt: skip
+    job = {
+        "type": "object",
+        "required": ["runs-on", "steps"],
+        "properties": {"steps": {"type": "array", "items": step}},
+    }
+    jsonschema.validate(workflow, {"type": "object", "required": ["name", "on", "jobs"],
+                                   "properties": {"jobs": {"additionalProperties": job}}})  # fmt: skip
+    assert json.dumps(workflow["jobs"]["test"]["steps"]).count(".ci/run") == 1

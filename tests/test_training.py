@@ -1,0 +1,197 @@
+"""Draws, augmentation, averaging, schedules, configuration: each against its definition."""
+
+import copy
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from sngan_hub.resnet import Generator
+from sngan_hub.sources import Images
+from training.augment import AUGMENTATIONS, augment, color, cutout, translation
+from training.config import PRESETS, Config, differences, make_config
+from training.data import Stream, draws, latents, real_batch
+from training.ema import update_ema
+from training.log import pixel_spread
+from training.losses import LOSSES
+
+
+def some_images(n=20, size=8):
+    rng = np.random.default_rng(0)
+    labels = np.arange(n) % 2
+    return Images(rng.integers(0, 256, (n, 3, size, size), dtype=np.uint8), labels.astype(np.int64), ["a", "b"])
+
+
+# Data
+
+
+def test_batches_are_functions_of_their_position_and_epochs_are_permutations():
+    data = some_images(20)
+    batches = [real_batch(data, 3, position, 8) for position in range(5)]  # two epochs of 20
+    again = real_batch(data, 3, 2, 8)
+    assert torch.equal(again[0], batches[2][0]) and torch.equal(again[1], batches[2][1])
+    x = torch.cat([images for images, _ in batches])
+    y = torch.cat([labels for _, labels in batches])
+    pixels = (x + 1) * 128  # x = p / 128 - 1 + U[0, 1/128)
+    distance = (pixels[:, None] - torch.from_numpy(data.images)[None]).abs().amax((2, 3, 4))
+    seen = distance.argmin(1)
+    assert (distance.amin(1) <= 1.001).all() and torch.equal(y, torch.from_numpy(data.labels)[seen])
+    epochs = seen[:20].tolist(), seen[20:].tolist()
+    assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(20)) and epochs[0] != epochs[1]
+
+
+def test_values_are_dequantised_as_the_authors_do():
+    data = some_images(8)
+    x, _ = real_batch(data, 0, 0, 8)
+    noise = (x + 1) * 128 - torch.floor((x + 1) * 128)
+    assert x.min() >= -1 and x.max() < 1.0001 and x.dtype == torch.float32
+    assert noise.std().item() == pytest.approx(12**-0.5, rel=0.1)
+
+
+def test_flips_are_flips():
+    data = some_images(8)
+    plain, _ = real_batch(data, 0, 0, 8)
+    flipped, _ = real_batch(data, 0, 0, 8, flip=True)
+    whole = torch.floor((plain + 1) * 128)
+    same = [torch.equal(torch.floor((b + 1) * 128), a) for a, b in zip(whole, flipped, strict=True)]
+    mirrored = [torch.equal(torch.floor((b + 1) * 128), a.flip(2)) for a, b in zip(whole, flipped, strict=True)]
+    assert all(a or b for a, b in zip(same, mirrored, strict=True)) and 0 < sum(mirrored) < 8
+
+
+def test_streams_are_independent_and_repeatable():
+    a = [draws(1, stream, 5).random(4).tolist() for stream in Stream]
+    assert len({tuple(x) for x in a}) == len(Stream)
+    assert draws(1, Stream.LATENT, 5, 1).random() != draws(1, Stream.LATENT, 5, 2).random()
+    z, y = latents(1, 7, 0, 1000, 16, 10)
+    assert torch.equal(z, latents(1, 7, 0, 1000, 16, 10)[0]) and z.shape == (1000, 16)
+    assert (y.bincount(minlength=10) > 60).all() and latents(1, 7, 0, 4, 16, 0)[1] is None
+
+
+# Augmentation
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_augmentation_is_differentiable_and_repeatable(name):
+    x = torch.randn(6, 3, 16, 16, dtype=torch.float64, requires_grad=True)
+    y = augment(x, [name], 0, 3, 1)
+    assert y.shape == x.shape and torch.equal(y, augment(x, [name], 0, 3, 1))
+    assert not torch.equal(y, augment(x, [name], 0, 3, 2))
+    probe = torch.randn_like(x)
+    (grad,) = torch.autograd.grad((y * probe).sum(), x)
+    step = 1e-6 * torch.randn_like(x)
+    change = ((augment(x + step, [name], 0, 3, 1) - y) * probe).sum()
+    assert change.item() == pytest.approx((grad * step).sum().item(), rel=1e-3, abs=1e-9)
+    assert torch.equal(augment(x, [], 0, 3, 1), x)
+
+
+def test_color_keeps_what_it_should():
+    grey = torch.rand(50, 1, 4, 4).expand(-1, 3, -1, -1)
+    out = color(grey, np.random.default_rng(0))
+    assert torch.allclose(out[:, 0], out[:, 1], atol=1e-6)  # no colour from grey
+    shift = out.mean((1, 2, 3)) - grey.mean((1, 2, 3))
+    assert shift.abs().max() <= 0.5 + 1e-5 and shift.std() > 0.2
+    contrast = out.std((1, 2, 3)) / grey.std((1, 2, 3))
+    assert 0.5 - 1e-4 <= contrast.min() and contrast.max() <= 1.5 + 1e-4
+
+
+def test_translation_moves_whole_pixels_by_an_eighth():
+    x = torch.zeros(200, 3, 16, 16)
+    x[:, :, 8, 8] = 1
+    places = translation(x, np.random.default_rng(0))[:, 0].flatten(1).argmax(1)
+    rows, columns = places // 16 - 8, places % 16 - 8
+    assert set(rows.tolist()) == set(columns.tolist()) == set(range(-2, 3))
+    assert torch.equal(translation(x, np.random.default_rng(0)).sum((1, 2, 3)), torch.full((200,), 3.0))
+
+
+def test_cutout_removes_at_most_half_the_side():
+    gone = (cutout(torch.ones(300, 3, 16, 16), np.random.default_rng(0)) == 0)[:, 0].float().sum((1, 2))
+    assert gone.max() == 64 and gone.min() >= 16 and gone.std() > 5
+
+
+# Average, schedule, gauge, losses
+
+
+def test_average_follows_weights_and_statistics():
+    g = Generator(32, 2, widths=[4, 4, 4, 4])
+    average = copy.deepcopy(g)
+    with torch.no_grad():
+        for tensor in [*g.parameters(), *(b for b in g.buffers() if b.is_floating_point())]:
+            tensor.add_(1)
+        g.bn.num_batches_tracked += 7
+    before = {k: v.clone() for k, v in average.state_dict().items()}
+    update_ema(average, g, 0.9, step=10**6)
+    for name, value in average.state_dict().items():
+        expected = before[name] + 0.1 if value.is_floating_point() else g.state_dict()[name]
+        assert torch.allclose(value, expected, atol=1e-6), name
+    update_ema(average, g, 0.9, step=0)  # warm-up: a tenth of the old is kept
+    assert torch.allclose(average.conv.weight, g.conv.weight - 0.9 * 0.1, atol=1e-6)
+
+
+def test_learning_rate_is_linear_shift_with_its_off_by_one():
+    config = make_config("fashion32", decay_from=2, decay_to=6, steps=6)
+    assert [config.lr_scale(step) for step in range(8)] == [1, 1, 1, 0.75, 0.5, 0.25, 0, 0]
+    from_start = make_config("fashion32", decay_from=0, decay_to=4)
+    assert [from_start.lr_scale(step) for step in range(5)] == [1, 0.75, 0.5, 0.25, 0]
+
+
+def test_class_strength_ramps():
+    config = make_config("fashion32", transition_from=10, transition_to=20)
+    assert [config.class_strength(s) for s in (0, 10, 15, 20, 99)] == [0, 0, 0.5, 1, 1]
+    assert make_config("fashion32", transition_from=0, transition_to=0).class_strength(0) == 1
+
+
+def test_spread_is_zero_for_one_picture_and_one_for_the_data():
+    one = torch.randn(1, 3, 16, 16).expand(10, -1, -1, -1)
+    assert pixel_spread(one, 10).item() == pytest.approx(0, abs=1e-3)
+    x = torch.randn(40, 3, 8, 8)
+    manual = torch.pdist(x[:20].flatten(1)).mean()
+    assert pixel_spread(x, 20)[0].item() == pytest.approx(manual.item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_by_their_formulas(name):
+    real, fake = torch.randn(2, 7, 1, dtype=torch.float64)
+    loss, r, f = LOSSES[name], real.numpy(), fake.numpy()
+    if name == "hinge":
+        expected = np.maximum(0, 1 - r).mean() + np.maximum(0, 1 + f).mean()
+        generator = -f.mean()
+    else:
+        expected = np.log1p(np.exp(-r)).mean() + np.log1p(np.exp(f)).mean()
+        generator = np.log1p(np.exp(-f)).mean()
+    assert loss.discriminator(real, fake).item() == pytest.approx(expected.item())
+    assert loss.generator(fake).item() == pytest.approx(generator.item())
+
+
+# Configuration
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_resolve(preset):
+    config = make_config(preset)
+    assert config.preset == preset and config.decay_to <= config.steps
+
+
+@pytest.mark.parametrize("overrides, text", [
+    ({"stepz": 3}, "unknown key 'stepz'; nearest are steps"),
+    ({"loss": "wgan"}, "loss: got 'wgan', legal are hinge, non_saturating"),
+    ({"steps": 0}, "steps: got 0, legal is 1 or more"),
+    ({"lr_g": -1.0}, "lr_g: got -1.0"),
+    ({"beta2": 1.0}, "beta2: got 1.0"),
+    ({"augment": "color,blur"}, "augment: got 'blur', legal are color, translation, cutout"),
+    ({"decay_from": 9, "decay_to": 3}, "decay_to: got 3, before decay_from"),
+    ({"architecture": "sngan_fashion3"}, "no architecture 'sngan_fashion3'; nearest are sngan_fashion32"),
+])  # fmt: skip
+def test_bad_settings_are_refused(overrides, text):
+    with pytest.raises(ValueError, match=text):
+        make_config("fashion32", **overrides)
+    with pytest.raises(ValueError, match="preset: got 'fashion3'; nearest are fashion32"):
+        make_config("fashion3")
+
+
+def test_what_a_resumed_run_may_change():
+    old = dataclasses.asdict(make_config("fashion32", decay_from=100, decay_to=200))
+    assert differences(old, Config(**{**old, "steps": 999, "log_every": 7, "out": "x"}), 50) == []
+    assert differences(old, Config(**{**old, "decay_to": 300}), 50) == []
+    changed = differences(old, Config(**{**old, "decay_to": 300, "lr_g": 1.0}), 150)
+    assert changed == ["lr_g: was 0.0003, now 1.0", "decay_to: was 200, now 300"]
