@@ -41,6 +41,7 @@ test-slow: $(VENV)/.installed debian metrics
 # Longer forms of the slow tests, run by hand.
 soak: $(VENV)/.installed debian metrics
 	SOAK=1 $(PY) -m pytest -m slow tests/test_resume.py
+	$(PY) tests/mutations.py
 
 bench: $(VENV)/.installed
 	$(PY) benchmarks/resample.py

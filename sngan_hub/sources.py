@@ -215,7 +215,7 @@ def _read_image(path: Path, size: int) -> np.ndarray:
         image = image.convert("RGB")
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
-    image = image.resize((size, size), Image.Resampling.BILINEAR, (left, top, left + side, top + side))
+    image = image.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.BILINEAR)
     return np.asarray(image).transpose(2, 0, 1)
 
 

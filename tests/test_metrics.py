@@ -76,6 +76,18 @@ def test_samples_are_a_prefix_of_one_sequence(shared, monkeypatch):
     assert asked == [40, 60] and torch.equal(small, large[:40])
 
 
+def test_real_features_are_kept_as_the_longest_prefix(shared, monkeypatch, tmp_path):
+    monkeypatch.setenv("SNGAN_HUB_CACHE", str(tmp_path / "cache"))
+    asked = []
+    monkeypatch.setattr(protocols, "features", lambda net, batches, total, name: asked.append(total) or
+                        torch.cat([torch.from_numpy(x).float().flatten(1)[:, :2048] for x in batches]))  # fmt: skip
+    shared.__dict__["inception"] = None
+    small, large, again = (shared.real_features("train", n) for n in (6, 20, 10))
+    assert asked == [6, 14] and torch.equal(small, large[:6]) and torch.equal(again, large[:10])
+    expected = shared.train.images[_interleaved(shared.train, 20)].reshape(20, -1)[:, :2048]
+    assert np.array_equal(large.numpy(), expected)
+
+
 def test_agreement_counts_the_class_that_was_asked_for(shared, monkeypatch):
     class Judge:
         accuracy, name = 0.97, "judge"

@@ -98,7 +98,7 @@ class Config:
 # fmt: off
 _OURS = dict(
     n_dis=1, batch_size=64, g_batch_size=64, lr_g=3e-4, lr_d=6e-4, beta2=0.99, ema_decay=0.999,
-    steps=14_000, decay_from=7_000, decay_to=14_000, transition_from=2_500, transition_to=5_000,
+    steps=13_000, decay_from=7_000, decay_to=13_000, transition_from=2_500, transition_to=5_000,
     precision="bf16", channels_last=True,
 )
 PRESETS: dict[str, dict[str, Any]] = {

@@ -1,0 +1,66 @@
+"""Wrong code on purpose: each silent error that other ports made (and some of ours) must fail the test named beside it.
+
+``python tests/mutations.py`` (part of ``make soak``) copies the checkout, breaks one thing at a time, and expects red.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# fmt: off
+MUTATIONS: list[tuple[str, str, str, str, str]] = [  # what, file, right, wrong, tests that must fail
+    ("bilinear upsampling",              "sngan_hub/resample.py",    'if mode == "nearest":\n        return F.interpolate(x, scale_factor=2, mode="nearest")', 'if False:\n        return x', "test_models.py::test_upsampling_is_nearest"),
+    ("in-place relu before the shortcut", "sngan_hub/resnet.py",     "h = x if self.first else F.relu(x)  #", "h = x if self.first else F.relu(x, inplace=True)  #", "test_models.py::test_shortcut_reads_the_input_before_relu_and_nothing_is_overwritten"),
+    ("a discriminator too thin",         "sngan_hub/resnet.py",      '"128":   Row(4,  64, (16, 16, 8, 4, 2, 1),     64,', '"128":   Row(4,  64, (16, 16, 8, 4, 2, 1),     8,', "test_models.py::test_parameter_counts"),
+    ("an extra downsampling",            "sngan_hub/resnet.py",      '"111110"),\n    "256"', '"111111"),\n    "256"', "test_models.py::test_wide_discriminator_no_extra_downsampling_and_block_maps"),
+    ("batch-norm epsilon 1e-5",          "sngan_hub/resnet.py",      "bn_eps: float = 2e-5", "bn_eps: float = 1e-5", "test_goldens.py"),
+    ("gains centred at 0",               "sngan_hub/normalizers.py", "nn.Parameter(torch.ones(shape))", "nn.Parameter(torch.zeros(shape))", "test_models.py::test_batch_norm_epsilon_and_conditional_gain_start"),
+    ("mean instead of sum pooling",      "sngan_hub/resnet.py",      ".sum((2, 3), dtype=self.linear.weight.dtype)", ".mean((2, 3), dtype=self.linear.weight.dtype)", "test_models.py::test_pooling_is_a_sum_and_the_first_block_pools_before_its_shortcut"),
+    ("sigma from the old u",             "sngan_hub/normalizers.py", "        u = _unit(matrix @ v)\n    return", "    return", "test_normalizers.py::test_one_iteration_is_v_then_u_and_sigma_from_the_new_pair"),
+    ("sigma without gradient",           "sngan_hub/normalizers.py", "        return weight / sigma", "        return weight / sigma.detach()", "test_normalizers.py::test_gradient_flows_through_sigma_with_u_and_v_constant"),
+    ("sigma off by a percent",           "sngan_hub/normalizers.py", "return torch.dot(u, matrix @ v), u, v", "return torch.dot(u, matrix @ v) * 1.01, u, v", "test_goldens.py::test_discriminator"),
+    ("evaluating stores u",              "sngan_hub/normalizers.py", "        if layer.training:\n            # Copied", "        if True:\n            # Copied", "test_normalizers.py::test_evaluating_iterates_but_stores_nothing"),
+    ("an average without statistics",    "training/ema.py",          "if ours[name].is_floating_point()]", 'if ours[name].is_floating_point() and "running" not in name]', "test_training.py::test_average_follows_weights_and_statistics"),
+    ("Inception's BN epsilon",           "sngan_hub/metrics/inception.py", "(var + 1e-3)", "(var + 1e-5)", "test_metrics.py::test_inception_gives_the_known_features"),
+    ("all labels 0 (nested folders)",    "sngan_hub/sources.py",     "labels.append(label)", "labels.append(0)", "test_sources.py::test_a_folder_of_class_folders"),
+    ("torch's epsilon in Adam",          "training/state.py",        "/ math.sqrt(1 - group", "/ 1 + 0 * math.sqrt(1 - group", "test_trajectory.py"),
+    ("fakes judged by the real labels",  "training/loop.py",         "2 * i + 2), y_fake)", "2 * i + 2), y_real)", "test_trajectory.py"),
+    ("torch's learning-rate step",       "training/config.py",       "if step <= self.decay_from:", "step += 1\n        if step <= self.decay_from:", "test_training.py::test_learning_rate_is_linear_shift_with_its_off_by_one"),
+    ("latents of the batch, not the seed", "sngan_hub/sampling.py",  "advance(start * words // 4)", "advance(0)", "test_sampling.py::test_latents_are_a_function_of_seed_and_index"),
+    ("tensors loaded loosely",           "sngan_hub/mixin.py",       'problems = [f"{name} is missing" for name in own if name not in tensors]', "problems = []", "test_mixin.py::test_tensors_that_do_not_fit_are_named"),
+]
+# fmt: on
+
+
+def main() -> int:
+    survived = []
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "copy"
+        ignored = shutil.ignore_patterns(".venv", ".git", "__pycache__", "runs", "*.egg-info")
+        shutil.copytree(ROOT, copy, ignore=ignored)
+        for what, file, right, wrong, test in MUTATIONS:
+            path = copy / file
+            text = path.read_text()
+            if text.count(right) != 1:
+                print(f"{what:36} STALE: {file} holds its line {text.count(right)} times")
+                survived.append(what)
+                continue
+            path.write_text(text.replace(right, wrong))
+            command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"tests/{test}"]
+            code = subprocess.run(command, cwd=copy, capture_output=True).returncode
+            path.write_text(text)
+            print(f"{what:36} {'caught' if code == 1 else f'NOT CAUGHT (exit {code})'}", flush=True)
+            if code != 1:
+                survived.append(what)
+    print(f"{len(MUTATIONS) - len(survived)} passed, {len(survived)} failed")
+    return bool(survived)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
