@@ -29,6 +29,17 @@ Small pictures by class from GANs with **spectral normalisation** and a **projec
 (Miyato et al. 2018, Miyato & Koyama 2018), trained on two CPU cores and sampled right here.
 """
 
+# Captions below small pictures hide half of them at Gradio's size; and eight columns must shrink to a phone's width.
+CSS = """
+.grid-container {
+  grid-template-columns: repeat(auto-fill, minmax(76px, 1fr)) !important;
+  grid-template-rows: none !important; grid-auto-rows: auto !important;
+}
+.grid-container > * { aspect-ratio: 1; height: auto !important; }
+.grid-container .caption-label { font-size: 10px; padding: 0 4px; line-height: 14px; right: 0; bottom: 0; }
+.grid-container img { image-rendering: pixelated; }
+"""
+
 
 @cache
 def generator(name: str) -> Generator:
@@ -104,14 +115,14 @@ def page() -> gr.Blocks:
                 n = gr.Slider(1, MAX_PICTURES, 8, step=1, label="Pictures of each class")
                 with gr.Row(equal_height=True):
                     seed = gr.Textbox(label="Seed", placeholder="empty: a new one", scale=3)
-                    dice = gr.Button("🎲 New seed", scale=1, min_width=110)
+                    dice = gr.Button("⚄ New seed", scale=1, min_width=110)
                 truncation = gr.Slider(
                     0, 3, 0, step=0.1, label="Truncation",
                     info="0: off. Lower values draw latents nearer the centre: more typical, less varied pictures",
                 )  # fmt: skip
                 go = gr.Button("Sample", variant="primary")
             with gr.Column(scale=2, min_width=320):
-                gallery = gr.Gallery(label="Pictures", columns=8, height="auto", format="png", object_fit="contain")
+                gallery = gr.Gallery(label="Pictures", show_label=False, columns=8, height="auto", format="png")
                 said = gr.Textbox(label="What you see", interactive=False)
                 download = gr.DownloadButton("Download as one PNG", interactive=True)
         inputs, outputs = [model, classes, n, seed, truncation], [gallery, seed, download, said]
@@ -128,4 +139,4 @@ def page() -> gr.Blocks:
 
 
 if __name__ == "__main__":
-    page().launch(theme=gr.themes.Default(), allowed_paths=[str(downloads())])
+    page().launch(theme=gr.themes.Default(), css=CSS, allowed_paths=[str(downloads())])
