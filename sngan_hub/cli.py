@@ -133,7 +133,7 @@ def sample(arguments: argparse.Namespace) -> None:
     as_file = out.suffix.lower() == ".png"
     if out.suffix and not as_file and not out.is_dir():
         raise ValueError(f"out: got {out}, legal are FILE.png or a folder")
-    check_writable(out.parent if as_file else out)
+    check_writable(out.parent if as_file else out, create=not as_file)
     generator = load_generator(arguments.model)
     chosen = arguments.classes
     if chosen is not None:  # refused before anything is computed
@@ -145,7 +145,7 @@ def sample(arguments: argparse.Namespace) -> None:
     total = arguments.n * (1 if chosen is None else len(chosen))
     names = sampling.class_names(generator)
     about = {"model": arguments.model, "tag": _tag(arguments.model), "seed": seed, "truncation": arguments.truncation}
-    images, labels = [], []
+    images, labels, done = [], [], 0
     if not as_file:
         out.mkdir(parents=True, exist_ok=True)
     with tqdm(total=total, unit="img", disable=None, leave=False) as bar:
@@ -156,8 +156,9 @@ def sample(arguments: argparse.Namespace) -> None:
             else:
                 for i, image in enumerate(batch):
                     label = names[y[i]] if y else None
-                    path = out / f"{bar.n + i:06d}.png"
-                    sampling.save_png(sampling.to_pil(image), path, {**about, "classes": label, "index": bar.n + i})
+                    path = out / f"{done + i:06d}.png"
+                    sampling.save_png(sampling.to_pil(image), path, {**about, "classes": label, "index": done + i})
+            done += len(batch)
             bar.update(len(batch))
     if as_file:
         import torch
@@ -177,19 +178,20 @@ def sample(arguments: argparse.Namespace) -> None:
     print(f"{out}: {total} images of {arguments.model}, seed {seed}")
 
 
-def check_writable(folder: Path) -> None:
-    """Raises ``OSError`` naming the folder, before any work is done for a file that could not be written."""
-    existing = folder
-    while not existing.exists() and existing != existing.parent:
+def check_writable(folder: Path, create: bool) -> None:
+    """Raises ``OSError`` naming the folder, before any work is done for a file that could not be written.
+
+    ``create``: the folder itself may still be missing, as long as it can be made.
+    """
+    existing = folder.absolute()
+    while not existing.exists():
         existing = existing.parent
     if not existing.is_dir():
         raise NotADirectoryError(f"out: {existing} is not a folder")
+    if existing != folder.absolute() and not create:
+        raise FileNotFoundError(f"out: no folder {folder}")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise PermissionError(f"out: {existing} is not writable")
-    if folder != existing and folder.suffix == "":
-        return
-    if not folder.exists():
-        raise FileNotFoundError(f"out: no folder {folder}")
 
 
 def _tag(model: str) -> str | None:

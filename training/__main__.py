@@ -55,7 +55,7 @@ def train(arguments: argparse.Namespace) -> None:
         return
     from sngan_hub.cli import check_writable
 
-    check_writable(Path(config.out) if Path(config.out).is_dir() else Path(config.out).absolute().parent)
+    check_writable(Path(config.out), create=True)
     from .loop import train
 
     state = train(config)
