@@ -43,6 +43,19 @@ def test_kid_is_unbiased_and_agrees_with_torch_fidelity():
     assert abs(np.mean(same)) < 3 * np.std(same) / 200**0.5 and min(same) < 0  # a biased one is never negative
 
 
+@pytest.mark.parametrize("side", [32, 48, 128, 299, 400])
+def test_resize_is_tensorflow_1s(side):
+    from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
+
+    from sngan_hub.metrics.inception import resize_like_tensorflow1
+
+    x = torch.randint(0, 256, (2, 3, side, side + 8)).float()
+    expected = interpolate_bilinear_2d_like_tensorflow1x(x, size=(299, 299), align_corners=False)
+    assert (resize_like_tensorflow1(x) - expected).abs().max() < 2e-3  # of 255
+    modern = torch.nn.functional.interpolate(x, (299, 299), mode="bilinear")
+    assert side == 299 or (modern - expected).abs().max() > 1
+
+
 def test_pairwise_distance():
     x = torch.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 0.0]])
     assert mean_pairwise_distance(x) == pytest.approx(10 / 3)

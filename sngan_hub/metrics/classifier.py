@@ -13,7 +13,7 @@ from tqdm import trange
 
 from ..sources import Images, cache_folder
 
-EPOCHS, BATCH, RECIPE = 4, 128, "1"
+EPOCHS, BATCH, RECIPE = 2, 128, "1"
 
 
 class Classifier(NamedTuple):
@@ -77,7 +77,9 @@ def _fit(data: Images) -> nn.Module:
             x = F.pad(x, (2, 2, 2, 2), mode="replicate")[
                 :, :, 2 + dy : 2 + dy + x.shape[2], 2 + dx : 2 + dx + x.shape[3]
             ]
-            loss = F.cross_entropy(network(x), torch.from_numpy(data.labels[index]), label_smoothing=0.05)
+            with torch.autocast("cpu", torch.bfloat16):
+                logits = network(x)
+            loss = F.cross_entropy(logits.float(), torch.from_numpy(data.labels[index]), label_smoothing=0.05)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()

@@ -14,6 +14,7 @@ import importlib.util
 import os
 import warnings
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -123,17 +124,33 @@ def load_inception(path: Path | None = None) -> Inception:
     return Inception({key.removeprefix("net.layers."): value for key, value in tensors.items()}).eval()
 
 
+def resize_like_tensorflow1(x: Tensor, size: int = 299) -> Tensor:  # (N, C, H, W) -> (N, C, size, size)
+    """TF1's legacy bilinear resize: output i samples the input at i * H / size, without the half-pixel offset.
+
+    As two small matrix products; equal to torch-fidelity's interpolate_bilinear_2d_like_tensorflow1x, and faster.
+    """
+    rows, columns = (_interpolation(length, size) for length in x.shape[2:])
+    return rows @ x @ columns.t()
+
+
+@cache
+def _interpolation(length: int, size: int) -> Tensor:
+    place = torch.arange(size) * (length / size)
+    low = place.long()
+    high = (low + 1).clamp(max=length - 1)
+    share = (place - low)[:, None]
+    eye = torch.eye(length)
+    return eye[low] * (1 - share) + eye[high] * share
+
+
 @torch.no_grad()
 def features(network: Inception, images: Iterable[np.ndarray | Tensor], total: int, name: str = "features") -> Tensor:
     """Batches of uint8 images (b, 3, S, S) -> (N, 2048) float32. The resize is TF1's legacy bilinear, as FID's is."""
-    from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
-
     parts = []
     with tqdm(total=total, desc=name, unit="img", leave=False, disable=None) as bar:
         for batch in images:
             x = torch.as_tensor(np.array(batch)).float()
-            x = interpolate_bilinear_2d_like_tensorflow1x(x, size=(299, 299), align_corners=False)
-            x = ((x - 128) / 128).contiguous(memory_format=torch.channels_last)
+            x = ((resize_like_tensorflow1(x) - 128) / 128).contiguous(memory_format=torch.channels_last)
             parts.append(network(x))
             bar.update(len(x))
     return torch.cat(parts)
