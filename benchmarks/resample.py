@@ -20,7 +20,7 @@ from sngan_hub.normalizers import Conv2d
 from sngan_hub.resample import conv_down, layer_key, up_conv
 
 TABLE = Path(__file__).parent.parent / "sngan_hub" / "resample_table.json"
-REPEATS, BATCH = 5, 16
+REPEATS, BATCH = 3, 8
 
 
 def shapes() -> set[tuple[str, int, int, int]]:

@@ -108,14 +108,14 @@ def _fused(kind: str, x: Tensor, weight: Tensor, form: str) -> bool:
 def prefers_fused(kind: str, c_in: int, c_out: int, side: int, dtype: torch.dtype, device: str) -> bool:
     """The table's word for this layer. ``side`` is that of its input map.
 
-    A shape that was not measured follows the rule that most measured ones do: fused where the small map has 8x8 places
-    or more, or few enough channels that the kernel is cheap.
+    A shape that was not measured follows the rule that most measured ones do: fused where the small map is large enough
+    for the channels to repay the kernel.
     """
     row = _table().get(layer_key(kind, c_in, c_out, side, dtype, device))
     if row is not None:
         return row["fused"]
     small = side if kind == "up" else side // 2
-    return small >= 8 or c_in * c_out <= 128 * 256
+    return small >= 16 or (small >= 8 and c_in * c_out <= 512 * 256)
 
 
 def layer_key(kind: str, c_in: int, c_out: int, side: int, dtype: torch.dtype, device: str) -> str:
