@@ -25,9 +25,7 @@ def train(config: Config, data: Images | None = None) -> State:
     """Runs or resumes ``config`` in ``config.out``; the state it ends with. ``data`` stands in for ``config.data``."""
     if config.threads:
         torch.set_num_threads(config.threads)
-    accelerator = Accelerator(
-        cpu=config.device == "cpu", mixed_precision={"fp32": "no", "bf16": "bf16"}[config.precision]
-    )
+    accelerator = Accelerator(cpu=config.device == "cpu", mixed_precision="no")
     out = Path(config.out)
     data = data or load_images(config.data, "train", find_model(config.architecture).size)
     fingerprint = data.fingerprint()
@@ -78,13 +76,17 @@ def train_step(state: State, config: Config, data: Images, accelerator: Accelera
     for optimizer, lr in ((state.opt_g, config.lr_g), (state.opt_d, config.lr_d)):
         optimizer.param_groups[0]["lr"] = lr * config.lr_scale(step)
 
+    def autocast() -> torch.autocast:
+        # Not accelerate's: its precision is fixed by the first Accelerator of the process, whatever later ones ask for.
+        return torch.autocast(accelerator.device.type, torch.bfloat16, enabled=config.precision == "bf16")
+
     def fakes(part: int, n: int) -> tuple[torch.Tensor, torch.Tensor | None]:
         z, y = latents(seed, step, part, n, g.z_dim, g.n_classes)
         y = None if y is None else y.to(accelerator.device)
         return g(z.to(accelerator.device), y), y
 
     d.requires_grad_(False)
-    with accelerator.autocast():
+    with autocast():
         x, y = fakes(0, config.g_batch_size)
         loss_g = loss.generator(d(augment(x, names, seed, step, 0), y))
     state.opt_g.zero_grad(set_to_none=True)
@@ -96,7 +98,7 @@ def train_step(state: State, config: Config, data: Images, accelerator: Accelera
     for i in range(config.n_dis):
         real, y_real = real_batch(data, seed, step * config.n_dis + i, config.batch_size, config.flip)
         real, y_real = real.to(accelerator.device), y_real.to(accelerator.device)
-        with accelerator.autocast():
+        with autocast():
             with torch.no_grad():
                 fake, y_fake = fakes(1 + i, config.batch_size)
             score_real = d(augment(real, names, seed, step, 2 * i + 1), y_real if d.n_classes else None)
