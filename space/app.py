@@ -111,6 +111,7 @@ def page() -> gr.Blocks:
                 classes = gr.Dropdown(
                     class_names(generator(NAMES[0])), multiselect=True, filterable=True, label="Classes",
                     info="Type to search; leave empty for all of them",
+                    allow_custom_value=True,  # choices follow the model in the page alone; sample() checks names itself
                 )  # fmt: skip
                 n = gr.Slider(1, MAX_PICTURES, 8, step=1, label="Pictures of each class")
                 with gr.Row(equal_height=True):

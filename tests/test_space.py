@@ -89,7 +89,8 @@ def test_two_visitors(page_url):
         page = visitors[0][0]
         page.get_by_role("button", name="New seed").click()
         page.wait_for_function(
-            "() => ![...document.querySelectorAll('textarea,input')].some(e => e.value.includes('seed 11'))"
+            "() => ![...document.querySelectorAll('textarea,input')].some(e => e.value.endsWith('seed 11'))",
+            timeout=60_000,
         )
         page.get_by_label("Seed", exact=True).fill("-5")
         page.get_by_role("button", name="Sample", exact=True).click()
@@ -103,6 +104,12 @@ def test_the_endpoint_gives_the_same_picture_for_the_same_seed(client):
     calls = [client.predict("sngan_avatars32", ["planets"], 2, "9", 0.8, api_name="/sample") for _ in range(2)]
     pictures = [open(gallery[0]["image"], "rb").read() for gallery, *_ in calls]
     assert pictures[0] == pictures[1] and calls[0][1] == "9" and len(calls[0][0]) == 2
+
+
+@pytest.mark.slow
+def test_the_endpoint_takes_every_models_classes(client):
+    gallery, seed, _, said = client.predict("sngan_fashion32", ["Sneaker", "Bag"], 1, "", 0, api_name="/sample")
+    assert [item["caption"] for item in gallery] == ["Sneaker", "Bag"] and f"seed {seed}" in said
 
 
 @pytest.mark.slow
