@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sngan_hub import load_generator
+from sngan_hub import WEIGHTS, load_generator
 from sngan_hub.cli import main as sngan
 from training.__main__ import main as training
 
@@ -95,6 +96,34 @@ def test_bad_calls_are_one_line_and_exit_2(arguments, text, tmp_path, capsys):
     said = capsys.readouterr().err
     assert text in said and said.count("\n") == 1, said
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("damage, text", [
+    ("truncate", "not a readable safetensors file"),
+    ("tamper", "model.safetensors"),
+    ("unknown key", "unknown key colour"),
+    ("not json", "not valid JSON"),
+    ("no weights", "has no model.safetensors"),
+])  # fmt: skip
+def test_a_damaged_model_is_one_line_and_exit_2(damage, text, tmp_path, capsys):
+    folder = tmp_path / "model"
+    shutil.copytree(WEIGHTS["sngan_fashion32.v1"].folder, folder)
+    weights, config = folder / "model.safetensors", folder / "config.json"
+    if damage == "truncate":
+        weights.write_bytes(weights.read_bytes()[:1_000_000])
+    elif damage == "tamper":
+        weights.write_bytes(weights.read_bytes().replace(b"l1.weight", b"l1.weighs", 1))
+    elif damage == "unknown key":
+        config.write_text(json.dumps({**json.loads(config.read_text()), "colour": 1}))
+    elif damage == "not json":
+        config.write_text("{")
+    else:
+        weights.unlink()
+    with pytest.raises(SystemExit) as stop:
+        sngan(["sample", str(folder), "--out", str(tmp_path / "x.png")])
+    said = capsys.readouterr().err
+    assert stop.value.code == 2 and text in said and said.count("\n") == 1, said
+    assert not (tmp_path / "x.png").exists()
 
 
 def test_unwritable_output(tmp_path, capsys):
