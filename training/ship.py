@@ -81,17 +81,19 @@ def readme_tables(text: str) -> str:
     rows = ["| weights | trained on | G, D parameters | FID5k (floor) | KID1k (floor) | agreement (real) | "
             "diversity, mean / worst class |", "|---|---|---|---|---|---|---|"]  # fmt: skip
     for name, record in WEIGHTS.items():
-        if record.kind == "generator" and record.scores:
-            partner = WEIGHTS[name.replace(".", "_discriminator.")]
-            fid, kid, agreement, diversity = (
-                record.scores[key] for key in ("fid5k_test", "kid1k_test", "agreement2k", "diversity")
-            )
-            assert diversity.per_class is not None
-            rows.append(
-                f"| `{name}` | {record.recipe['preset']}, {record.recipe['hours']:.1f} h | "
-                f"{record.parameters:,}, {partner.parameters:,} | {fid.value:.1f} ({fid.floor:.1f}) | "
-                f"{kid.value:.4f} ({kid.floor:.4f}) | {agreement.value:.1%} ({agreement.floor:.1%}) | "
-                f"{diversity.value:.2f} / {min(diversity.per_class.values()):.2f} |"
-            )
+        if record.kind != "generator":
+            continue
+        partner = WEIGHTS[name.replace(".", "_discriminator.")]
+        cells = [f"`{name}`", f"{record.recipe['preset']}, {record.recipe['hours']:.1f} h"]
+        cells.append(f"{record.parameters:,}, {partner.parameters:,}")
+        for protocol, form in (("fid5k_test", ".1f"), ("kid1k_test", ".4f"), ("agreement2k", ".1%")):
+            score = record.scores.get(protocol)
+            cells.append("not measured" if score is None else f"{score.value:{form}} ({score.floor:{form}})")
+        spread = record.scores.get("diversity")
+        if spread is None or spread.per_class is None:
+            cells.append("not measured")
+        else:
+            cells.append(f"{spread.value:.2f} / {min(spread.per_class.values()):.2f}")
+        rows.append("| " + " | ".join(cells) + " |")
     table = "<!-- scores -->\n" + "\n".join(rows) + "\n<!-- /scores -->"
     return re.sub(r"<!-- scores -->.*<!-- /scores -->", lambda _: table, text, flags=re.S)
