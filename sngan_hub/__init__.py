@@ -4,7 +4,7 @@
 >>> images = load_generator("sngan_fashion32").sample(classes=["Sneaker"], n=4, seed=0)  # uint8 (4, 3, 32, 32)
 """
 
-from .convert import load_chainer
+from .convert import load_chainer, to_chainer
 from .hub import load_discriminator, load_generator
 from .models import MODELS, create_discriminator, create_generator, list_models
 from .normalizers import spectral_norm
@@ -29,4 +29,5 @@ __all__ = [
     "load_generator",
     "save_png",
     "spectral_norm",
+    "to_chainer",
 ]

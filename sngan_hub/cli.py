@@ -1,4 +1,4 @@
-"""``sngan list | info | sample | evaluate``. Imports torch only once the arguments are known to be well-formed."""
+"""``sngan list | info | sample | evaluate | convert``. Imports torch only once the arguments are well-formed."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from pathlib import Path
 
 from .commandline import Parser, run
 
-MODEL = "a name (sngan_fashion32), a network's folder, a run's folder, the authors' .npz, or a Hub repository id"
+MODEL = (
+    "a name (sngan_imagenet128), a network's folder, a run's folder, a file that `sngan convert` reads, or a Hub "
+    "repository id"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="sngan", description="Sample and score SNGAN and projection-discriminator models.")
     commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
 
-    command = commands.add_parser("list", help="all architectures, and the weights that load by name")
+    command = commands.add_parser("list", help="every name: size, classes, licence, how it is had, scores")
     command.add_argument("--json", action="store_true")
     command.set_defaults(run=list_)
 
@@ -50,83 +53,223 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument("--record", action="store_true", help="keep the scores in a shipped model's record and cards")
     command.set_defaults(run=evaluate)
 
+    command = commands.add_parser(
+        "convert", help="the authors', mmgeneration's, StudioGAN's or mimicry's file -> a folder of ours, and back",
+        description="FILE: an authors' .npz, a .pth of mmgeneration, StudioGAN or mimicry, or a folder of theirs. OUT: "
+        "a new folder; two networks go to OUT/generator and OUT/discriminator. With OUT.npz, the authors' form of one "
+        "network. What tensors cannot tell comes from the file's configuration, its name or its code base, and is "
+        "said; the three flags override it.",
+    )  # fmt: skip
+    command.add_argument("file", metavar="FILE", type=Path)
+    command.add_argument("out", metavar="OUT", type=Path)
+    command.add_argument("--gain_offset", type=int, choices=(0, 1), help="added to the stored gains of the classes")
+    command.add_argument("--shortcut_relu", type=int, choices=(0, 1), help="whether D's shortcuts read relu(x)")
+    command.add_argument("--channel_order", choices=("rgb", "bgr"), help="of the images that it was trained on")
+    command.add_argument(
+        "--classes",
+        metavar="LIST|FILE",
+        help="names: imagenet, dogs_and_cats, cifar10, cifar100, or a file, a name a line",
+    )
+    command.set_defaults(run=convert)
+
     arguments = parser.parse_args(argv)
     return run(f"sngan {arguments.command}", lambda: arguments.run(arguments))
 
 
 def list_(arguments: argparse.Namespace) -> None:
-    from .models import MODELS
-    from .weights import WEIGHTS
+    from .hub import listing
 
-    rows = []
-    for name, model in MODELS.items():
-        tags = [record.tag for record in WEIGHTS.values() if record.architecture == name and record.kind == "generator"]
-        rows.append({"name": name, "size": model.size, "classes": model.n_classes, "weights": tags})
+    rows = listing()
     if arguments.json:
-        print(json.dumps(rows))
+        print(json.dumps(rows, ensure_ascii=False))
         return
-    print(f"{'name':34}{'size':>5}{'classes':>9}  weights")
+    print("\n".join(aligned(list_cells(rows))))
+    print(LEGEND, end="")
+
+
+LEGEND = """
+* the tag that the architecture alone means. Where D says yes, NAME_discriminator loads too.
+shipped: in the package. download, hub: fetched at first use, then cached. by hand: its publisher gives no direct
+address; loading the name says which file to fetch. Others' scores are their own, named after their protocols.
+"""
+
+
+def list_cells(rows: list[dict]) -> list[list[str]]:
+    """The table that ``sngan list`` and the README print, header first."""
+    cells = [["name", "px", "classes", "D", "how", "licence", "scores"]]
     for row in rows:
-        print(f"{row['name']:34}{row['size']:5}{row['classes'] or '-':>9}  {', '.join(row['weights']) or '-'}")
-    print("\nEach name has a partner NAME_discriminator. Without weights here: create_generator(NAME) is untrained.")
+        size = f", {row['bytes'] / 1e6:.0f} MB" if row["bytes"] else ""
+        cached = " (cached)" if row["cached"] and row["where"] != "shipped" else ""
+        scores = ", ".join(f"{name} {value:.4g}" for name, value in row["scores"].items())
+        cells.append([
+            row["name"] + ("*" if row["default"] else ""), str(row["size"] or "-"), str(row["classes"] or "-"),
+            "yes" if row["discriminator"] else "-", row["where"] + size + cached, row["licence"] or "-", scores or "-",
+        ])  # fmt: skip
+    return cells
+
+
+def aligned(cells: list[list[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
 
 
 def info(arguments: argparse.Namespace) -> None:
-    from .hub import load_discriminator, load_generator
-    from .models import MODELS, create_discriminator, create_generator
-    from .weights import WEIGHTS, find_record
-
-    name = arguments.model
-    architecture = name.split(".")[0].removesuffix("_discriminator")
-    trained = any(record.architecture == architecture for record in WEIGHTS.values())
-    if architecture in MODELS and not trained and not Path(name).exists():
-        networks = (create_generator(architecture), create_discriminator(architecture))
-        record = None
-    else:
-        networks = []
-        for load in (load_generator, load_discriminator):
-            try:
-                networks.append(load(name))
-            except (ValueError, FileNotFoundError):
-                if load is load_discriminator and not networks:
-                    raise
-        record = find_record(name, "generator") if architecture in MODELS and not Path(name).exists() else None
-    about = {
-        "model": record.name if record else name,
-        "weights": record.tag if record else ("none (untrained)" if architecture in MODELS else "local"),
-        "size": networks[0].size,
-        "n_classes": networks[0].n_classes,
-        "parameters": {type(net).__name__.lower(): sum(p.numel() for p in net.parameters()) for net in networks},
-        "classes": networks[0].classes,
-        "licence": record.licence if record else None,
-        "data": record.data if record else None,
-        "sha256": record.sha256 if record else None,
-        "scores": {k: {"value": s.value, "floor": s.floor, "n": s.n, "evaluator": s.evaluator}
-                   for k, s in record.scores.items()} if record else {},
-    }  # fmt: skip
+    about = _about_files(arguments.model) if _is_place(arguments.model) else _about_name(arguments.model)
     if arguments.json:
         print(json.dumps(about, ensure_ascii=False))
         return
     for key, value in about.items():
         if key == "parameters":
             value = ", ".join(f"{kind} {count:,}" for kind, count in value.items())
+        elif key == "recipe" and value:
+            value = ", ".join(f"{name} {setting}" for name, setting in value.items())
         elif key == "classes" and value:
-            value = ", ".join(value)
+            value = ", ".join(value[:20]) + (
+                f" and {len(value) - 20:,} more (--json prints all)" if len(value) > 20 else ""
+            )
         elif key == "scores":
             for protocol, score in value.items():
-                print(f"{protocol:12}{score['value']:.4g} (real images: {score['floor']:.3g}; n {score['n']:,}; "
-                      f"{score['evaluator']})")  # fmt: skip
+                real = "" if score["floor"] is None else f"real images: {score['floor']:.3g}; "
+                n = "n not stated" if score["n"] is None else f"n {score['n']:,}"
+                by = f"; stated by {score['stated_by']}" if score["stated_by"] else ""
+                print(f"{protocol:20}{score['value']:.4g} ({real}{n}; {score['evaluator']}{by})")
             continue
-        if value is not None:
-            print(f"{key:12}{value}")
+        if value not in (None, "", {}, []):
+            print(f"{key:20}{value}")
+
+
+def _is_place(model: str) -> bool:
+    return Path(model).exists() or "/" in model
+
+
+def _about_name(name: str) -> dict:
+    from .fetch import place
+    from .hub import is_cached
+    from .models import MODELS, create_discriminator, create_generator
+    from .weights import KINDS, WEIGHTS, find_record
+
+    architecture = name.split(".")[0].removesuffix("_discriminator")
+    if architecture in MODELS and not any(record.architecture == architecture for record in WEIGHTS.values()):
+        networks = (create_generator(architecture), create_discriminator(architecture))
+        return {"model": name, "weights": "nobody has published any", "size": networks[0].size,
+                "n_classes": networks[0].n_classes, "parameters": _count(networks), "scores": {}}  # fmt: skip
+    record = find_record(name, "generator")
+    records = [find_record(name, kind) for kind in KINDS if _has(name, kind)]
+    how = {"shipped": "shipped", "download": f"download from {', '.join(record.urls)}",
+           "hub": f"download from {record.repo} on the Hub, {record.path}",
+           "by hand": f"by hand: {record.file} from {record.page}, to {place(record)}"}[record.where]  # fmt: skip
+    return {
+        "model": record.name,
+        "weights": record.tag,
+        "about": record.about,
+        "size": MODELS[architecture].size if architecture in MODELS else None,
+        "n_classes": len(record.classes),
+        "parameters": {r.kind: r.parameters for r in records},
+        "classes": list(record.classes) or None,
+        "licence": record.licence,
+        "data": record.data,
+        "source": record.publisher or None,
+        "how": how + (" (cached)" if is_cached(record) and not record.folder else ""),
+        "sha256": record.sha256 or None,
+        "recipe": dict(record.recipe),
+        "scores": {k: {"value": s.value, "floor": s.floor, "n": s.n, "evaluator": s.evaluator, "stated_by": s.stated_by}
+                   for k, s in record.scores.items()},
+    }  # fmt: skip
+
+
+def _has(name: str, kind: str) -> bool:
+    from .weights import find_record
+
+    try:
+        return bool(find_record(name, kind))
+    except ValueError:
+        return False
+
+
+def _about_files(model: str) -> dict:
+    from .hub import load_discriminator, load_generator
+
+    networks: list = []
+    for load in (load_generator, load_discriminator):
+        try:
+            networks.append(load(model))
+        except (ValueError, FileNotFoundError):
+            if load is load_discriminator and not networks:
+                raise
+    return {"model": model, "size": networks[0].size, "n_classes": networks[0].n_classes,
+            "parameters": _count(networks), "classes": networks[0].classes, "scores": {}}  # fmt: skip
+
+
+def _count(networks: Sequence) -> dict[str, int]:
+    return {type(net).__name__.lower(): sum(p.numel() for p in net.parameters()) for net in networks}
+
+
+def convert(arguments: argparse.Namespace) -> None:
+    from .convert import Options, convert_path, save_networks, save_snapshot
+
+    options = Options(
+        arguments.gain_offset, None if arguments.shortcut_relu is None else bool(arguments.shortcut_relu),
+        arguments.channel_order, _class_names(arguments.classes),
+    )  # fmt: skip
+    file, out = arguments.file, arguments.out
+    if not file.exists():
+        raise FileNotFoundError(f"file: no file or folder {file}")
+    if out.suffix == ".npz":
+        if out.exists():
+            raise FileExistsError(f"out: {out} exists; name another, or remove it")
+        check_writable(out.parent, create=False)
+        network = _one_network(file, options)
+        save_snapshot(network, out)
+        print(f"{out}: {type(network).__name__.lower()}, {network.size} px, in the authors' form")
+        return
+    check_writable(out, create=True)
+    converted = convert_path(file, options)
+    for one, place in zip(converted, save_networks(converted, out), strict=True):
+        network = one.network
+        classes = f"{network.n_classes:,} classes" if network.n_classes else "unconditional"
+        print(f"{place}: {one.kind}, {network.size} px, {classes}, {_count([network])[one.kind]:,} parameters")
+        print("\n".join(f"  {note}" for note in one.notes))
+
+
+def _class_names(given: str | None) -> tuple[str, ...] | None:
+    from .classes import CLASS_LISTS, class_list
+
+    if given is None or given in CLASS_LISTS:
+        return None if given is None else class_list(given)
+    if not Path(given).is_file():
+        raise ValueError(f"classes: got {given!r}, legal are {', '.join(CLASS_LISTS)}, or a file with a name a line")
+    try:
+        return tuple(line.strip() for line in Path(given).read_text(encoding="utf-8").splitlines() if line.strip())
+    except UnicodeDecodeError as error:
+        raise ValueError(f"classes: {given} is not UTF-8 text") from error
+
+
+def _one_network(file: Path, options: object):
+    """The network to write in the authors' form: of a folder of ours, or of a file of anybody's."""
+    from .convert import Options, convert_path
+    from .mixin import CONFIG_NAME, read_config
+    from .resnet import Discriminator, Generator
+
+    if (file / CONFIG_NAME).is_file():
+        kind = read_config(file / CONFIG_NAME).get("class")
+        return (Discriminator if kind == "Discriminator" else Generator).from_pretrained(file)
+    if (file / "generator" / CONFIG_NAME).is_file():
+        raise ValueError(
+            f"file: {file} holds two networks, and an .npz one: name {file}/generator or {file}/discriminator"
+        )
+    assert isinstance(options, Options)
+    converted = convert_path(file, options)
+    if len(converted) > 1:
+        raise ValueError(f"file: {file} holds two networks, and an .npz one: convert it to a folder first")
+    return converted[0].network
 
 
 def sample(arguments: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from . import sampling
+    from .classes import resolve_classes
     from .hub import load_generator
-    from .names import resolve_classes
 
     sampling.check_request(arguments.n, arguments.seed, arguments.truncation)
     out: Path = arguments.out
@@ -213,16 +356,17 @@ def evaluate(arguments: argparse.Namespace) -> None:
     except ImportError as error:
         raise ValueError(f"{error}; scores need the extra: pip install 'sngan-hub[metrics]'") from error
     record = find_record(arguments.model, "generator") if arguments.record else None
+    if record and record.folder is None:
+        raise ValueError(f"record: {record.name} is not shipped here, so its record cannot take our scores")
+    folder = record.folder.parent if record and record.folder else None
     generator = load_generator(arguments.model).for_sampling()
     model = record.name if record else arguments.model
     for name, score in measure(generator, arguments.data, arguments.protocol.split(","), arguments.seed):
         line = json_line(model, arguments.data, name, score)
         print(line, flush=True)
-        if record:
+        if folder:
             fields = json.loads(line)
-            update_record(
-                record.folder.parent, {name: {k: fields[k] for k in fields if k not in ("model", "data", "protocol")}}
-            )
+            update_record(folder, {name: {k: fields[k] for k in fields if k not in ("model", "data", "protocol")}})
         if not arguments.json:
             worst = min(score.per_class.items(), key=lambda item: item[1]) if score.per_class else None
             print(f"  {name}: {score.value:.4g}, real images {score.floor:.4g}"

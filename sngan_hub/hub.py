@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import os
+import shutil
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from .convert import load_chainer
+from .convert import convert_file
+from .fetch import cache_folder, fetch, forget, one_process_at_a_time, place, sha256_of
 from .mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE
+from .models import MODELS
 from .names import NAMESPACE, REPOSITORY
 from .resnet import Discriminator, Generator
-from .weights import Record, find_record
+from .weights import KINDS, WEIGHTS, Record, default_tag, find_record
 
 
 def load_generator(
@@ -26,8 +31,9 @@ def load_generator(
     """The trained generator of ``name``, in eval mode.
 
     ``name``: ``architecture[.tag]`` (sngan_fashion32), a network's folder, a folder with generator/ and
-    discriminator/ (a run), the authors' .npz, or a Hub repository id. ``weights``: a tag, or any of these in place of
-    the name's own. ``revision`` and ``token`` are for the Hub. Raises ``ValueError`` or ``FileNotFoundError``.
+    discriminator/ (a run), the authors' .npz, a .pth of mmgeneration, StudioGAN or mimicry, or a Hub repository id.
+    ``weights``: a tag, or any of these in place of the name's own. ``revision`` and ``token`` are for the Hub. Weights
+    that others published are fetched, checked and converted once. Raises ``ValueError`` or ``FileNotFoundError``.
     """
     network = _load(name, weights, "generator", revision, token)
     if not isinstance(network, Generator):
@@ -59,28 +65,160 @@ def _load(
     if path.is_dir():
         return cls.from_pretrained(path / kind if (path / kind).is_dir() else path)
     if path.is_file():
-        if path.suffix != ".npz":
-            raise ValueError(f"{path}: files other than the authors' .npz are not read in this version; "
-                             f"name the folder that holds {CONFIG_NAME} and {SAFETENSORS_SINGLE_FILE}")  # fmt: skip
-        return load_chainer(path)
+        return _from_file(path, kind, None if weights is None else str(name))
     if source.count("/") == 1 and not source.startswith((".", "/", "~")):
         return cls.from_pretrained(source, revision=revision, token=token)
     if "/" in source:
         raise FileNotFoundError(f"{source}: no such file or folder")
     record = find_record(str(name), kind, None if weights is None else str(weights))
-    verify(record)
-    return cls.from_pretrained(record.folder)
+    return cls.from_pretrained(local_folder(record))
+
+
+def _from_file(path: Path, kind: str, name: str | None) -> Generator | Discriminator:
+    """A foreign code base's file. ``name``: the architecture it is loaded as, whose class names it takes."""
+    converted = convert_file(path)
+    networks = [one.network for one in converted if one.kind == kind]
+    if not networks:
+        raise ValueError(f"{path}: holds a {converted[0].kind}, no {kind}; use load_{converted[0].kind}")
+    (network,) = networks
+    classes = next((r.classes for r in WEIGHTS.values() if r.architecture == str(name).split(".")[0]), ())
+    if not network.classes and len(classes) == network.n_classes > 0:
+        network.name_classes(classes)
+    return network
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A record -> the folder of its network on this machine
+
+PROVENANCE = "source.json"  # beside a converted network: which file it came from, and the hash of what was made of it
+
+
+def local_folder(record: Record) -> Path:
+    """The folder with the record's network: shipped, or fetched, checked and converted once and cached as safetensors.
+
+    Raises ``FileNotFoundError`` or ``ValueError`` with the way out.
+    """
+    if record.folder is not None:
+        verify(record)
+        return record.folder
+    folder = _cached(record)
+    if not _is_ready(folder, record):
+        with one_process_at_a_time(cache_folder() / "weights" / f"{record.name}.lock"):
+            if not _is_ready(folder, record):  # another process may have been faster
+                _fetch_and_convert(record)
+    return folder
+
+
+def _cached(record: Record) -> Path:
+    return cache_folder() / "weights" / record.name / record.kind
+
+
+def is_cached(record: Record) -> bool:
+    """Whether the name loads without a network connection."""
+    return record.folder is not None or (_cached(record) / PROVENANCE).is_file() or place(record).is_file()
+
+
+def _is_ready(folder: Path, record: Record) -> bool:
+    made = _provenance(folder)
+    path = folder / SAFETENSORS_SINGLE_FILE
+    if made is None or made["file"] != record.file or not made["sha256"].startswith(record.sha256):
+        return False
+    return path.is_file() and (folder / CONFIG_NAME).is_file() and sha256_of(path) == made["converted_sha256"]
+
+
+def _provenance(folder: Path) -> dict[str, str] | None:
+    try:
+        made = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
+        return made if {"file", "sha256", "converted_sha256", "revision"} <= made.keys() else None
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _fetch_and_convert(record: Record) -> None:
+    home = _cached(record).parent
+    partner = _provenance(home / KINDS[record.kind == "generator"]) or {}
+    fetched = fetch(record, partner.get("revision", ""))
+    converted = convert_file(fetched.path, None, record.file)
+    if record.kind not in [one.kind for one in converted]:
+        raise ValueError(f"{record.key}: {fetched.path} holds no {record.kind}")
+    for one in converted:
+        if record.classes and len(record.classes) == one.network.n_classes:
+            one.network.name_classes(record.classes)
+        temporary = Path(tempfile.mkdtemp(dir=home.parent, prefix=f".{record.name}."))
+        try:
+            one.network._save_pretrained(temporary)
+            made = {"file": record.file, "from": fetched.source, "sha256": fetched.sha256, "revision": fetched.revision,
+                    "converted_sha256": sha256_of(temporary / SAFETENSORS_SINGLE_FILE), "notes": one.notes}  # fmt: skip
+            (temporary / PROVENANCE).write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+            home.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(home / one.kind, ignore_errors=True)
+            os.replace(temporary, home / one.kind)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+    if fetched.source != "file":
+        forget(fetched.path)  # all of it is in the converted folders now
 
 
 def verify(record: Record) -> None:
-    """Raises ``ValueError`` when the file is not the one that the record's hash describes; nothing is read from it."""
+    """Raises ``ValueError`` when a shipped file is not the one that the record's hash describes."""
+    assert record.folder is not None
     path = record.folder / SAFETENSORS_SINGLE_FILE
     if not path.is_file():
         raise FileNotFoundError(f"{path}: missing; install sngan-hub again")
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    found = sha256_of(path)
     if found != record.sha256:
         raise ValueError(f"{path}: sha256 {found[:16]}... is not the record's {record.sha256[:16]}...; the file is "
                          f"damaged or was changed: install sngan-hub again")  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What there is
+
+
+def listing() -> list[dict[str, Any]]:
+    """A row for every trained generator, and for every architecture that nobody has published one of."""
+    rows = []
+    generators = [record for record in WEIGHTS.values() if record.kind == "generator"]
+    for architecture in [*MODELS, *dict.fromkeys(r.architecture for r in generators if r.architecture not in MODELS)]:
+        own = [record for record in generators if record.architecture == architecture]
+        model = MODELS.get(architecture)
+        for record in own or [None]:
+            partner = record and WEIGHTS.get(f"{architecture}_discriminator.{record.tag}")
+            rows.append({
+                "name": record.name if record else architecture,
+                "default": bool(record and record.tag == default_tag(architecture)),
+                "size": model and model.size,
+                "classes": len(record.classes) if record else model and model.n_classes,
+                "discriminator": partner is not None,
+                "licence": record.licence if record else None,
+                "where": record.where if record else "untrained",
+                "cached": bool(record and is_cached(record)),
+                "bytes": record.file_bytes if record else 0,
+                "publisher": record.publisher if record else "",
+                "scores": {name: score.value for name, score in record.scores.items()} if record else {},
+            })  # fmt: skip
+    return rows
+
+
+def about_architecture(architecture: str, kind: str) -> str:
+    """A few lines for ``torch.hub.help``."""
+    model = MODELS[architecture]
+    what = f"{'Generator' if kind == 'generator' else 'Discriminator'}, {model.size} px, " + (
+        f"{model.n_classes} classes" if model.n_classes else "unconditional"
+    )
+    shape = f"(N, 3, {model.size}, {model.size})"
+    if kind == "generator":
+        use = f"``.sample({'classes=[...], ' if model.n_classes else ''}n=8, seed=0)`` -> uint8 {shape}"
+    else:
+        use = f"``d(x{', y' if model.n_classes else ''})``: images {shape} in [-1, 1] -> scores (N, 1)"
+    own = [r for r in WEIGHTS.values() if r.architecture == architecture and r.kind == kind]
+    lines = [f"  {r.tag} ({r.where}): {r.about} Licence: {r.licence}".replace(". Licence", "; licence") for r in own]
+    if not own:
+        lines = ["  none published; pretrained=False builds it, weights= takes a file, a folder or a Hub repository id"]
+    return "\n".join(
+        [f"{what}. {use}", f"weights (default {default_tag(architecture)}):" if own else "weights:", *lines]
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -176,7 +314,7 @@ def write_cards(folder: Path) -> None:
     from .weights import read_records
 
     for record in read_records(folder.parent).values():
-        if record.folder.parent == folder:
+        if record.folder is not None and record.folder.parent == folder:
             (record.folder / "README.md").write_text(model_card(record), encoding="utf-8")
 
 

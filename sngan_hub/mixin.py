@@ -122,8 +122,11 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
     load_tensors(network, tensors, str(path))
 
 
-def load_tensors(network: nn.Module, tensors: dict[str, torch.Tensor], source: str) -> None:
-    """As ``load_weights``, from tensors in memory. Nothing is written unless all of them fit."""
+def load_tensors(network: nn.Module, tensors: dict[str, torch.Tensor], source: str, assign: bool = False) -> None:
+    """As ``load_weights``, from tensors in memory. Nothing is written unless all of them fit.
+
+    ``assign``: the tensors become the network's own instead of being copied; for one built on the meta device.
+    """
     own = network.state_dict()
     problems = [f"{name} is missing" for name in own if name not in tensors]
     problems += [f"{name} is not a tensor of this network" for name in tensors if name not in own]
@@ -138,7 +141,7 @@ def load_tensors(network: nn.Module, tensors: dict[str, torch.Tensor], source: s
     if problems:
         shown = "; ".join(sorted(problems)[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
         raise ValueError(f"{source}: does not fit this {type(network).__name__}: {shown}")
-    network.load_state_dict(tensors, strict=True)
+    network.load_state_dict(tensors, strict=True, assign=assign)
 
 
 def _write_atomically(path: Path, write: Any) -> None:

@@ -136,6 +136,13 @@ class _Network(nn.Module, StrictHubMixin):
         for block in self.blocks:
             block.form = form  # type: ignore[assignment]
 
+    def name_classes(self, classes: Sequence[str]) -> None:
+        """Names the labels, in their order; the names travel in config.json."""
+        _check_classes(self.n_classes, list(classes))
+        self.classes = list(classes)
+        if isinstance(self._hub_mixin_config, dict):
+            self._hub_mixin_config["classes"] = self.classes
+
     def _check_labels(self, batch: int, y: Tensor | None, class_weights: Tensor | None = None) -> None:
         name = type(self).__name__
         if self.n_classes and y is None:
@@ -268,7 +275,8 @@ class Discriminator(
     ``conditioning``: ``projection`` adds <embed(y), features> to the score (Miyato & Koyama 2018, eq. 4), ``concat``
     appends an embedding of the class to the map behind block ``concat_after``. ``hidden``: the width between a block's
     convolutions, its input's (``in``, the authors) or its output's (``out``). ``down``: a digit per block, 1 halves the
-    map. ``sn_eval``: see ``spectral_norm``.
+    map. ``sn_eval``: see ``spectral_norm``; ``head_sn_eval`` is that of the linear layer and the embedding, None: the
+    same (mimicry's 32-px cGAN has one of each).
     """
 
     def __init__(
@@ -284,6 +292,7 @@ class Discriminator(
         shortcut_relu: bool = False,
         head_bias: bool | None = None,
         sn_eval: str = "iterate",
+        head_sn_eval: str | None = None,
         classes: list[str] | None = None,
     ):
         super().__init__()
@@ -313,16 +322,16 @@ class Discriminator(
             c_in = c_out + (embedding_dim if i + 1 == self.concat_after else 0)
         self.linear = Linear(widths[-1], 1, bias=head_bias)
         _glorot(self.linear)
-        spectral_norm(self.linear, sn_eval)
+        spectral_norm(self.linear, head_sn_eval or sn_eval)
         self.embed = None
         if n_classes:
             self.embed = Embedding(n_classes, embedding_dim if concat else widths[-1])
             _glorot(self.embed)
-            spectral_norm(self.embed, sn_eval)
+            spectral_norm(self.embed, head_sn_eval or sn_eval)
         self.set_config(
             size=size, n_classes=n_classes, widths=widths, down=down, conditioning=conditioning,
             embedding_dim=embedding_dim, concat_after=concat_after, hidden=hidden, shortcut_relu=shortcut_relu,
-            head_bias=head_bias, sn_eval=sn_eval, classes=classes,
+            head_bias=head_bias, sn_eval=sn_eval, head_sn_eval=head_sn_eval, classes=classes,
         )  # fmt: skip
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:

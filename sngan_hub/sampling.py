@@ -16,7 +16,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from torch import Tensor
 
-from .names import resolve_classes
+from .classes import resolve_classes
 
 MAX_SEED = 2**63 - 1
 MAX_IMAGES = 100_000

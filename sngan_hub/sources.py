@@ -24,6 +24,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from .fetch import cache_folder
+
 SPLITS = ("train", "test")
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"}
 
@@ -40,12 +42,6 @@ class Images(NamedTuple):
             digest.update(np.ascontiguousarray(part).data)
         digest.update(json.dumps(self.classes).encode())
         return digest.hexdigest()[:16]
-
-
-def cache_folder() -> Path:
-    """``$SNGAN_HUB_CACHE``, by default sngan_hub in the user's cache folder."""
-    base = os.environ.get("SNGAN_HUB_CACHE")
-    return Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "sngan_hub"
 
 
 def source_classes(source: str) -> list[str]:

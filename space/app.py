@@ -21,7 +21,7 @@ from PIL.Image import Image
 from sngan_hub import WEIGHTS, Generator, labelled_grid, load_generator, save_png
 from sngan_hub.sampling import check_request, class_names, random_seed_from_system, to_pil
 
-NAMES = sorted({record.architecture for record in WEIGHTS.values()})
+NAMES = sorted({record.architecture for record in WEIGHTS.values() if record.folder})
 MAX_PICTURES = 64
 
 INTRO = """# sngan-hub

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from sngan_hub.convert import chainer_key, load_chainer
+from sngan_hub.convert import chainer_keys, load_chainer
 from training.losses import LOSSES
 
 from .conftest import GOLDEN
@@ -34,6 +34,11 @@ def load(name, form):
     return network
 
 
+def ours_by_theirs(network):
+    """The authors' key -> our state-dict key."""
+    return {theirs: ours for ours, theirs in chainer_keys(network).items()}
+
+
 def label(io, key):
     return io[key].long() if key in io else None
 
@@ -53,11 +58,11 @@ def test_generator(name, form):
     with torch.no_grad():
         assert difference(g(io["z"], label(io, "y")), io["out_test"]) < 3e-5
         assert difference(g.train()(io["z"], label(io, "y")), io["out_train"]) < 3e-4
-    state = g.state_dict()
+    state, ours_of = g.state_dict(), ours_by_theirs(g)
     posts = [key for key in io if key.startswith("train_post/")]
     assert posts
     for key in posts:
-        ours = state[chainer_key(key.removeprefix("train_post/"), "Generator")]
+        ours = state[ours_of[key.removeprefix("train_post/")]]
         assert difference(ours, io[key]) <= 2e-5 * io[key].abs().max().item(), key
 
 
@@ -96,7 +101,8 @@ def test_discriminator(name, form):
     io, d = golden(name), load(name, form)
     y_real, y_fake = label(io, "y_real"), label(io, "y_fake")
     keys = {key.removeprefix("test_sigma/"): key for key in io if key.startswith("test_sigma/")}
-    ours = {chainer_key(f"{layer}/W", "Discriminator").removesuffix(".weight"): layer for layer in keys}
+    ours_of = ours_by_theirs(d)
+    ours = {ours_of[f"{layer}/W"].removesuffix(".weight"): layer for layer in keys}
     assert ours.keys() == layers(d).keys()
 
     def close(a, b):
@@ -140,7 +146,7 @@ def test_discriminator(name, form):
     assert grads
     for key in grads:
         expected = io[key]
-        got = parameters[chainer_key(key.removeprefix("grad/"), "Discriminator")].grad.view_as(expected)
+        got = parameters[ours_of[key.removeprefix("grad/")]].grad.view_as(expected)
         assert difference(got, expected) <= 1e-4 * expected.abs().max().item() + 1e-12, key
     if "grad_loss_dis_wrt_x_fake" in io:
         expected = io["grad_loss_dis_wrt_x_fake"]
@@ -156,6 +162,7 @@ def test_gradient_norms_of_every_parameter(name):
     with np.load(GOLDEN / f"{name}.io.npz", allow_pickle=False) as archive:
         keys, values = archive["gradnorm_keys"], archive["gradnorm_vals"]
     assert len(keys) == len(parameters)
+    ours_of = ours_by_theirs(d)
     for key, value in zip(keys, values, strict=True):
-        norm = parameters[chainer_key(str(key).lstrip("/"), "Discriminator")].grad.norm().item()
+        norm = parameters[ours_of[str(key).lstrip("/")]].grad.norm().item()
         assert norm == pytest.approx(float(value), rel=1e-4, abs=1e-5 * float(values.max())), key

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from sngan_hub import MODELS, create_discriminator, create_generator, list_models
-from sngan_hub.convert import chainer_key
+from sngan_hub.convert import chainer_keys
 from sngan_hub.resnet import Discriminator, Generator
 
 from .conftest import GOLDEN
@@ -80,12 +80,13 @@ def test_every_architecture_builds_runs_and_describes_itself(name):
 def test_full_size_key_lists_map_one_to_one(file, name, overrides):
     kind = "Generator" if "_G" in file else "Discriminator"
     network = on_meta(create_generator if kind == "Generator" else create_discriminator, name, **overrides)
-    ours = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    state = network.state_dict()
+    ours = {theirs: tuple(state[key].shape) for key, theirs in chainer_keys(network).items()}
     theirs = {}
     for line in (GOLDEN / f"{file}.txt").read_text().splitlines():
         key, rest = line.split(" ", 1)
         shape = tuple(int(n) for n in rest[: rest.rindex(")")].strip("(").split(",") if n.strip())
-        theirs[chainer_key(key, kind)] = shape[1:] if key.endswith("/u") else shape
+        theirs[key] = shape[1:] if key.endswith("/u") else shape
     assert ours == theirs
 
 

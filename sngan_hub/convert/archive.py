@@ -1,0 +1,263 @@
+"""A weight file that nobody vouches for -> its arrays. Nothing in it is executed, and no claim is believed before it is
+checked: CRCs, and every declared size against the bytes that are there.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pickletools
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+import numpy as np
+import torch
+
+try:
+    from numpy._core.multiarray import scalar as _scalar
+except ImportError:  # NumPy 1
+    from numpy.core.multiarray import scalar as _scalar  # type: ignore[no-redef]
+
+#: What files of these code bases pickle besides tensors: scores, as NumPy scalars. torch matches the pickled name, and
+#: NumPy 2 has renamed the module.
+_ALLOWED: list[Any] = [
+    np.dtype, np.dtypes.Float32DType, np.dtypes.Float64DType, np.dtypes.Int64DType,
+    (_scalar, "numpy.core.multiarray.scalar"), (_scalar, "numpy._core.multiarray.scalar"),
+]  # fmt: skip
+
+MAX_INFLATED = 2**30  # bytes that a compressed archive may unpack to; the largest published network has 168 MB
+_MAX_RATIO = 1032  # deflate cannot do better
+_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+_ITEM_SIZES = {
+    "FloatStorage": 4, "DoubleStorage": 8, "HalfStorage": 2, "BFloat16Storage": 2, "LongStorage": 8, "IntStorage": 4,
+    "ShortStorage": 2, "CharStorage": 1, "ByteStorage": 1, "BoolStorage": 1, "UntypedStorage": 1,
+    "ComplexFloatStorage": 8, "ComplexDoubleStorage": 16,
+}  # fmt: skip
+
+
+class Refused(ValueError):
+    """The file is readable and asks for something that is never done."""
+
+
+def file_kind(path: Path) -> str:
+    """``npz`` or ``torch`` by the file's first bytes and entries; ``ValueError`` says what it looks like otherwise."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    with open(path, "rb") as file:
+        head = file.read(512)
+    if head[:2] == b"PK":
+        with _open(path) as archive:
+            names = archive.namelist()
+        if names and all(name.endswith(".npy") for name in names):
+            return "npz"
+        return "torch"  # whose reader names what is missing
+    if head[:1] == b"\x80":
+        return "torch"
+    looks = "is empty" if not head else "is a web page" if head.lstrip()[:1] == b"<" else "starts with other bytes"
+    hint = "; name the folder that holds it" if path.suffix == ".safetensors" else "; fetch it again"
+    raise ValueError(f"{path}: neither an npz nor a torch file: it {looks}{hint}")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Zip archives
+
+
+def _open(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError, IndexError) as error:
+        raise ValueError(f"{path}: damaged or cut short ({error}); fetch it again") from error
+
+
+def _check_entries(path: Path, archive: zipfile.ZipFile) -> None:
+    """Refuses entries that claim more than the file can hold, before one of them is read."""
+    size, inflated, seen = path.stat().st_size, 0, set()
+    for entry in archive.infolist():
+        compressed = entry.compress_type == zipfile.ZIP_DEFLATED
+        if entry.flag_bits & 1 or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ValueError(f"{path}: {entry.filename} is encrypted or compressed in a way that is not read")
+        limit = entry.compress_size * _MAX_RATIO if compressed else entry.compress_size
+        if entry.header_offset + entry.compress_size > size or entry.file_size > limit:
+            raise ValueError(f"{path}: {entry.filename} claims {entry.file_size:,} bytes, more than the file can hold")
+        inflated += entry.file_size if compressed else 0
+        if inflated > MAX_INFLATED:
+            raise ValueError(f"{path}: would unpack to more than {MAX_INFLATED:,} bytes, more than any network needs")
+        if entry.filename in seen:
+            raise ValueError(f"{path}: holds {entry.filename} twice")
+        seen.add(entry.filename)
+
+
+def _read_entry(path: Path, archive: zipfile.ZipFile, name: str) -> bytes:
+    try:
+        return archive.read(name)  # to its end, where the CRC is compared
+    except Exception as error:  # zlib.error, BadZipFile, EOFError ...: whatever a flipped bit can cause
+        raise ValueError(f"{path}: {name} is damaged ({_line(error)}); fetch the file again") from error
+
+
+def read_npz(path: str | Path) -> dict[str, np.ndarray]:
+    """All arrays of an npz file. Raises ``ValueError`` for what is no such file or holds pickled objects."""
+    path = Path(path)
+    arrays = {}
+    with _open(path) as archive:
+        _check_entries(path, archive)
+        for name in archive.namelist():
+            arrays[name.removesuffix(".npy")] = _read_array(path, name, _read_entry(path, archive, name))
+    return arrays
+
+
+def _read_array(path: Path, name: str, data: bytes) -> np.ndarray:
+    """An .npy entry whose header must describe exactly the bytes behind it."""
+    stream = io.BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(stream)
+        read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[
+            version
+        ]
+        shape, _, dtype = read_header(stream)
+        claimed = math.prod(shape) * dtype.itemsize
+        if dtype.hasobject:
+            raise ValueError("it holds pickled objects, which are never loaded")
+        if claimed != len(data) - stream.tell():
+            raise ValueError(f"its header claims {claimed:,} bytes, {len(data) - stream.tell():,} follow")
+        stream.seek(0)
+        return np.lib.format.read_array(stream, allow_pickle=False)
+    except Exception as error:
+        raise ValueError(f"{path}: {name} is not a plain array ({_line(error)})") from error
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# torch's two formats
+
+
+def read_torch(path: str | Path) -> Any:
+    """What ``torch.save`` wrote, in its zip or its older format, by ``torch.load(weights_only=True)`` with a list of
+    NumPy scalars on top. Raises ``ValueError`` when the pickle names anything else, or a size is not as declared.
+    """
+    path = Path(path)
+    try:
+        if zipfile.is_zipfile(path):
+            _check_torch_zip(path)
+        else:
+            _check_legacy(path)
+        with torch.serialization.safe_globals(_ALLOWED):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Refused:
+        raise
+    except Exception as error:  # UnpicklingError, RuntimeError, EOFError, KeyError ...: torch promises none of them
+        called = re.search(r"GLOBAL (\S+) was not an allowed global", str(error))
+        if called:
+            raise Refused(f"{path}: refused: its pickle names {called[1]}, and nothing in a weight file is executed"
+                          ) from error  # fmt: skip
+        if isinstance(error, ValueError) and str(error).startswith(str(path)):
+            raise
+        raise ValueError(f"{path}: not a readable torch file ({_line(error)}); fetch it again") from error
+
+
+def _check_torch_zip(path: Path) -> None:
+    with _open(path) as archive:
+        _check_entries(path, archive)
+        for entry in archive.infolist():
+            _check_crc(path, archive, entry)
+        sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
+        pickles = [name for name in sizes if PurePosixPath(name).name == "data.pkl"]
+        if len(pickles) != 1:
+            raise ValueError(f"{path}: a zip archive without torch's data.pkl")
+        root = PurePosixPath(pickles[0]).parent
+        with archive.open(pickles[0]) as stream:
+            for key, nbytes in _declared_storages(stream):
+                held = sizes.get(str(root / "data" / key))
+                if held != nbytes:
+                    raise ValueError(
+                        f"{path}: tensor data {key} is declared with {nbytes:,} bytes and has {held or 0:,}"
+                    )
+
+
+def _check_crc(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
+    try:
+        with archive.open(entry) as stream:
+            while stream.read(2**22):
+                pass
+    except Exception as error:
+        raise ValueError(f"{path}: {entry.filename} is damaged ({_line(error)}); fetch the file again") from error
+
+
+def _check_legacy(path: Path) -> None:
+    """The older format is four pickles, then the storages: their declared sizes must fit into the file."""
+    with open(path, "rb") as file:
+        magic = next((arg for op, arg, _ in pickletools.genops(file) if op.name.startswith("LONG")), None)
+        if magic != _LEGACY_MAGIC:
+            raise ValueError(f"{path}: a pickle, but not one that torch.save wrote")
+        for _ in range(2):  # protocol version, then sizes of the writer's integers
+            for _ in pickletools.genops(file):
+                pass
+        declared = sum(dict(_declared_storages(file)).values())
+    if declared > path.stat().st_size:
+        raise ValueError(f"{path}: declares {declared:,} bytes of tensors, more than the file holds")
+
+
+def _declared_storages(stream: IO[bytes]) -> Iterator[tuple[str, int]]:
+    """(key, bytes) of each storage that a torch pickle asks for, found by reading its opcodes; none is carried out."""
+    for pid in _persistent_ids(stream):
+        if not (isinstance(pid, tuple) and len(pid) >= 5 and pid[0] == "storage"):
+            raise ValueError("it asks for something other than a tensor's storage")
+        _, kind, key, _, numel = pid[:5]
+        name = str(kind).split(" ")[-1]
+        if name not in _ITEM_SIZES or not isinstance(numel, int) or numel < 0:
+            raise ValueError(f"it declares a storage of kind {name} with {numel!r} values")
+        yield str(key), numel * _ITEM_SIZES[name]
+
+
+_MARK = object()
+
+
+def _persistent_ids(stream: IO[bytes]) -> Iterator[Any]:
+    """Follows a pickle's stack with literals and tuples in it, and None for every object it would build."""
+    stack: list[Any] = []
+    memo: dict[int, Any] = {}
+
+    def pop_to_mark() -> list[Any]:
+        place = len(stack) - 1 - stack[::-1].index(_MARK)
+        items = stack[place + 1 :]
+        del stack[place:]
+        return items
+
+    for op, arg, _ in pickletools.genops(stream):
+        if op.name == "MARK":
+            stack.append(_MARK)
+        elif op.name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
+            memo[len(memo) if op.name == "MEMOIZE" else int(arg)] = stack[-1]  # type: ignore[arg-type]
+        elif op.name in ("GET", "BINGET", "LONG_BINGET"):
+            stack.append(memo[int(arg)])  # type: ignore[arg-type]
+        elif op.name == "TUPLE":
+            stack.append(tuple(pop_to_mark()))
+        elif op.name in ("TUPLE1", "TUPLE2", "TUPLE3"):
+            n = int(op.name[-1])
+            items = tuple(stack[-n:])
+            del stack[-n:]
+            stack.append(items)
+        elif op.name == "STACK_GLOBAL":
+            name, module = stack.pop(), stack.pop()
+            stack.append(f"{module} {name}")
+        elif op.name == "BINPERSID":
+            yield stack.pop()
+            stack.append(None)
+        elif op.name == "PERSID":
+            yield arg
+        elif not op.stack_before and len(op.stack_after) == 1:
+            stack.append(arg)  # literals, GLOBAL, and empty containers
+        else:
+            before = list(op.stack_before)
+            if pickletools.markobject in before:
+                pop_to_mark()
+                before = before[: before.index(pickletools.markobject)]
+            popped = [stack.pop() for _ in before]
+            stack.extend(popped[-1] if popped else None for _ in op.stack_after)
+
+
+def _line(error: BaseException) -> str:
+    """An exception's first sentence: these end up in one-line messages."""
+    text = str(error).strip()
+    return re.split(r"\. |\n", text)[0] if text else type(error).__name__

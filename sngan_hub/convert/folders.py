@@ -1,0 +1,88 @@
+"""A file, or a folder of checkpoints as a code base left it -> networks; and networks -> a folder of ours."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ..mixin import CONFIG_NAME
+from .networks import Converted, Options, convert_file
+
+_SUFFIXES = (".pth", ".npz", ".pt", ".ckpt")
+_DEPTH = 2  # mimicry: FOLDER/netG/netG_100000_steps.pth
+
+
+def convert_path(path: Path, options: Options) -> list[Converted]:
+    """The networks of a file, or of the newest checkpoints in a folder: at most one of each kind, generator first."""
+    if not path.is_dir():
+        return convert_file(path, options)
+    if (path / CONFIG_NAME).is_file() or (path / "generator" / CONFIG_NAME).is_file():
+        raise ValueError(f"{path}: is ours already; to write the authors' form of one network, name OUT.npz")
+    files = newest(path)
+    found = [(file, converted) for file in files for converted in convert_file(file, options)]
+    for kind in ("generator", "discriminator"):
+        same = [str(file.relative_to(path)) for file, converted in found if converted.kind == kind]
+        if len(same) > 1:
+            raise ValueError(f"{path}: several files hold a {kind}: {', '.join(same)}; name one of them")
+    networks = [converted for _, converted in sorted(found, key=lambda pair: pair[1].kind != "generator")]
+    _share_class_names(networks)
+    return networks
+
+
+def newest(folder: Path) -> list[Path]:
+    """Of files that differ in numbers alone, the one with the highest; of StudioGAN's, ``best`` before ``current``."""
+    groups: dict[str, tuple[tuple, Path]] = {}
+    paths = [p for p in folder.rglob("*") if p.is_file() and (p.suffix in _SUFFIXES or _is_trainer(p))]
+    for path in sorted(paths):
+        name = path.relative_to(folder)
+        if len(name.parts) > _DEPTH:
+            continue
+        numbers = tuple(map(int, re.findall(r"\d+", path.name)))
+        group = re.sub(r"\d+", "#", str(name)).replace("-current-", "-best-")
+        rank = ("-best-" in path.name, numbers)
+        if group not in groups or rank > groups[group][0]:
+            groups[group] = (rank, path)
+    found = [path for _, path in groups.values()]
+    if not found:
+        raise FileNotFoundError(f"{folder}: holds no checkpoint ({', '.join(_SUFFIXES)})")
+    networks = [path for path in found if not _is_trainer(path)]
+    return networks or found  # the authors' whole-trainer snapshots hold the same networks once more
+
+
+def _is_trainer(path: Path) -> bool:
+    return path.suffix == "" and path.name.startswith("snapshot_iter_")
+
+
+def _share_class_names(networks: list[Converted]) -> None:
+    """Names that one file of a pair gives away (StudioGAN's run name stands in the discriminator's) are the other's."""
+    for one in tuple(networks):
+        for other in tuple(networks):
+            named, unnamed = one.network, other.network
+            if named.classes and not unnamed.classes and unnamed.n_classes == named.n_classes:
+                unnamed.name_classes(named.classes)
+                place = networks.index(other)
+                networks[place] = replace(other, notes=(*other.notes[:-1], f"class names: those of its {one.kind}"))
+
+
+def save_networks(networks: Sequence[Converted], out: Path) -> list[Path]:
+    """One network makes ``out`` its folder, two ``out``/generator and ``out``/discriminator. All, or nothing."""
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise FileExistsError(f"out: {out} exists and is not an empty folder; name another, or remove it")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
+    try:
+        places = [temporary / converted.kind if len(networks) > 1 else temporary for converted in networks]
+        for converted, place in zip(networks, places, strict=True):
+            place.mkdir(exist_ok=True)
+            converted.network._save_pretrained(place)
+        temporary.chmod(0o755)
+        os.replace(temporary, out)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    return [out / place.relative_to(temporary) for place in places]

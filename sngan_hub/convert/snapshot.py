@@ -1,0 +1,82 @@
+"""Our networks -> the authors' .npz snapshots: same keys, dtypes and shapes as Chainer's ``save_npz``."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from ..resnet import Discriminator, Generator
+from .families import SPECTRAL, STATISTICS, discriminator_layers, generator_layers
+from .networks import from_chainer
+
+
+def chainer_keys(network: Generator | Discriminator) -> dict[str, str]:
+    """Our state-dict key -> the authors' key in ``save_npz``."""
+    n = len(network.blocks)
+    generator = isinstance(network, Generator)
+    layers = generator_layers("chainer", n) if generator else discriminator_layers("chainer", n, ())
+    keys = {}
+    for ours in network.state_dict():
+        layer, leaf = ours.rsplit(".", 1)
+        if leaf in STATISTICS["chainer"]:
+            name = STATISTICS["chainer"][leaf]
+        elif layer.split(".")[-1] in ("b1", "b2", "bn"):
+            table = network.n_classes and layer != "bn"
+            name = {"weight": "gammas/W" if table else "gamma", "bias": "betas/W" if table else "beta"}[leaf]
+        else:
+            name = SPECTRAL["chainer"].get(leaf, leaf)
+        keys[ours] = layers[layer] + name
+    return keys
+
+
+def to_chainer(network: Generator | Discriminator) -> dict[str, np.ndarray]:
+    """-> the arrays that Chainer's ``save_npz`` would write for the authors' class: same keys, dtypes and shapes.
+
+    Raises ``ValueError`` for a network that the authors' classes cannot be: their files do not carry the fields.
+    """
+    keys = chainer_keys(network)
+    state = network.state_dict()
+    arrays = {}
+    for ours, theirs in keys.items():
+        array = state[ours].detach().cpu().numpy()
+        arrays[theirs] = array[None] if theirs.endswith("/u") else array
+    try:
+        read_back = from_chainer(arrays).config
+    except ValueError as error:
+        raise ValueError(f"the authors' code has no such {type(network).__name__.lower()}: {error}") from error
+    own = network.config
+    idle = {"classes"}  # fields that say nothing about this network
+    if not network.n_classes:
+        idle |= {"conditioning"}
+    if own.get("conditioning") == "projection" or not network.n_classes:
+        idle |= {"embedding_dim", "concat_after"}
+    differing = [f"{name} {own[name]!r} (theirs: {read_back[name]!r})"
+                 for name in own if name not in idle and own[name] != read_back[name]]  # fmt: skip
+    blocks = len(network.blocks)
+    if isinstance(network, Generator) and own["bottom_width"] != 4:
+        differing.append(f"bottom_width {own['bottom_width']} (theirs: 4)")
+    if isinstance(network, Discriminator) and own["head_bias"] != (blocks != 4):
+        differing.append(f"head_bias {own['head_bias']} (theirs at {own['size']} px: {blocks != 4})")
+    if differing:
+        raise ValueError(
+            f"the authors' code has no such {type(network).__name__.lower()}, and their file could not say: "
+            + ", ".join(differing)
+        )
+    return arrays
+
+
+def save_snapshot(network: Generator | Discriminator, path: Path) -> None:
+    """Writes the authors' .npz, whole or not at all."""
+    arrays = to_chainer(network)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
