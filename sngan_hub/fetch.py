@@ -135,7 +135,7 @@ def _download(url: str, part: Path, record: Record) -> None:
             _receive(url, part, before, record.key)
             return
         except urllib.error.HTTPError as error:
-            said = f"HTTP {error.code} {error.reason}"
+            said = f"HTTP {error.code} {str(error.reason).splitlines()[0] if error.reason else ''}".rstrip()
             if error.code == 416 and before:  # nothing lies behind what is here
                 if sha256_of(part).startswith(record.sha256):
                     return
@@ -144,9 +144,7 @@ def _download(url: str, part: Path, record: Record) -> None:
                 raise _NotServed(said) from error
         except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
             if isinstance(error, OSError) and error.errno in _LOCAL:
-                raise OSError(
-                    error.errno, f"{record.key}: {part}: {error.strerror}; {before:,} bytes are kept"
-                ) from error
+                raise OSError(error.errno, f"{record.key}: {part}: {error.strerror}; what came is kept") from error
             said = str(getattr(error, "reason", error)) or type(error).__name__
         except ValueError as error:  # not an address
             raise _NotServed(str(error)) from error

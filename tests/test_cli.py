@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sngan_hub import WEIGHTS, load_generator
+from sngan_hub import MODELS, WEIGHTS, load_generator
 from sngan_hub.cli import main as sngan
 from training.__main__ import main as training
 
@@ -20,9 +20,15 @@ from .conftest import ROOT
 def test_list_names_every_architecture_and_its_weights(capsys):
     assert sngan(["list", "--json"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
-    assert rows["sngan_fashion32"]["weights"] == ["v1"] and rows["sngan_imagenet128"]["classes"] == 1000
+    assert {name.split(".")[0] for name in rows} == set(MODELS)
+    assert {name for name in rows if "." in name} == {name for name, r in WEIGHTS.items() if r.kind == "generator"}
+    assert rows["sngan_fashion32.v1"]["where"] == "shipped" and rows["sngan_imagenet64"]["where"] == "untrained"
+    imagenet = rows["sngan_imagenet128.mmgen_fid"]
+    assert imagenet["default"] and imagenet["classes"] == 1000 and imagenet["size"] == 128 and imagenet["discriminator"]
     assert sngan(["list"]) == 0
-    assert "sngan_avatars32" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert all(name in said for name in rows) and "download, 326 MB" in said and "by hand" in said
+    assert "mmgen_fid50k 32.62" in said and "not stated" in said
 
 
 def test_info(capsys):
@@ -31,7 +37,23 @@ def test_info(capsys):
     assert about["parameters"].keys() == {"generator", "discriminator"} and about["classes"][0] == "T-shirt"
     assert sngan(["info", "sngan_imagenet128", "--json"]) == 0
     about = json.loads(capsys.readouterr().out)
-    assert about["parameters"] == {"generator": 41_996_931, "discriminator": 30_041_857}
+    assert about["parameters"] == {"generator": 41_996_931, "discriminator": 39_443_137}
+    assert (
+        about["weights"] == "mmgen_fid"
+        and about["classes"][207] == "golden retriever"
+        and about["sha256"] == "061bf803"
+    )
+    assert (
+        about["licence"]
+        and about["scores"]["mmgen_fid50k"]["stated_by"] == "mmgeneration"
+        and "https://" in about["how"]
+    )
+    assert sngan(["info", "sngan_imagenet64", "--json"]) == 0
+    about = json.loads(capsys.readouterr().out)
+    assert about["parameters"] == {"generator": 17_974_915, "discriminator": 11_165_441}
+    assert sngan(["info", "sngan_imagenet128.authors_850k"]) == 0
+    said = capsys.readouterr().out
+    assert "by hand: ResNetGenerator_850000.npz from https://" in said and "stated by the authors" in said
     assert sngan(["info", "sngan_fashion32"]) == 0
     said = capsys.readouterr().out
     assert all(protocol in said for protocol in WEIGHTS["sngan_fashion32.v1"].scores) and "736,451" in said

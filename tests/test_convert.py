@@ -95,11 +95,19 @@ def test_golden_case_through_the_command(name, older, tmp_path, capsys):
 def check_posts(network, posts):
     """Statistics, u and v after one train-mode forward: every layer has its own size, so values find their partner."""
     state = network.state_dict()
-    leaves = {"running_mean": "running_mean", "running_var": "running_var", "weight_u": "u", "weight_v": "v", "sn_u": "u"}
+    leaves = {
+        "running_mean": "running_mean",
+        "running_var": "running_var",
+        "weight_u": "u",
+        "weight_v": "v",
+        "sn_u": "u",
+    }
     for key, value in posts.items():
         if key.endswith("sn_sigma") or (key.endswith("weight_v") and ("from_rgb" in key)):
             continue  # never read; folded (its weight's test is the train-mode score)
-        candidates = [t for k, t in state.items() if k.endswith("." + leaves[key.split(".")[-1]]) and t.numel() == value.numel()]
+        candidates = [
+            t for k, t in state.items() if k.endswith("." + leaves[key.split(".")[-1]]) and t.numel() == value.numel()
+        ]
         tolerance = 2e-6 if leaves[key.split(".")[-1]] in "uv" else 1e-5 * value.abs().max().item() + 1e-7
         assert min(difference(t, value.flatten()) for t in candidates) <= tolerance, key
 
@@ -111,7 +119,9 @@ def test_the_authors_snapshots_there_and_back_are_bit_equal(path, tmp_path, caps
     theirs, back = read_npz(path), read_npz(tmp_path / "back.npz")
     assert theirs.keys() == back.keys()
     for key, array in theirs.items():
-        assert array.dtype == back[key].dtype and array.shape == back[key].shape and np.array_equal(array, back[key]), key
+        assert array.dtype == back[key].dtype and array.shape == back[key].shape and np.array_equal(array, back[key]), (
+            key
+        )
     kind = Generator if "_G" in path.name else Discriminator
     ours = kind.from_pretrained(tmp_path / "out").state_dict()
     assert all(torch.equal(ours[key], value) for key, value in load_chainer(path).state_dict().items())
@@ -198,7 +208,9 @@ def test_mmgenerations_layout(row, n, in_place, tmp_path):
 def test_mmgenerations_gains_follow_the_stored_init(init, offset, tmp_path, capsys):
     g, d = pair(32, 3, {"bn_eps": 1e-4}, {"hidden": "out", "sn_eval": "stored", "head_bias": True})
     init_cfg = "" if init is None else f", init_cfg=dict(type='{init}')"
-    config = f"model = dict(\n    type='BasiccGAN',\n    generator=dict(type='SNGANGenerator', num_classes=3{init_cfg}))\n"
+    config = (
+        f"model = dict(\n    type='BasiccGAN',\n    generator=dict(type='SNGANGenerator', num_classes=3{init_cfg}))\n"
+    )
     path = foreign.mmgen_file(tmp_path / "x.pth", g, d, {"config": config}, offset)
     files_equal(path, g, d, exact=False)
     assert sngan(["convert", str(path), str(tmp_path / "out"), "--gain-offset", str(1 - offset)]) == 0
@@ -398,7 +410,9 @@ def test_one_network_makes_the_folder_itself(tmp_path):
 
 
 def test_best_comes_before_current_and_ambiguity_is_refused(tmp_path):
-    g, d = pair(32, 2, {"bn_eps": 1e-4}, {"hidden": "out", "sn_eval": "stored", "head_bias": True, "shortcut_relu": True})
+    g, d = pair(
+        32, 2, {"bn_eps": 1e-4}, {"hidden": "out", "sn_eval": "stored", "head_bias": True, "shortcut_relu": True}
+    )
     torch.save({"state_dict": foreign.studio_generator(g)}, tmp_path / "model=G-best-weights-step=100.pth")
     zeros = {k: v * 0 for k, v in foreign.studio_generator(g).items()}
     torch.save({"state_dict": zeros}, tmp_path / "model=G-current-weights-step=900.pth")
@@ -425,7 +439,9 @@ def test_converted_networks_train_and_save_like_our_own(tmp_path):
     y = torch.arange(4) % 10
     before = {key: value.clone() for key, value in d.state_dict().items()}
     for _ in range(2):
-        loss = (1 - d(torch.rand(4, 3, 32, 32) * 2 - 1, y)).relu().mean() + (1 + d(g(torch.randn(4, 128), y), y)).relu().mean()
+        loss = (1 - d(torch.rand(4, 3, 32, 32) * 2 - 1, y)).relu().mean() + (
+            1 + d(g(torch.randn(4, 128), y), y)
+        ).relu().mean()
         for optimizer in optimizers:
             optimizer.zero_grad()
         loss.backward()

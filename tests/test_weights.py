@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,10 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 
-from sngan_hub import MODELS, WEIGHTS, load_discriminator, load_generator
+from sngan_hub import (
+    MODELS, WEIGHTS, create_discriminator, create_generator, load_discriminator, load_generator,
+)  # fmt: skip
+from sngan_hub.cli import main as sngan
 from sngan_hub.hub import model_card, verify
 from sngan_hub.metrics.protocols import PROTOCOLS
 from sngan_hub.sources import FASHION_DEBIAN, draw_avatars, load_images
@@ -21,15 +25,16 @@ from sngan_hub.weights import DEFAULT_TAGS, PRETRAINED, find_record, read_record
 from .conftest import ROOT
 
 SHIPPED = ["sngan_fashion32", "sngan_avatars32"]
+OURS = {name: record for name, record in WEIGHTS.items() if record.where == "shipped"}
+OTHERS = {name: record for name, record in WEIGHTS.items() if record.where != "shipped"}
 
 
 def test_what_is_shipped():
-    assert set(WEIGHTS) == {f"{name}{suffix}.v1" for name in SHIPPED for suffix in ("", "_discriminator")}
-    assert set(DEFAULT_TAGS) == set(SHIPPED)
+    assert set(OURS) == {f"{name}{suffix}.v1" for name in SHIPPED for suffix in ("", "_discriminator")}
     assert sum(path.stat().st_size for path in PRETRAINED.rglob("*")) <= 12e6
 
 
-@pytest.mark.parametrize("name", WEIGHTS)
+@pytest.mark.parametrize("name", OURS)
 def test_record(name):
     record = WEIGHTS[name]
     verify(record)
@@ -57,7 +62,7 @@ def test_scores_are_measured_with_all_that_is_needed_to_compare(name):
             assert score.per_class is not None and set(score.per_class) == set(record.classes)
 
 
-@pytest.mark.parametrize("name", WEIGHTS)
+@pytest.mark.parametrize("name", OURS)
 def test_cards_are_printed_from_the_record(name):
     record = WEIGHTS[name]
     text = (record.folder / "README.md").read_text(encoding="utf-8")
@@ -116,7 +121,10 @@ def test_a_tampered_file_is_refused_before_it_is_read(tmp_path):
     (lambda: load_generator("sngan_fashion"), "no name, folder or file 'sngan_fashion'; nearest are sngan_fashion32"),
     (lambda: load_generator("sngan_fashion32.v9"), "has no tag 'v9'; legal are v1"),
     (lambda: load_generator("sngan_fashion32", weights="v9"), "has no tag 'v9'; legal are v1"),
-    (lambda: load_generator("sngan_imagenet128"), "none are published for sngan_imagenet128 in this version"),
+    (lambda: load_generator("sngan_imagenet64"), "nobody has published any for sngan_imagenet64; create_generator"),
+    (lambda: load_discriminator("sngan_cifar10.mimicry"), "mimicry published no discriminator for sngan_cifar10.mimicry; with one: mmgen_fid"),
+    (lambda: load_discriminator("sngan_stl10"), "mimicry published no discriminator for sngan_stl10.mimicry; create_d"),
+    (lambda: load_generator("sngan_imagenet128.mmgen"), "has no tag 'mmgen'; legal are authors_450k, authors_850k"),
     (lambda: find_record("x", "generator"), "no name, folder or file 'x'; legal are sngan_imagenet128"),
 ])  # fmt: skip
 def test_names_that_nobody_has(call, text):
@@ -137,7 +145,7 @@ def test_folders_and_other_places(tmp_path):
         load_generator(tmp_path / "none" / "here")
     other = tmp_path / "x.pth"
     other.write_bytes(b"")
-    with pytest.raises(ValueError, match="are not read in this version"):
+    with pytest.raises(ValueError, match="neither an npz nor a torch file: it is empty"):
         load_generator(other)
 
 
@@ -153,9 +161,125 @@ def test_torch_hub(name):
 def test_torch_hub_lists_entry_points_only(tmp_path):
     code = "import torch, hubconf, types; print([n for n in dir(hubconf) if callable(getattr(hubconf, n)) and n[0] != '_'])"
     listed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert json.loads(listed.replace("'", '"')) == sorted(f"{n}{s}" for n in SHIPPED for s in ("", "_discriminator"))
+    assert json.loads(listed.replace("'", '"')) == sorted(f"{n}{s}" for n in MODELS for s in ("", "_discriminator"))
+    import hubconf
+
+    for name in MODELS:
+        assert "px" in getattr(hubconf, name).__doc__ and "weights" in getattr(hubconf, f"{name}_discriminator").__doc__
 
 
 def test_hashes_are_of_the_files():
-    for record in WEIGHTS.values():
+    for record in OURS.values():
         assert hashlib.sha256((record.folder / "model.safetensors").read_bytes()).hexdigest() == record.sha256
+
+
+# Others' weights -----------------------------------------------------------------------------------------------------
+
+
+def test_every_published_file_has_a_record():
+    files = {record.file for record in OTHERS.values() if record.publisher == "mmgeneration"}
+    assert len(files) == 10 and all(re.search(r"-[0-9a-f]{8}[.]pth$", file) for file in files)
+    count = {
+        p: sum(r.publisher == p for r in OTHERS.values())
+        for p in ("mmgeneration", "StudioGAN", "mimicry", "the authors")
+    }
+    assert count == {"mmgeneration": 20, "StudioGAN": 4, "mimicry": 13, "the authors": 12}
+    assert WEIGHTS["sngan_imagenet128.mmgen_fid"].sha256 == "061bf803"
+    assert WEIGHTS["sngan_imagenet128_discriminator.mmgen_fid"].file == WEIGHTS["sngan_imagenet128.mmgen_fid"].file
+    assert WEIGHTS["sngan_cifar10.mmgen_fid"].sha256 == "ba0862a0"
+    assert DEFAULT_TAGS["sngan_imagenet128"] == DEFAULT_TAGS["sngan_cifar10"] == "mmgen_fid"
+    assert all(find_record(architecture, "generator") for architecture in {r.architecture for r in WEIGHTS.values()})
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_others_record(name):
+    record = OTHERS[name]
+    assert record.licence and record.publisher and record.data and record.about and record.recipe and record.file
+    assert record.folder is None and record.where in ("download", "hub", "by hand")
+    assert all(score.stated_by and score.evaluator for score in record.scores.values())
+    assert not any(name in PROTOCOLS for name in record.scores)  # never under a protocol of ours
+    model = MODELS[record.architecture]
+    assert len(record.classes) == model.n_classes
+    if record.kind == "generator":  # D's fields differ between code bases
+        with torch.device("meta"):
+            network = create_generator(record.architecture)
+        assert sum(p.numel() for p in network.parameters()) == record.parameters
+    if record.where == "download":
+        assert len(record.urls) == 2 and all(
+            url.startswith("https://") and url.endswith(record.file) for url in record.urls
+        )
+        assert record.sha256 == record.file[-12:-4]
+    if record.where == "hub":
+        assert (
+            record.licence == "not stated"
+            and not record.scores
+            and record.path.endswith(record.file)
+            and record.revision
+        )
+
+
+def test_parameter_counts_of_others_discriminators():
+    """FOREIGN's counts: mmgeneration's and StudioGAN's are wider between a block's convolutions."""
+    for architecture, fields in (
+        ("sngan_cifar10", {"head_bias": True, "hidden": "out"}),
+        ("sngan_imagenet128", {"hidden": "out"}),
+    ):
+        with torch.device("meta"):
+            d = create_discriminator(architecture, **fields)
+        for tag in ("mmgen_fid", "studio", "studio_2020"):
+            assert sum(p.numel() for p in d.parameters()) == WEIGHTS[f"{architecture}_discriminator.{tag}"].parameters
+    for tag, fields in (("authors_850k", {}), ("authors_concat_450k", {"conditioning": "concat"})):
+        with torch.device("meta"):
+            d = create_discriminator("sngan_imagenet128", **fields)
+        assert sum(p.numel() for p in d.parameters()) == WEIGHTS[f"sngan_imagenet128_discriminator.{tag}"].parameters
+    for name in ("sngan_dogcat64", "sngan_dogcat128", "sngan_dogcat256"):
+        with torch.device("meta"):
+            d = create_discriminator(name)
+        assert sum(p.numel() for p in d.parameters()) == find_record(name, "discriminator").parameters
+
+
+def records_file(tmp_path, monkeypatch, content):
+    path = tmp_path / "records.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    monkeypatch.setenv("SNGAN_HUB_RECORDS", str(path))
+
+
+def test_the_users_records_add_and_replace_field_by_field(tmp_path, monkeypatch):
+    before = WEIGHTS["sngan_imagenet128.mmgen_fid"]
+    records_file(tmp_path, monkeypatch, {
+        "sngan_imagenet128.mmgen_fid": {"url": "http://mirror/a.pth", "mirrors": ["http://other/a.pth"], "sha256": "AB" * 32},
+        "sngan_cifar10.mmgen_fid": {"mirrors": ["http://near/c.pth"]},
+        "my_model.v2": {"url": "http://mirror/mine-0123abcd.pth?x=1", "license": "CC0-1.0"},
+        "sngan_stl10.mimicry": {"url": "http://mirror/netG.pth"},
+    })  # fmt: skip
+    record = WEIGHTS["sngan_imagenet128.mmgen_fid"]
+    assert record.urls == ("http://mirror/a.pth", "http://other/a.pth") and record.sha256 == "ab" * 32
+    assert record.licence == before.licence and record.file == before.file and record.scores == before.scores
+    assert WEIGHTS["sngan_imagenet128_discriminator.mmgen_fid"].urls == record.urls  # the file holds both
+    cifar = WEIGHTS["sngan_cifar10.mmgen_fid"]
+    assert cifar.urls[0].startswith("https://download.openmmlab.com/") and cifar.urls[1] == "http://near/c.pth"
+    assert cifar.sha256 == "ba0862a0"
+    mine = find_record("my_model", "discriminator")
+    assert mine.file == "mine-0123abcd.pth" and mine.licence == "CC0-1.0" and mine.where == "download"
+    assert WEIGHTS["sngan_stl10.mimicry"].where == "download"
+    with pytest.raises(ValueError, match="published no discriminator"):
+        find_record("sngan_stl10", "discriminator")
+    monkeypatch.delenv("SNGAN_HUB_RECORDS")
+    assert WEIGHTS["sngan_imagenet128.mmgen_fid"] == before and "my_model.v2" not in WEIGHTS
+
+
+@pytest.mark.parametrize("content, text", [
+    ("{", "not a readable JSON file"),
+    ("3", "expected an object"),
+    ({"sngan_cifar10": {"url": "http://x/y"}}, "'sngan_cifar10': legal is"),
+    ({"a.b": {"url": "http://x/y", "colour": 1}}, "a.b: unknown field colour; legal are name, url"),
+    ({"a.b": {"url": "http://x/y", "sha256": "xyz"}}, "sha256: got 'xyz', legal is hex digits"),
+    ({"a.b": {"url": 3}}, "url: got 3, legal is a text"),
+    ({"a.b": {"licence": "MIT"}}, "has neither url nor repo"),
+])  # fmt: skip
+def test_bad_records_are_one_line(content, text, tmp_path, monkeypatch, capsys):
+    records_file(tmp_path, monkeypatch, content)
+    with pytest.raises(SystemExit) as stop:
+        sngan(["list"])
+    said = capsys.readouterr().err
+    assert stop.value.code == 2 and text in said and "SNGAN_HUB_RECORDS" in said and said.count("\n") == 1, said

@@ -8,7 +8,8 @@ import re
 import shutil
 from pathlib import Path
 
-from sngan_hub.hub import write_cards
+from sngan_hub.cli import list_cells
+from sngan_hub.hub import listing, write_cards
 from sngan_hub.mixin import SAFETENSORS_SINGLE_FILE, read_config
 from sngan_hub.resnet import Discriminator, Generator
 from sngan_hub.weights import KINDS, PRETRAINED, WEIGHTS
@@ -77,11 +78,11 @@ def ship(run: Path, name: str, pretrained: Path = PRETRAINED) -> str:
 
 
 def readme_tables(text: str) -> str:
-    """The README with the table between its markers printed anew from the records."""
+    """The README with the tables between its markers printed anew from the records."""
     rows = ["| weights | trained on | G, D parameters | FID5k (floor) | KID1k (floor) | agreement (real) | "
             "diversity, mean / worst class |", "|---|---|---|---|---|---|---|"]  # fmt: skip
     for name, record in WEIGHTS.items():
-        if record.kind != "generator":
+        if record.kind != "generator" or record.where != "shipped":
             continue
         partner = WEIGHTS[name.replace(".", "_discriminator.")]
         cells = [f"`{name}`", f"{record.recipe['preset']}, {record.recipe['hours']:.1f} h"]
@@ -95,5 +96,12 @@ def readme_tables(text: str) -> str:
         else:
             cells.append(f"{spread.value:.2f} / {min(spread.per_class.values()):.2f}")
         rows.append("| " + " | ".join(cells) + " |")
-    table = "<!-- scores -->\n" + "\n".join(rows) + "\n<!-- /scores -->"
-    return re.sub(r"<!-- scores -->.*<!-- /scores -->", lambda _: table, text, flags=re.S)
+    text = _between("scores", rows, text)
+    others = [row for row in listing() if row["where"] not in ("shipped", "untrained")]
+    header, *cells = list_cells([{**row, "cached": False} for row in others])
+    return _between("others", ["| " + " | ".join(row) + " |" for row in (header, ["---"] * len(header), *cells)], text)
+
+
+def _between(name: str, lines: list[str], text: str) -> str:
+    table = f"<!-- {name} -->\n" + "\n".join(lines) + f"\n<!-- /{name} -->"
+    return re.sub(rf"<!-- {name} -->.*<!-- /{name} -->", lambda _: table, text, flags=re.S)

@@ -78,15 +78,17 @@ def _check_entries(path: Path, archive: zipfile.ZipFile) -> None:
     for entry in archive.infolist():
         compressed = entry.compress_type == zipfile.ZIP_DEFLATED
         if entry.flag_bits & 1 or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise ValueError(f"{path}: {entry.filename} is encrypted or compressed in a way that is not read")
+            raise ValueError(f"{path}: {shown(entry.filename)} is encrypted or compressed in a way that is not read")
         limit = entry.compress_size * _MAX_RATIO if compressed else entry.compress_size
         if entry.header_offset + entry.compress_size > size or entry.file_size > limit:
-            raise ValueError(f"{path}: {entry.filename} claims {entry.file_size:,} bytes, more than the file can hold")
+            raise ValueError(
+                f"{path}: {shown(entry.filename)} claims {entry.file_size:,} bytes, more than the file can hold"
+            )
         inflated += entry.file_size if compressed else 0
         if inflated > MAX_INFLATED:
             raise ValueError(f"{path}: would unpack to more than {MAX_INFLATED:,} bytes, more than any network needs")
         if entry.filename in seen:
-            raise ValueError(f"{path}: holds {entry.filename} twice")
+            raise ValueError(f"{path}: holds {shown(entry.filename)} twice")
         seen.add(entry.filename)
 
 
@@ -94,7 +96,7 @@ def _read_entry(path: Path, archive: zipfile.ZipFile, name: str) -> bytes:
     try:
         return archive.read(name)  # to its end, where the CRC is compared
     except Exception as error:  # zlib.error, BadZipFile, EOFError ...: whatever a flipped bit can cause
-        raise ValueError(f"{path}: {name} is damaged ({_line(error)}); fetch the file again") from error
+        raise ValueError(f"{path}: {shown(name)} is damaged ({_line(error)}); fetch the file again") from error
 
 
 def read_npz(path: str | Path) -> dict[str, np.ndarray]:
@@ -125,7 +127,7 @@ def _read_array(path: Path, name: str, data: bytes) -> np.ndarray:
         stream.seek(0)
         return np.lib.format.read_array(stream, allow_pickle=False)
     except Exception as error:
-        raise ValueError(f"{path}: {name} is not a plain array ({_line(error)})") from error
+        raise ValueError(f"{path}: {shown(name)} is not a plain array ({_line(error)})") from error
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -147,10 +149,11 @@ def read_torch(path: str | Path) -> Any:
     except Refused:
         raise
     except Exception as error:  # UnpicklingError, RuntimeError, EOFError, KeyError ...: torch promises none of them
-        called = re.search(r"GLOBAL (\S+) was not an allowed global", str(error))
+        called = re.search(r"GLOBAL (\S+) (?:was not an allowed global|whose module)", str(error))
         if called:
-            raise Refused(f"{path}: refused: its pickle names {called[1]}, and nothing in a weight file is executed"
-                          ) from error  # fmt: skip
+            raise Refused(
+                f"{path}: refused: its pickle names {shown(called[1])}, and nothing in a weight file is executed"
+            ) from error
         if isinstance(error, ValueError) and str(error).startswith(str(path)):
             raise
         raise ValueError(f"{path}: not a readable torch file ({_line(error)}); fetch it again") from error
@@ -171,7 +174,7 @@ def _check_torch_zip(path: Path) -> None:
                 held = sizes.get(str(root / "data" / key))
                 if held != nbytes:
                     raise ValueError(
-                        f"{path}: tensor data {key} is declared with {nbytes:,} bytes and has {held or 0:,}"
+                        f"{path}: tensor data {shown(key)} is declared with {nbytes:,} bytes and has {held or 0:,}"
                     )
 
 
@@ -181,14 +184,16 @@ def _check_crc(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> 
             while stream.read(2**22):
                 pass
     except Exception as error:
-        raise ValueError(f"{path}: {entry.filename} is damaged ({_line(error)}); fetch the file again") from error
+        raise ValueError(
+            f"{path}: {shown(entry.filename)} is damaged ({_line(error)}); fetch the file again"
+        ) from error
 
 
 def _check_legacy(path: Path) -> None:
     """The older format is four pickles, then the storages: their declared sizes must fit into the file."""
     with open(path, "rb") as file:
-        magic = next((arg for op, arg, _ in pickletools.genops(file) if op.name.startswith("LONG")), None)
-        if magic != _LEGACY_MAGIC:
+        first = [arg for op, arg, _ in pickletools.genops(file) if op.name.startswith("LONG")]
+        if first != [_LEGACY_MAGIC]:
             raise ValueError(f"{path}: a pickle, but not one that torch.save wrote")
         for _ in range(2):  # protocol version, then sizes of the writer's integers
             for _ in pickletools.genops(file):
@@ -206,27 +211,25 @@ def _declared_storages(stream: IO[bytes]) -> Iterator[tuple[str, int]]:
         _, kind, key, _, numel = pid[:5]
         name = str(kind).split(" ")[-1]
         if name not in _ITEM_SIZES or not isinstance(numel, int) or numel < 0:
-            raise ValueError(f"it declares a storage of kind {name} with {numel!r} values")
+            raise ValueError(f"it declares a storage of kind {shown(name)} with {numel!r} values")
         yield str(key), numel * _ITEM_SIZES[name]
-
-
-_MARK = object()
 
 
 def _persistent_ids(stream: IO[bytes]) -> Iterator[Any]:
     """Follows a pickle's stack with literals and tuples in it, and None for every object it would build."""
     stack: list[Any] = []
+    marks: list[int] = []  # heights of the stack
     memo: dict[int, Any] = {}
 
     def pop_to_mark() -> list[Any]:
-        place = len(stack) - 1 - stack[::-1].index(_MARK)
-        items = stack[place + 1 :]
+        place = marks.pop()
+        items = stack[place:]
         del stack[place:]
         return items
 
     for op, arg, _ in pickletools.genops(stream):
         if op.name == "MARK":
-            stack.append(_MARK)
+            marks.append(len(stack))
         elif op.name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
             memo[len(memo) if op.name == "MEMOIZE" else int(arg)] = stack[-1]  # type: ignore[arg-type]
         elif op.name in ("GET", "BINGET", "LONG_BINGET"):
@@ -259,5 +262,11 @@ def _persistent_ids(stream: IO[bytes]) -> Iterator[Any]:
 
 def _line(error: BaseException) -> str:
     """An exception's first sentence: these end up in one-line messages."""
-    text = str(error).strip()
-    return re.split(r"\. |\n", text)[0] if text else type(error).__name__
+    text = re.split(r"\. |\n", str(error).strip())[0]
+    return shown(text) if text else type(error).__name__
+
+
+def shown(text: str) -> str:
+    """What a damaged file calls something, fit for a message: printable, and not longer than a line."""
+    text = "".join(c if c.isprintable() else "?" for c in text)
+    return text if len(text) <= 120 else text[:117] + "..."

@@ -20,7 +20,7 @@ from torch import Tensor
 from ..classes import CLASS_LISTS, class_list
 from ..mixin import load_tensors
 from ..resnet import Discriminator, Generator
-from .archive import file_kind, read_npz, read_torch
+from .archive import file_kind, read_npz, read_torch, shown
 from .families import (
     CODE,
     DOWN,
@@ -263,8 +263,10 @@ def _discriminator(
         hidden = _shape(part, layers[f"blocks.{i}.c1"] + leaves["weight"], 4)[0]
         if c_in[i] != widths[i] and hidden in (c_in[i], widths[i]):
             fields["hidden"] = "in" if hidden == c_in[i] else "out"
+    # The authors' 32-px head has no bias; nor had mmgeneration's, once, unless a run asked for it.
+    may_lack_bias = family == "mmgen" or (family == "chainer" and n == 4)
     config: dict[str, Any] = {"class": "Discriminator", "size": size, "n_classes": 0, "widths": widths, "down": down,
-                              "head_bias": layers["linear"] + leaves["bias"] in part.tensors, **fields}  # fmt: skip
+                              "head_bias": not may_lack_bias or layers["linear"] + leaves["bias"] in part.tensors, **fields}  # fmt: skip
     head = leaves
     if family == "mimicry" and layers["linear"] + SPECTRAL["mimicry_head"]["u"] in part.tensors:
         head = SPECTRAL["mimicry_head"]
@@ -295,7 +297,7 @@ def _discriminator(
         for leaf, name in names.items():
             if leaf == "bias" and (ours == "embed" or (ours == "linear" and not config["head_bias"])):
                 continue
-            read = _flattened if leaf == "u" else _as_it_is
+            read = _only_row if leaf == "u" and name != "weight_u" else _as_it_is
             if bgr and ours in ("blocks.0.c1", "blocks.0.c_sc"):
                 read = {"weight": _reversed_inputs, "v": _reversed_patches}.get(leaf, read)
             sources[f"{ours}.{leaf}"] = (theirs + name, read)
@@ -346,7 +348,7 @@ def _read(part: _Part, sources: dict[str, Source], network: Generator | Discrimi
             continue
         if value.shape != expected[ours].shape:
             problems.append(
-                f"{key} has shape {tuple(theirs.shape)}, expected {_expected(theirs, value, expected[ours])}"
+                f"{key} has shape {tuple(theirs.shape)}, expected {_expected(read, theirs, value, expected[ours])}"
             )
         elif ours.endswith("running_var") and (value < 0).any():
             problems.append(f"{key} holds a negative variance")
@@ -358,9 +360,9 @@ def _read(part: _Part, sources: dict[str, Source], network: Generator | Discrimi
     return tensors
 
 
-def _expected(theirs: Tensor, value: Tensor, ours: Tensor) -> tuple[int, ...]:
+def _expected(read: Callable, theirs: Tensor, value: Tensor, ours: Tensor) -> tuple[int, ...]:
     """The shape to ask for, as files have it: transposed where reading transposes, with Chainer's leading 1 of u."""
-    if theirs.ndim == 2 and ours.ndim == 1:
+    if read is _only_row:
         return (1, *ours.shape)
     return tuple(reversed(ours.shape)) if tuple(value.shape) == tuple(reversed(theirs.shape)) else tuple(ours.shape)
 
@@ -370,7 +372,7 @@ def _dtype(tensor: Tensor) -> str:
 
 
 def _some(names: list[str], n: int = 3, separator: str = ", ") -> str:
-    return separator.join(names[:n]) + (f"{separator}and {len(names) - n} more" if len(names) > n else "")
+    return separator.join(map(shown, names[:n])) + (f"{separator}and {len(names) - n} more" if len(names) > n else "")
 
 
 # How a stored value becomes ours
@@ -380,8 +382,8 @@ def _as_it_is(x: Tensor) -> Tensor:
     return x
 
 
-def _flattened(x: Tensor) -> Tensor:  # Chainer keeps u as (1, rows)
-    return x.squeeze(0) if x.ndim == 2 else x
+def _only_row(x: Tensor) -> Tensor:  # Chainer's and mimicry's own u are (1, rows); others keep a wrong shape
+    return x[0] if x.ndim == 2 and len(x) == 1 else x[None]
 
 
 def _reversed_rows(x: Tensor) -> Tensor:  # BGR out -> RGB out

@@ -48,7 +48,7 @@ def to_chainer(network: Generator | Discriminator) -> dict[str, np.ndarray]:
     except ValueError as error:
         raise ValueError(f"the authors' code has no such {type(network).__name__.lower()}: {error}") from error
     own = network.config
-    idle = {"classes"}  # fields that say nothing about this network
+    idle = {"classes", "hidden"}  # fields that say nothing about this network
     if not network.n_classes:
         idle |= {"conditioning"}
     if own.get("conditioning") == "projection" or not network.n_classes:
@@ -56,6 +56,8 @@ def to_chainer(network: Generator | Discriminator) -> dict[str, np.ndarray]:
     differing = [f"{name} {own[name]!r} (theirs: {read_back[name]!r})"
                  for name in own if name not in idle and own[name] != read_back[name]]  # fmt: skip
     blocks = len(network.blocks)
+    if own.get("hidden", "in") != "in" and len(set(own["widths"])) > 1:
+        differing.append(f"hidden {own['hidden']!r} (theirs: 'in')")
     if isinstance(network, Generator) and own["bottom_width"] != 4:
         differing.append(f"bottom_width {own['bottom_width']} (theirs: 4)")
     if isinstance(network, Discriminator) and own["head_bias"] != (blocks != 4):

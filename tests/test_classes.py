@@ -1,0 +1,78 @@
+"""What a class may be called: name, synset, synonym or index; and the lists themselves."""
+
+import pytest
+
+from sngan_hub import Generator
+from sngan_hub.classes import CLASS_LISTS, class_list, resolve_classes
+
+IMAGENET = class_list("imagenet")
+
+
+def test_the_lists():
+    assert {name: len(class_list(name)) for name in CLASS_LISTS} == {
+        "imagenet": 1000, "dogs_and_cats": 143, "cifar10": 10, "cifar100": 100,
+    }  # fmt: skip
+    assert all(len(set(class_list(name))) == len(class_list(name)) for name in CLASS_LISTS)
+    assert class_list("cifar10") == (
+        "airplane",
+        "automobile",
+        "bird",
+        "cat",
+        "deer",
+        "dog",
+        "frog",
+        "horse",
+        "ship",
+        "truck",
+    )
+    assert list(class_list("cifar100")) == sorted(class_list("cifar100"))  # CIFAR-100 numbers them by the alphabet
+    assert class_list("dogs_and_cats")[0] == "Chihuahua" and class_list("dogs_and_cats")[-1] == "cheetah"
+    with pytest.raises(ValueError, match="no list 'mnist'; legal are imagenet"):
+        class_list("mnist")
+
+
+def test_imagenets_names_are_those_of_torchvision_in_the_order_of_the_synsets():
+    torchvision = pytest.importorskip("torchvision.models")
+    assert list(IMAGENET) == torchvision.ResNet50_Weights.DEFAULT.meta["categories"]
+    from sngan_hub.classes import _read
+
+    synsets = [row.synset for row in _read("imagenet")]
+    assert synsets == sorted(synsets) and synsets[0] == "n01440764" and synsets[207] == "n02099601"
+
+
+@pytest.mark.parametrize("given, index", [
+    ("golden retriever", 207), ("Golden_Retriever", 207), ("n02099601", 207), ("N02099601", 207), ("207", 207), (207, 207),
+    ("Tinca tinca", 0), ("crane", 517), ("crane bird", 134), ("Cardigan", 264), ("cardigan", 474), ("shades", 837),
+])  # fmt: skip
+def test_a_class_goes_by_name_synset_synonym_or_index(given, index):
+    assert resolve_classes(given, IMAGENET, 1000) == [index]
+    assert resolve_classes([given, 3], IMAGENET, 1000) == [index, 3]
+
+
+@pytest.mark.parametrize("given, text", [
+    ("CARDIGAN", "'CARDIGAN' is ambiguous; use an index: 264 .Cardigan. or 474 .cardigan."),
+    ("panther", "'panther' is ambiguous"),
+    ("golden retreiver", "no class 'golden retreiver'; nearest are golden retriever"),
+    (1000, "got index 1000, legal is 0 to 999"),
+    (-1, "got index -1"),
+])  # fmt: skip
+def test_what_means_nothing_or_two_things(given, text):
+    with pytest.raises(ValueError, match=text):
+        resolve_classes(given, IMAGENET, 1000)
+
+
+def test_names_beat_synonyms_and_other_lists_have_none():
+    assert resolve_classes("missile", IMAGENET, 1000) == [657]  # also a synonym of projectile
+    assert resolve_classes("n02110958", class_list("dogs_and_cats"), 143) == [103]  # pug
+    with pytest.raises(ValueError, match="no class 'n07747607'"):
+        resolve_classes("n07747607", class_list("cifar100"), 100)  # orange is one of CIFAR's names, the synset is not
+    assert resolve_classes("aquarium fish", class_list("cifar100"), 100) == [1]
+
+
+def test_names_given_later_travel_in_the_configuration(tmp_path):
+    g = Generator(32, 10, widths=[4] * 4)
+    g.name_classes(class_list("cifar10"))
+    g.save_pretrained(tmp_path)
+    assert Generator.from_pretrained(tmp_path).sample(classes="frog", n=2, seed=0).shape == (2, 3, 32, 32)
+    with pytest.raises(ValueError, match="got 2 names for n_classes=10"):
+        g.name_classes(["a", "b"])
