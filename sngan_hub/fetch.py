@@ -49,7 +49,7 @@ def place(record: Record) -> Path:
 
 
 def fetch(record: Record, revision: str = "") -> Fetched:
-    """The record's file, checked. ``revision``: the Hub commit that its partner came from.
+    """The record's file, checked. ``revision``: the Hub commit that its partner came from, tried first.
 
     Raises ``ValueError`` for a file of the wrong hash, ``FileNotFoundError`` with the way out when it cannot be had.
     """
@@ -197,6 +197,8 @@ def _from_hub(record: Record, revision: str) -> Fetched:
         local = Path(hf_hub_download(record.repo, record.path, revision=stated.commit_hash,
                                      cache_dir=cache_folder() / "hub"))  # fmt: skip
     except EntryNotFoundError as error:
+        if revision != record.revision:  # its partner's commit does not have it; a later one may
+            return _from_hub(record, record.revision)
         raise FileNotFoundError(
             f"{record.key}: {record.file} is not in {record.repo} at {revision}: its publisher has not put this "
             f"{record.kind} there; {by_hand}"

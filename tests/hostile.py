@@ -72,7 +72,7 @@ def _changed(path: Path, rng: random.Random, change) -> bytes:
 def rename(path: Path, rng: random.Random) -> bytes:
     def change(tensors, key, rng):
         place = rng.randrange(len(key))
-        tensors[key[:place] + rng.choice("xyz_9.") + key[place + 1 :]] = tensors.pop(key)
+        tensors[key[:place] + rng.choice("xyz_9.".replace(key[place], "")) + key[place + 1 :]] = tensors.pop(key)
 
     return _changed(path, rng, change)
 

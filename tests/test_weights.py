@@ -14,7 +14,12 @@ import torch
 from huggingface_hub import ModelCard
 
 from sngan_hub import (
-    MODELS, WEIGHTS, create_discriminator, create_generator, load_discriminator, load_generator,
+    MODELS,
+    WEIGHTS,
+    create_discriminator,
+    create_generator,
+    load_discriminator,
+    load_generator,
 )  # fmt: skip
 from sngan_hub.cli import main as sngan
 from sngan_hub.hub import model_card, verify

@@ -265,8 +265,9 @@ def _discriminator(
             fields["hidden"] = "in" if hidden == c_in[i] else "out"
     # The authors' 32-px head has no bias; nor had mmgeneration's, once, unless a run asked for it.
     may_lack_bias = family == "mmgen" or (family == "chainer" and n == 4)
+    head_bias = not may_lack_bias or layers["linear"] + leaves["bias"] in part.tensors
     config: dict[str, Any] = {"class": "Discriminator", "size": size, "n_classes": 0, "widths": widths, "down": down,
-                              "head_bias": not may_lack_bias or layers["linear"] + leaves["bias"] in part.tensors, **fields}  # fmt: skip
+                              "head_bias": head_bias, **fields}  # fmt: skip
     head = leaves
     if family == "mimicry" and layers["linear"] + SPECTRAL["mimicry_head"]["u"] in part.tensors:
         head = SPECTRAL["mimicry_head"]
