@@ -40,12 +40,13 @@ test-slow: $(VENV)/.installed debian metrics
 
 # Longer forms of the slow tests, run by hand.
 soak: $(VENV)/.installed debian metrics
-	SOAK=1 $(PY) -m pytest -m slow tests/test_resume.py
+	SOAK=1 $(PY) -m pytest -m slow -rP tests/test_resume.py tests/test_hostile.py
 	$(PY) tests/mutations.py
 
 bench: $(VENV)/.installed
 	$(PY) benchmarks/resample.py
 	$(PY) benchmarks/speed.py
+	$(PY) benchmarks/convert.py
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .

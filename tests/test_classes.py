@@ -62,7 +62,7 @@ def test_what_means_nothing_or_two_things(given, text):
 
 
 def test_names_beat_synonyms_and_other_lists_have_none():
-    assert resolve_classes("missile", IMAGENET, 1000) == [657]  # also a synonym of projectile
+    assert resolve_classes("Missile", IMAGENET, 1000) == [657]  # also a synonym of projectile
     assert resolve_classes("n02110958", class_list("dogs_and_cats"), 143) == [103]  # pug
     with pytest.raises(ValueError, match="no class 'n07747607'"):
         resolve_classes("n07747607", class_list("cifar100"), 100)  # orange is one of CIFAR's names, the synset is not
