@@ -39,9 +39,7 @@ def convert(path: Path, out: Path) -> tuple[float, float]:
 
 
 def main() -> None:
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores; torch {torch.__version__}, numpy {numpy.__version__}; median of 3"
-    )
+    print(f"{platform.machine()}, {os.cpu_count()} cores; torch {torch.__version__}, NumPy {numpy.__version__}; 3 runs")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         g, d = full_size.authors_imagenet(folder)

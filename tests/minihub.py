@@ -251,7 +251,7 @@ class Handler(BaseHTTPRequestHandler):
             )
         if verb == "refs":
             repo = self.repo(kind, rid)
-            ref = lambda pre, t: [{"name": n, "ref": pre + n, "targetCommit": c} for n, c in t.items()]
+            ref = lambda pre, t: [{"name": n, "ref": pre + n, "targetCommit": c} for n, c in t.items()]  # noqa: E731
             return self.reply(
                 200,
                 {

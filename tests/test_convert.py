@@ -127,6 +127,13 @@ def test_the_authors_snapshots_there_and_back_are_bit_equal(path, tmp_path, caps
     assert all(torch.equal(ours[key], value) for key, value in load_chainer(path).state_dict().items())
 
 
+def test_negative_zeros_survive(tmp_path):
+    arrays = read_npz(AUTHORS[-1])
+    arrays = {key: array * np.float32(-0.0) if array.dtype == np.float32 else array for key, array in arrays.items()}
+    back = to_chainer(from_chainer(arrays))
+    assert all(back[key].tobytes() == array.tobytes() for key, array in arrays.items())
+
+
 def test_a_whole_trainer_snapshot_gives_both_networks(tmp_path):
     g, d = convert(GOLDEN / "trainer_snapshot_tiny.npz", tmp_path / "out")
     arrays = read_npz(GOLDEN / "trainer_snapshot_tiny.npz")

@@ -12,7 +12,8 @@ from .conftest import ROOT
 # Rooms in reading order: a file imports only what stands before it.
 ORDER = [
     "names", "classes", "normalizers", "resample", "mixin", "sampling", "resnet", "models", "published", "weights",
-    "convert.archive", "convert.families", "convert.networks", "convert.snapshot", "convert.folders", "fetch", "hub",
+    "convert.archive", "convert.families", "convert.parts", "convert.assumptions", "convert.networks",
+    "convert.snapshot", "convert.folders", "fetch", "hub",
     "sources", "metrics.inception", "metrics.scores", "metrics.classifier", "metrics.protocols", "commandline", "cli",
 ]  # fmt: skip
 TRAINING = ["losses", "data", "augment", "config", "ema", "state", "log", "loop", "ship", "__main__"]

@@ -2,13 +2,16 @@
 
 archive   a file -> its arrays, safely
 families  the four code bases as tables of keys and fields
+parts     a file -> one network's arrays each
+assumptions  what arrays cannot tell, and why it is taken to be so
 networks  arrays -> network
 snapshot  network -> the authors' .npz
 folders   a code base's checkpoint folder -> networks -> a folder of ours
 """
 
+from .assumptions import Options
 from .folders import convert_path, save_networks
-from .networks import Converted, Options, convert_file, from_chainer, load_chainer
+from .networks import Converted, convert_file, from_chainer, load_chainer
 from .snapshot import chainer_keys, save_snapshot, to_chainer
 
 __all__ = [

@@ -140,7 +140,9 @@ def read_torch(path: str | Path) -> Any:
     """
     path = Path(path)
     try:
-        if zipfile.is_zipfile(path):
+        with open(path, "rb") as file:
+            zipped = file.read(4) == b"PK\x03\x04"  # as torch decides
+        if zipped:
             _check_torch_zip(path)
         else:
             _check_legacy(path)
@@ -270,3 +272,7 @@ def shown(text: str) -> str:
     """What a damaged file calls something, fit for a message: printable, and not longer than a line."""
     text = "".join(c if c.isprintable() else "?" for c in text)
     return text if len(text) <= 120 else text[:117] + "..."
+
+
+def some(names: list[str], n: int = 3, separator: str = ", ") -> str:
+    return separator.join(map(shown, names[:n])) + (f"{separator}and {len(names) - n} more" if len(names) > n else "")

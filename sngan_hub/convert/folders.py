@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..mixin import CONFIG_NAME
-from .networks import Converted, Options, convert_file
+from .assumptions import Options
+from .networks import Converted, convert_file
 
 _SUFFIXES = (".pth", ".npz", ".pt", ".ckpt")
 _DEPTH = 2  # mimicry: FOLDER/netG/netG_100000_steps.pth
