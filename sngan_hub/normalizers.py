@@ -7,8 +7,8 @@ trained tensor, so state dicts keep the authors' names (weight, bias, u).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import TypeVar
 
@@ -87,8 +87,14 @@ def _spectral_weight(layer: nn.Module, sn_eval: str) -> Tensor:
         matrix = weight.flatten(1)
         if sn_eval == "stored" and not layer.training:
             return weight / torch.dot(layer.u, matrix @ layer.v)  # type: ignore[arg-type]
+        held: list[Tensor] | None = getattr(layer, _HELD, None)
+        if held and layer.training:  # a later micro-batch of the same logical forward
+            u, v = held
+            return weight / torch.dot(u, matrix @ v)
         sigma, u, v = power_iteration(matrix, layer.u)  # type: ignore[arg-type]
         if layer.training:
+            if held is not None:
+                held += [u, v]
             # Copied into the buffers, while the graph above holds u and v themselves: a second forward before the
             # first one's backward (real, then fake) must not change what that backward needs.
             with torch.no_grad():
@@ -119,6 +125,34 @@ def spectral_norm(layer: Layer, sn_eval: str = "iterate") -> Layer:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# Micro-batches
+
+_HELD = "held_by_one_forward"
+
+
+@contextmanager
+def as_one_forward(*networks: nn.Module) -> Iterator[None]:
+    """Forwards inside are micro-batches of one: u, v and running statistics move in the first alone.
+
+    Exact for spectral normalisation, whose u and v are functions of the weights, and for batch normalisation over groups
+    that no micro-batch splits.
+    """
+    layers = [
+        m
+        for n in networks
+        for m in n.modules()
+        if isinstance(m, BatchNorm2d) or getattr(m, "normalize", None) is not None
+    ]
+    for layer in layers:
+        object.__setattr__(layer, _HELD, [])
+    try:
+        yield
+    finally:
+        for layer in layers:
+            object.__delattr__(layer, _HELD)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # Batch normalisation (authors' source/links/categorical_conditional_batch_normalization.py)
 
 
@@ -139,7 +173,11 @@ class BatchNorm2d(nn.Module):
     """Batch normalisation with one gain and bias per channel (``n_classes=0``), or per class and channel.
 
     Biased variance normalises, the unbiased one enters the running average, eps 2e-5 and momentum 0.1 are the authors'.
+    ``group``: in training, statistics are of consecutive groups of that many images (0: of the whole batch), as on so
+    many processes; running statistics follow the first group.
     """
+
+    group: int = 0
 
     running_mean: Tensor
     running_var: Tensor
@@ -170,18 +208,40 @@ class BatchNorm2d(nn.Module):
     def forward(
         self, x: Tensor, y: Tensor | None = None, class_weights: Tensor | None = None, strength: float = 1.0
     ) -> Tensor:  # (N, C, H, W) -> same
-        if self.training:
-            self.num_batches_tracked += 1
         gain, bias = self.gain_and_bias(y, class_weights, strength)
         mean, var = self.running_mean, self.running_var
         if not self.n_classes:
-            return F.batch_norm(x, mean, var, gain, bias, self.training, self.momentum, self.eps)
+            if self.training:
+                return self._by_groups(x, gain, bias)
+            return F.batch_norm(x, mean, var, gain, bias, False, self.momentum, self.eps)
         if self.training:
-            x = F.batch_norm(x, mean, var, None, None, True, self.momentum, self.eps)
+            x = self._by_groups(x)
         else:  # one pass over the map instead of two
             gain = gain * (var + self.eps).rsqrt()
             bias = bias - mean * gain
         return torch.addcmul(bias[:, :, None, None].to(x.dtype), x, gain[:, :, None, None].to(x.dtype))
+
+    def _by_groups(self, x: Tensor, gain: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+        size = self.group or len(x)
+        if len(x) % size:
+            raise ValueError(f"batch: {len(x)} images are no whole number of batch-norm groups of {size}")
+        held: list[bool] | None = getattr(self, _HELD, None)
+        first = not held
+        if held is not None:
+            held.append(True)
+        if first:
+            self.num_batches_tracked += 1
+        parts = []
+        for i, part in enumerate(x.split(size)):
+            running = (self.running_mean, self.running_var) if first and i == 0 else (None, None)
+            parts.append(F.batch_norm(part, *running, gain, bias, True, self.momentum, self.eps))
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def set_batch_norm_group(network: nn.Module, group: int) -> None:
+    for module in network.modules():
+        if isinstance(module, BatchNorm2d):
+            module.group = group
 
 
 def no_norm(layer: Layer) -> Layer:

@@ -16,7 +16,7 @@ ORDER = [
     "convert.snapshot", "convert.folders", "fetch", "hub",
     "sources", "metrics.inception", "metrics.scores", "metrics.classifier", "metrics.protocols", "commandline", "cli",
 ]  # fmt: skip
-TRAINING = ["losses", "data", "augment", "config", "ema", "state", "log", "loop", "ship", "__main__"]
+TRAINING = ["losses", "data", "augment", "config", "shares", "ema", "state", "log", "loop", "ship", "__main__"]
 
 
 def top_level_imports(path, package):

@@ -26,6 +26,8 @@ class Config:
     n_dis: int = 5  # D steps per iteration
     batch_size: int = 64  # real images, and as many fakes, per D step
     g_batch_size: int = 128  # fakes per G step
+    bn_group_d: int = 0  # G's batch norm in D steps takes statistics over so many consecutive images (0: over all) ...
+    bn_group_g: int = 0  # ... and in G steps: the paper's processes had 16 and 32 images each
     lr_g: float = 2e-4
     lr_d: float = 2e-4
     beta1: float = 0.0
@@ -47,6 +49,7 @@ class Config:
     precision: str = "fp32"  # fp32 or bf16
     channels_last: bool = False
     threads: int = 0  # 0: torch's own choice
+    micro_batch: int = 0  # images computed at once, for memory alone: a whole number of batch-norm groups (0: all)
 
     # What is kept
     log_every: int = 100
@@ -67,7 +70,17 @@ class Config:
                      "checkpoint_every"):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, legal is 1 or more")
-        for name in ("lr_g", "lr_d", "decay_from", "seed", "threads", "transition_from"):
+        for name in (
+            "lr_g",
+            "lr_d",
+            "decay_from",
+            "seed",
+            "threads",
+            "transition_from",
+            "bn_group_d",
+            "bn_group_g",
+            "micro_batch",
+        ):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: got {getattr(self, name)}, legal is 0 or more")
         for name in ("beta1", "beta2", "ema_decay"):

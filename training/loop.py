@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -10,32 +12,41 @@ from accelerate import Accelerator
 from tqdm import tqdm
 
 from sngan_hub.models import find_model
+from sngan_hub.normalizers import as_one_forward, set_batch_norm_group
 from sngan_hub.sources import Images, load_images
 
-from .augment import augment
+from .augment import Place, augment
 from .config import Config, save_config
 from .data import latents, real_batch
 from .ema import update_ema
 from .log import Log, fixed_samples, pixel_spread, real_spread, save_grid
 from .losses import LOSSES
+from .shares import Share, average_gradients, check_shares, share_state, shares
 from .state import State, load_checkpoint, new_state, save_checkpoint, save_snapshot
 
 
 def train(config: Config, data: Images | None = None) -> State:
-    """Runs or resumes ``config`` in ``config.out``; the state it ends with. ``data`` stands in for ``config.data``."""
+    """Runs or resumes ``config`` in ``config.out``; the state it ends with. ``data`` stands in for ``config.data``.
+
+    Under ``torchrun`` or ``accelerate launch`` every process calls it; the first one alone writes.
+    """
     if config.threads:
         torch.set_num_threads(config.threads)
     accelerator = Accelerator(cpu=config.device == "cpu", mixed_precision="no")
-    out = Path(config.out)
+    check_shares(config, accelerator.num_processes)
+    out, main = Path(config.out), accelerator.is_main_process
     data = data or load_images(config.data, "train", find_model(config.architecture).size)
     fingerprint = data.fingerprint()
-    state = new_state(config, data.classes)
-    load_checkpoint(state, config, fingerprint, out)
-    out.mkdir(parents=True, exist_ok=True)
-    save_config(config, out / "config.json")
-    log = Log(out, state.step)
+    state = new_state(config, data.classes, accelerator.device)
+    if main:
+        load_checkpoint(state, config, fingerprint, out)
+    share_state(state, accelerator)
+    if main:
+        out.mkdir(parents=True, exist_ok=True)
+        save_config(config, out / "config.json")
+    log = Log(out, state.step) if main else None
     spread = real_spread(data)
-    bar = tqdm(total=config.steps, initial=state.step, unit="step", disable=None)
+    bar = tqdm(total=config.steps, initial=state.step, unit="step", disable=None if main else True)
     seen, clock = state.step, time.perf_counter()
     try:
         while state.step < config.steps:
@@ -43,77 +54,106 @@ def train(config: Config, data: Images | None = None) -> State:
             bar.update()
             done = state.step == config.steps
             if state.step % config.log_every == 0 or done:
-                values = {name: float(value) for name, value in losses.items()}
-                if not all(map(_finite, values.values())):
+                mean = accelerator.reduce(torch.stack(list(losses.values())), "mean")
+                values = dict(zip(losses, mean.tolist(), strict=True))
+                if not all(map(math.isfinite, values.values())):
                     raise FloatingPointError(
                         f"step {state.step}: loss is {values}; the last checkpoint in {out} is from before, run the "
                         f"same command with a lower lr_g or lr_d in another --out"
                     )
-                ratio = pixel_spread(fixed_samples(state.average, config.seed), 20) / spread
-                seconds = (time.perf_counter() - clock) / (state.step - seen)
-                seen, clock = state.step, time.perf_counter()
-                log.write(state.step, {**values, "lr_scale": config.lr_scale(state.step), "spread": float(ratio.mean()),
-                                       "spread_worst": float(ratio.min()), "seconds_per_step": seconds})  # fmt: skip
-                bar.set_postfix({k: f"{values[k]:.2f}" for k in ("loss_d", "loss_g")}, spread=f"{ratio.mean():.2f}")
-            if state.step % config.sample_every == 0 or done:
+                if log:
+                    ratio = pixel_spread(fixed_samples(state.average, config.seed), 20) / spread
+                    seconds = (time.perf_counter() - clock) / (state.step - seen)
+                    seen, clock = state.step, time.perf_counter()
+                    log.write(state.step, {**values, "lr_scale": config.lr_scale(state.step),
+                                           "spread": float(ratio.mean()), "spread_worst": float(ratio.min()),
+                                           "seconds_per_step": seconds})  # fmt: skip
+                    bar.set_postfix({k: f"{values[k]:.2f}" for k in ("loss_d", "loss_g")}, spread=f"{ratio.mean():.2f}")
+            if main and (state.step % config.sample_every == 0 or done):
                 save_grid(fixed_samples(state.average, config.seed), out / "samples" / f"{state.step:07d}.png")
-            if state.step % config.snapshot_every == 0 or done:
+            if main and (state.step % config.snapshot_every == 0 or done):
                 save_snapshot(state, out)
-            if state.step % config.checkpoint_every == 0 or done:
+            if main and (state.step % config.checkpoint_every == 0 or done):
                 save_checkpoint(state, config, fingerprint, out)
     finally:
         bar.close()
-        log.close()
+        if log:
+            log.close()
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
     return state
 
 
 def train_step(state: State, config: Config, data: Images, accelerator: Accelerator) -> dict[str, torch.Tensor]:
-    """One iteration of the authors' updater: a G step, then ``n_dis`` D steps. Advances ``state.step``."""
+    """One iteration of the authors' updater: a G step, then ``n_dis`` D steps. Advances ``state.step``.
+
+    Every process computes its consecutive share of each batch, in micro-batches whose gradients add up.
+    """
     g, d, loss = state.generator, state.discriminator, LOSSES[config.loss]
     seed, step, names = config.seed, state.step, config.augmentations()
+    device = accelerator.device
     for network in (g, d, state.average):
         network.class_strength = config.class_strength(step)
     for optimizer, lr in ((state.opt_g, config.lr_g), (state.opt_d, config.lr_d)):
         optimizer.param_groups[0]["lr"] = lr * config.lr_scale(step)
 
-    def autocast() -> torch.autocast:
-        # Not accelerate's: its precision is fixed by the first Accelerator of the process, whatever later ones ask for.
-        return torch.autocast(accelerator.device.type, torch.bfloat16, enabled=config.precision == "bf16")
+    def judge(x: torch.Tensor, y: torch.Tensor | None, part: int, share: Share) -> torch.Tensor:
+        return d(augment(x, names, seed, step, part, Place(share.start, share.total)), y)
 
-    def fakes(part: int, n: int) -> tuple[torch.Tensor, torch.Tensor | None]:
-        z, y = latents(seed, step, part, n, g.z_dim, g.n_classes)
-        y = None if y is None else y.to(accelerator.device)
-        return g(z.to(accelerator.device), y), y
+    def fakes(part: int, share: Share) -> tuple[torch.Tensor, torch.Tensor | None]:
+        z, y = latents(seed, step, part, share.total, g.z_dim, g.n_classes)
+        y = None if y is None else y[share.slice].to(device)
+        return g(z[share.slice].to(device), y), y
+
+    def add_gradient(term: Callable, score: torch.Tensor, share: Share) -> torch.Tensor:
+        value = term(score) * share.weight
+        accelerator.backward(value)
+        return value.detach()
 
     d.requires_grad_(False)
-    with autocast():
-        x, y = fakes(0, config.g_batch_size)
-        loss_g = loss.generator(d(augment(x, names, seed, step, 0), y))
+    set_batch_norm_group(g, config.bn_group_g)
     state.opt_g.zero_grad(set_to_none=True)
-    accelerator.backward(loss_g)
+    loss_g = torch.zeros((), device=device)
+    with as_one_forward(g, d):
+        for share in shares(config.g_batch_size, config.micro_batch, accelerator):
+            with autocast(config, device):
+                score = judge(*fakes(0, share), 0, share)
+            loss_g += add_gradient(loss.generator, score, share)
+    average_gradients(g, accelerator)
     state.opt_g.step()
     d.requires_grad_(True)
     values = {"loss_g": loss_g}
 
+    set_batch_norm_group(g, config.bn_group_d)
     for i in range(config.n_dis):
-        real, y_real = real_batch(data, seed, step * config.n_dis + i, config.batch_size, config.flip)
-        real, y_real = real.to(accelerator.device), y_real.to(accelerator.device)
-        with autocast():
-            with torch.no_grad():
-                fake, y_fake = fakes(1 + i, config.batch_size)
-            score_real = d(augment(real, names, seed, step, 2 * i + 1), y_real if d.n_classes else None)
-            score_fake = d(augment(fake, names, seed, step, 2 * i + 2), y_fake)
-            loss_d = loss.discriminator(score_real, score_fake)
         state.opt_d.zero_grad(set_to_none=True)
-        accelerator.backward(loss_d)
+        sums = {name: torch.zeros((), device=device) for name in ("loss_d", "score_real", "score_fake")}
+        real, y_real = real_batch(data, seed, step * config.n_dis + i, config.batch_size, config.flip)
+        with as_one_forward(d):
+            for share in shares(config.batch_size, config.micro_batch, accelerator):
+                x, y = real[share.slice].to(device), y_real[share.slice].to(device)
+                with autocast(config, device):
+                    score = judge(x, y if d.n_classes else None, 2 * i + 1, share)
+                sums["loss_d"] += add_gradient(loss.real, score, share)
+                sums["score_real"] += score.detach().mean() * share.weight
+        with as_one_forward(g, d):
+            for share in shares(config.batch_size, config.micro_batch, accelerator):
+                with autocast(config, device):
+                    with torch.no_grad():
+                        fake, y_fake = fakes(1 + i, share)
+                    score = judge(fake, y_fake, 2 * i + 2, share)
+                sums["loss_d"] += add_gradient(loss.fake, score, share)
+                sums["score_fake"] += score.detach().mean() * share.weight
+        average_gradients(d, accelerator)
         state.opt_d.step()
-        values |= {"loss_d": loss_d, "score_real": score_real.mean(), "score_fake": score_fake.mean()}
+        values |= sums
 
     state.step += 1
     if state.average is not g:
         update_ema(state.average, g, config.ema_decay, step)
-    return {name: value.detach() for name, value in values.items()}
+    return values
 
 
-def _finite(value: float) -> bool:
-    return value - value == 0
+def autocast(config: Config, device: torch.device) -> torch.autocast:
+    # Not accelerate's: its precision is fixed by the first Accelerator of the process, whatever later ones ask for.
+    return torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")

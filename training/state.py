@@ -58,14 +58,14 @@ class State:
                 getattr(self, name).load_state_dict(value)
 
 
-def new_state(config: Config, classes: list[str]) -> State:
+def new_state(config: Config, classes: list[str], device: torch.device | None = None) -> State:
     """Networks and optimisers before the first step, a function of the seed."""
     torch.manual_seed(config.seed)
     overrides: dict[str, Any] = {"n_classes": len(classes), "classes": classes}
     generator = create_generator(config.architecture, **overrides).train()
     discriminator = create_discriminator(config.architecture, **overrides).train()
     for network in (generator, discriminator):
-        network.to(config.device)
+        network.to(device or config.device)
         if config.channels_last:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     betas = (config.beta1, config.beta2)

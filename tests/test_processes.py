@@ -1,0 +1,203 @@
+"""Several processes and micro-batches compute the same algorithm as one process at once: weights, u and statistics."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+
+from sngan_hub.models import MODELS, Model
+from sngan_hub.normalizers import BatchNorm2d, Conv2d, as_one_forward, set_batch_norm_group, spectral_norm
+from sngan_hub.sources import Images
+from training import loop
+from training.config import make_config
+from training.shares import check_shares, shares
+from training.state import new_state
+
+from .conftest import ROOT
+
+SETTINGS = dict(
+    n_dis=2, batch_size=8, g_batch_size=16, bn_group_d=2, bn_group_g=4, lr_g=2e-4, lr_d=2e-4, beta2=0.9, ema_decay=0.9,
+    augment="color,translation,cutout", flip=True, precision="fp32", channels_last=False, transition_from=0, transition_to=4,
+    steps=20, decay_from=5, decay_to=20, architecture="sngan_tiny",
+)  # fmt: skip
+
+
+def some_data():
+    rng = np.random.default_rng(0)
+    return Images(rng.integers(0, 256, (40, 3, 32, 32), dtype=np.uint8), np.arange(40) % 2, ["a", "b"])
+
+
+def run(steps, dtype, **overrides):
+    """``steps`` iterations from the same start -> the state. Weights away from their symmetric start: biases too."""
+    MODELS["sngan_tiny"] = Model(32, 2, {"widths": [8, 8, 4, 4]}, {"widths": [4, 4, 8, 8]})
+    config = make_config("fashion32", **{**SETTINGS, **overrides})
+    state = new_state(config, ["a", "b"])
+    accelerator = Accelerator(cpu=True)
+    check_shares(config, accelerator.num_processes)
+    for network in (state.generator, state.discriminator, state.average):
+        network.to(dtype)
+    real_batch, latents = loop.real_batch, loop.latents
+    loop.real_batch = lambda *a: (real_batch(*a)[0].to(dtype), real_batch(*a)[1])
+    loop.latents = lambda *a: (latents(*a)[0].to(dtype), latents(*a)[1])
+    try:
+        data = some_data()
+        for _ in range(steps):
+            losses = loop.train_step(state, config, data, accelerator)
+        mean = accelerator.reduce(torch.stack(list(losses.values())), "mean")
+    finally:
+        loop.real_batch, loop.latents = real_batch, latents
+    return state, mean, accelerator
+
+
+def tensors(state):
+    return {
+        f"{name}.{key}": value.clone()
+        for name in ("generator", "discriminator", "average")
+        for key, value in getattr(state, name).state_dict().items()
+    }
+
+
+def moved_by_rounding(key):
+    """Biases before a batch norm have zero gradient; Adam with beta1 = 0 makes full steps of their rounding noise."""
+    in_block = ".blocks." in key and not key.startswith("discriminator")
+    return (in_block and key.endswith(("c1.bias", "c2.bias", "c_sc.bias"))) or key.endswith("running_mean")
+
+
+def assert_close(ours, theirs, atol, skip=lambda key: False):
+    for key, value in theirs.items():
+        if not skip(key):
+            assert (ours[key] - value).abs().max() <= atol, (key, (ours[key] - value).abs().max())
+
+
+@pytest.mark.parametrize("micro_batch", [4, 8])
+def test_micro_batches_are_exact(micro_batch):
+    whole, losses, _ = run(20, torch.float64)
+    parts, losses_too, _ = run(20, torch.float64, micro_batch=micro_batch)
+    assert_close(tensors(parts), tensors(whole), 1e-9)
+    assert torch.allclose(losses, losses_too, atol=1e-9)
+    whole, parts = run(2, torch.float32)[0], run(2, torch.float32, micro_batch=micro_batch)[0]
+    assert_close(tensors(parts), tensors(whole), 1e-5, moved_by_rounding)
+
+
+CHILD = """
+import sys, torch
+from tests.test_processes import run, tensors
+steps, dtype, out, micro = int(sys.argv[1]), getattr(torch, sys.argv[2]), sys.argv[3], int(sys.argv[4])
+torch.set_num_threads(1)
+state, losses, accelerator = run(steps, dtype, micro_batch=micro)
+torch.save({**tensors(state), "losses": losses}, f"{out}.{accelerator.process_index}")
+accelerator.wait_for_everyone()
+accelerator.end_training()
+"""
+
+
+def torchrun(tmp_path, *arguments, launch=("--standalone", "--nproc_per_node=2")):
+    script = tmp_path / "child.py"
+    script.write_text(CHILD)
+    return subprocess.Popen([sys.executable, "-m", "torch.distributed.run", *launch, str(script), *map(str, arguments)],
+                            cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("steps, dtype, micro, atol", [
+    (20, "float64", 0, 1e-9), (20, "float64", 4, 1e-9), (2, "float32", 0, 1e-5),
+])  # fmt: skip
+def test_two_processes_are_one(steps, dtype, micro, atol, tmp_path):
+    process = torchrun(tmp_path, steps, dtype, tmp_path / "state", micro)
+    said = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, said
+    first, second = (torch.load(tmp_path / f"state.{rank}", weights_only=True) for rank in (0, 1))
+    one, losses, _ = run(steps, getattr(torch, dtype))
+    skip = moved_by_rounding if dtype == "float32" else lambda key: False
+    expected = tensors(one)
+    assert_close(first, expected, atol, skip)
+    assert (first["losses"] - losses).abs().max() < 1e-4
+    for key, value in second.items():
+        if key.endswith((".u", ".weight", ".bias")):
+            assert torch.equal(value, first[key]), key  # weights and u: bit-equal on both ranks
+    # the second process's own groups give other statistics: they are never used, never saved
+    assert any(not torch.equal(second[key], first[key]) for key in second if key.endswith("running_mean"))
+
+
+@pytest.mark.slow
+def test_two_nodes_by_torchruns_own_rendezvous(tmp_path):
+    with_port = (
+        "--nnodes=2",
+        "--nproc_per_node=1",
+        "--rdzv_backend=c10d",
+        "--rdzv_endpoint=127.0.0.1:29577",
+        "--rdzv_id=1",
+    )
+    nodes = [torchrun(tmp_path, 2, "float64", tmp_path / "state", 0, launch=with_port) for _ in range(2)]
+    said = [node.communicate(timeout=300)[0] for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], said
+    assert_close(torch.load(tmp_path / "state.0", weights_only=True), tensors(run(2, torch.float64)[0]), 1e-9)
+
+
+# The parts -----------------------------------------------------------------------------------------------------------
+
+
+class Processes:
+    def __init__(self, count, index):
+        self.num_processes, self.process_index = count, index
+
+
+def test_shares_are_consecutive_and_cover_the_batch():
+    for processes in (1, 2, 4):
+        for micro in (0, 4, 8):
+            found = [list(shares(32, micro, Processes(processes, rank))) for rank in range(processes)]
+            covered = [i for own in found for share in own for i in range(share.start, share.stop)]
+            assert covered == list(range(32))
+            assert all(sum(share.weight for share in own) == pytest.approx(1) for own in found)
+
+
+@pytest.mark.parametrize("fields, processes, text", [
+    (dict(bn_group_d=0), 2, "bn_group_d: 0 takes batch-norm statistics over the whole batch"),
+    (dict(micro_batch=3), 1, "micro_batch of batch_size: 3 images are no whole number of groups of bn_group_d 2"),
+    (dict(micro_batch=2), 1, "micro_batch of g_batch_size: 2 images are no whole number of groups of bn_group_g 4"),
+    (dict(batch_size=12, bn_group_d=4), 2, "a process's share of batch_size: 6 images are no whole number of groups"),
+    (dict(), 3, "batch_size: 8 images are no whole number for each of 3 processes"),
+    (dict(bn_group_d=0, bn_group_g=0, micro_batch=4), 1, "micro_batch 4 would cut"),
+])  # fmt: skip
+def test_what_would_cut_a_group_is_refused(fields, processes, text):
+    with pytest.raises(ValueError, match=text):
+        check_shares(make_config("fashion32", **{**SETTINGS, "architecture": "sngan_fashion32", **fields}), processes)
+
+
+def test_batch_norm_groups_are_batches_of_their_own():
+    x, y = torch.randn(12, 3, 4, 4) * 2 + 1, torch.arange(12) % 5
+    for n_classes in (0, 5):
+        whole, own = BatchNorm2d(3, n_classes), BatchNorm2d(3, n_classes)
+        set_batch_norm_group(whole, 4)
+        labels = y if n_classes else None
+        expected = [
+            own(part, None if labels is None else labels[i * 4 : i * 4 + 4]) for i, part in enumerate(x.split(4)[:1])
+        ]
+        running = own.running_var.clone(), own.running_mean.clone()
+        expected += [
+            own(part, None if labels is None else labels[i * 4 + 4 : i * 4 + 8])
+            for i, part in enumerate(x.split(4)[1:])
+        ]
+        assert torch.allclose(whole(x, labels), torch.cat(expected), atol=1e-6)
+        assert torch.equal(whole.running_var, running[0]) and torch.equal(whole.running_mean, running[1])
+        assert whole.num_batches_tracked == 1
+        with pytest.raises(ValueError, match="10 images are no whole number of batch-norm groups of 4"):
+            whole(x[:10], None if labels is None else labels[:10])
+
+
+def test_one_logical_forward_iterates_once():
+    layer = spectral_norm(Conv2d(3, 8, 3)).train()
+    reference = spectral_norm(Conv2d(3, 8, 3)).train()
+    reference.load_state_dict(layer.state_dict())
+    x = torch.randn(6, 3, 8, 8)
+    expected = reference(x)
+    with as_one_forward(layer):
+        parts = [layer(part) for part in x.split(2)]
+    assert torch.allclose(torch.cat(parts), expected, atol=1e-6) and torch.equal(layer.u, reference.u)
+    layer(x), reference(x)
+    assert torch.equal(layer.u, reference.u)  # and moves again in the next
