@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -26,14 +27,20 @@ raise SystemExit(main(sys.argv[1:]))
 """
 
 
-def command(folder, out, **overrides):
+def command(folder, out, processes=1, **overrides):
     settings = {
         "preset": "fashion32", "architecture": "sngan_tiny", "data": folder, "out": out, "steps": 60, "batch_size": 8,
         "g_batch_size": 8, "n_dis": 2, "decay_from": 10, "decay_to": 60, "transition_from": 5, "transition_to": 30,
         "augment": "color,translation,cutout", "flip": "true", "ema_decay": 0.9, "threads": 1, "log_every": 5,
-        "checkpoint_every": 7, "snapshot_every": 20, "sample_every": 20, **overrides,
+        "checkpoint_every": 7, "snapshot_every": 20, "sample_every": 20, "bn_group_d": 2, "bn_group_g": 4, **overrides,
     }  # fmt: skip
-    return [sys.executable, "-c", TINY, "train"] + [f"--{key}={value}" for key, value in settings.items()]
+    flags = [f"--{key}={value}" for key, value in settings.items()]
+    if processes == 1:
+        return [sys.executable, "-c", TINY, "train", *flags]
+    script = Path(out).parent / "tiny.py"
+    script.write_text(f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{TINY}")
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+    return [sys.executable, *launcher, str(script), "train", *flags]
 
 
 def run(*args, **kwargs):
@@ -53,6 +60,20 @@ def ending(out):
     return checkpoint, files, log
 
 
+def alive(out):
+    """Kills workers of a run that outlived their launcher; whether there were any."""
+    found = False
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            mine = f"--out={out}" in (folder / "cmdline").read_text().split("\0")
+            if mine and (folder / "stat").read_text().split()[2] != "Z":
+                os.kill(int(folder.name), signal.SIGKILL)
+                found = True
+        except (OSError, IndexError):
+            pass
+    return found
+
+
 def last_step(out):
     try:
         return json.loads((out / "log.jsonl").read_text().splitlines()[-1])["step"]
@@ -67,22 +88,26 @@ def equal(a, b):
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments_ends_byte_equal(image_folder, tmp_path):
-    whole = run(image_folder, tmp_path / "whole", log_every=1)
+@pytest.mark.parametrize("processes", [1, 2])
+def test_killed_at_random_moments_ends_byte_equal(processes, image_folder, tmp_path):
+    whole = run(image_folder, tmp_path / "whole", processes, log_every=1)
     assert whole.returncode == 0, whole.stderr
     out = tmp_path / "broken"
     rng = random.Random(0)
     for target in sorted(rng.sample(range(1, 59), 20 if os.environ.get("SOAK") else 3)):
         process = subprocess.Popen(
-            command(image_folder, out, log_every=1), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+            command(image_folder, out, processes, log_every=1), cwd=ROOT, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
         while process.poll() is None and last_step(out) < target:
             time.sleep(0.002)
         time.sleep(rng.uniform(0, 0.15))  # anywhere in a step, a log line, a snapshot or a checkpoint
         assert process.poll() is None, "finished before it could be killed"
-        process.send_signal(signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    last = run(image_folder, out, log_every=1)
+        while alive(out):  # torchrun starts its workers in sessions of their own
+            time.sleep(0.02)
+    last = run(image_folder, out, processes, log_every=1)
     assert last.returncode == 0, last.stderr
     for a, b in zip(ending(tmp_path / "whole"), ending(out), strict=True):
         assert equal(a, b)
