@@ -134,15 +134,11 @@ _HELD = "held_by_one_forward"
 def as_one_forward(*networks: nn.Module) -> Iterator[None]:
     """Forwards inside are micro-batches of one: u, v and running statistics move in the first alone.
 
-    Exact for spectral normalisation, whose u and v are functions of the weights, and for batch normalisation over groups
-    that no micro-batch splits.
+    Exact for spectral normalisation, whose u and v are functions of the weights, and for batch normalisation over
+    groups that no micro-batch splits.
     """
-    layers = [
-        m
-        for n in networks
-        for m in n.modules()
-        if isinstance(m, BatchNorm2d) or getattr(m, "normalize", None) is not None
-    ]
+    modules = [module for network in networks for module in network.modules()]
+    layers = [m for m in modules if isinstance(m, BatchNorm2d) or getattr(m, "normalize", None) is not None]
     for layer in layers:
         object.__setattr__(layer, _HELD, [])
     try:

@@ -35,6 +35,9 @@ class Images(NamedTuple):
     labels: np.ndarray  # (N,) int64
     classes: list[str]
 
+    def as_one_class(self) -> Images:
+        return self._replace(labels=np.zeros_like(self.labels), classes=[""])
+
     def fingerprint(self) -> str:
         """A hash of every pixel and label: what a resumed run must find again."""
         digest = hashlib.sha256()

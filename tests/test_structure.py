@@ -16,7 +16,10 @@ ORDER = [
     "convert.snapshot", "convert.folders", "fetch", "hub",
     "sources", "metrics.inception", "metrics.scores", "metrics.classifier", "metrics.protocols", "commandline", "cli",
 ]  # fmt: skip
-TRAINING = ["losses", "data", "augment", "config", "shares", "ema", "state", "log", "loop", "ship", "__main__"]
+TRAINING = [
+    "losses", "data", "augment", "presets", "config", "shares", "ema", "state", "import_snapshot", "log", "loop", "ship",
+    "__main__",
+]  # fmt: skip
 
 
 def top_level_imports(path, package):

@@ -166,6 +166,43 @@ def test_losses_by_their_formulas(name):
 # Configuration
 
 
+PUBLISHED = {  # iterations, decay from, n_dis, D batch, G batch, G and D parameters (FACTS of the papers and repositories)
+    "imagenet128_projection": (450_000, 400_000, 5, 64, 128, "41,996,931", "30,041,857"),
+    "imagenet128_projection_850k": (850_000, 800_000, 5, 64, 128, "41,996,931", "30,041,857"),
+    "imagenet128_concat": (450_000, 400_000, 5, 64, 128, "41,996,931", "30,538,625"),
+    "imagenet128_unconditional": (450_000, 450_000, 5, 64, 64, "32,150,787", "29,017,857"),
+    "imagenet64": (250_000, 200_000, 5, 64, 64, "17,974,915", "11,165,441"),
+    "cifar10": (50_000, 0, 5, 64, 128, "4,304,387", "1,055,104"),
+    "cifar10_unconditional": (50_000, 0, 5, 64, 128, "4,276,739", "1,053,824"),
+    "cifar100": (50_000, 0, 5, 64, 128, "4,580,867", "1,066,624"),
+    "stl10": (100_000, 100_000, 5, 64, 64, "4,878,083", "10,141,441"),
+    "celeba64": (100_000, 100_000, 5, 64, 64, "12,220,675", "10,141,441"),
+    "celeba128": (100_000, 100_000, 2, 64, 64, "32,150,787", "29,017,857"),
+    "lsun128": (100_000, 100_000, 2, 64, 64, "32,150,787", "29,017,857"),
+}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_resolves_in_a_dry_run_with_its_sources_numbers(preset, tmp_path, capsys, monkeypatch):
+    from training.__main__ import main
+
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "--preset", preset, "--dry-run", "--out", "run"]) == 0
+    said = capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [] and "GMAC" in said and make_config(preset).source in said
+    if preset in PUBLISHED:
+        steps, decay_from, n_dis, d, g, *counts = PUBLISHED[preset]
+        config = make_config(preset)
+        assert (config.steps, config.decay_from, config.n_dis, config.batch_size, config.g_batch_size) == (
+            steps, decay_from, n_dis, d, g,
+        )  # fmt: skip
+        assert (config.lr_g, config.lr_d, config.beta1, config.beta2, config.loss) == (2e-4, 2e-4, 0.0, 0.9, "hinge")
+        assert (config.precision, config.ema_decay, config.augment, config.transition_to) == ("fp32", 0.0, "", 0)
+        assert all(count in said for count in counts), said
+        groups = (16, 32) if preset.startswith("imagenet128_") and "uncond" not in preset else (0, 0)
+        assert (config.bn_group_d, config.bn_group_g) == groups
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_presets_resolve(preset):
     config = make_config(preset)

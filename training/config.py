@@ -1,4 +1,4 @@
-"""One run's settings: a frozen dataclass, and the presets as rows that say only what differs from its defaults."""
+"""One run's settings: a frozen dataclass, made from a preset's row and what the user says."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from sngan_hub.models import find_model
 from sngan_hub.names import nearest
+
+from .presets import PRESETS
 
 
 @dataclass(frozen=True)
@@ -17,8 +21,13 @@ class Config:
     """Counts of steps are iterations of the authors' loop: one G step, then ``n_dis`` D steps."""
 
     preset: str = "fashion32"
+    source: str = "ours"  # where the numbers of this preset come from
     architecture: str = "sngan_fashion32"  # a row of MODELS
-    data: str = "fashion"  # fashion, avatars, or a folder of class folders
+    conditioning: str = "projection"  # how D learns the class: projection or concat; none: G and D without classes
+    generator_fields: str = "{}"  # constructor arguments that differ from the architecture's, as a JSON object
+    discriminator_fields: str = "{}"
+    data: str = ""  # fashion, avatars, or a folder of class folders
+    n_classes: int = 0  # as published, for a dry run without data; 0: the data's
     out: str = ""
 
     # The game
@@ -62,7 +71,7 @@ class Config:
         from .losses import LOSSES
 
         find_model(self.architecture)
-        legal = {"loss": tuple(LOSSES), "precision": ("fp32", "bf16")}
+        legal = {"loss": tuple(LOSSES), "precision": ("fp32", "bf16"), "conditioning": ("projection", "concat", "none")}
         for name, values in legal.items():
             if getattr(self, name) not in values:
                 raise ValueError(f"{name}: got {getattr(self, name)!r}, legal are {', '.join(values)}")
@@ -86,6 +95,15 @@ class Config:
         for name in ("beta1", "beta2", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, legal is 0 or more and under 1")
+        for name in ("generator_fields", "discriminator_fields"):
+            try:
+                legal_json = isinstance(json.loads(getattr(self, name)), dict)
+            except json.JSONDecodeError:
+                legal_json = False
+            if not legal_json:
+                raise ValueError(
+                    f'{name}: got {getattr(self, name)!r}, legal is a JSON object such as {{"widths": []}}'
+                )
         for name in ("decay", "transition"):
             if getattr(self, f"{name}_to") < getattr(self, f"{name}_from"):
                 raise ValueError(f"{name}_to: got {getattr(self, f'{name}_to')}, before {name}_from")
@@ -102,27 +120,29 @@ class Config:
             return 1.0
         return max(0.0, (self.decay_to - step) / (self.decay_to - self.decay_from))
 
+    def autocast(self, device: torch.device) -> torch.autocast:
+        # Not accelerate's: its precision is fixed by the first Accelerator of the process, whatever later ones ask for.
+        return torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
     def class_strength(self, step: int) -> float:
         if step >= self.transition_to:
             return 1.0
         return max(0.0, (step - self.transition_from) / (self.transition_to - self.transition_from))
 
 
-# fmt: off
-_OURS = dict(
-    n_dis=1, batch_size=64, g_batch_size=64, lr_g=3e-4, lr_d=6e-4, beta2=0.99, ema_decay=0.999,
-    steps=13_000, decay_from=7_000, decay_to=13_000, transition_from=2_500, transition_to=5_000,
-    precision="bf16", channels_last=True,
-)
-PRESETS: dict[str, dict[str, Any]] = {
-    # ours: chosen by the pilots that docs/shipped-models.md records
-    "fashion32": dict(architecture="sngan_fashion32", data="fashion", augment="translation", **_OURS),
-    "avatars32": dict(architecture="sngan_avatars32", data="avatars", augment="color,translation", **_OURS),
-}
-# fmt: on
-
 #: Fields that cannot change the result so far: a resumed run may differ in them.
-FREE = {"out", "data", "steps", "log_every", "sample_every", "snapshot_every", "checkpoint_every"}
+FREE = {
+    "out",
+    "data",
+    "source",
+    "n_classes",
+    "micro_batch",
+    "steps",
+    "log_every",
+    "sample_every",
+    "snapshot_every",
+    "checkpoint_every",
+}
 
 
 def make_config(preset: str, **overrides: Any) -> Config:
@@ -145,7 +165,7 @@ def differences(old: dict[str, Any], new: Config, done: int) -> list[str]:
 
     The schedule may change where no finished step's learning rate does.
     """
-    now = dataclasses.asdict(new)
+    now, old = dataclasses.asdict(new), {**dataclasses.asdict(Config()), **old}  # fields that are new since then
     same_rates = all(Config(**old).lr_scale(step) == new.lr_scale(step) for step in range(done))
     free = FREE | ({"decay_from", "decay_to"} if same_rates else set())
     return [

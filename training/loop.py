@@ -45,7 +45,7 @@ def train(config: Config, data: Images | None = None) -> State:
         out.mkdir(parents=True, exist_ok=True)
         save_config(config, out / "config.json")
     log = Log(out, state.step) if main else None
-    spread = real_spread(data)
+    spread = real_spread(data if state.generator.n_classes else data.as_one_class())
     bar = tqdm(total=config.steps, initial=state.step, unit="step", disable=None if main else True)
     seen, clock = state.step, time.perf_counter()
     try:
@@ -54,7 +54,7 @@ def train(config: Config, data: Images | None = None) -> State:
             bar.update()
             done = state.step == config.steps
             if state.step % config.log_every == 0 or done:
-                mean = accelerator.reduce(torch.stack(list(losses.values())), "mean")
+                mean: torch.Tensor = accelerator.reduce(torch.stack(list(losses.values())), "mean")  # type: ignore
                 values = dict(zip(losses, mean.tolist(), strict=True))
                 if not all(map(math.isfinite, values.values())):
                     raise FloatingPointError(
@@ -116,7 +116,7 @@ def train_step(state: State, config: Config, data: Images, accelerator: Accelera
     loss_g = torch.zeros((), device=device)
     with as_one_forward(g, d):
         for share in shares(config.g_batch_size, config.micro_batch, accelerator):
-            with autocast(config, device):
+            with config.autocast(device):
                 score = judge(*fakes(0, share), 0, share)
             loss_g += add_gradient(loss.generator, score, share)
     average_gradients(g, accelerator)
@@ -132,13 +132,13 @@ def train_step(state: State, config: Config, data: Images, accelerator: Accelera
         with as_one_forward(d):
             for share in shares(config.batch_size, config.micro_batch, accelerator):
                 x, y = real[share.slice].to(device), y_real[share.slice].to(device)
-                with autocast(config, device):
+                with config.autocast(device):
                     score = judge(x, y if d.n_classes else None, 2 * i + 1, share)
                 sums["loss_d"] += add_gradient(loss.real, score, share)
                 sums["score_real"] += score.detach().mean() * share.weight
         with as_one_forward(g, d):
             for share in shares(config.batch_size, config.micro_batch, accelerator):
-                with autocast(config, device):
+                with config.autocast(device):
                     with torch.no_grad():
                         fake, y_fake = fakes(1 + i, share)
                     score = judge(fake, y_fake, 2 * i + 2, share)
@@ -152,8 +152,3 @@ def train_step(state: State, config: Config, data: Images, accelerator: Accelera
     if state.average is not g:
         update_ema(state.average, g, config.ema_decay, step)
     return values
-
-
-def autocast(config: Config, device: torch.device) -> torch.autocast:
-    # Not accelerate's: its precision is fixed by the first Accelerator of the process, whatever later ones ask for.
-    return torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")

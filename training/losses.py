@@ -25,6 +25,7 @@ LOSSES = {
     # E max(0, 1 - D(x)) + E max(0, 1 + D(G(z))): Miyato & Koyama 2018, eq. 17 (authors' updater.py loss_hinge_*)
     "hinge":          Loss(lambda s: F.relu(1 - s).mean(), lambda s: F.relu(1 + s).mean(), lambda s: -s.mean()),
     # Goodfellow et al. 2014 with softplus (authors' updater.py loss_dcgan_*)
-    "non_saturating": Loss(lambda s: F.softplus(-s).mean(), lambda s: F.softplus(s).mean(), lambda s: F.softplus(-s).mean()),
+    "non_saturating": Loss(lambda s: F.softplus(-s).mean(), lambda s: F.softplus(s).mean(),
+                           lambda s: F.softplus(-s).mean()),
 }
 # fmt: on

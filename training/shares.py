@@ -16,6 +16,7 @@ from .config import Config
 
 if TYPE_CHECKING:  # the loop alone imports it
     from accelerate import Accelerator
+
     from .state import State
 
 
@@ -64,7 +65,7 @@ def average_gradients(network: nn.Module, accelerator: Accelerator) -> None:
     if accelerator.num_processes == 1:
         return
     grads = [p.grad for p in network.parameters() if p.grad is not None]
-    mean = accelerator.reduce(torch.cat([grad.reshape(-1) for grad in grads]), "mean")
+    mean: torch.Tensor = accelerator.reduce(torch.cat([grad.reshape(-1) for grad in grads]), "mean")  # type: ignore
     for grad, part in zip(grads, mean.split([grad.numel() for grad in grads]), strict=True):
         grad.copy_(part.view_as(grad))
 
@@ -77,4 +78,5 @@ def share_state(state: State, accelerator: Accelerator) -> None:
 
     parts = broadcast_object_list([state.state_dict() if accelerator.is_main_process else None])[0]
     if not accelerator.is_main_process:
+        assert parts is not None
         state.load_state_dict(parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 import os
 import pickle
@@ -58,14 +59,22 @@ class State:
                 getattr(self, name).load_state_dict(value)
 
 
+def new_networks(config: Config, n_classes: int, classes: list[str] | None = None) -> tuple[Generator, Discriminator]:
+    """The untrained pair of ``config`` for data of ``n_classes``."""
+    overrides: dict[str, Any] = {"n_classes": 0} if config.conditioning == "none" else {
+        "n_classes": n_classes, "classes": classes}  # fmt: skip
+    judge = {"conditioning": config.conditioning} if config.conditioning != "none" else {}
+    g_fields, d_fields = json.loads(config.generator_fields), json.loads(config.discriminator_fields)
+    return (create_generator(config.architecture, **{**overrides, **g_fields}),
+            create_discriminator(config.architecture, **{**overrides, **judge, **d_fields}))  # fmt: skip
+
+
 def new_state(config: Config, classes: list[str], device: torch.device | None = None) -> State:
     """Networks and optimisers before the first step, a function of the seed."""
     torch.manual_seed(config.seed)
-    overrides: dict[str, Any] = {"n_classes": len(classes), "classes": classes}
-    generator = create_generator(config.architecture, **overrides).train()
-    discriminator = create_discriminator(config.architecture, **overrides).train()
+    generator, discriminator = new_networks(config, len(classes), classes)
     for network in (generator, discriminator):
-        network.to(device or config.device)
+        network.train().to(device or config.device)
         if config.channels_last:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     betas = (config.beta1, config.beta2)

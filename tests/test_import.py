@@ -1,0 +1,111 @@
+"""The authors' whole-trainer snapshot as a run: every number carried over, and the next update by Chainer's formula."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from sngan_hub.convert import chainer_keys
+from sngan_hub.convert.archive import read_npz
+from training.__main__ import main as training
+from training.config import make_config
+from training.import_snapshot import import_snapshot
+from training.loop import train
+
+from .conftest import GOLDEN
+
+SNAPSHOT = GOLDEN / "trainer_snapshot_tiny.npz"
+CLASSES = [f"class {i}" for i in range(10)]
+RECIPE = dict(
+    generator_fields=json.dumps({"widths": [2, 2, 2, 2], "z_dim": 4}), discriminator_fields=json.dumps({"widths": [2, 2, 2, 2]}),
+    n_dis=2, steps=6, decay_from=2, decay_to=6,
+)  # fmt: skip
+
+
+def config(**overrides):
+    return make_config("cifar10", **{**RECIPE, **overrides})
+
+
+def test_everything_is_carried_over():
+    arrays = read_npz(SNAPSHOT)
+    state = import_snapshot(SNAPSHOT, config(), CLASSES)
+    assert state.step == 6 and state.generator.classes == CLASSES and state.generator.training
+    for network, optimizer, which in (
+        (state.generator, state.opt_g, "opt_gen"),
+        (state.discriminator, state.opt_d, "opt_dis"),
+    ):
+        keys = chainer_keys(network)
+        tensors = network.state_dict()
+        for ours, theirs in keys.items():
+            assert np.array_equal(
+                tensors[ours].numpy(), arrays[f"updater/model:{which}/{theirs}"].reshape(tensors[ours].shape)
+            )
+        for name, parameter in network.named_parameters():
+            adam, key = optimizer.state[parameter], f"updater/optimizer:{which}/{keys[name]}"
+            assert np.array_equal(adam["exp_avg"], arrays[f"{key}/m"]) and np.array_equal(
+                adam["exp_avg_sq"], arrays[f"{key}/v"]
+            )
+            assert adam["step"].item() == arrays[f"{key}/t"] == {"opt_gen": 6, "opt_dis": 12}[which]
+
+
+def test_the_next_update_is_chainers():
+    arrays, state = read_npz(SNAPSHOT), import_snapshot(SNAPSHOT, config(), CLASSES)
+    for network, optimizer, which in (
+        (state.generator, state.opt_g, "opt_gen"),
+        (state.discriminator, state.opt_d, "opt_dis"),
+    ):
+        keys, before = chainer_keys(network), {n: p.detach().double().numpy() for n, p in network.named_parameters()}
+        torch.manual_seed(1)
+        for parameter in network.parameters():
+            parameter.grad = torch.randn_like(parameter) * 1e-3
+        alpha, beta2 = optimizer.param_groups[0]["lr"], 0.9
+        optimizer.step()
+        for name, parameter in network.named_parameters():
+            grad = parameter.grad.double().numpy()
+            key = f"updater/optimizer:{which}/{keys[name]}"
+            t = int(arrays[f"{key}/t"]) + 1
+            v = beta2 * arrays[f"{key}/v"].astype("f8") + (1 - beta2) * grad**2
+            expected = before[name] - alpha * np.sqrt(1 - beta2**t) * grad / (np.sqrt(v) + 1e-8)  # beta1 = 0: m = grad
+            assert np.abs(parameter.detach().numpy() - expected).max() < 1e-6, name
+
+
+@pytest.mark.parametrize("overrides, text", [
+    (dict(n_dis=5), "n_dis: .* has made 6 updates of G and 12 of D in 6 iterations"),
+    (dict(decay_to=8), "after iteration 6 the snapshot's learning rate is 0, this schedule's 6.66667e-05"),
+    (dict(generator_fields="{}"), "generator_fields: .*--generator_fields '{\"z_dim\": 4, \"widths\": .2, 2, 2, 2.}'"),
+    (dict(discriminator_fields="{}"), "discriminator_fields: .* is not this preset's"),
+])  # fmt: skip
+def test_another_recipe_is_refused(overrides, text):
+    with pytest.raises(ValueError, match=text):
+        import_snapshot(SNAPSHOT, config(**overrides), CLASSES)
+
+
+def test_other_files_and_other_data_are_refused():
+    with pytest.raises(ValueError, match="holds no updater/iteration"):
+        import_snapshot(GOLDEN / "sngan_G32_cond_ch16_n10.weights.npz", config(), CLASSES)
+    with pytest.raises(ValueError, match="n_classes: .* has 10 classes, the data 2"):
+        import_snapshot(SNAPSHOT, config(), ["a", "b"])
+
+
+def test_the_command_makes_a_run_that_trains_on(tmp_path, capsys):
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for name in CLASSES:
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for i in range(12):
+            Image.fromarray(rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(
+                tmp_path / "data" / name / f"{i}.png"
+            )
+    flags = {**RECIPE, "data": tmp_path / "data", "out": tmp_path / "run", "batch_size": 8, "g_batch_size": 8}
+    arguments = ["--preset", "cifar10", *[f"--{key}={value}" for key, value in flags.items()]]
+    assert training(["import", str(SNAPSHOT), *arguments]) == 0
+    assert "iteration 6" in capsys.readouterr().out
+    state = train(
+        make_config("cifar10", **{**{k: str(v) if k in ("data", "out") else v for k, v in flags.items()}, "steps": 8})
+    )
+    assert state.step == 8
+    with pytest.raises(SystemExit):
+        training(["import", str(SNAPSHOT), *arguments])
+    assert "holds a run already" in capsys.readouterr().err

@@ -1,0 +1,44 @@
+"""The presets, one row for each recipe: only what differs from the defaults of Config, and where its numbers come from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# fmt: off
+_OURS = dict(
+    n_dis=1, batch_size=64, g_batch_size=64, lr_g=3e-4, lr_d=6e-4, beta2=0.99, ema_decay=0.999,
+    steps=13_000, decay_from=7_000, decay_to=13_000, transition_from=2_500, transition_to=5_000,
+    precision="bf16", channels_last=True, source="ours (docs/shipped-models.md)",
+)
+
+
+def _authors(name: str, steps: int, decay_from: int, d: int, g: int, processes: int = 1, **fields: Any) -> dict[str, Any]:
+    """A configuration of pfnet-research/sngan_projection: ``d`` real images and ``g`` fakes on each of its processes."""
+    groups = dict(bn_group_d=d, bn_group_g=g) if processes > 1 else {}
+    return dict(source=f"configuration of sngan_projection: {name}", steps=steps, decay_from=decay_from, decay_to=steps,
+                batch_size=d * processes, g_batch_size=g * processes, **groups, **fields)
+
+
+def _mimicry(steps: int = 100_000, n_dis: int = 5, **fields: Any) -> dict[str, Any]:
+    return dict(source="mimicry's README and trainer defaults", conditioning="none", steps=steps, decay_from=steps,
+                decay_to=steps, n_dis=n_dis, batch_size=64, g_batch_size=64, **fields)
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "imagenet128_projection":      _authors("sn_projection", 450_000, 400_000, 16, 32, 4, architecture="sngan_imagenet128", n_classes=1000),
+    "imagenet128_projection_850k": _authors("sn_projection, for the 850,000 iterations of the paper", 850_000, 800_000, 16, 32, 4, architecture="sngan_imagenet128", n_classes=1000),
+    "imagenet128_concat":          _authors("sn_concat", 450_000, 400_000, 16, 32, 4, architecture="sngan_imagenet128", n_classes=1000, conditioning="concat"),
+    "imagenet128_unconditional":   _mimicry(450_000, architecture="sngan_imagenet128_unconditional"),
+    "imagenet64":                  _authors("sn_projection_64", 250_000, 200_000, 64, 64, architecture="sngan_imagenet64", n_classes=1000),
+    "cifar10":                     _authors("CIFAR-10, conditional", 50_000, 0, 64, 128, architecture="sngan_cifar10", n_classes=10),
+    "cifar10_unconditional":       _authors("CIFAR-10, unconditional", 50_000, 0, 64, 128, architecture="sngan_cifar10_unconditional", conditioning="none"),
+    "cifar100":                    _authors("CIFAR-10, conditional, with 100 classes (there is none for CIFAR-100)", 50_000, 0, 64, 128, architecture="sngan_cifar100", n_classes=100),
+    "stl10":      dict(source="SN paper, appendix: ResNet on STL-10", architecture="sngan_stl10", conditioning="none", batch_size=64, g_batch_size=64, steps=100_000, decay_from=100_000, decay_to=100_000),
+    "celeba64":   _mimicry(architecture="sngan_celeba64"),
+    "celeba128":  _mimicry(n_dis=2, architecture="sngan_celeba128"),
+    "lsun128":    _mimicry(n_dis=2, architecture="sngan_lsun128"),
+    # ours: chosen by the pilots that docs/shipped-models.md records
+    "fashion32":  dict(architecture="sngan_fashion32", data="fashion", augment="translation", **_OURS),
+    "avatars32":  dict(architecture="sngan_avatars32", data="avatars", augment="color,translation", **_OURS),
+}
+# fmt: on
