@@ -1,4 +1,4 @@
-"""``sngan list | info | sample | evaluate | convert``. Imports torch only once the arguments are well-formed."""
+"""``sngan list | info | sample | evaluate | convert | spectrum``. Imports torch only for well-formed arguments."""
 
 from __future__ import annotations
 
@@ -71,6 +71,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="names: imagenet, dogs_and_cats, cifar10, cifar100, or a file, a name a line",
     )
     command.set_defaults(run=convert)
+
+    command = commands.add_parser("spectrum", help="singular values of each layer, as a table and a figure")
+    command.add_argument("model", metavar="MODEL", help=MODEL)
+    command.add_argument("--network", choices=("discriminator", "generator"), default="discriminator")
+    command.add_argument("--out", type=Path, metavar="FILE.png", help="the figure; without, the table alone")
+    command.add_argument("--json", action="store_true", help="every singular value, as JSON")
+    command.set_defaults(run=spectrum)
 
     arguments = parser.parse_args(argv)
     return run(f"sngan {arguments.command}", lambda: arguments.run(arguments))
@@ -344,6 +351,24 @@ def _tag(model: str) -> str | None:
         return find_record(model, "generator").tag
     except ValueError:
         return None
+
+
+def spectrum(arguments: argparse.Namespace) -> None:
+    from .analysis import save_figure, spectra, table
+    from .hub import load_discriminator, load_generator
+
+    if arguments.out:
+        if arguments.out.suffix.lower() != ".png":
+            raise ValueError(f"out: got {arguments.out}, legal is FILE.png")
+        check_writable(arguments.out.parent, create=False)
+    load = load_generator if arguments.network == "generator" else load_discriminator
+    rows = spectra(load(arguments.model))
+    if arguments.json:
+        print(json.dumps({row.layer: {"values": row.values.tolist(), "sigma": row.sigma} for row in rows}))
+    else:
+        print("\n".join(aligned(table(rows))))
+    if arguments.out:
+        save_figure(rows, arguments.out, f"{arguments.model}, {arguments.network}")
 
 
 def evaluate(arguments: argparse.Namespace) -> None:

@@ -26,7 +26,7 @@ def import_snapshot(path: Path, config: Config, classes: list[str]) -> State:
     """Raises ``ValueError`` where the snapshot is of another recipe than ``config``: networks, n_dis, learning rate."""
     arrays = read_npz(path)
     if "updater/iteration" not in arrays:
-        raise ValueError(f"{path}: holds no updater/iteration; a whole-trainer snapshot (snapshot_iter_<it>) is wanted; "
+        raise ValueError(f"{path}: holds no updater/iteration: no whole-trainer snapshot (snapshot_iter_<it>); "
                          f"`sngan convert` reads single networks")  # fmt: skip
     networks = {converted.kind: converted.network for converted in convert_file(path)}
     for network, ours in zip(networks.values(), new_networks(config, len(classes), classes), strict=True):

@@ -1,0 +1,51 @@
+"""Singular values against definitions: known matrices, the SVD of NumPy, and what normalisation promises."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from sngan_hub import Discriminator, Generator
+from sngan_hub.analysis import spectra
+from sngan_hub.cli import main as sngan
+
+
+def test_values_are_those_of_the_used_weight():
+    d = Discriminator(32, 10, widths=[4, 8, 8, 8], sn_eval="stored", head_bias=True).train()
+    for _ in range(200):  # u converges
+        d(torch.randn(2, 3, 32, 32), torch.tensor([0, 1]))
+    before = {key: value.clone() for key, value in d.state_dict().items()}
+    rows = spectra(d)
+    assert {row.layer for row in rows} == {n for n, m in d.named_modules() if getattr(m, "normalize", None)}
+    for row in rows:
+        weight = d.get_submodule(row.layer).weight.detach().double().flatten(1).numpy()
+        exact = np.linalg.svd(weight, compute_uv=False)
+        assert row.values[0] == pytest.approx(1, abs=1e-3) and row.sigma == pytest.approx(exact[0], rel=1e-3)
+        assert np.allclose(row.values * row.sigma, exact, rtol=1e-5) and row.shape == weight.shape
+        assert row.stable_rank == pytest.approx((exact**2).sum() / exact[0] ** 2, rel=1e-5)
+    assert d.training and all(torch.equal(value, before[key]) for key, value in d.state_dict().items())
+
+
+def test_known_matrices():
+    g = Generator(32, 0, widths=[4] * 4)
+    with torch.no_grad():
+        g.conv.weight.zero_()
+        g.conv.weight[0, 0, 0, 0], g.conv.weight[1, 1, 0, 0] = 3.0, 2.0
+    row = spectra(g)[-1]
+    assert row.layer == "conv" and row.values.tolist() == [3, 2, 0] and row.sigma is None
+    assert row.stable_rank == pytest.approx(13 / 9)
+
+
+def test_the_command(tmp_path, capsys):
+    out = tmp_path / "spectrum.png"
+    pytest.importorskip("matplotlib")
+    assert sngan(["spectrum", "sngan_fashion32", "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "stable rank" in said and "blocks.0.c1" in said and out.read_bytes()[:4] == b"\x89PNG"
+    assert sngan(["spectrum", "sngan_fashion32", "--network", "generator", "--json"]) == 0
+    values = json.loads(capsys.readouterr().out)
+    assert values["l1"]["values"] == sorted(values["l1"]["values"], reverse=True) and values["l1"]["sigma"] is None
+    with pytest.raises(SystemExit):
+        sngan(["spectrum", "sngan_fashion32", "--out", str(tmp_path / "x.svg")])
+    assert "legal is FILE.png" in capsys.readouterr().err
