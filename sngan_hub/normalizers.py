@@ -240,9 +240,64 @@ def set_batch_norm_group(network: nn.Module, group: int) -> None:
             module.group = group
 
 
+# ---------------------------------------------------------------------------------------------------------------------
+# The comparators of the SN paper that act on layers
+
+
 def no_norm(layer: Layer) -> Layer:
     return layer
 
 
+def _unit_rows(layer: nn.Module) -> Tensor:
+    weight: Tensor = layer.weight  # type: ignore[assignment]
+    norms = weight.flatten(1).norm(dim=1).view(-1, *[1] * (weight.ndim - 1))
+    gain = getattr(layer, "gain", None)
+    return weight / norms if gain is None else weight / norms * gain.view_as(norms)
+
+
+def weight_norm(layer: Layer, gain: bool = False) -> Layer:
+    """Divides each output's weights by their norm (Salimans & Kingma 2016, eq. 2: w = g v / |v|).
+
+    Without ``gain`` g is 1, as in the SN paper's comparison; with it, a learned g per output that starts at |v|.
+    """
+    if gain:
+        layer.gain = nn.Parameter(layer.weight.detach().flatten(1).norm(dim=1))
+    layer.normalize = _unit_rows
+    return layer
+
+
+def spectral_norm_with_gain(layer: Layer) -> Layer:
+    """Spectral normalisation times one learned factor, which starts at the largest singular value (SN paper, appendix
+    E; authors' sn_*.py with use_gamma): the layer starts as it was, and may leave the unit ball.
+    """
+    spectral_norm(layer)
+    layer.gamma = nn.Parameter(torch.linalg.matrix_norm(layer.weight.detach().flatten(1), 2))
+    inner = layer.normalize
+    assert inner is not None
+    layer.normalize = lambda own: inner(own) * own.gamma  # type: ignore[operator]
+    return layer
+
+
+class LayerNorm(nn.Module):
+    """Over channels and positions of each image, with a gain and a bias per channel (Ba et al. 2016)."""
+
+    def __init__(self, channels: int, eps: float = 1e-5):
+        super().__init__()
+        self.eps = eps
+        self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W) -> same
+        return F.group_norm(x, 1, self.weight, self.bias, self.eps)
+
+
+def layer_norm(channels: int) -> LayerNorm:
+    return LayerNorm(channels)
+
+
 #: name -> function layer -> layer, for weights
-WEIGHT_NORMALIZERS: dict[str, Callable] = {"none": no_norm, "spectral": spectral_norm}
+WEIGHT_NORMALIZERS: dict[str, Callable] = {
+    "none": no_norm,
+    "spectral": spectral_norm,
+    "spectral_gain": spectral_norm_with_gain,
+    "weight": weight_norm,
+}

@@ -11,13 +11,13 @@ from .conftest import ROOT
 
 # Rooms in reading order: a file imports only what stands before it.
 ORDER = [
-    "names", "classes", "normalizers", "resample", "mixin", "sampling", "resnet", "models", "published", "weights",
+    "names", "classes", "normalizers", "resample", "mixin", "sampling", "resnet", "dcgan", "models", "published", "weights",
     "convert.archive", "convert.families", "convert.parts", "convert.assumptions", "convert.networks",
     "convert.snapshot", "convert.folders", "fetch", "hub", "analysis",
     "sources", "metrics.inception", "metrics.scores", "metrics.classifier", "metrics.protocols", "commandline", "cli",
 ]  # fmt: skip
 TRAINING = [
-    "losses", "data", "augment", "presets", "config", "shares", "ema", "state", "import_snapshot", "log", "loop", "ship",
+    "losses", "penalties", "data", "augment", "presets", "config", "shares", "ema", "state", "import_snapshot", "log", "loop", "ship",
     "__main__",
 ]  # fmt: skip
 
