@@ -149,7 +149,8 @@ def test_a_short_run_learns_its_two_classes(image_folder, tmp_path):
     """The whole path on real input: after 150 steps class 0 is bright, and on its left; class 1 is darker."""
     out = tmp_path / "run"
     result = run(image_folder, out, steps=150, decay_from=150, decay_to=150, augment="", n_dis=1, batch_size=16,
-                 g_batch_size=16, transition_from=0, transition_to=0, flip="false", lr_g=2e-3, lr_d=2e-3)  # fmt: skip
+                 g_batch_size=16, transition_from=0, transition_to=0, flip="false", lr_g=2e-3, lr_d=2e-3, bn_group_d=0,
+                 bn_group_g=0)  # fmt: skip
     assert result.returncode == 0, result.stderr
     from sngan_hub import load_discriminator, load_generator
 
@@ -161,3 +162,34 @@ def test_a_short_run_learns_its_two_classes(image_folder, tmp_path):
     assert images[:20, :, :, :16].mean() > images[:20, :, :, 16:].mean() + 5
     assert (out / "samples" / "0000150.png").is_file() and list((out / "tensorboard").iterdir())
     assert load_file(out / "generator" / "model.safetensors").keys() == g.state_dict().keys()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number, processes", [(signal.SIGTERM, 1), (signal.SIGINT, 1), (signal.SIGTERM, 2)])
+def test_asked_to_stop_it_saves_first(number, processes, image_folder, tmp_path, capsys):
+    from training.__main__ import main
+
+    out = tmp_path / "run"
+    process = subprocess.Popen(
+        command(image_folder, out, processes, log_every=1, checkpoint_every=1000), cwd=ROOT, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    while last_step(out) < 12:
+        time.sleep(0.01)
+    os.killpg(process.pid, number)
+    said = process.communicate(timeout=60)[1]
+    while alive(out):
+        time.sleep(0.02)
+    stopped = torch.load(out / "checkpoint.pt", weights_only=True)["step"]
+    assert 12 <= stopped < 60
+    if processes == 1:
+        assert process.returncode == 2 and f"stopped by {number.name} at step {stopped}, which is saved" in said, said
+    assert main(["status", str(out), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["steps"] == 60 and abs(found["step"] - stopped) <= 1 and found["hours_left"] >= 0
+    assert main(["status", str(out)]) == 0 and "seconds per step" in capsys.readouterr().out
+    assert run(image_folder, out, processes, log_every=1, checkpoint_every=1000).returncode == 0
+    whole = tmp_path / "whole"
+    assert run(image_folder, whole, processes, log_every=1, checkpoint_every=1000).returncode == 0
+    for a, b in zip(ending(whole), ending(out), strict=True):
+        assert equal(a, b)

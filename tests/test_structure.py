@@ -17,7 +17,8 @@ ORDER = [
     "sources", "metrics.inception", "metrics.scores", "metrics.classifier", "metrics.protocols", "commandline", "cli",
 ]  # fmt: skip
 TRAINING = [
-    "losses", "penalties", "data", "augment", "presets", "config", "shares", "ema", "state", "import_snapshot", "log", "loop", "ship",
+    "losses", "penalties", "data", "augment", "presets", "config", "shares", "ema", "state", "import_snapshot", "log", "stop", "loop",
+    "status", "ship",
     "__main__",
 ]  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""``python -m training train | import | ship | tables``."""
+"""``python -m training train | import | status | ship | tables``."""
 
 from __future__ import annotations
 
@@ -32,6 +32,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument("snapshot", metavar="SNAPSHOT", type=Path)
     add_fields(command)
     command.set_defaults(run=import_)
+
+    command = commands.add_parser("status", help="how far a run is, how fast, and what is left")
+    command.add_argument("folder", metavar="RUN", type=Path)
+    command.add_argument("--watch", action="store_true", help="again every ten seconds, until it is done")
+    command.add_argument("--json", action="store_true")
+    command.set_defaults(run=status)
 
     command = commands.add_parser("ship", help="copy a run's pair into the package, with its record and cards")
     command.add_argument("folder", metavar="RUN", type=Path)
@@ -149,6 +155,20 @@ def forward_flops(network: Any) -> int:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network.eval()(torch.zeros(shape, device="meta"), y)
     return counter.get_total_flops()
+
+
+def status(arguments: argparse.Namespace) -> None:
+    import time
+
+    from .status import as_json, lines, status
+
+    while True:
+        found = status(arguments.folder)
+        print(as_json(found) if arguments.json else lines(found), flush=True)
+        if not arguments.watch or found["step"] == found["steps"]:
+            return
+        time.sleep(10)
+        print()
 
 
 def ship(arguments: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ PER_CLASS = 20
 class Log:
     """``out/log.jsonl`` and ``out/tensorboard``. Lines past ``step`` (of a run cut off) are dropped on opening."""
 
-    def __init__(self, out: Path, step: int):
+    def __init__(self, out: Path, step: int, spread: Tensor):
         from torch.utils.tensorboard import SummaryWriter
 
         self.path = out / "log.jsonl"
@@ -33,15 +34,30 @@ class Log:
             temporary.write_text("".join(kept))
             os.replace(temporary, self.path)
         self.writer = SummaryWriter(str(out / "tensorboard"), purge_step=step)
+        self.spread, self.seen, self.clock = spread, step, time.perf_counter()
 
-    def write(self, step: int, values: dict[str, Any]) -> None:
+    def write(self, step: int, values: dict[str, Any], samples: Tensor) -> float:
+        """Adds the gauge of ``fixed_samples`` and the seconds per step since the last line; returns its mean."""
+        ratio = pixel_spread(samples, PER_CLASS) / self.spread
+        now = time.perf_counter()
+        values = {**values, "spread": float(ratio.mean()), "spread_worst": float(ratio.min()),
+                  "seconds_per_step": (now - self.clock) / (step - self.seen)}  # fmt: skip
+        self.seen, self.clock = step, now
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **values}) + "\n")
         for name, value in values.items():
             self.writer.add_scalar(name, value, step)
+        return values["spread"]
 
     def close(self) -> None:
         self.writer.close()
+
+
+def read_log(out: Path) -> list[dict[str, Any]]:
+    """The run's lines so far; one that is being written, or was cut off, is left out."""
+    path = out / "log.jsonl"
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    return [json.loads(line) for line in text.splitlines() if _step(line) < float("inf")]
 
 
 def _step(line: str) -> float:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import torch
@@ -19,10 +19,11 @@ from .augment import Place, augment
 from .config import Config, save_config
 from .data import latents, real_batch
 from .ema import update_ema
-from .log import Log, fixed_samples, pixel_spread, real_spread, save_grid
+from .log import Log, fixed_samples, real_spread, save_grid
 from .losses import LOSSES
 from .shares import Share, average_gradients, check_shares, share_state, shares
 from .state import State, load_checkpoint, new_state, save_checkpoint, save_snapshot
+from .stop import stop_requests
 
 
 def train(config: Config, data: Images | None = None) -> State:
@@ -44,11 +45,10 @@ def train(config: Config, data: Images | None = None) -> State:
     if main:
         out.mkdir(parents=True, exist_ok=True)
         save_config(config, out / "config.json")
-    log = Log(out, state.step) if main else None
     spread = real_spread(data if state.generator.n_classes else data.as_one_class())
+    log = Log(out, state.step, spread) if main else None
     bar = tqdm(total=config.steps, initial=state.step, unit="step", disable=None if main else True)
-    seen, clock = state.step, time.perf_counter()
-    try:
+    with stop_requests() as stop, closing(bar), closing(log) if log else nullcontext():
         while state.step < config.steps:
             losses = train_step(state, config, data, accelerator)
             bar.update()
@@ -62,23 +62,19 @@ def train(config: Config, data: Images | None = None) -> State:
                         f"same command with a lower lr_g or lr_d in another --out"
                     )
                 if log:
-                    ratio = pixel_spread(fixed_samples(state.average, config.seed), 20) / spread
-                    seconds = (time.perf_counter() - clock) / (state.step - seen)
-                    seen, clock = state.step, time.perf_counter()
-                    log.write(state.step, {**values, "lr_scale": config.lr_scale(state.step),
-                                           "spread": float(ratio.mean()), "spread_worst": float(ratio.min()),
-                                           "seconds_per_step": seconds})  # fmt: skip
-                    bar.set_postfix({k: f"{values[k]:.2f}" for k in ("loss_d", "loss_g")}, spread=f"{ratio.mean():.2f}")
+                    samples = fixed_samples(state.average, config.seed)
+                    gauge = log.write(state.step, {**values, "lr_scale": config.lr_scale(state.step)}, samples)
+                    bar.set_postfix({k: f"{values[k]:.2f}" for k in ("loss_d", "loss_g")}, spread=f"{gauge:.2f}")
             if main and (state.step % config.sample_every == 0 or done):
                 save_grid(fixed_samples(state.average, config.seed), out / "samples" / f"{state.step:07d}.png")
             if main and (state.step % config.snapshot_every == 0 or done):
                 save_snapshot(state, out)
-            if main and (state.step % config.checkpoint_every == 0 or done):
+            if main and (state.step % config.checkpoint_every == 0 or done or stop):
                 save_checkpoint(state, config, fingerprint, out)
-    finally:
-        bar.close()
-        if log:
-            log.close()
+            if stop and not done:
+                raise InterruptedError(
+                    f"{out}: stopped by {stop[0]} at step {state.step}, which is saved; the same command goes on"
+                )
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return state

@@ -1,0 +1,28 @@
+"""SIGTERM and Ctrl-C end a run behind its current step, with the state saved; a second one ends it at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def stop_requests() -> Iterator[list[str]]:
+    """A list that is empty until a signal comes, and then holds its name. Other threads than the main one get none."""
+    came: list[str] = []
+    before = {}
+
+    def handle(number: int, frame: object) -> None:
+        came.append(signal.Signals(number).name)
+        signal.signal(number, before[number])
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            before[number] = signal.signal(number, handle)
+    try:
+        yield came
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
