@@ -1,0 +1,149 @@
+"""The loop's own steps against the whole algorithm written out from the formulas, in float64: both losses, with classes
+and without. Nothing here uses a layer, a normaliser, a loss or an optimiser of the package.
+"""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+
+from sngan_hub.models import MODELS, Model
+from sngan_hub.sources import Images
+from training import loop
+from training.config import make_config
+from training.state import new_state
+
+G_WIDTHS, D_WIDTHS, DOWN = [6, 5, 4, 4], [4, 4, 5, 6], "1100"
+
+
+def normalised(p, name, us):
+    """W / sigma by one power iteration from the stored u (SN paper, algorithm 1), which is replaced."""
+    w = p[f"{name}.weight"]
+    m = w.flatten(1)
+    with torch.no_grad():
+        v = m.t() @ us[name]
+        v = v / (v.norm() + 1e-12)
+        u = m @ v
+        u = u / (u.norm() + 1e-12)
+    us[name] = u
+    return w / (u @ m @ v)
+
+
+def batch_norm(x, gain, bias, stats, name):
+    mean, var = x.mean((0, 2, 3)), x.var((0, 2, 3), unbiased=False)
+    n = x.numel() / x.shape[1]
+    with torch.no_grad():  # the running variance is the unbiased one
+        stats[f"{name}.running_mean"] = 0.9 * stats[f"{name}.running_mean"] + 0.1 * mean
+        stats[f"{name}.running_var"] = 0.9 * stats[f"{name}.running_var"] + 0.1 * var * n / (n - 1)
+    x = (x - mean[:, None, None]) / (var[:, None, None] + 2e-5).sqrt()
+    return gain[..., None, None] * x + bias[..., None, None]
+
+
+def generator(p, stats, z, y):
+    def bn(x, name, conditional=True):
+        gain, bias = p[f"{name}.weight"], p[f"{name}.bias"]
+        return batch_norm(x, gain[y] if conditional and y is not None else gain, bias[y] if conditional and y is not None else bias,
+                          stats, name)  # fmt: skip
+
+    def up(x):
+        return x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+    h = (z @ p["l1.weight"].t() + p["l1.bias"]).view(len(z), -1, 4, 4)
+    for i in range(3):
+        b = f"blocks.{i}"
+        r = F.conv2d(up(F.relu(bn(h, f"{b}.b1"))), p[f"{b}.c1.weight"], p[f"{b}.c1.bias"], padding=1)
+        r = F.conv2d(F.relu(bn(r, f"{b}.b2")), p[f"{b}.c2.weight"], p[f"{b}.c2.bias"], padding=1)
+        h = r + F.conv2d(up(h), p[f"{b}.c_sc.weight"], p[f"{b}.c_sc.bias"])
+    return torch.tanh(F.conv2d(F.relu(bn(h, "bn", False)), p["conv.weight"], p["conv.bias"], padding=1))
+
+
+def discriminator(p, us, x, y):
+    def pool(x):
+        return (x[:, :, ::2, ::2] + x[:, :, 1::2, ::2] + x[:, :, ::2, 1::2] + x[:, :, 1::2, 1::2]) / 4
+
+    for i, down in enumerate(DOWN):
+        b = f"blocks.{i}"
+        r = x if i == 0 else F.relu(x)
+        r = F.relu(F.conv2d(r, normalised(p, f"{b}.c1", us), p[f"{b}.c1.bias"], padding=1))
+        r = F.conv2d(r, normalised(p, f"{b}.c2", us), p[f"{b}.c2.bias"], padding=1)
+        if f"{b}.c_sc.weight" in p:
+            x = F.conv2d(x, normalised(p, f"{b}.c_sc", us), p[f"{b}.c_sc.bias"])
+        x = pool(r) + pool(x) if down == "1" else r + x
+    h = F.relu(x).sum((2, 3))
+    score = h @ normalised(p, "linear", us).t()
+    if y is not None:
+        score = score + (normalised(p, "embed", us)[y] * h).sum(1, keepdim=True)
+    return score
+
+
+LOSS = {
+    "hinge": (lambda r: (1 - r).clamp(min=0).mean(), lambda f: (1 + f).clamp(min=0).mean(), lambda f: -f.mean()),
+    "non_saturating": (lambda r: torch.log1p(torch.exp(-r)).mean(), lambda f: torch.log1p(torch.exp(f)).mean(),
+                       lambda f: torch.log1p(torch.exp(-f)).mean()),
+}  # fmt: skip
+
+
+class Adam:
+    """Chainer's: alpha sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + 1e-8), b1 = 0."""
+
+    def __init__(self, p):
+        self.p, self.v, self.t = p, {k: torch.zeros_like(w) for k, w in p.items()}, 0
+
+    def step(self, loss, alpha, beta2):
+        grads = torch.autograd.grad(loss, list(self.p.values()))
+        self.t += 1
+        with torch.no_grad():
+            for (k, w), g in zip(self.p.items(), grads, strict=True):
+                self.v[k] = beta2 * self.v[k] + (1 - beta2) * g**2
+                w -= alpha * (1 - beta2**self.t) ** 0.5 * g / (self.v[k].sqrt() + 1e-8)
+
+
+@pytest.mark.parametrize("conditioning", ["projection", "none"])
+@pytest.mark.parametrize("loss", ["hinge", "non_saturating"])
+def test_three_iterations(loss, conditioning, monkeypatch):
+    monkeypatch.setitem(MODELS, "sngan_tiny", Model(32, 3, {"widths": G_WIDTHS}, {"widths": D_WIDTHS, "down": DOWN}))
+    config = make_config(
+        "cifar10", architecture="sngan_tiny", loss=loss, conditioning=conditioning, n_dis=2, batch_size=4, g_batch_size=6,
+        steps=3, decay_from=0, decay_to=6,
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    data = Images(rng.integers(0, 256, (30, 3, 32, 32), dtype=np.uint8), np.arange(30) % 3, ["a", "b", "c"])
+    state = new_state(config, data.classes)
+    for network in (state.generator, state.discriminator):
+        network.double()
+        with torch.no_grad():
+            for p in network.parameters():  # away from zeros and ones
+                p.add_(torch.randn_like(p) * 0.05)
+    real_batch, latents = loop.real_batch, loop.latents
+    monkeypatch.setattr(loop, "real_batch", lambda *a: (real_batch(*a)[0].double(), real_batch(*a)[1]))
+    monkeypatch.setattr(loop, "latents", lambda *a: (latents(*a)[0].double(), latents(*a)[1]))
+
+    g = {k: p.detach().clone().requires_grad_() for k, p in state.generator.named_parameters()}
+    d = {k: p.detach().clone().requires_grad_() for k, p in state.discriminator.named_parameters()}
+    stats = {k: b.clone() for k, b in state.generator.named_buffers()}
+    us = {k.removesuffix(".u"): b.clone() for k, b in state.discriminator.named_buffers()}
+    adam_g, adam_d = Adam(g), Adam(d)
+    on_real, on_fake, on_generated = LOSS[loss]
+    n_classes = 0 if conditioning == "none" else 3
+    for step in range(3):
+        alpha = 2e-4 * (1 if step == 0 else 1 - step / 6)
+        z, y = loop.latents(0, step, 0, 6, 128, n_classes)
+        adam_g.step(on_generated(discriminator(d, us, generator(g, stats, z, y), y)), alpha, 0.9)
+        for i in range(2):
+            x, labels = loop.real_batch(data, 0, 2 * step + i, 4, False)
+            z, y = loop.latents(0, step, 1 + i, 4, 128, n_classes)
+            real = discriminator(d, us, x, labels if n_classes else None)
+            fake = discriminator(d, us, generator(g, stats, z, y).detach(), y)
+            adam_d.step(on_real(real) + on_fake(fake), alpha, 0.9)
+        loop.train_step(state, config, data, Accelerator(cpu=True))
+
+    # Biases before a batch norm have zero gradient; with beta1 = 0 Adam makes steps of the rounding noise, which moves
+    # the running means with them and nothing else.
+    noise = ("c1.bias", "c2.bias", "c_sc.bias", "running_mean")
+    for key, value in state.generator.state_dict().items():
+        if not key.endswith((*noise, "num_batches_tracked")):
+            assert (value - g.get(key, stats.get(key))).abs().max() < 1e-9, key
+    for key, value in state.discriminator.state_dict().items():
+        expected = us[key.removesuffix(".u")] if key.endswith(".u") else d[key]
+        assert (value - expected).abs().max() < 1e-9, key
