@@ -123,7 +123,7 @@ def aligned(cells: list[list[str]]) -> list[str]:
 def info(arguments: argparse.Namespace) -> None:
     about = _about_files(arguments.model) if _is_place(arguments.model) else _about_name(arguments.model)
     if arguments.json:
-        print(json.dumps(about, ensure_ascii=False))
+        print(json.dumps(about, ensure_ascii=False), flush=True)
         return
     for key, value in about.items():
         if key == "parameters":

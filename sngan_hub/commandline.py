@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -34,6 +35,9 @@ def run(program: str, command: Callable[[], Any]) -> int:
     """Calls ``command``; what users can cause becomes one line, Ctrl-C a word and exit code 130."""
     try:
         command()
+    except BrokenPipeError:  # whoever read our output, head for one, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (ValueError, OSError, FloatingPointError) as error:
         fail(program, str(error))
     except KeyboardInterrupt:

@@ -61,8 +61,8 @@ def fetch(record: Record, revision: str = "") -> Fetched:
     if record.repo:
         return _from_hub(record, revision or record.revision)
     raise FileNotFoundError(
-        f"{record.key}: {record.publisher or 'its publisher'} gives no direct address; download {record.file} from "
-        f"{record.page or record.about} and put it at {path}, or convert it: sngan convert {record.file} OUT"
+        f"{record.key}: published without a direct address; download {record.file} from {record.page} and put it at "
+        f"{path}, or convert it: sngan convert {record.file} OUT"
     )
 
 

@@ -200,6 +200,13 @@ def test_damaged_images_are_all_named_before_step_1(image_folder, tmp_path, caps
     assert not (tmp_path / "run").exists()
 
 
+def test_a_reader_that_stops_early_is_no_error():
+    process = subprocess.Popen([sys.executable, "-m", "sngan_hub.cli", "info", "sngan_imagenet128", "--json"], cwd=ROOT,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+    process.stdout.close()
+    assert process.wait(60) == 141 and process.stderr.read() == ""
+
+
 def test_the_installed_command_runs():
     done = subprocess.run([sys.executable, "-m", "sngan_hub.cli", "list"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and "sngan_fashion32" in done.stdout and done.stderr == ""
