@@ -50,6 +50,7 @@ def run(steps, dtype, **overrides):
         mean = accelerator.reduce(torch.stack(list(losses.values())), "mean")
     finally:
         loop.real_batch, loop.latents = real_batch, latents
+        del MODELS["sngan_tiny"]
     return state, mean, accelerator
 
 
