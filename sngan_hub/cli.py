@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def list_(arguments: argparse.Namespace) -> None:
-    from .hub import listing
+    from .catalogue import LEGEND, aligned, list_cells, listing
 
     rows = listing()
     if arguments.json:
@@ -94,34 +94,10 @@ def list_(arguments: argparse.Namespace) -> None:
     print(LEGEND, end="")
 
 
-LEGEND = """
-* the tag that the architecture alone means. Where D says yes, NAME_discriminator loads too.
-shipped: in the package. download, hub: fetched at first use, then cached. by hand: its publisher gives no direct
-address; loading the name says which file to fetch. Others' scores are their own, named after their protocols.
-"""
-
-
-def list_cells(rows: list[dict]) -> list[list[str]]:
-    """The table that ``sngan list`` and the README print, header first."""
-    cells = [["name", "px", "classes", "D", "how", "licence", "scores"]]
-    for row in rows:
-        size = f", {row['bytes'] / 1e6:.0f} MB" if row["bytes"] else ""
-        cached = " (cached)" if row["cached"] and row["where"] != "shipped" else ""
-        scores = ", ".join(f"{name} {value:.4g}" for name, value in row["scores"].items())
-        cells.append([
-            row["name"] + ("*" if row["default"] else ""), str(row["size"] or "-"), str(row["classes"] or "-"),
-            "yes" if row["discriminator"] else "-", row["where"] + size + cached, row["licence"] or "-", scores or "-",
-        ])  # fmt: skip
-    return cells
-
-
-def aligned(cells: list[list[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
-
-
 def info(arguments: argparse.Namespace) -> None:
-    about = _about_files(arguments.model) if _is_place(arguments.model) else _about_name(arguments.model)
+    from .catalogue import about as find_out
+
+    about = find_out(arguments.model)
     if arguments.json:
         print(json.dumps(about, ensure_ascii=False), flush=True)
         return
@@ -145,73 +121,8 @@ def info(arguments: argparse.Namespace) -> None:
             print(f"{key:20}{value}")
 
 
-def _is_place(model: str) -> bool:
-    return Path(model).exists() or "/" in model
-
-
-def _about_name(name: str) -> dict:
-    from .fetch import place
-    from .hub import is_cached
-    from .models import MODELS, create_discriminator, create_generator
-    from .weights import KINDS, WEIGHTS, find_record
-
-    architecture = name.split(".")[0].removesuffix("_discriminator")
-    if architecture in MODELS and not any(record.architecture == architecture for record in WEIGHTS.values()):
-        networks = (create_generator(architecture), create_discriminator(architecture))
-        return {"model": name, "weights": "nobody has published any", "size": networks[0].size,
-                "n_classes": networks[0].n_classes, "parameters": _count(networks), "scores": {}}  # fmt: skip
-    record = find_record(name, "generator")
-    records = [find_record(name, kind) for kind in KINDS if _has(name, kind)]
-    how = {"shipped": "shipped", "download": f"download from {', '.join(record.urls)}",
-           "hub": f"download from {record.repo} on the Hub, {record.path}",
-           "by hand": f"by hand: {record.file} from {record.page}, to {place(record)}"}[record.where]  # fmt: skip
-    return {
-        "model": record.name,
-        "weights": record.tag,
-        "about": record.about,
-        "size": MODELS[architecture].size if architecture in MODELS else None,
-        "n_classes": len(record.classes),
-        "parameters": {r.kind: r.parameters for r in records},
-        "classes": list(record.classes) or None,
-        "licence": record.licence,
-        "data": record.data,
-        "source": record.publisher or None,
-        "how": how + (" (cached)" if is_cached(record) and not record.folder else ""),
-        "sha256": record.sha256 or None,
-        "recipe": dict(record.recipe),
-        "scores": {k: {"value": s.value, "floor": s.floor, "n": s.n, "evaluator": s.evaluator, "stated_by": s.stated_by}
-                   for k, s in record.scores.items()},
-    }  # fmt: skip
-
-
-def _has(name: str, kind: str) -> bool:
-    from .weights import find_record
-
-    try:
-        return bool(find_record(name, kind))
-    except ValueError:
-        return False
-
-
-def _about_files(model: str) -> dict:
-    from .hub import load_discriminator, load_generator
-
-    networks: list = []
-    for load in (load_generator, load_discriminator):
-        try:
-            networks.append(load(model))
-        except (ValueError, FileNotFoundError):
-            if load is load_discriminator and not networks:
-                raise
-    return {"model": model, "size": networks[0].size, "n_classes": networks[0].n_classes,
-            "parameters": _count(networks), "classes": networks[0].classes, "scores": {}}  # fmt: skip
-
-
-def _count(networks: Sequence) -> dict[str, int]:
-    return {type(net).__name__.lower(): sum(p.numel() for p in net.parameters()) for net in networks}
-
-
 def convert(arguments: argparse.Namespace) -> None:
+    from .catalogue import count_parameters
     from .convert import Options, convert_path, save_networks, save_snapshot
 
     options = Options(
@@ -234,7 +145,9 @@ def convert(arguments: argparse.Namespace) -> None:
     for one, place in zip(converted, save_networks(converted, out), strict=True):
         network = one.network
         classes = f"{network.n_classes:,} classes" if network.n_classes else "unconditional"
-        print(f"{place}: {one.kind}, {network.size} px, {classes}, {_count([network])[one.kind]:,} parameters")
+        print(
+            f"{place}: {one.kind}, {network.size} px, {classes}, {count_parameters([network])[one.kind]:,} parameters"
+        )
         print("\n".join(f"  {note}" for note in one.notes))
 
 
@@ -355,6 +268,7 @@ def _tag(model: str) -> str | None:
 
 def spectrum(arguments: argparse.Namespace) -> None:
     from .analysis import save_figure, spectra, table
+    from .catalogue import aligned
     from .hub import load_discriminator, load_generator
 
     if arguments.out:

@@ -7,17 +7,15 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from .convert import convert_file
 from .fetch import cache_folder, fetch, forget, one_process_at_a_time, place, sha256_of
 from .mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE
-from .models import MODELS
 from .names import NAMESPACE, REPOSITORY
 from .resnet import Discriminator, Generator
-from .weights import KINDS, WEIGHTS, Record, default_tag, find_record
+from .weights import KINDS, WEIGHTS, Record, find_record
 
 
 def load_generator(
@@ -170,55 +168,6 @@ def verify(record: Record) -> None:
     if found != record.sha256:
         raise ValueError(f"{path}: sha256 {found[:16]}... is not the record's {record.sha256[:16]}...; the file is "
                          f"damaged or was changed: install sngan-hub again")  # fmt: skip
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# What there is
-
-
-def listing() -> list[dict[str, Any]]:
-    """A row for every trained generator, and for every architecture that nobody has published one of."""
-    rows = []
-    generators = [record for record in WEIGHTS.values() if record.kind == "generator"]
-    for architecture in [*MODELS, *dict.fromkeys(r.architecture for r in generators if r.architecture not in MODELS)]:
-        own = [record for record in generators if record.architecture == architecture]
-        model = MODELS.get(architecture)
-        for record in own or [None]:
-            partner = record and WEIGHTS.get(f"{architecture}_discriminator.{record.tag}")
-            rows.append({
-                "name": record.name if record else architecture,
-                "default": bool(record and record.tag == default_tag(architecture)),
-                "size": model and model.size,
-                "classes": len(record.classes) if record else model and model.n_classes,
-                "discriminator": partner is not None,
-                "licence": record.licence if record else None,
-                "where": record.where if record else "untrained",
-                "cached": bool(record and is_cached(record)),
-                "bytes": record.file_bytes if record else 0,
-                "publisher": record.publisher if record else "",
-                "scores": {name: score.value for name, score in record.scores.items()} if record else {},
-            })  # fmt: skip
-    return rows
-
-
-def about_architecture(architecture: str, kind: str) -> str:
-    """A few lines for ``torch.hub.help``."""
-    model = MODELS[architecture]
-    what = f"{'Generator' if kind == 'generator' else 'Discriminator'}, {model.size} px, " + (
-        f"{model.n_classes} classes" if model.n_classes else "unconditional"
-    )
-    shape = f"(N, 3, {model.size}, {model.size})"
-    if kind == "generator":
-        use = f"``.sample({'classes=[...], ' if model.n_classes else ''}n=8, seed=0)`` -> uint8 {shape}"
-    else:
-        use = f"``d(x{', y' if model.n_classes else ''})``: images {shape} in [-1, 1] -> scores (N, 1)"
-    own = [r for r in WEIGHTS.values() if r.architecture == architecture and r.kind == kind]
-    lines = [f"  {r.tag} ({r.where}): {r.about} Licence: {r.licence}".replace(". Licence", "; licence") for r in own]
-    if not own:
-        lines = ["  none published; pretrained=False builds it, weights= takes a file, a folder or a Hub repository id"]
-    return "\n".join(
-        [f"{what}. {use}", f"weights (default {default_tag(architecture)}):" if own else "weights:", *lines]
-    )
 
 
 # ---------------------------------------------------------------------------------------------------------------------

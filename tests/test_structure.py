@@ -13,7 +13,7 @@ from .conftest import ROOT
 ORDER = [
     "names", "classes", "normalizers", "resample", "mixin", "sampling", "resnet", "dcgan", "models", "published", "weights",
     "convert.archive", "convert.families", "convert.parts", "convert.assumptions", "convert.networks",
-    "convert.snapshot", "convert.folders", "fetch", "hub", "analysis",
+    "convert.snapshot", "convert.folders", "fetch", "hub", "catalogue", "analysis",
     "sources", "metrics.inception", "metrics.scores", "metrics.classifier", "metrics.protocols", "commandline", "cli",
 ]  # fmt: skip
 TRAINING = [

@@ -8,8 +8,8 @@ import re
 import shutil
 from pathlib import Path
 
-from sngan_hub.cli import list_cells
-from sngan_hub.hub import listing, write_cards
+from sngan_hub.catalogue import list_cells, listing
+from sngan_hub.hub import write_cards
 from sngan_hub.mixin import SAFETENSORS_SINGLE_FILE, read_config
 from sngan_hub.resnet import Discriminator, Generator
 from sngan_hub.weights import KINDS, PRETRAINED, WEIGHTS
