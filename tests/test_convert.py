@@ -1,5 +1,5 @@
-"""Files of the four code bases through the command itself: goldens of their own networks, every layout in the facts,
-fields set wrong on purpose, and there and back.
+"""Files of the four code bases through the command itself: goldens of their own networks, every size, width and class
+count of each layout, fields set wrong on purpose, and there and back.
 
 Tolerances are the goldens' makers': G 3e-5; D 1e-5 of the largest score + 1e-5; statistics 1e-5 relative; u, v 2e-6.
 """
@@ -141,7 +141,7 @@ def test_a_whole_trainer_snapshot_gives_both_networks(tmp_path):
     assert np.array_equal(d.linear.u, arrays["updater/model:opt_dis/l5/u"].flatten())
 
 
-# Every layout in the facts, from files written here -----------------------------------------------------------------
+# Every layout, from files written here -----------------------------------------------------------------
 
 ROWS = {  # size: G widths (of the first map, then each block's output), D widths, at tiny base widths
     32: ([6, 6, 6, 6], [6, 6, 6, 6]),

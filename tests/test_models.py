@@ -22,7 +22,7 @@ def on_meta(build, *args, **kwargs):
         return build(*args, **kwargs)
 
 
-COUNTS = {  # FACTS: parameters only, counted on the authors' networks
+COUNTS = {  # parameters only, counted on the authors' networks
     "sngan_imagenet128": (41_996_931, 30_041_857),
     "sngan_imagenet128_unconditional": (32_150_787, 29_017_857),
     "sngan_imagenet64": (17_974_915, 11_165_441),

@@ -1,6 +1,7 @@
 """Several processes and micro-batches compute the same algorithm as one process at once: weights, u and statistics."""
 
 import os
+import socket
 import subprocess
 import sys
 
@@ -127,11 +128,14 @@ def test_two_processes_are_one(steps, dtype, micro, atol, tmp_path):
 
 @pytest.mark.slow
 def test_two_nodes_by_torchruns_own_rendezvous(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     with_port = (
         "--nnodes=2",
         "--nproc_per_node=1",
         "--rdzv_backend=c10d",
-        "--rdzv_endpoint=127.0.0.1:29577",
+        f"--rdzv_endpoint=127.0.0.1:{port}",
         "--rdzv_id=1",
     )
     nodes = [torchrun(tmp_path, 2, "float64", tmp_path / "state", 0, launch=with_port) for _ in range(2)]

@@ -224,7 +224,7 @@ def test_others_record(name):
 
 
 def test_parameter_counts_of_others_discriminators():
-    """FOREIGN's counts: mmgeneration's and StudioGAN's are wider between a block's convolutions."""
+    """mmgeneration's and StudioGAN's are wider between a block's convolutions."""
     for architecture, fields in (
         ("sngan_cifar10", {"head_bias": True, "hidden": "out"}),
         ("sngan_imagenet128", {"hidden": "out"}),

@@ -22,7 +22,7 @@ FAMILIES = {
 
 CODE = {family: f"{name}'s code" for family, name in FAMILIES.items()} | {"chainer": "the authors' code"}
 
-#: The networks of a family where they differ from the authors' (FOREIGN fields of Generator and Discriminator).
+#: The networks of a family where they differ from the authors', as fields of Generator and Discriminator.
 #: ``hidden`` counts only where shapes leave it open; ``shortcut_relu`` of mmgen depends on the run.
 FIELDS: dict[str, dict[str, dict[str, Any]]] = {
     "chainer": {"generator": {}, "discriminator": {"hidden": "in"}},
