@@ -7,6 +7,7 @@
 from .convert import load_chainer, to_chainer
 from .hub import load_discriminator, load_generator
 from .models import MODELS, create_discriminator, create_generator, list_models
+from .network import AnyDiscriminator, AnyGenerator
 from .normalizers import spectral_norm
 from .resnet import Discriminator, Generator
 from .sampling import labelled_grid, save_png
@@ -16,6 +17,8 @@ __version__ = "0.2.0"
 __all__ = [
     "MODELS",
     "WEIGHTS",
+    "AnyDiscriminator",
+    "AnyGenerator",
     "Discriminator",
     "Generator",
     "Record",

@@ -137,4 +137,4 @@ def _about_place(model: str) -> dict:
 
 
 def count_parameters(networks: Sequence) -> dict[str, int]:
-    return {type(net).__name__.lower(): sum(p.numel() for p in net.parameters()) for net in networks}
+    return {net.kind: sum(p.numel() for p in net.parameters()) for net in networks}

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .mixin import StrictHubMixin
-from .normalizers import WEIGHT_NORMALIZERS, BatchNorm2d, Conv2d, Linear, layer_norm
+from .network import AnyDiscriminator, AnyGenerator
+from .normalizers import WEIGHT_NORMALIZERS, BatchNorm2d, Conv2d, Linear, full_precision, layer_norm
 
 ACTIVATION_NORMALIZERS: dict[str, Callable[[int], nn.Module] | None] = {
     "none": None,
@@ -24,9 +24,7 @@ ACTIVATION_NORMALIZERS: dict[str, Callable[[int], nn.Module] | None] = {
 }
 
 
-class CNNGenerator(
-    nn.Module, StrictHubMixin, library_name="sngan-hub", pipeline_tag="unconditional-image-generation", tags=["gan"]
-):
+class CNNGenerator(AnyGenerator, library_name="sngan-hub", pipeline_tag="unconditional-image-generation", tags=["gan"]):
     """z (N, z_dim) -> images (N, 3, 8 bottom_width, 8 bottom_width) in [-1, 1].
 
     Dense, then three transposed 4x4 convolutions of stride 2, each halving the width, then a 3x3 one; batch norm
@@ -48,13 +46,15 @@ class CNNGenerator(
             _normal(layer)
         self.set_config(size=size, n_classes=n_classes, z_dim=z_dim, width=width, batch_norm=batch_norm)
 
-    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        h = self.l0(z)
+    def forward(self, z: Tensor, y: Tensor | None = None, class_weights: Tensor | None = None) -> Tensor:
+        self.check_latents(z)
+        self.check_labels(len(z), y, class_weights)
+        h = self.l0(z.to(self.l0.weight.dtype))
         h = F.relu(h if self.bn0 is None else self.bn0(h)).view(len(z), self.width, self.size // 8, self.size // 8)
         for i, up in enumerate(self.up):
             h = up(h)
             h = F.relu(h if self.bn is None else self.bn[i](h))
-        return torch.tanh(self.conv(h))
+        return torch.tanh(self.conv(h).to(z.dtype))
 
 
 class FlatBatchNorm(BatchNorm2d):
@@ -64,7 +64,7 @@ class FlatBatchNorm(BatchNorm2d):
         return super().forward(x[:, :, None, None])[:, :, 0, 0]
 
 
-class CNNDiscriminator(nn.Module, StrictHubMixin, library_name="sngan-hub", tags=["gan", "discriminator"]):
+class CNNDiscriminator(AnyDiscriminator, library_name="sngan-hub", tags=["gan", "discriminator"]):
     """Images (N, 3, size, size) in [-1, 1] -> scores (N, 1).
 
     Seven convolutions, 3x3 and 4x4 of stride 2 in turn, leaky relu behind each, then a dense layer. ``widths`` are
@@ -110,16 +110,19 @@ class CNNDiscriminator(nn.Module, StrictHubMixin, library_name="sngan-hub", tags
         self.set_config(size=size, n_classes=n_classes, widths=widths, slope=slope, normalizer=normalizer)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        self.check_images(x)
+        self.check_labels(len(x), y)
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = F.leaky_relu(norm(conv(x)), self.slope)
-        return self.linear(x.flatten(1))
+        with full_precision(x):
+            return self.linear(x.flatten(1).to(self.linear.weight.dtype))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # chainer-gan-lib's ResNet pair
 
 
-class GanLibResNetGenerator(nn.Module, StrictHubMixin, library_name="sngan-hub", tags=["gan"]):
+class GanLibResNetGenerator(AnyGenerator, library_name="sngan-hub", tags=["gan", "image-generation"]):
     """z (N, width) -> images (N, 3, 32, 32): relu on the dense layer, three up blocks of one width, relu, norm."""
 
     def __init__(self, size: int = 32, n_classes: int = 0, width: int = 128):
@@ -135,11 +138,13 @@ class GanLibResNetGenerator(nn.Module, StrictHubMixin, library_name="sngan-hub",
         _normal(self.conv)
         self.set_config(size=size, n_classes=n_classes, width=width)
 
-    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        h = F.relu(self.l0(z)).view(len(z), self.width, 4, 4)
+    def forward(self, z: Tensor, y: Tensor | None = None, class_weights: Tensor | None = None) -> Tensor:
+        self.check_latents(z)
+        self.check_labels(len(z), y, class_weights)
+        h = F.relu(self.l0(z.to(self.l0.weight.dtype))).view(len(z), self.width, 4, 4)
         for block in self.blocks:
             h = block(h)
-        return torch.tanh(self.conv(self.bn(F.relu(h))))  # batch norm behind the relu, as theirs
+        return torch.tanh(self.conv(self.bn(F.relu(h))).to(z.dtype))  # batch norm behind the relu, as theirs
 
 
 class _UpBlock(nn.Module):
@@ -153,7 +158,7 @@ class _UpBlock(nn.Module):
         return self.c1(F.relu(self.bn1(h))) + self.cs(F.interpolate(x, scale_factor=2))
 
 
-class GanLibResNetDiscriminator(nn.Module, StrictHubMixin, library_name="sngan-hub", tags=["gan", "discriminator"]):
+class GanLibResNetDiscriminator(AnyDiscriminator, library_name="sngan-hub", tags=["gan", "discriminator"]):
     """Images (N, 3, 32, 32) -> scores (N, 1): two blocks halve by 4x4 convolutions, two keep the size; no norms."""
 
     def __init__(self, size: int = 32, n_classes: int = 0, width: int = 128):
@@ -169,9 +174,12 @@ class GanLibResNetDiscriminator(nn.Module, StrictHubMixin, library_name="sngan-h
         self.set_config(size=size, n_classes=n_classes, width=width)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        self.check_images(x)
+        self.check_labels(len(x), y)
         for block in self.blocks:
             x = block(x)
-        return self.linear(F.relu(x).flatten(1))
+        with full_precision(x):
+            return self.linear(F.relu(x).flatten(1).to(self.linear.weight.dtype))
 
 
 class _DownBlock(nn.Module):

@@ -14,7 +14,7 @@ from .convert import convert_file
 from .fetch import cache_folder, fetch, forget, one_process_at_a_time, place, sha256_of
 from .mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE
 from .names import NAMESPACE, REPOSITORY
-from .resnet import Discriminator, Generator
+from .network import AnyDiscriminator, AnyGenerator
 from .weights import KINDS, WEIGHTS, Record, find_record
 
 
@@ -25,7 +25,7 @@ def load_generator(
     token: str | bool | None = None,
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
-) -> Generator:
+) -> AnyGenerator:
     """The trained generator of ``name``, in eval mode.
 
     ``name``: ``architecture[.tag]`` (sngan_fashion32), a network's folder, a folder with generator/ and
@@ -34,7 +34,7 @@ def load_generator(
     that others published are fetched, checked and converted once. Raises ``ValueError`` or ``FileNotFoundError``.
     """
     network = _load(name, weights, "generator", revision, token)
-    if not isinstance(network, Generator):
+    if not isinstance(network, AnyGenerator):
         raise ValueError(f"{weights or name}: is a {type(network).__name__}; use load_discriminator")
     return network.to(device=device, dtype=dtype)
 
@@ -46,18 +46,18 @@ def load_discriminator(
     token: str | bool | None = None,
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
-) -> Discriminator:
+) -> AnyDiscriminator:
     """As ``load_generator``, for the discriminator; both ``NAME`` and ``NAME_discriminator`` name it."""
     network = _load(name, weights, "discriminator", revision, token)
-    if not isinstance(network, Discriminator):
+    if not isinstance(network, AnyDiscriminator):
         raise ValueError(f"{weights or name}: is a {type(network).__name__}; use load_generator")
     return network.to(device=device, dtype=dtype)
 
 
 def _load(
     name: str | Path, weights: str | Path | None, kind: str, revision: str | None, token: str | bool | None
-) -> Generator | Discriminator:
-    cls = Generator if kind == "generator" else Discriminator
+) -> AnyGenerator | AnyDiscriminator:
+    cls = AnyGenerator if kind == "generator" else AnyDiscriminator
     source = str(name if weights is None else weights)
     path = Path(source)
     if path.is_dir():
@@ -72,7 +72,7 @@ def _load(
     return cls.from_pretrained(local_folder(record))
 
 
-def _from_file(path: Path, kind: str, name: str | None) -> Generator | Discriminator:
+def _from_file(path: Path, kind: str, name: str | None) -> AnyGenerator | AnyDiscriminator:
     """A foreign code base's file. ``name``: the architecture it is loaded as, whose class names it takes."""
     converted = convert_file(path)
     networks = [one.network for one in converted if one.kind == kind]

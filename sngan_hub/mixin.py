@@ -11,6 +11,7 @@ import inspect
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -85,11 +86,19 @@ class StrictHubMixin(PyTorchModelHubMixin):
 
     @classmethod
     def from_config(cls: type[Network], config: dict[str, Any], source: str = "config") -> Network:
-        """Builds the untrained network; refuses another class's configuration, unknown keys and missing ones."""
+        """Builds the untrained network; refuses another class's configuration, unknown keys and missing ones.
+
+        Called on a class that others derive from, it builds the one that ``"class"`` names.
+        """
         arguments = dict(config)
         kind = arguments.pop("class", cls.__name__)
         if kind != cls.__name__:
-            raise ValueError(f"{source}: describes a {kind}, not a {cls.__name__}; load it as {kind}")
+            for known in _subclasses(cls):
+                if known.__name__ == kind:
+                    return known.from_config(config, source)
+            raise ValueError(
+                f"{source}: describes a {kind}, not a {getattr(cls, 'kind', cls.__name__)}; load it as {kind}"
+            )
         parameters = inspect.signature(cls).parameters
         unknown = sorted(set(arguments) - set(parameters))
         if unknown:
@@ -101,6 +110,12 @@ class StrictHubMixin(PyTorchModelHubMixin):
             return cls(**arguments)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{source}: {error}") from error
+
+
+def _subclasses(cls: type[Network]) -> Iterator[type[Network]]:
+    for known in cls.__subclasses__():
+        yield known
+        yield from _subclasses(known)
 
 
 def read_config(path: str | Path) -> dict[str, Any]:

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from .dcgan import CNNDiscriminator, CNNGenerator, GanLibResNetDiscriminator, GanLibResNetGenerator
 from .names import nearest
+from .network import AnyDiscriminator, AnyGenerator
 from .resnet import ROWS, Discriminator, Generator
+
+#: Family -> its pair of classes. The CNNs and chainer-gan-lib's networks know no classes.
+FAMILIES: dict[str, tuple[type[AnyGenerator], type[AnyDiscriminator]]] = {
+    "resnet": (Generator, Discriminator),
+    "cnn": (CNNGenerator, CNNDiscriminator),
+    "ganlib_resnet": (GanLibResNetGenerator, GanLibResNetDiscriminator),
+}
 
 
 class Model(NamedTuple):
@@ -13,6 +22,7 @@ class Model(NamedTuple):
     n_classes: int = 0
     generator: dict[str, Any] = {}  # what differs from the row of this size
     discriminator: dict[str, Any] = {}
+    family: str = "resnet"
 
 
 def _row(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -27,6 +37,8 @@ def _row(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
 # doubles, at 32 px, and a discriminator about as costly as its generator.
 _G32 = {"widths": [128, 128, 64, 32]}
 _D32 = {"widths": [32, 64, 128, 192], "down": "1110", "head_bias": True}
+
+_GANLIB = {"widths": [64, 128, 128, 256, 256, 512, 512], "slope": 0.2}  # chainer-gan-lib, common/net.py
 
 # fmt: off
 MODELS: dict[str, Model] = {
@@ -46,6 +58,10 @@ MODELS: dict[str, Model] = {
     "sngan_celeba64":                  Model(64),
     "sngan_celeba128":                 Model(128),
     "sngan_lsun128":                   Model(128),
+    "sngan_cnn_cifar10":               Model(32, family="cnn"),
+    "sngan_cnn_stl10":                 Model(48, family="cnn"),
+    "ganlib_dcgan_cifar10":            Model(32, 0, {}, _GANLIB, "cnn"),
+    "ganlib_resnet_cifar10":           Model(32, family="ganlib_resnet"),
     "sngan_fashion32":                 Model(32, 10, _G32, _D32),
     "sngan_avatars32":                 Model(32, 10, _G32, _D32),
 }
@@ -56,16 +72,18 @@ def list_models() -> list[str]:
     return sorted(MODELS)
 
 
-def create_generator(name: str, **overrides: Any) -> Generator:
+def create_generator(name: str, **overrides: Any) -> AnyGenerator:
     """The untrained generator of architecture ``name``; ``overrides`` replace its constructor arguments."""
     model = find_model(name)
-    return Generator(**{"size": model.size, "n_classes": model.n_classes, **model.generator, **overrides})
+    build, _ = FAMILIES[model.family]
+    return build(**{"size": model.size, "n_classes": model.n_classes, **model.generator, **overrides})
 
 
-def create_discriminator(name: str, **overrides: Any) -> Discriminator:
+def create_discriminator(name: str, **overrides: Any) -> AnyDiscriminator:
     """The untrained discriminator of architecture ``name``; ``overrides`` replace its constructor arguments."""
     model = find_model(name)
-    return Discriminator(**{"size": model.size, "n_classes": model.n_classes, **model.discriminator, **overrides})
+    _, build = FAMILIES[model.family]
+    return build(**{"size": model.size, "n_classes": model.n_classes, **model.discriminator, **overrides})
 
 
 def find_model(name: str) -> Model:

@@ -7,18 +7,26 @@ code bases trained need them (mmgeneration, StudioGAN, mimicry).
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import sampling
-from .mixin import StrictHubMixin
-from .normalizers import BatchNorm2d, Conv2d, Embedding, Linear, full_precision, lookup_class, spectral_norm
-from .resample import FORMS, UPSAMPLE_MODES, FusedUpConv, conv_down, downsample2x, up_conv, upsample2x
+from .network import AnyDiscriminator, AnyGenerator, check_classes
+from .normalizers import (
+    WEIGHT_NORMALIZERS,
+    BatchNorm2d,
+    Conv2d,
+    Embedding,
+    Linear,
+    full_precision,
+    lookup_class,
+    spectral_norm,
+)
+from .resample import UPSAMPLE_MODES, FusedUpConv, conv_down, downsample2x, up_conv, upsample2x
 
 
 class Row(NamedTuple):
@@ -79,7 +87,8 @@ class DiscriminatorBlock(nn.Module):
     code bases whose in-place relu overwrites the block's input.
     """
 
-    def __init__(self, c_in: int, c_out: int, hidden: int, down: bool, first: bool, shortcut_relu: bool, sn_eval: str):
+    def __init__(self, c_in: int, c_out: int, hidden: int, down: bool, first: bool, shortcut_relu: bool,
+                 normalize: Callable):  # fmt: skip
         super().__init__()
         self.down, self.first, self.shortcut_relu = down, first, shortcut_relu
         self.form = "auto"
@@ -89,7 +98,7 @@ class DiscriminatorBlock(nn.Module):
         _init_block(self)
         for conv in (self.c1, self.c2, self.c_sc):
             if conv is not None:
-                spectral_norm(conv, sn_eval)
+                normalize(conv)
 
     def forward(self, x: Tensor) -> Tensor:  # (N, I, H, W) -> (N, O, H, W), halved where down
         h = x if self.first else F.relu(x)  # never in place: the shortcut needs x
@@ -120,50 +129,8 @@ def _glorot(layer: Conv2d | Linear | Embedding, gain: float = 1.0) -> None:
 # Networks
 
 
-class _Network(nn.Module, StrictHubMixin):
-    size: int
-    n_classes: int
-    classes: list[str] | None
-    blocks: nn.ModuleList
-
-    #: 0 gives every class the mean of the class tables, 1 (always, but for a run's class transition) its own row
-    class_strength: float = 1.0
-
-    def set_resampling(self, form: str) -> None:
-        """``plain``, ``fused``, or ``auto`` (per layer, by the committed table): the same function up to rounding."""
-        if form not in FORMS:
-            raise ValueError(f"form: got {form!r}, legal are {', '.join(FORMS)}")
-        for block in self.blocks:
-            block.form = form  # type: ignore[assignment]
-
-    def name_classes(self, classes: Sequence[str]) -> None:
-        """Names the labels, in their order; the names travel in config.json."""
-        _check_classes(self.n_classes, list(classes))
-        self.classes = list(classes)
-        if isinstance(self._hub_mixin_config, dict):
-            self._hub_mixin_config["classes"] = self.classes
-
-    def _check_labels(self, batch: int, y: Tensor | None, class_weights: Tensor | None = None) -> None:
-        name = type(self).__name__
-        if self.n_classes and y is None:
-            raise ValueError(f"y: this {name} is conditional and needs labels (N,), int64 in 0..{self.n_classes - 1}")
-        if not self.n_classes and y is not None:
-            raise ValueError(f"y: this {name} is unconditional and takes no labels")
-        if y is None:
-            return
-        if y.dtype != torch.int64:
-            raise ValueError(f"y: got {y.dtype}, legal is torch.int64")
-        if y.shape[0] != batch:
-            raise ValueError(f"y: got {y.shape[0]} labels for a batch of {batch}")
-        if (class_weights is None) != (y.ndim == 1) or (class_weights is not None and class_weights.shape != y.shape):
-            weights = None if class_weights is None else tuple(class_weights.shape)
-            raise ValueError(
-                f"y, class_weights: got {tuple(y.shape)} and {weights}; legal are (N,) and None, or (N, K) twice"
-            )
-
-
 class Generator(
-    _Network,
+    AnyGenerator,
     library_name="sngan-hub",
     tags=["gan", "sngan", "image-generation"],
     pipeline_tag="unconditional-image-generation",
@@ -199,7 +166,7 @@ class Generator(
             )
         if upsample not in UPSAMPLE_MODES:
             raise ValueError(f"upsample: got {upsample!r}, legal are {', '.join(UPSAMPLE_MODES)}")
-        _check_classes(n_classes, classes)
+        check_classes(n_classes, classes)
         self.size, self.n_classes, self.z_dim, self.classes = size, n_classes, z_dim, classes
         self.widths, self.bottom_width = widths, bottom_width
         self.l1 = Linear(z_dim, widths[0] * bottom_width**2)
@@ -218,9 +185,8 @@ class Generator(
 
     def forward(self, z: Tensor, y: Tensor | None = None, class_weights: Tensor | None = None) -> Tensor:
         """``y``: (N,), or (N, K) with ``class_weights`` (N, K), which mix the gains and biases of K classes."""
-        if z.ndim != 2 or z.shape[1] != self.z_dim:
-            raise ValueError(f"z: got shape {tuple(z.shape)}, legal is (N, {self.z_dim})")
-        self._check_labels(len(z), y, class_weights)
+        self.check_latents(z)
+        self.check_labels(len(z), y, class_weights)
         h = self.l1(z.to(self.l1.weight.dtype)).view(len(z), -1, self.bottom_width, self.bottom_width)
         if self.conv.weight.is_contiguous(memory_format=torch.channels_last):
             h = h.contiguous(memory_format=torch.channels_last)
@@ -229,43 +195,15 @@ class Generator(
         h = F.relu(self.bn(h), inplace=True)
         return torch.tanh(self.conv(h).to(z.dtype))
 
-    def sample(
-        self,
-        classes: Sequence[str | int] | str | int | None = None,
-        n: int = 1,
-        seed: int | None = None,
-        truncation: float | None = None,
-        batch_size: int = 50,
-    ) -> Tensor:
-        """-> uint8 (N, 3, size, size) on the CPU.
-
-        ``classes``: names or indices, then ``n`` images each, class-major; without, ``n`` in all, labels uniform.
-        ``seed`` 0 .. 2^63 - 1, drawn from torch's generator when None. ``truncation`` t: |z| < t, by inverse CDF.
-        Raises ``ValueError`` naming the argument.
-        """
-        return sampling.sample(self, classes, n, seed, truncation, batch_size)
-
-    def for_sampling(self, dtype: torch.dtype = torch.float32) -> Generator:
-        """The fast form for inference: a copy in eval mode, channels-last, with the fused kernels computed once.
-
-        Same call, same pictures to 1e-4 in float32; ``torch.bfloat16`` stays under two levels in the mean. It cannot be
-        trained or saved.
-        """
-        fast = copy.deepcopy(self).eval().requires_grad_(False)
-        for block in fast.blocks:
+    def fuse(self) -> None:
+        for block in self.blocks:
             assert isinstance(block, GeneratorBlock)
             if block.upsample == "nearest":
                 block.c1 = FusedUpConv(block.c1)  # type: ignore[assignment]
-        for module in fast.modules():
-            if isinstance(module, Conv2d | Linear | FusedUpConv):  # batch norm stays float32
-                module.to(dtype)
-        fast.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        fast._hub_mixin_config = None
-        return fast
 
 
 class Discriminator(
-    _Network,
+    AnyDiscriminator,
     library_name="sngan-hub",
     tags=["gan", "sngan", "discriminator"],
     pipeline_tag="image-classification",
@@ -276,7 +214,7 @@ class Discriminator(
     appends an embedding of the class to the map behind block ``concat_after``. ``hidden``: the width between a block's
     convolutions, its input's (``in``, the authors) or its output's (``out``). ``down``: a digit per block, 1 halves the
     map. ``sn_eval``: see ``spectral_norm``; ``head_sn_eval`` is that of the linear layer and the embedding, None: the
-    same (mimicry's 32-px cGAN has one of each).
+    same (mimicry's 32-px cGAN has one of each). ``normalizer``: of all weights, by its name in WEIGHT_NORMALIZERS.
     """
 
     def __init__(
@@ -293,6 +231,7 @@ class Discriminator(
         head_bias: bool | None = None,
         sn_eval: str = "iterate",
         head_sn_eval: str | None = None,
+        normalizer: str = "spectral",
         classes: list[str] | None = None,
     ):
         super().__init__()
@@ -306,38 +245,46 @@ class Discriminator(
             raise ValueError(f"conditioning: got {conditioning!r}, legal are projection, concat (n_classes=0: none)")
         if hidden not in ("in", "out"):
             raise ValueError(f"hidden: got {hidden!r}, legal are in, out")
-        _check_classes(n_classes, classes)
+        if normalizer not in WEIGHT_NORMALIZERS:
+            raise ValueError(f"normalizer: got {normalizer!r}, legal are {', '.join(WEIGHT_NORMALIZERS)}")
+        check_classes(n_classes, classes)
         self.size, self.n_classes, self.classes = size, n_classes, classes
         self.widths = widths
         concat = conditioning == "concat" and n_classes > 0
         self.concat_after = concat_after if concat else None
+        of_weights, of_head = (
+            partial(spectral_norm, sn_eval=stored) if normalizer == "spectral" else WEIGHT_NORMALIZERS[normalizer]
+            for stored in (sn_eval, head_sn_eval or sn_eval)
+        )
         self.blocks = nn.ModuleList()
         c_in = 3
         for i, c_out in enumerate(widths):
             first = i == 0
             c_hidden = c_out if first or hidden == "out" else c_in
             self.blocks.append(
-                DiscriminatorBlock(c_in, c_out, c_hidden, down[i] == "1", first, shortcut_relu and not first, sn_eval)
+                DiscriminatorBlock(
+                    c_in, c_out, c_hidden, down[i] == "1", first, shortcut_relu and not first, of_weights
+                )
             )
             c_in = c_out + (embedding_dim if i + 1 == self.concat_after else 0)
         self.linear = Linear(widths[-1], 1, bias=head_bias)
         _glorot(self.linear)
-        spectral_norm(self.linear, head_sn_eval or sn_eval)
+        of_head(self.linear)
         self.embed = None
         if n_classes:
             self.embed = Embedding(n_classes, embedding_dim if concat else widths[-1])
             _glorot(self.embed)
-            spectral_norm(self.embed, head_sn_eval or sn_eval)
+            of_head(self.embed)
         self.set_config(
             size=size, n_classes=n_classes, widths=widths, down=down, conditioning=conditioning,
             embedding_dim=embedding_dim, concat_after=concat_after, hidden=hidden, shortcut_relu=shortcut_relu,
-            head_bias=head_bias, sn_eval=sn_eval, head_sn_eval=head_sn_eval, classes=classes,
+            head_bias=head_bias, sn_eval=sn_eval, head_sn_eval=head_sn_eval, normalizer=normalizer,
+            classes=classes,
         )  # fmt: skip
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        if x.ndim != 4 or x.shape[1:] != (3, self.size, self.size):
-            raise ValueError(f"x: got shape {tuple(x.shape)}, legal is (N, 3, {self.size}, {self.size})")
-        self._check_labels(len(x), y)
+        self.check_images(x)
+        self.check_labels(len(x), y)
         h = x
         if self.blocks[0].c1.weight.is_contiguous(memory_format=torch.channels_last):  # type: ignore[union-attr]
             h = h.contiguous(memory_format=torch.channels_last)
@@ -363,10 +310,3 @@ def _row(size: int, *given: object) -> Row:
         return ROWS["128"]  # every field that depends on the size is given
     legal = ", ".join(key for key in ROWS if key.isdigit())
     raise ValueError(f"size: got {size}, legal without widths are {legal}")
-
-
-def _check_classes(n_classes: int, classes: list[str] | None) -> None:
-    if n_classes < 0:
-        raise ValueError(f"n_classes: got {n_classes}, legal is 0 (unconditional) or more")
-    if classes is not None and len(classes) != n_classes:
-        raise ValueError(f"classes: got {len(classes)} names for n_classes={n_classes}")

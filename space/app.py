@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a Space carri
 import gradio as gr
 import torch
 from PIL.Image import Image
-from sngan_hub import WEIGHTS, Generator, labelled_grid, load_generator, save_png
+from sngan_hub import WEIGHTS, AnyGenerator, labelled_grid, load_generator, save_png
 from sngan_hub.sampling import check_request, class_names, random_seed_from_system, to_pil
 
 NAMES = sorted({record.architecture for record in WEIGHTS.values() if record.folder})
@@ -42,7 +42,7 @@ CSS = """
 
 
 @cache
-def generator(name: str) -> Generator:
+def generator(name: str) -> AnyGenerator:
     return load_generator(name).for_sampling()
 
 

@@ -10,8 +10,9 @@ from accelerate import Accelerator
 
 from sngan_hub.models import MODELS, Model
 from sngan_hub.sources import Images
-from training import loop
+from training import step as game
 from training.config import make_config
+from training.data import penalty_points, real_batch
 from training.state import new_state
 
 G_WIDTHS, D_WIDTHS, DOWN = [6, 5, 4, 4], [4, 4, 5, 6], "1100"
@@ -81,6 +82,7 @@ LOSS = {
     "hinge": (lambda r: (1 - r).clamp(min=0).mean(), lambda f: (1 + f).clamp(min=0).mean(), lambda f: -f.mean()),
     "non_saturating": (lambda r: torch.log1p(torch.exp(-r)).mean(), lambda f: torch.log1p(torch.exp(f)).mean(),
                        lambda f: torch.log1p(torch.exp(-f)).mean()),
+    "wasserstein": (lambda r: -r.mean(), lambda f: f.mean(), lambda f: -f.mean()),
 }  # fmt: skip
 
 
@@ -99,13 +101,31 @@ class Adam:
                 w -= alpha * (1 - beta2**self.t) ** 0.5 * g / (self.v[k].sqrt() + 1e-8)
 
 
-@pytest.mark.parametrize("conditioning", ["projection", "none"])
-@pytest.mark.parametrize("loss", ["hinge", "non_saturating"])
-def test_three_iterations(loss, conditioning, monkeypatch):
+def penalty_by_formula(kind, d, us, real, fake, points, labels):
+    """10 E (|grad D| - 1)^2 between real and fake, with D's weights normalised once more; or 10 sum |gram - I|^2."""
+    if kind == "orthonormal":
+        total = 0.0
+        for name, w in d.items():
+            if name.endswith("weight"):
+                m = w.flatten(1)
+                m = m if m.shape[0] <= m.shape[1] else m.t()
+                total = total + ((m @ m.t() - torch.eye(len(m), dtype=m.dtype)) ** 2).sum()
+        return 10 * total
+    x = (points * real + (1 - points) * fake).requires_grad_()
+    (slope,) = torch.autograd.grad(discriminator(d, us, x, labels).sum(), x, create_graph=True)
+    return 10 * (((slope**2).sum((1, 2, 3)).sqrt() - 1) ** 2).mean()
+
+
+@pytest.mark.parametrize("loss, conditioning, penalty, clip", [
+    ("hinge", "projection", "", 0), ("hinge", "none", "", 0), ("non_saturating", "projection", "", 0),
+    ("non_saturating", "none", "", 0), ("wasserstein", "projection", "gradient", 0), ("wasserstein", "none", "", 0.05),
+    ("non_saturating", "none", "gradient", 0), ("hinge", "none", "orthonormal", 0),
+])  # fmt: skip
+def test_three_iterations(loss, conditioning, penalty, clip, monkeypatch):
     monkeypatch.setitem(MODELS, "sngan_tiny", Model(32, 3, {"widths": G_WIDTHS}, {"widths": D_WIDTHS, "down": DOWN}))
     config = make_config(
         "cifar10", architecture="sngan_tiny", loss=loss, conditioning=conditioning, n_dis=2, batch_size=4, g_batch_size=6,
-        steps=3, decay_from=0, decay_to=6,
+        steps=3, decay_from=0, decay_to=6, penalty=penalty, clip=clip,
     )  # fmt: skip
     rng = np.random.default_rng(0)
     data = Images(rng.integers(0, 256, (30, 3, 32, 32), dtype=np.uint8), np.arange(30) % 3, ["a", "b", "c"])
@@ -115,9 +135,12 @@ def test_three_iterations(loss, conditioning, monkeypatch):
         with torch.no_grad():
             for p in network.parameters():  # away from zeros and ones
                 p.add_(torch.randn_like(p) * 0.05)
-    real_batch, latents = loop.real_batch, loop.latents
-    monkeypatch.setattr(loop, "real_batch", lambda *a: (real_batch(*a)[0].double(), real_batch(*a)[1]))
-    monkeypatch.setattr(loop, "latents", lambda *a: (latents(*a)[0].double(), latents(*a)[1]))
+    latents = game.latents
+    monkeypatch.setattr(game, "latents", lambda *a: (latents(*a)[0].double(), latents(*a)[1]))
+
+    def feed(position):
+        x, labels = real_batch(data, 0, position, 4)
+        return x.double(), labels
 
     g = {k: p.detach().clone().requires_grad_() for k, p in state.generator.named_parameters()}
     d = {k: p.detach().clone().requires_grad_() for k, p in state.discriminator.named_parameters()}
@@ -128,15 +151,22 @@ def test_three_iterations(loss, conditioning, monkeypatch):
     n_classes = 0 if conditioning == "none" else 3
     for step in range(3):
         alpha = 2e-4 * (1 if step == 0 else 1 - step / 6)
-        z, y = loop.latents(0, step, 0, 6, 128, n_classes)
+        z, y = game.latents(0, step, 0, 6, 128, n_classes)
         adam_g.step(on_generated(discriminator(d, us, generator(g, stats, z, y), y)), alpha, 0.9)
         for i in range(2):
-            x, labels = loop.real_batch(data, 0, 2 * step + i, 4, False)
-            z, y = loop.latents(0, step, 1 + i, 4, 128, n_classes)
+            x, labels = feed(2 * step + i)
+            z, y = game.latents(0, step, 1 + i, 4, 128, n_classes)
             real = discriminator(d, us, x, labels if n_classes else None)
-            fake = discriminator(d, us, generator(g, stats, z, y).detach(), y)
-            adam_d.step(on_real(real) + on_fake(fake), alpha, 0.9)
-        loop.train_step(state, config, data, Accelerator(cpu=True))
+            drawn = generator(g, stats, z, y).detach()
+            total = on_real(real) + on_fake(discriminator(d, us, drawn, y))
+            if penalty:
+                points = penalty_points(0, step, i, 4)[:, None, None, None].double()
+                total = total + penalty_by_formula(penalty, d, us, x, drawn, points, labels if n_classes else None)
+            adam_d.step(total, alpha, 0.9)
+            if clip:
+                for p in d.values():
+                    p.data.clamp_(-clip, clip)
+        game.train_step(state, config, feed, Accelerator(cpu=True))
 
     # Biases before a batch norm have zero gradient; with beta1 = 0 Adam makes steps of the rounding noise, which moves
     # the running means with them and nothing else.

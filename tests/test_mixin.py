@@ -65,7 +65,7 @@ def test_tensors_that_do_not_fit_are_named(folder, change, text):
 @pytest.mark.parametrize("change, text", [
     (lambda c: c.update(colour=1), "unknown key colour; legal are"),
     (lambda c: c.pop("size"), "missing key size"),
-    (lambda c: c.update({"class": "Discriminator"}), "describes a Discriminator, not a Generator"),
+    (lambda c: c.update({"class": "Discriminator"}), "describes a Discriminator, not a generator"),
     (lambda c: c.update(size="big"), "size"),
 ])  # fmt: skip
 def test_a_wrong_configuration_is_refused(folder, change, text):
@@ -100,7 +100,7 @@ def test_no_pickle_is_ever_read(folder):
 
 
 def test_another_class_is_refused(folder):
-    with pytest.raises(ValueError, match="describes a Generator, not a Discriminator"):
+    with pytest.raises(ValueError, match="describes a Generator, not a discriminator"):
         Discriminator.from_pretrained(folder)
 
 

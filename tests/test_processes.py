@@ -13,8 +13,9 @@ from accelerate import Accelerator
 from sngan_hub.models import MODELS, Model
 from sngan_hub.normalizers import BatchNorm2d, Conv2d, as_one_forward, set_batch_norm_group, spectral_norm
 from sngan_hub.sources import Images
-from training import loop
+from training import step as game
 from training.config import make_config
+from training.data import real_batch
 from training.shares import check_shares, shares
 from training.state import new_state
 
@@ -41,16 +42,19 @@ def run(steps, dtype, **overrides):
     check_shares(config, accelerator.num_processes)
     for network in (state.generator, state.discriminator, state.average):
         network.to(dtype)
-    real_batch, latents = loop.real_batch, loop.latents
-    loop.real_batch = lambda *a: (real_batch(*a)[0].to(dtype), real_batch(*a)[1])
-    loop.latents = lambda *a: (latents(*a)[0].to(dtype), latents(*a)[1])
+    latents, data = game.latents, some_data()
+    game.latents = lambda *a: (latents(*a)[0].to(dtype), latents(*a)[1])
+
+    def feed(position):
+        x, labels = real_batch(data, config.seed, position, config.batch_size, config.flip)
+        return x.to(dtype), labels
+
     try:
-        data = some_data()
         for _ in range(steps):
-            losses = loop.train_step(state, config, data, accelerator)
+            losses = game.train_step(state, config, feed, accelerator)
         mean = accelerator.reduce(torch.stack(list(losses.values())), "mean")
     finally:
-        loop.real_batch, loop.latents = real_batch, latents
+        game.latents = latents
         del MODELS["sngan_tiny"]
     return state, mean, accelerator
 

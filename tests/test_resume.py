@@ -47,8 +47,12 @@ def run(*args, **kwargs):
     return subprocess.run(command(*args, **kwargs), cwd=ROOT, capture_output=True, text=True)
 
 
+def newest(out):
+    return sorted((out / "checkpoints").glob("*.pt"))[-1]
+
+
 def ending(out):
-    checkpoint = torch.load(out / "checkpoint.pt", weights_only=True)
+    checkpoint = torch.load(newest(out), weights_only=True)
     checkpoint.pop("config")
     files = {
         p: (out / p / "model.safetensors").read_bytes()
@@ -117,7 +121,7 @@ def test_killed_at_random_moments_ends_byte_equal(processes, image_folder, tmp_p
 def test_resume_refuses_changed_settings_and_data_and_damaged_checkpoints(image_folder, tmp_path):
     out = tmp_path / "run"
     assert run(image_folder, out, steps=14).returncode == 0
-    kept = (out / "checkpoint.pt").read_bytes()
+    kept = newest(out).read_bytes()
 
     def refused(*words, folder=image_folder, **overrides):
         result = run(folder, out, **{"steps": 14, **overrides})
@@ -135,13 +139,13 @@ def test_resume_refuses_changed_settings_and_data_and_damaged_checkpoints(image_
     first.write_bytes(pixels[:100])
     refused("1 damaged image", str(first))
     first.write_bytes(pixels)
-    assert (out / "checkpoint.pt").read_bytes() == kept
-    (out / "checkpoint.pt").write_bytes(kept[: len(kept) // 2])
+    assert newest(out).read_bytes() == kept
+    newest(out).write_bytes(kept[: len(kept) // 2])
     refused("not a readable checkpoint")
-    (out / "checkpoint.pt").write_bytes(kept)
+    newest(out).write_bytes(kept)
     longer = run(image_folder, out, steps=21, log_every=3)  # more steps and other intervals are free
     assert longer.returncode == 0, longer.stderr
-    assert torch.load(out / "checkpoint.pt", weights_only=True)["step"] == 21
+    assert torch.load(newest(out), weights_only=True)["step"] == 21
 
 
 @pytest.mark.slow
@@ -180,7 +184,7 @@ def test_asked_to_stop_it_saves_first(number, processes, image_folder, tmp_path,
     said = process.communicate(timeout=60)[1]
     while alive(out):
         time.sleep(0.02)
-    stopped = torch.load(out / "checkpoint.pt", weights_only=True)["step"]
+    stopped = torch.load(newest(out), weights_only=True)["step"]
     assert 12 <= stopped < 60
     if processes == 1:
         assert process.returncode == 2 and f"stopped by {number.name} at step {stopped}, which is saved" in said, said

@@ -30,7 +30,7 @@ def test_any_size_and_mode_is_cropped_to_its_centre(tmp_path):
 
 
 def test_what_is_refused(tmp_path, image_folder):
-    with pytest.raises(FileNotFoundError, match="'none' is neither a source"):
+    with pytest.raises(FileNotFoundError, match="'none' is neither a folder nor a source"):
         load_images("none")
     with pytest.raises(ValueError, match="split: got 'all', legal are train, test"):
         load_images("fashion", "all")

@@ -11,14 +11,15 @@ from .conftest import ROOT
 
 # Rooms in reading order: a file imports only what stands before it.
 ORDER = [
-    "names", "classes", "normalizers", "resample", "mixin", "sampling", "resnet", "dcgan", "models", "published", "weights",
+    "names", "classes", "normalizers", "resample", "mixin", "sampling", "network", "resnet", "dcgan", "models", "published", "weights",
     "convert.archive", "convert.families", "convert.parts", "convert.assumptions", "convert.networks",
     "convert.snapshot", "convert.folders", "fetch", "hub", "catalogue", "analysis",
-    "sources", "metrics.inception", "metrics.scores", "metrics.classifier", "metrics.protocols", "commandline", "cli",
+    "sources.images", "sources.avatars", "sources.downloads", "sources.folders", "sources.prepared",
+    "metrics.inception", "metrics.scores", "metrics.classifier", "metrics.protocols", "commandline", "cli",
 ]  # fmt: skip
 TRAINING = [
-    "losses", "penalties", "data", "augment", "presets", "config", "shares", "ema", "state", "import_snapshot", "log", "stop", "loop",
-    "status", "ship",
+    "losses", "penalties", "data", "augment", "presets", "config", "ema", "state", "shares", "import_snapshot", "check",
+    "log", "score", "stop", "step", "loop", "status", "ship",
     "__main__",
 ]  # fmt: skip
 

@@ -153,7 +153,9 @@ def test_spread_is_zero_for_one_picture_and_one_for_the_data():
 def test_losses_by_their_formulas(name):
     real, fake = torch.randn(2, 7, 1, dtype=torch.float64)
     loss, r, f = LOSSES[name], real.numpy(), fake.numpy()
-    if name == "hinge":
+    if name == "wasserstein":
+        expected, generator = f.mean() - r.mean(), -f.mean()
+    elif name == "hinge":
         expected = np.maximum(0, 1 - r).mean() + np.maximum(0, 1 + f).mean()
         generator = -f.mean()
     else:
@@ -206,7 +208,11 @@ def test_every_preset_resolves_in_a_dry_run_with_its_sources_numbers(preset, tmp
 
 @pytest.mark.parametrize("overrides, text", [
     ({"stepz": 3}, "unknown key 'stepz'; nearest are steps"),
-    ({"loss": "wgan"}, "loss: got 'wgan', legal are hinge, non_saturating"),
+    ({"loss": "wgan"}, "loss: got 'wgan', legal are hinge, non_saturating, wasserstein"),
+    ({"setting": "G"}, "setting: got 'G', legal are A, B, C, D, E, F"),
+    ({"method": "wgan"}, "method: got 'wgan', legal are spectral_norm"),
+    ({"crop": 0.0}, "crop: got 0.0"),
+    ({"penalty": "gradient"}, "penalty, augment: "),
     ({"steps": 0}, "steps: got 0, legal is 1 or more"),
     ({"lr_g": -1.0}, "lr_g: got -1.0"),
     ({"beta2": 1.0}, "beta2: got 1.0"),

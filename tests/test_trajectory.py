@@ -1,40 +1,61 @@
-"""The authors' Updater, two iterations, by the shipped loop's own step: only the draws are replaced by theirs."""
+"""The authors' Updater, two iterations, by the shipped loop's own step: only the draws are replaced by theirs.
+
+As a script it is the whole loop with these draws, in --out: ``python -m tests.test_trajectory OUT``; KILL=1 kills it
+between the iterations, when the first one's checkpoint is written.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
 
+from sngan_hub import load_discriminator, load_generator
 from sngan_hub.convert import chainer_keys, load_chainer
 from sngan_hub.convert.archive import read_npz
+from sngan_hub.sources import Images
 from training import loop
+from training import step as game
 from training.config import make_config
 from training.state import ChainerAdam, State
 
-from .conftest import GOLDEN
+from .conftest import GOLDEN, ROOT
 
 NAME = "train_hinge_cond_ch8"
 
 
-@pytest.fixture
-def their_draws(monkeypatch):
-    io = read_npz(GOLDEN / f"{NAME}.io.npz")
-    z = iter([(io[f"z_{i:02d}"], io[f"y_fake_{i:02d}"]) for i in range(6)])
-    served = []
+SETTINGS = dict(
+    n_dis=2, batch_size=4, g_batch_size=6, lr_g=2e-4, lr_d=2e-4, beta2=0.9, ema_decay=0.0, augment="", precision="fp32",
+    channels_last=False, transition_from=0, transition_to=0, steps=2, decay_from=2, decay_to=2,
+)  # fmt: skip
+
+
+def their_draws(io):
+    """Their latents and labels by step and part of the step, their real images by the batch's number."""
 
     def latents(seed, step, part, n, z_dim, n_classes):
-        values, labels = next(z)
-        assert values.shape == (n, z_dim)
+        values, labels = (io[f"{name}_{3 * step + part:02d}"] for name in ("z", "y_fake"))
+        assert values.shape == (n, z_dim) and labels.shape == (n,)
         return torch.from_numpy(values), torch.from_numpy(labels).long()
 
-    def real_batch(data, seed, position, batch_size, flip):
-        part = slice(position * batch_size, (position + 1) * batch_size)
-        served.append(position)
+    def feed(position):
+        part = slice(position * 4, (position + 1) * 4)
         return torch.from_numpy(io["x_real"][part]), torch.from_numpy(io["y_real"][part]).long()
 
-    monkeypatch.setattr(loop, "latents", latents)
-    monkeypatch.setattr(loop, "real_batch", real_batch)
-    return io, served
+    return latents, feed
+
+
+@pytest.fixture
+def theirs(monkeypatch):
+    io = read_npz(GOLDEN / f"{NAME}.io.npz")
+    latents, feed = their_draws(io)
+    monkeypatch.setattr(game, "latents", latents)
+    return io, feed
 
 
 def make_state(form):
@@ -59,35 +80,80 @@ def compare(network, file, kind):
     return worst
 
 
+def within(network, step, letter):
+    kind = {"G": "Generator", "D": "Discriminator"}[letter]
+    for key, worst in compare(network, f"{NAME}.{letter}{step}.npz", kind).items():
+        assert worst <= 1e-5, f"step {step}, {letter} {key}: {worst}"
+
+
 @pytest.mark.parametrize("form", ["plain", "fused"])
-def test_hinge_trajectory(their_draws, form):
-    io, served = their_draws
-    config = make_config(
-        "fashion32", n_dis=2, batch_size=4, g_batch_size=6, lr_g=2e-4, lr_d=2e-4, beta2=0.9, ema_decay=0.0, augment="",
-        precision="fp32", channels_last=False, transition_from=0, transition_to=0, steps=2, decay_from=2, decay_to=2,
-    )  # fmt: skip
-    state = make_state(form)
-    accelerator = Accelerator(cpu=True)
+def test_hinge_trajectory(theirs, form):
+    io, feed = theirs
+    config, state = make_config("fashion32", **SETTINGS), make_state(form)
+    served = []
+
+    def counted(position):
+        served.append(position)
+        return feed(position)
+
     for step in (1, 2):
-        losses = loop.train_step(state, config, None, accelerator)
+        losses = game.train_step(state, config, counted, Accelerator(cpu=True))
         assert losses["loss_g"].item() == pytest.approx(io["loss_gen"][step - 1].item(), abs=1e-4)
         assert losses["loss_d"].item() == pytest.approx(io["loss_dis"][2 * step - 1].item(), abs=1e-4)
-        for kind, letter, network in (("Generator", "G", state.generator), ("Discriminator", "D", state.discriminator)):
-            for key, worst in compare(network, f"{NAME}.{letter}{step}.npz", kind).items():
-                assert worst <= 1e-5, f"step {step}, {letter} {key}: {worst}"
+        within(state.generator, step, "G")
+        within(state.discriminator, step, "D")
     assert served == [0, 1, 2, 3] and state.step == 2
 
 
-def test_plain_torch_adam_would_not_pass(their_draws):
+def whole_loop(out):
+    """``training.loop.train`` from the authors' start, with their draws, in a process that KILL ends by SIGKILL."""
+    latents, feed = their_draws(read_npz(GOLDEN / f"{NAME}.io.npz"))
+
+    def or_die(seed, step, part, n, z_dim, n_classes):
+        if step > 1000:  # the grids' own latents
+            return drawn(seed, step, part, n, z_dim, n_classes)
+        if os.environ.get("KILL") and step == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return latents(seed, step, part, n, z_dim, n_classes)
+
+    class Feed:
+        def __init__(self, *_):
+            pass
+
+        def __call__(self, position):
+            return feed(position)
+
+        def close(self):
+            pass
+
+    drawn = game.latents
+    game.latents, loop.Feed = or_die, Feed
+    loop.new_state = lambda *_: make_state("plain")
+    config = make_config("fashion32", **SETTINGS, out=out, architecture="sngan_cifar10", threads=1, log_every=1,
+                         checkpoint_every=1, snapshot_every=2)  # fmt: skip
+    rng = np.random.default_rng(0)
+    data = Images(rng.integers(0, 256, (40, 3, 32, 32), dtype=np.uint8), np.arange(40) % 10, [str(i) for i in range(10)])
+    loop.train(config, data)
+
+
+def test_the_whole_loop_killed_between_the_iterations_and_resumed(tmp_path):
+    command = [sys.executable, "-m", "tests.test_trajectory", str(tmp_path / "run")]
+    for kill, code in (("1", -signal.SIGKILL), ("", 0)):
+        done = subprocess.run(command, cwd=ROOT, env={**os.environ, "KILL": kill}, capture_output=True, text=True)
+        assert done.returncode == code, done.stderr
+        steps = [int(path.stem) for path in (tmp_path / "run" / "checkpoints").glob("*.pt")]
+        assert sorted(steps) == ([1] if kill else [1, 2])
+    for letter, kind in (("G", "generator"), ("D", "discriminator")):
+        network = (load_generator if letter == "G" else load_discriminator)(tmp_path / "run" / kind)
+        within(network, 2, letter)
+
+
+def test_plain_torch_adam_would_not_pass(theirs):
     """Chainer's epsilon is what keeps l1 within 1e-5: with torch's own the difference shows."""
-    config = make_config(
-        "fashion32", n_dis=2, batch_size=4, g_batch_size=6, lr_g=2e-4, lr_d=2e-4, beta2=0.9, ema_decay=0.0, augment="",
-        precision="fp32", channels_last=False, transition_from=0, transition_to=0, steps=2, decay_from=2, decay_to=2,
-    )  # fmt: skip
     state = make_state("plain")
     state.opt_g = torch.optim.Adam(state.generator.parameters(), 2e-4, (0.0, 0.9), 1e-8)
     for _ in range(2):
-        loop.train_step(state, config, None, Accelerator(cpu=True))
+        game.train_step(state, make_config("fashion32", **SETTINGS), theirs[1], Accelerator(cpu=True))
     assert compare(state.generator, f"{NAME}.G2.npz", "Generator")["l1/W"] > 1e-5
 
 
@@ -102,3 +168,7 @@ def test_adam_is_chainers_formula():
         m, v = 0.5 * m + 0.5 * grad, 0.9 * v + 0.1 * grad**2
         x = x - 1e-3 * (1 - 0.9**t) ** 0.5 / (1 - 0.5**t) * m / (v.sqrt() + 1e-8)
         assert torch.allclose(p, x, rtol=1e-12, atol=1e-15)
+
+
+if __name__ == "__main__":
+    whole_loop(str(Path(sys.argv[1])))

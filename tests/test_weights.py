@@ -144,7 +144,7 @@ def test_folders_and_other_places(tmp_path):
     assert load_generator("sngan_fashion32", weights=folder).n_classes == 10
     assert load_discriminator("sngan_fashion32_discriminator").n_classes == 10
     assert load_generator("sngan_fashion32", dtype=torch.float64).conv.weight.dtype == torch.float64
-    with pytest.raises(ValueError, match="describes a Generator, not a Discriminator"):
+    with pytest.raises(ValueError, match="describes a Generator, not a discriminator"):
         load_discriminator(folder)
     with pytest.raises(FileNotFoundError, match="no such file or folder"):
         load_generator(tmp_path / "none" / "here")

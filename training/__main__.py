@@ -93,13 +93,13 @@ def import_(arguments: argparse.Namespace) -> None:
 
     from .config import save_config
     from .import_snapshot import import_snapshot
-    from .state import CHECKPOINT, save_checkpoint, save_snapshot
+    from .state import checkpoints, save_checkpoint, save_snapshot
 
     config = config_of(arguments)
     if not config.out or not config.data:
         raise ValueError("out, data: a run needs both: --out RUN --data FOLDER")
     out = Path(config.out)
-    if (out / CHECKPOINT).exists():
+    if checkpoints(out):
         raise FileExistsError(f"out: {out} holds a run already; choose another")
     check_writable(out, create=True)
     data = load_images(config.data, "train", find_model(config.architecture).size)

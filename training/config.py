@@ -13,7 +13,7 @@ import torch
 from sngan_hub.models import find_model
 from sngan_hub.names import nearest
 
-from .presets import PRESETS
+from .presets import METHODS, PRESETS, SETTINGS
 
 
 @dataclass(frozen=True)
@@ -22,16 +22,21 @@ class Config:
 
     preset: str = "fashion32"
     source: str = "ours"  # where the numbers of this preset come from
+    setting: str = ""  # A to F: the SN paper's optimiser settings, in place of the preset's
+    method: str = ""  # a method that the SN paper compares, in place of the preset's
     architecture: str = "sngan_fashion32"  # a row of MODELS
     conditioning: str = "projection"  # how D learns the class: projection or concat; none: G and D without classes
     generator_fields: str = "{}"  # constructor arguments that differ from the architecture's, as a JSON object
     discriminator_fields: str = "{}"
-    data: str = ""  # fashion, avatars, or a folder of class folders
+    data: str = ""  # fashion, avatars, cifar10, cifar100, stl10, a prepared folder, or a folder of class folders
     n_classes: int = 0  # as published, for a dry run without data; 0: the data's
     out: str = ""
 
     # The game
-    loss: str = "hinge"  # hinge or non_saturating
+    loss: str = "hinge"  # hinge, non_saturating or wasserstein
+    penalty: str = ""  # added to D's loss: gradient (Gulrajani et al. 2017) or orthonormal (Brock et al. 2016)
+    penalty_weight: float = 10.0
+    clip: float = 0.0  # every parameter of D is clipped to +-clip after its step (0: not)
     n_dis: int = 5  # D steps per iteration
     batch_size: int = 64  # real images, and as many fakes, per D step
     g_batch_size: int = 128  # fakes per G step
@@ -46,9 +51,14 @@ class Config:
     decay_to: int = 50_000  # ... at this step
     seed: int = 0
 
+    # The authors' pictures (datasets/imagenet.py)
+    stored_size: int = 0  # side of the stored images (0: the network's size)
+    crop: float = 1.0  # side of a random crop of each, over the image's; then bilinear to the network's size
+    contrast_stretch: bool = False  # values to 0..255 before that resize; for prepared data, at preparing
+    flip: bool = False  # horizontal flips of real images
+
     # Ours; a paper's preset leaves these off
     ema_decay: float = 0.0  # 0: no average; the snapshot is the generator itself
-    flip: bool = False  # horizontal flips of real images
     augment: str = ""  # of color, translation, cutout (Zhao et al. 2020), comma-separated, on every input of D
     transition_from: int = 0  # class conditioning is off until here ...
     transition_to: int = 0  # ... and full from here on (Shahbazi et al. 2022)
@@ -65,36 +75,40 @@ class Config:
     sample_every: int = 1000
     snapshot_every: int = 5000
     checkpoint_every: int = 1000
+    keep_checkpoints: int = 2  # the last ones
+    spectrum_every: int = 5000  # exact singular values of D (0: never)
+    score_every: int = 0  # 0: never; else `score` is measured so often, and the best snapshot becomes RUN/generator
+    score: str = "kid1k_test"  # a protocol of `sngan evaluate`
 
     def __post_init__(self) -> None:
         from .augment import AUGMENTATIONS
         from .losses import LOSSES
 
         find_model(self.architecture)
-        legal = {"loss": tuple(LOSSES), "precision": ("fp32", "bf16"), "conditioning": ("projection", "concat", "none")}
+        legal = {
+            "loss": tuple(LOSSES), "precision": ("fp32", "bf16"), "conditioning": ("projection", "concat", "none"),
+            "setting": ("", *SETTINGS), "method": ("", *METHODS), "penalty": ("", "gradient", "orthonormal"),
+        }  # fmt: skip
         for name, values in legal.items():
             if getattr(self, name) not in values:
-                raise ValueError(f"{name}: got {getattr(self, name)!r}, legal are {', '.join(values)}")
-        for name in ("n_dis", "batch_size", "g_batch_size", "steps", "log_every", "sample_every", "snapshot_every",
-                     "checkpoint_every"):  # fmt: skip
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: got {getattr(self, name)}, legal is 1 or more")
-        for name in (
-            "lr_g",
-            "lr_d",
-            "decay_from",
-            "seed",
-            "threads",
-            "transition_from",
-            "bn_group_d",
-            "bn_group_g",
-            "micro_batch",
-        ):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}: got {getattr(self, name)}, legal is 0 or more")
+                raise ValueError(f"{name}: got {getattr(self, name)!r}, legal are {', '.join(filter(None, values))}")
+        at_least = {
+            1: ("n_dis", "batch_size", "g_batch_size", "steps", "log_every", "sample_every", "snapshot_every",
+                "checkpoint_every", "keep_checkpoints"),
+            0: ("lr_g", "lr_d", "decay_from", "seed", "threads", "transition_from", "bn_group_d", "bn_group_g",
+                "micro_batch", "penalty_weight", "clip", "stored_size", "spectrum_every", "score_every"),
+        }  # fmt: skip
+        for least, names in at_least.items():
+            for name in names:
+                if not getattr(self, name) >= least:
+                    raise ValueError(f"{name}: got {getattr(self, name)}, legal is {least} or more")
         for name in ("beta1", "beta2", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, legal is 0 or more and under 1")
+        if not 0 < self.crop <= 1:
+            raise ValueError(f"crop: got {self.crop}, legal is above 0 and up to 1")
+        if self.penalty == "gradient" and self.augment:
+            raise ValueError("penalty, augment: the gradient penalty is of images as they are; set one of the two off")
         for name in ("generator_fields", "discriminator_fields"):
             try:
                 legal_json = isinstance(json.loads(getattr(self, name)), dict)
@@ -120,6 +134,10 @@ class Config:
             return 1.0
         return max(0.0, (self.decay_to - step) / (self.decay_to - self.decay_from))
 
+    def stretches_at_load(self, size: int) -> bool:
+        """Whether a folder of image files is stretched as it is read; larger stored images are at each batch."""
+        return self.contrast_stretch and self.crop == 1 and self.stored_size in (0, size)
+
     def autocast(self, device: torch.device) -> torch.autocast:
         # Not accelerate's: its precision is fixed by the first Accelerator of the process, whatever later ones ask for.
         return torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16")
@@ -132,28 +150,29 @@ class Config:
 
 #: Fields that cannot change the result so far: a resumed run may differ in them.
 FREE = {
-    "out",
-    "data",
-    "source",
-    "n_classes",
-    "micro_batch",
-    "steps",
-    "log_every",
-    "sample_every",
-    "snapshot_every",
-    "checkpoint_every",
-}
+    "out", "data", "source", "setting", "method", "n_classes", "micro_batch", "steps", "log_every", "sample_every",
+    "snapshot_every", "checkpoint_every", "keep_checkpoints", "spectrum_every", "score_every", "score",
+}  # fmt: skip
 
 
 def make_config(preset: str, **overrides: Any) -> Config:
-    """The preset's row over the defaults, then ``overrides``. Raises ``ValueError`` naming what is wrong."""
+    """The preset's row over the defaults, then a setting's and a method's row, then ``overrides``.
+
+    Raises ``ValueError`` naming what is wrong.
+    """
     if preset not in PRESETS:
         raise ValueError(f"preset: got {preset!r}{nearest(preset, PRESETS)}")
     fields = {field.name for field in dataclasses.fields(Config)}
     for name in overrides:
         if name not in fields:
             raise ValueError(f"config: unknown key {name!r}{nearest(name, fields)}")
-    return Config(**{"preset": preset, **PRESETS[preset], **overrides})
+    setting, method = (str(overrides.get(name, "")) for name in ("setting", "method"))
+    values: dict[str, Any] = {"preset": preset}
+    for row in (PRESETS[preset], SETTINGS.get(setting, {}), METHODS.get(method, {}), overrides):
+        values |= row
+    if isinstance(values.get("discriminator_fields"), dict):
+        values["discriminator_fields"] = json.dumps(values["discriminator_fields"])
+    return Config(**values)
 
 
 def save_config(config: Config, path: Path) -> None:

@@ -14,6 +14,7 @@ import torch
 
 from sngan_hub.convert import chainer_keys, convert_file
 from sngan_hub.convert.archive import read_npz
+from sngan_hub.network import Network
 from sngan_hub.resnet import Discriminator, Generator
 
 from .config import Config
@@ -56,9 +57,9 @@ def import_snapshot(path: Path, config: Config, classes: list[str]) -> State:
     return state
 
 
-def _check_network(path: Path, theirs: Generator | Discriminator, ours: Generator | Discriminator) -> None:
+def _check_network(path: Path, theirs: Network, ours: Network) -> None:
     a, b = ({k: v for k, v in n.config.items() if k != "classes"} for n in (theirs, ours))
-    kind = type(theirs).__name__.lower()
+    kind = theirs.kind
     differing = {name: a[name] for name in a if a[name] != b[name]}
     if "n_classes" in differing:
         raise ValueError(f"n_classes: {path}'s {kind} has {a['n_classes']} classes, the data {b['n_classes']}")

@@ -8,31 +8,37 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchvision.utils import save_image
 
-from sngan_hub.resnet import Generator
+from sngan_hub.analysis import spectra
+from sngan_hub.network import AnyDiscriminator, AnyGenerator
 from sngan_hub.sources import Images
 
 from .data import latents
 
 PER_CLASS = 20
+SHOWN = 10  # classes in the grid and the gauge, spread evenly over all
 
 
 class Log:
-    """``out/log.jsonl`` and ``out/tensorboard``. Lines past ``step`` (of a run cut off) are dropped on opening."""
+    """``out/log.jsonl``, ``out/spectrum.jsonl`` and ``out/tensorboard``.
+
+    Lines past ``step``, of a run that was cut off, are dropped on opening from every .jsonl of the run.
+    """
 
     def __init__(self, out: Path, step: int, spread: Tensor):
         from torch.utils.tensorboard import SummaryWriter
 
         self.path = out / "log.jsonl"
-        if self.path.is_file():
-            kept = [line for line in self.path.read_text().splitlines(True) if _step(line) <= step]
-            temporary = self.path.with_suffix(".tmp")
+        for path in out.glob("*.jsonl"):
+            kept = [line for line in path.read_text().splitlines(True) if _step(line) <= step]
+            temporary = path.with_suffix(".tmp")
             temporary.write_text("".join(kept))
-            os.replace(temporary, self.path)
+            os.replace(temporary, path)
         self.writer = SummaryWriter(str(out / "tensorboard"), purge_step=step)
         self.spread, self.seen, self.clock = spread, step, time.perf_counter()
 
@@ -49,13 +55,28 @@ class Log:
             self.writer.add_scalar(name, value, step)
         return values["spread"]
 
+    def write_spectrum(self, step: int, discriminator: AnyDiscriminator) -> None:
+        """Per layer: the extreme singular values of the weight as it is used, by SVD; sigma; stable rank."""
+        layers = {
+            row.layer: {"largest": float(row.values[0]), "smallest": float(row.values[-1]), "sigma": row.sigma,
+                        "stable_rank": row.stable_rank}
+            for row in spectra(discriminator)
+        }  # fmt: skip
+        with open(self.path.with_name("spectrum.jsonl"), "a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, "layers": layers}) + "\n")
+        for name, values in layers.items():
+            self.writer.add_scalar(f"largest_singular_value/{name}", values["largest"], step)
+
     def close(self) -> None:
         self.writer.close()
 
 
 def read_log(out: Path) -> list[dict[str, Any]]:
-    """The run's lines so far; one that is being written, or was cut off, is left out."""
-    path = out / "log.jsonl"
+    return read_lines(out / "log.jsonl")
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """A run's lines so far; one that is being written, or was cut off, is left out."""
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     return [json.loads(line) for line in text.splitlines() if _step(line) < float("inf")]
 
@@ -67,18 +88,26 @@ def _step(line: str) -> float:
         return float("inf")
 
 
-def fixed_samples(generator: Generator, seed: int, per_class: int = PER_CLASS) -> Tensor:
-    """The same latents at every call -> (classes * per_class, 3, S, S) in [-1, 1], class-major, on the CPU."""
-    n_classes = max(generator.n_classes, 1)
-    device = generator.l1.weight.device
-    z, _ = latents(seed, 2**40, 0, n_classes * per_class, generator.z_dim, 0)
-    y = torch.arange(n_classes, device=device).repeat_interleave(per_class) if generator.n_classes else None
+def shown_classes(n_classes: int) -> list[int]:
+    n = min(n_classes, SHOWN)
+    return [round(i * (n_classes - 1) / max(n - 1, 1)) for i in range(n)]
+
+
+def fixed_samples(generator: AnyGenerator, seed: int, per_class: int = PER_CLASS) -> Tensor:
+    """The same latents at every call -> (shown classes * per_class, 3, S, S) in [-1, 1], class-major, on the CPU."""
+    shown = shown_classes(max(generator.n_classes, 1))
+    device = next(generator.parameters()).device
+    z, _ = latents(seed, 2**40, 0, len(shown) * per_class, generator.z_dim, 0)
+    y = torch.tensor(shown).repeat_interleave(per_class)
     training = generator.training
     generator.eval()
     with torch.no_grad():
-        images = generator(z.to(device), y).float().cpu()
+        images = [
+            generator(part.to(device), labels.to(device) if generator.n_classes else None).float().cpu()
+            for part, labels in zip(z.split(50), y.split(50), strict=True)
+        ]
     generator.train(training)
-    return images
+    return torch.cat(images)
 
 
 def save_grid(images: Tensor, path: Path, per_class: int = PER_CLASS) -> None:
@@ -92,8 +121,13 @@ def pixel_spread(images: Tensor, per_class: int) -> Tensor:
     return torch.cdist(small, small).sum((1, 2)) / (per_class * (per_class - 1))
 
 
-def real_spread(data: Images) -> Tensor:
-    """``pixel_spread`` of real images, the denominator of the gauge: about 1 is real variety, 0 one picture."""
-    per_class = min(100, min((data.labels == label).sum() for label in range(len(data.classes))))
-    chosen = [i for label in range(len(data.classes)) for i in (data.labels == label).nonzero()[0][:per_class]]
-    return pixel_spread(torch.from_numpy(data.images[chosen]).float() / 127.5 - 1, int(per_class))
+def real_spread(data: Images, n_classes: int) -> Tensor:
+    """``pixel_spread`` of real images, the denominator of the gauge: about 1 is real variety, 0 one picture.
+
+    ``n_classes`` 0: of all images together.
+    """
+    labels = data.labels if n_classes else np.zeros_like(data.labels)
+    of = [np.flatnonzero(labels == label) for label in shown_classes(max(n_classes, 1))]
+    per_class = min(100, *map(len, of))
+    chosen = np.concatenate([index[:per_class] for index in of])
+    return pixel_spread(torch.from_numpy(np.array(data.images[chosen])).float() / 127.5 - 1, per_class)

@@ -27,5 +27,7 @@ LOSSES = {
     # Goodfellow et al. 2014 with softplus (authors' updater.py loss_dcgan_*)
     "non_saturating": Loss(lambda s: F.softplus(-s).mean(), lambda s: F.softplus(s).mean(),
                            lambda s: F.softplus(-s).mean()),
+    # E D(G(z)) - E D(x): Arjovsky et al. 2017, with a penalty or clipped weights that keep D near 1-Lipschitz
+    "wasserstein":    Loss(lambda s: -s.mean(), lambda s: s.mean(), lambda s: -s.mean()),
 }
 # fmt: on

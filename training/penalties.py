@@ -37,6 +37,14 @@ def orthonormal_penalty(network: nn.Module) -> Tensor:
 
 
 @torch.no_grad()
+def orthonormal_(network: nn.Module) -> None:
+    """Every weight becomes a random matrix with orthonormal rows or columns: where the penalty starts from 0."""
+    for layer in network.modules():
+        if isinstance(layer, Conv2d | Linear | Embedding):
+            nn.init.orthogonal_(layer.weight)
+
+
+@torch.no_grad()
 def clip_weights_(network: nn.Module, limit: float = 0.01) -> None:
     """Every parameter into [-limit, limit], after D's step (Arjovsky et al. 2017, algorithm 1)."""
     for parameter in network.parameters():

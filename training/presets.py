@@ -5,6 +5,31 @@ from __future__ import annotations
 from typing import Any
 
 # fmt: off
+#: The SN paper's optimiser settings, Table 1
+SETTINGS: dict[str, dict[str, Any]] = {
+    "A": dict(lr_g=1e-4, lr_d=1e-4, beta1=0.5, beta2=0.9,   n_dis=5),  # Gulrajani et al. 2017
+    "B": dict(lr_g=1e-4, lr_d=1e-4, beta1=0.5, beta2=0.999, n_dis=1),  # Warde-Farley & Bengio 2017
+    "C": dict(lr_g=2e-4, lr_d=2e-4, beta1=0.5, beta2=0.999, n_dis=1),  # Radford et al. 2016
+    "D": dict(lr_g=1e-3, lr_d=1e-3, beta1=0.5, beta2=0.9,   n_dis=5),
+    "E": dict(lr_g=1e-3, lr_d=1e-3, beta1=0.5, beta2=0.999, n_dis=5),
+    "F": dict(lr_g=1e-3, lr_d=1e-3, beta1=0.9, beta2=0.999, n_dis=5),
+}
+
+#: What the SN paper compares, for its CNN pair; all but WGAN-GP with the standard objective, where it states no other.
+#: Clipping at 0.01 and lambda 10 are its values; it gives no weight for the orthonormal penalty, so 10 is ours there.
+METHODS: dict[str, dict[str, Any]] = {
+    "spectral_norm":   dict(discriminator_fields={"normalizer": "spectral"}),
+    "spectral_gain":   dict(discriminator_fields={"normalizer": "spectral_gain"}),
+    "weight_norm":     dict(discriminator_fields={"normalizer": "weight"}),
+    "batch_norm":      dict(discriminator_fields={"normalizer": "batch"}),
+    "layer_norm":      dict(discriminator_fields={"normalizer": "layer"}),
+    "weight_clipping": dict(discriminator_fields={"normalizer": "none"}, clip=0.01),
+    "gan_gp":          dict(discriminator_fields={"normalizer": "none"}, penalty="gradient", penalty_weight=10.0),
+    "wgan_gp":         dict(discriminator_fields={"normalizer": "none"}, penalty="gradient", penalty_weight=10.0, loss="wasserstein"),
+    "orthonormal":     dict(discriminator_fields={"normalizer": "none"}, penalty="orthonormal", penalty_weight=10.0),
+    "none":            dict(discriminator_fields={"normalizer": "none"}),
+}
+
 _OURS = dict(
     n_dis=1, batch_size=64, g_batch_size=64, lr_g=3e-4, lr_d=6e-4, beta2=0.99, ema_decay=0.999,
     steps=13_000, decay_from=7_000, decay_to=13_000, transition_from=2_500, transition_to=5_000,
@@ -19,21 +44,38 @@ def _authors(name: str, steps: int, decay_from: int, d: int, g: int, processes: 
                 batch_size=d * processes, g_batch_size=g * processes, **groups, **fields)
 
 
+def _dogcat(name: str, steps: int, decay_from: int, d: int, g: int, processes: int = 1, **fields: Any) -> dict[str, Any]:
+    """The authors' dogs and cats: ImageNet's classes 151 to 293, random crops of 0.9 of the side, flips."""
+    return _authors(name, steps, decay_from, d, g, processes, n_classes=143, crop=0.9, flip=True, stored_size=256,
+                    contrast_stretch=True, **fields)
+
+
+def _cnn(**fields: Any) -> dict[str, Any]:
+    return dict(source="SN paper, standard CNN (setting C unless another is named)", conditioning="none", batch_size=64,
+                g_batch_size=64, steps=100_000, decay_from=100_000, decay_to=100_000, loss="non_saturating",
+                **SETTINGS["C"], **fields)
+
+
 def _mimicry(steps: int = 100_000, n_dis: int = 5, **fields: Any) -> dict[str, Any]:
     return dict(source="mimicry's README and trainer defaults", conditioning="none", steps=steps, decay_from=steps,
                 decay_to=steps, n_dis=n_dis, batch_size=64, g_batch_size=64, **fields)
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "imagenet128_projection":      _authors("sn_projection", 450_000, 400_000, 16, 32, 4, architecture="sngan_imagenet128", n_classes=1000),
-    "imagenet128_projection_850k": _authors("sn_projection, for the 850,000 iterations of the paper", 850_000, 800_000, 16, 32, 4, architecture="sngan_imagenet128", n_classes=1000),
-    "imagenet128_concat":          _authors("sn_concat", 450_000, 400_000, 16, 32, 4, architecture="sngan_imagenet128", n_classes=1000, conditioning="concat"),
+    "imagenet128_projection":      _authors("sn_projection", 450_000, 400_000, 16, 32, 4, architecture="sngan_imagenet128", n_classes=1000, contrast_stretch=True),
+    "imagenet128_projection_850k": _authors("sn_projection, for the 850,000 iterations of the paper", 850_000, 800_000, 16, 32, 4, architecture="sngan_imagenet128", n_classes=1000, contrast_stretch=True),
+    "imagenet128_concat":          _authors("sn_concat", 450_000, 400_000, 16, 32, 4, architecture="sngan_imagenet128", n_classes=1000, contrast_stretch=True, conditioning="concat"),
     "imagenet128_unconditional":   _mimicry(450_000, architecture="sngan_imagenet128_unconditional"),
-    "imagenet64":                  _authors("sn_projection_64", 250_000, 200_000, 64, 64, architecture="sngan_imagenet64", n_classes=1000),
+    "imagenet64":                  _authors("sn_projection_64", 250_000, 200_000, 64, 64, architecture="sngan_imagenet64", n_classes=1000, contrast_stretch=True),
+    "dogcat64":                    _dogcat("dog_and_cat_64", 250_000, 200_000, 64, 64, architecture="sngan_dogcat64"),
+    "dogcat128":                   _dogcat("dog_and_cat, small networks", 450_000, 400_000, 16, 32, 4, architecture="sngan_dogcat128"),
+    "dogcat256":                   _dogcat("dog_and_cat_256", 450_000, 400_000, 8, 16, architecture="sngan_dogcat256"),
     "cifar10":                     _authors("CIFAR-10, conditional", 50_000, 0, 64, 128, architecture="sngan_cifar10", n_classes=10),
     "cifar10_unconditional":       _authors("CIFAR-10, unconditional", 50_000, 0, 64, 128, architecture="sngan_cifar10_unconditional", conditioning="none"),
     "cifar100":                    _authors("CIFAR-10, conditional, with 100 classes (there is none for CIFAR-100)", 50_000, 0, 64, 128, architecture="sngan_cifar100", n_classes=100),
     "stl10":      dict(source="SN paper, appendix: ResNet on STL-10", architecture="sngan_stl10", conditioning="none", batch_size=64, g_batch_size=64, steps=100_000, decay_from=100_000, decay_to=100_000),
+    "cnn_cifar10":                 _cnn(architecture="sngan_cnn_cifar10"),
+    "cnn_stl10":                   _cnn(architecture="sngan_cnn_stl10"),
     "celeba64":   _mimicry(architecture="sngan_celeba64"),
     "celeba128":  _mimicry(n_dis=2, architecture="sngan_celeba128"),
     "lsun128":    _mimicry(n_dis=2, architecture="sngan_lsun128"),

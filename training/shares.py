@@ -7,12 +7,14 @@ gradients are averaged once before each optimiser step.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import nn
 
 from .config import Config
+from .state import kept
 
 if TYPE_CHECKING:  # the loop alone imports it
     from accelerate import Accelerator
@@ -80,3 +82,13 @@ def share_state(state: State, accelerator: Accelerator) -> None:
     if not accelerator.is_main_process:
         assert parts is not None
         state.load_state_dict(parts)
+
+
+def lost_worker(error: RuntimeError, accelerator: Accelerator, out: Path) -> Exception:
+    """The error of a collective whose partner is gone, as one that says how to go on; any other as it is."""
+    text = str(error)
+    gone = any(word in text.lower() for word in ("connection", "peer", "nccl", "timed out"))
+    if accelerator.num_processes > 1 and gone:
+        first = text.splitlines()[0]
+        return ConnectionError(f"{out}: another process of the run is gone ({first}); {kept(out)}")
+    return error

@@ -8,19 +8,22 @@ import math
 import os
 import pickle
 import shutil
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from sngan_hub.models import create_discriminator, create_generator
+from sngan_hub.network import AnyDiscriminator, AnyGenerator
 from sngan_hub.resample import table_digest
-from sngan_hub.resnet import Discriminator, Generator
 
 from .config import Config, differences
+from .penalties import orthonormal_
 
-CHECKPOINT = "checkpoint.pt"
+CHECKPOINTS = "checkpoints"
 
 
 class ChainerAdam(torch.optim.Adam):
@@ -38,9 +41,9 @@ class ChainerAdam(torch.optim.Adam):
 
 @dataclass
 class State:
-    generator: Generator
-    discriminator: Discriminator
-    average: Generator  # the generator itself where the run keeps no average
+    generator: AnyGenerator
+    discriminator: AnyDiscriminator
+    average: AnyGenerator  # the generator itself where the run keeps no average
     opt_g: ChainerAdam
     opt_d: ChainerAdam
     step: int = 0  # iterations done
@@ -59,7 +62,9 @@ class State:
                 getattr(self, name).load_state_dict(value)
 
 
-def new_networks(config: Config, n_classes: int, classes: list[str] | None = None) -> tuple[Generator, Discriminator]:
+def new_networks(
+    config: Config, n_classes: int, classes: list[str] | None = None
+) -> tuple[AnyGenerator, AnyDiscriminator]:
     """The untrained pair of ``config`` for data of ``n_classes``."""
     overrides: dict[str, Any] = {"n_classes": 0} if config.conditioning == "none" else {
         "n_classes": n_classes, "classes": classes}  # fmt: skip
@@ -73,6 +78,8 @@ def new_state(config: Config, classes: list[str], device: torch.device | None = 
     """Networks and optimisers before the first step, a function of the seed."""
     torch.manual_seed(config.seed)
     generator, discriminator = new_networks(config, len(classes), classes)
+    if config.penalty == "orthonormal":
+        orthonormal_(discriminator)
     for network in (generator, discriminator):
         network.train().to(device or config.device)
         if config.channels_last:
@@ -87,53 +94,105 @@ def new_state(config: Config, classes: list[str], device: torch.device | None = 
     )
 
 
-def save_checkpoint(state: State, config: Config, fingerprint: str, out: Path) -> None:
-    temporary = out / f".{CHECKPOINT}"
+def checkpoints(out: Path) -> list[Path]:
+    """The run's checkpoints, the newest last."""
+    return sorted((out / CHECKPOINTS).glob("[0-9]*.pt"))
+
+
+def save_checkpoint(state: State, config: Config, fingerprint: str, out: Path) -> Path:
+    """Writes ``out/checkpoints/STEP.pt`` whole or not at all, then removes all but the last ``keep_checkpoints``.
+
+    Raises ``OSError`` where it cannot be written, ``FloatingPointError`` where the weights are no longer finite; the
+    checkpoints before it stay.
+    """
+    if not all(torch.isfinite(p).all() for n in (state.generator, state.discriminator) for p in n.parameters()):
+        raise not_finite("weights", state.step, out)
+    folder = out / CHECKPOINTS
+    path, temporary = folder / f"{state.step:07d}.pt", folder / ".writing.pt"
     parts = {"config": asdict(config), "data": fingerprint, "resampling": table_digest(), **state.state_dict()}
-    torch.save(parts, temporary)
-    with open(temporary, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(temporary, out / CHECKPOINT)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.save(parts, temporary)
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
+        temporary.unlink(missing_ok=True)
+        raise OSError(f"{path}: could not be written ({str(error).splitlines()[0]}); {kept(out)}") from error
+    for old in checkpoints(out)[: -config.keep_checkpoints]:
+        old.unlink()
+    return path
+
+
+def not_finite(what: str, step: int, out: Path) -> FloatingPointError:
+    return FloatingPointError(f"step {step}: {what} not finite; try a lower lr_g or lr_d in another --out. In {out} "
+                              f"{kept(out)}")  # fmt: skip
+
+
+def kept(out: Path) -> str:
+    """What is safe after a failure, and the way on."""
+    steps = [int(path.stem) for path in checkpoints(out)]
+    return (f"the checkpoint of step {steps[-1]} is whole, and the same command goes on from it" if steps
+            else "there is no checkpoint yet, so the same command starts again")  # fmt: skip
 
 
 def load_checkpoint(state: State, config: Config, fingerprint: str, out: Path) -> bool:
-    """Puts ``out``'s checkpoint into ``state``; False where there is none.
+    """Puts ``out``'s newest readable checkpoint into ``state``; False where there is none at all.
 
-    Raises ``ValueError`` for one that is damaged, or made under settings or data that would change what was done.
+    Raises ``ValueError`` where none is readable, or where it was made under settings or data that would change what
+    was done. An unreadable one is passed over, with a line, for the one before: the run computes the same again.
     """
-    path = out / CHECKPOINT
-    if not path.is_file():
-        return False
+    paths = checkpoints(out)
+    for path in reversed(paths):
+        try:
+            parts = torch.load(path, map_location=config.device, weights_only=True)
+            old, digest, resampling = (parts.pop(key) for key in ("config", "data", "resampling"))
+        except (RuntimeError, OSError, EOFError, KeyError, AttributeError, pickle.UnpicklingError) as error:
+            why = (str(error) or repr(error)).splitlines()[0]
+            print(f"{path}: not a readable checkpoint ({why}); trying the one before", file=sys.stderr)
+            continue
+        changed = differences(old, config, parts["step"])
+        if digest != fingerprint:
+            changed.append(f"data: {old['data']!r} and {config.data!r} differ in content")
+        if resampling != table_digest():
+            changed.append("resample_table.json: another table of plain and fused layers, so other roundings")
+        if changed:
+            raise ValueError(f"{out}: holds a run with other settings; choose another --out, or undo\n  "
+                             + "\n  ".join(changed))  # fmt: skip
+        state.load_state_dict(parts)
+        return True
+    if paths:
+        raise ValueError(f"{out / CHECKPOINTS}: no readable checkpoint among {len(paths)}; remove them to start anew, "
+                         f"or choose another --out")  # fmt: skip
+    return False
+
+
+def save_snapshot(state: State, out: Path, link: bool = True) -> Path:
+    """The pair for people: ``out/snapshots/STEP/{generator,discriminator}``; ``link``: see ``link_snapshot``."""
+    folder = snapshot_folder(out, state.step)
     try:
-        parts = torch.load(path, map_location=config.device, weights_only=True)
-    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
-        raise ValueError(f"{path}: not a readable checkpoint ({str(error).splitlines()[0]}); remove it to start again, "
-                         f"or choose another --out") from error  # fmt: skip
-    old = parts.pop("config")
-    changed = differences(old, config, parts["step"])
-    if parts.pop("data") != fingerprint:
-        changed.append(f"data: {old['data']!r} and {config.data!r} differ in content")
-    if parts.pop("resampling") != table_digest():
-        changed.append("resample_table.json: another table of plain and fused layers, so other roundings")
-    if changed:
-        raise ValueError(f"{out}: holds a run with other settings; choose another --out, or undo\n  "
-                         + "\n  ".join(changed))  # fmt: skip
-    state.load_state_dict(parts)
-    return True
+        for kind, network in (("generator", state.average), ("discriminator", state.discriminator)):
+            temporary = folder.with_name(f".{folder.name}-{kind}")
+            shutil.rmtree(temporary, ignore_errors=True)
+            network.save_pretrained(temporary)
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(folder / kind, ignore_errors=True)
+            os.replace(temporary, folder / kind)
+    except (OSError, SafetensorError) as error:
+        raise OSError(f"{folder}: could not be written ({str(error).splitlines()[0]}); {kept(out)}") from error
+    if link or not (out / "generator").exists():
+        link_snapshot(out, state.step)
+    return folder
 
 
-def save_snapshot(state: State, out: Path) -> Path:
-    """The pair for people: ``out/snapshots/STEP/{generator,discriminator}``, and ``out/generator`` and its partner."""
-    folder = out / "snapshots" / f"{state.step:07d}"
-    for kind, network in (("generator", state.average), ("discriminator", state.discriminator)):
-        temporary = folder.with_name(f".{folder.name}-{kind}")
-        shutil.rmtree(temporary, ignore_errors=True)
-        network.save_pretrained(temporary)
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(folder / kind, ignore_errors=True)
-        os.replace(temporary, folder / kind)
+def snapshot_folder(out: Path, step: int) -> Path:
+    return out / "snapshots" / f"{step:07d}"
+
+
+def link_snapshot(out: Path, step: int) -> None:
+    """``out/generator`` and ``out/discriminator`` lead to the snapshot of ``step``: the latest one, or the best."""
+    for kind in ("generator", "discriminator"):
         link = out / f".{kind}"
         link.unlink(missing_ok=True)
-        link.symlink_to(Path("snapshots") / folder.name / kind)
+        link.symlink_to(Path("snapshots") / snapshot_folder(out, step).name / kind)
         os.replace(link, out / kind)
-    return folder

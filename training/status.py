@@ -10,6 +10,8 @@ from pathlib import Path
 from sngan_hub.mixin import read_config
 
 from .log import read_log
+from .score import best_score
+from .state import checkpoints
 
 
 def status(out: Path) -> dict[str, object]:
@@ -19,7 +21,8 @@ def status(out: Path) -> dict[str, object]:
     config, rows = read_config(out / "config.json"), read_log(out)
     step, steps = (rows[-1]["step"] if rows else 0), config["steps"]
     seconds = statistics.median(row["seconds_per_step"] for row in rows[-20:]) if rows else None
-    checkpoint = out / "checkpoint.pt"
+    saved = checkpoints(out)
+    best = best_score(out, config.get("score", ""))
     return {
         "preset": config["preset"],
         "step": step,
@@ -29,9 +32,10 @@ def status(out: Path) -> dict[str, object]:
         "hours_left": None if seconds is None else round(max(0, steps - step) * seconds / 3600, 2),
         "last_line_minutes_ago": round((time.time() - (out / "log.jsonl").stat().st_mtime) / 60, 1) if rows else None,
         "last": {k: v for k, v in rows[-1].items() if k not in ("step", "seconds_per_step")} if rows else {},
-        "checkpoint": f"{(time.time() - checkpoint.stat().st_mtime) / 60:.1f} minutes old"
-        if checkpoint.exists()
+        "checkpoint": f"step {int(saved[-1].stem)}, {(time.time() - saved[-1].stat().st_mtime) / 60:.1f} minutes old"
+        if saved
         else None,
+        "best": f"{best['protocol']} {best['value']:.4g} at step {best['step']}" if best else None,
         "snapshots": sorted(int(p.name) for p in (out / "snapshots").glob("[0-9]*")),
     }
 

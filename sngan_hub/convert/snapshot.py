@@ -37,6 +37,8 @@ def to_chainer(network: Generator | Discriminator) -> dict[str, np.ndarray]:
 
     Raises ``ValueError`` for a network that the authors' classes cannot be: their files do not carry the fields.
     """
+    if not isinstance(network, Generator | Discriminator):
+        raise ValueError(f"{type(network).__name__}: only the ResNets of sngan_projection go back to its files")
     keys = chainer_keys(network)
     state = network.state_dict()
     arrays = {}

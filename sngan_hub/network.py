@@ -1,0 +1,121 @@
+"""What all networks share: how they are called, named, saved and sampled; which class a config.json describes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from . import sampling
+from .mixin import StrictHubMixin
+from .normalizers import Conv2d, Linear
+from .resample import FORMS, FusedUpConv
+
+
+class Network(nn.Module, StrictHubMixin):
+    """``size``: images are (N, 3, size, size). ``n_classes``: 0 where the network knows no classes."""
+
+    kind: str
+    size: int
+    n_classes: int
+    classes: list[str] | None
+
+    #: 0 gives every class the mean of the class tables, 1 (always, but for a run's class transition) its own row
+    class_strength: float = 1.0
+
+    def set_resampling(self, form: str) -> None:
+        """``plain``, ``fused``, or ``auto`` (per layer, by the committed table): the same function up to rounding."""
+        if form not in FORMS:
+            raise ValueError(f"form: got {form!r}, legal are {', '.join(FORMS)}")
+        for module in self.modules():
+            if hasattr(module, "form"):
+                module.form = form  # type: ignore[assignment]
+
+    def name_classes(self, classes: Sequence[str]) -> None:
+        """Names the labels, in their order; the names travel in config.json."""
+        check_classes(self.n_classes, list(classes))
+        self.classes = list(classes)
+        if isinstance(self._hub_mixin_config, dict):
+            self._hub_mixin_config["classes"] = self.classes
+
+    def check_labels(self, batch: int, y: Tensor | None, class_weights: Tensor | None = None) -> None:
+        name = type(self).__name__
+        if self.n_classes and y is None:
+            raise ValueError(f"y: this {name} is conditional and needs labels (N,), int64 in 0..{self.n_classes - 1}")
+        if not self.n_classes and y is not None:
+            raise ValueError(f"y: this {name} is unconditional and takes no labels")
+        if y is None:
+            return
+        if y.dtype != torch.int64:
+            raise ValueError(f"y: got {y.dtype}, legal is torch.int64")
+        if y.shape[0] != batch:
+            raise ValueError(f"y: got {y.shape[0]} labels for a batch of {batch}")
+        if (class_weights is None) != (y.ndim == 1) or (class_weights is not None and class_weights.shape != y.shape):
+            weights = None if class_weights is None else tuple(class_weights.shape)
+            raise ValueError(
+                f"y, class_weights: got {tuple(y.shape)} and {weights}; legal are (N,) and None, or (N, K) twice"
+            )
+
+
+def check_classes(n_classes: int, classes: list[str] | None) -> None:
+    if n_classes < 0:
+        raise ValueError(f"n_classes: got {n_classes}, legal is 0 (unconditional) or more")
+    if classes is not None and len(classes) != n_classes:
+        raise ValueError(f"classes: got {len(classes)} names for n_classes={n_classes}")
+
+
+class AnyGenerator(Network):
+    """z (N, z_dim), labels (N,) -> images (N, 3, size, size) in [-1, 1]. ``from_pretrained`` loads any kind of it."""
+
+    kind = "generator"
+    z_dim: int
+
+    def check_latents(self, z: Tensor) -> None:
+        if z.ndim != 2 or z.shape[1] != self.z_dim:
+            raise ValueError(f"z: got shape {tuple(z.shape)}, legal is (N, {self.z_dim})")
+
+    def sample(
+        self,
+        classes: Sequence[str | int] | str | int | None = None,
+        n: int = 1,
+        seed: int | None = None,
+        truncation: float | None = None,
+        batch_size: int = 50,
+    ) -> Tensor:
+        """-> uint8 (N, 3, size, size) on the CPU.
+
+        ``classes``: names or indices, then ``n`` images each, class-major; without, ``n`` in all, labels uniform.
+        ``seed`` 0 .. 2^63 - 1, drawn from torch's generator when None. ``truncation`` t: |z| < t, by inverse CDF.
+        Raises ``ValueError`` naming the argument.
+        """
+        return sampling.sample(self, classes, n, seed, truncation, batch_size)
+
+    def for_sampling(self, dtype: torch.dtype = torch.float32) -> AnyGenerator:
+        """The fast form for inference: a copy in eval mode, channels-last, with what can be computed once.
+
+        Same call, same pictures to 1e-4 in float32; ``torch.bfloat16`` stays under two levels in the mean. It cannot be
+        trained or saved.
+        """
+        fast = copy.deepcopy(self).eval().requires_grad_(False)
+        fast.fuse()
+        for module in fast.modules():
+            if isinstance(module, Conv2d | Linear | nn.ConvTranspose2d | FusedUpConv):  # batch norm stays float32
+                module.to(dtype)
+        fast.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        fast._hub_mixin_config = None
+        return fast
+
+    def fuse(self) -> None:
+        """Replaces layers by faster ones for inference; nothing here."""
+
+
+class AnyDiscriminator(Network):
+    """Images (N, 3, size, size) in [-1, 1], labels (N,) -> scores (N, 1), no sigmoid."""
+
+    kind = "discriminator"
+
+    def check_images(self, x: Tensor) -> None:
+        if x.ndim != 4 or x.shape[1:] != (3, self.size, self.size):
+            raise ValueError(f"x: got shape {tuple(x.shape)}, legal is (N, 3, {self.size}, {self.size})")

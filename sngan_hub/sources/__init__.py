@@ -1,0 +1,77 @@
+"""Real images: a source's name or a folder -> uint8 images, labels and class names.
+
+``fashion``   Fashion-MNIST, padded to 32 px, three equal channels (Debian's dataset-fashion-mnist, or torchvision)
+``avatars``   DiceBear drawings in ten CC0 styles, drawn here by seed: procedural drawings, not photographs
+``cifar10``, ``cifar100``, ``stl10``  through torchvision; STL-10's unlabelled pictures, at 48 px
+a folder      of class folders with images, or one that ``python -m training prepare`` made (CelebA, LSUN, ImageNet)
+
+Every source has two splits whose images are disjoint: ``train``, and ``test`` for scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from ..fetch import cache_folder
+from ..names import nearest
+from .avatars import AVATAR_STYLES, draw_avatars, load_avatars
+from .downloads import FASHION_CLASSES, FASHION_DEBIAN, load_cifar, load_fashion, load_stl10
+from .folders import class_folders, load_folder
+from .images import SPLITS, Images
+from .prepared import is_prepared, load_prepared, read_about
+
+__all__ = ["FASHION_DEBIAN", "SOURCES", "Images", "cache_folder", "draw_avatars", "load_images", "source_classes"]
+
+
+class Source(NamedTuple):
+    n_classes: int
+    load: Callable[[str, int], Images]
+    classes: list[str] | None = None  # where they are known without the data
+
+
+SOURCES = {
+    "fashion": Source(10, load_fashion, FASHION_CLASSES),
+    "avatars": Source(10, load_avatars, AVATAR_STYLES),
+    "cifar10": Source(10, partial(load_cifar, "cifar10")),
+    "cifar100": Source(100, partial(load_cifar, "cifar100")),
+    "stl10": Source(1, load_stl10),
+}
+PREPARED_FIRST = ("celeba", "lsun")  # too large to be read at every start
+
+
+def source_classes(source: str) -> list[str]:
+    """The class names alone, without opening an image."""
+    if source in SOURCES:
+        named = SOURCES[source]
+        return named.classes or [str(i) for i in range(named.n_classes)]
+    if is_prepared(source):
+        return read_about(source)["classes"]
+    return [folder.name for folder in class_folders(_known(source))]
+
+
+def load_images(source: str, split: str = "train", size: int = 32, stretch: bool = False) -> Images:
+    """``size``: of the squares. ``stretch``: the authors' contrast stretch, for a folder of image files.
+
+    Raises ``FileNotFoundError`` or ``ValueError`` with the way out when the source cannot be had or is damaged.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split: got {split!r}, legal are {', '.join(SPLITS)}")
+    if source in SOURCES:
+        return SOURCES[source].load(split, size)
+    if is_prepared(source):
+        return load_prepared(source, split, size)
+    return load_folder(_known(source), split, size, stretch)
+
+
+def _known(source: str) -> str:
+    if source in PREPARED_FIRST:
+        raise FileNotFoundError(
+            f"data: {source} is prepared first: python -m training prepare {source} OUT --size 64, then --data OUT"
+        )
+    if not Path(source).is_dir():
+        names = [*SOURCES, *PREPARED_FIRST, "FOLDER of class folders"]
+        raise FileNotFoundError(f"data: {source!r} is neither a folder nor a source{nearest(source, names)}")
+    return source

@@ -1,0 +1,55 @@
+"""A folder of class folders, read whole into memory; what is too large for that is prepared first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from .images import DAMAGED, SUFFIXES, TEST_EVERY, Images, held_back, read_picture
+
+
+def class_folders(source: str) -> list[Path]:
+    """The folders of ``source`` that hold images, in name order: their names are the classes, their order the labels.
+
+    Raises ``FileNotFoundError`` where there are none, or where the classes lie one folder deeper.
+    """
+    folders = sorted(path for path in Path(source).iterdir() if path.is_dir() and not path.name.startswith("."))
+    classes = [path for path in folders if any(is_image(child) for child in path.iterdir())]
+    deeper = [path for path in folders if path not in classes and any(_holds_classes(path))]
+    if deeper and len(classes) < 2:  # a parent of train/ and val/, say: every image would get label 0
+        names = " or ".join(map(str, deeper[:3]))
+        raise FileNotFoundError(f"data: the class folders lie one folder deeper: name {names} instead of {source}")
+    if not classes:
+        raise FileNotFoundError(f"data: {source} holds no folder with images; expected {source}/CLASS/IMAGE.png")
+    return classes
+
+
+def _holds_classes(folder: Path) -> list[Path]:
+    inner = (path for path in folder.iterdir() if path.is_dir())
+    return [path for path in inner if any(is_image(child) for child in path.iterdir())]
+
+
+def is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def load_folder(source: str, split: str, size: int, stretch: bool = False) -> Images:
+    """Raises ``ValueError`` naming every damaged image, or where the split is empty."""
+    images, labels, damaged = [], [], []
+    folders = class_folders(source)
+    for label, folder in enumerate(folders):
+        for i, path in enumerate(sorted(filter(is_image, folder.iterdir()))):
+            if held_back(i, TEST_EVERY) != (split == "test"):
+                continue
+            try:
+                images.append(read_picture(path.read_bytes(), size, stretch=stretch))
+                labels.append(label)
+            except DAMAGED as error:
+                damaged.append(f"{path}: {error}")
+    if damaged:
+        raise ValueError(f"data: {len(damaged)} damaged image(s); mend or remove them, or leave them out by `python -m "
+                         f"training prepare {source} OUT`:\n  " + "\n  ".join(damaged))  # fmt: skip
+    if not images:
+        raise ValueError(f"data: {source} has no image in split {split!r} (every tenth of a class is kept for test)")
+    return Images(np.stack(images), np.array(labels, np.int64), [folder.name for folder in folders])

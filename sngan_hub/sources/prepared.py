@@ -1,0 +1,98 @@
+"""A prepared data set: a folder with images.npy, labels.npy, dataset.json, which ``python -m training prepare`` writes.
+
+images.npy  (rows, 3, S, S) uint8, read through a memory map; rows of refused pictures are zero and named by no label
+labels.npy  (rows,) int32: the class of each row, -1 for a refused one
+dataset.json  class names, counts, how it was made, a checksum of labels.npy and of each block of images.npy
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .images import Images, Rows, held_back
+
+IMAGES, LABELS, ABOUT, REFUSED = "images.npy", "labels.npy", "dataset.json", "refused.tsv"
+BLOCK = 1024  # rows that are checksummed and written together
+HEADER = 128  # bytes of images.npy before its first row
+
+
+def is_prepared(source: str) -> bool:
+    return (Path(source) / ABOUT).is_file()
+
+
+def read_about(source: str) -> dict[str, Any]:
+    path = Path(source) / ABOUT
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+        assert {"classes", "rows", "size", "test_every", "blocks", "labels_sha256"} <= about.keys()
+    except (OSError, ValueError, AssertionError, AttributeError) as error:
+        raise ValueError(f"{path}: not the description of a prepared data set; run prepare again") from error
+    return about
+
+
+def load_prepared(source: str, split: str, size: int) -> Images:
+    """Raises ``ValueError`` for another size, and for files that are not those that were written."""
+    folder, about = Path(source), read_about(source)
+    if size != about["size"]:
+        raise ValueError(
+            f"size: {source} was prepared at {about['size']} px, needed are {size}: prepare it with --size {size}"
+        )
+    expected = HEADER + about["rows"] * 3 * size * size
+    path = folder / IMAGES
+    found = path.stat().st_size if path.is_file() else 0
+    if found != expected:
+        raise ValueError(f"{path}: has {found:,} bytes, {expected:,} were written; it shrank or is not whole: run "
+                         f"prepare again")  # fmt: skip
+    labels = _read_labels(folder, about)
+    index = np.array(split_rows(labels, len(about["classes"]), about["test_every"], split), np.int64)
+    if not len(index):
+        raise ValueError(f"data: {source} was prepared without a test split; prepare it with --test_every 10, or "
+                         f"prepare a folder of test images of its own")  # fmt: skip
+    store = np.memmap(path, np.uint8, "r", HEADER, (about["rows"], 3, size, size))
+    digest = hashlib.sha256(json.dumps([about["blocks"], about["labels_sha256"], about["classes"], split,
+                                        about["test_every"]]).encode())  # fmt: skip
+    return Images(Rows(store, index), labels[index].astype(np.int64), about["classes"], digest.hexdigest()[:16], about)
+
+
+def _read_labels(folder: Path, about: dict[str, Any]) -> np.ndarray:
+    path = folder / LABELS
+    try:
+        raw = path.read_bytes()
+        labels = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: not readable ({error}); run prepare again") from error
+    if hashlib.sha256(raw).hexdigest() != about["labels_sha256"] or labels.shape != (about["rows"],):
+        raise ValueError(f"{path}: is not the file that {ABOUT} describes; run prepare again")
+    if labels.max(initial=-1) >= len(about["classes"]):
+        raise ValueError(f"{path}: holds label {labels.max()}, legal are 0..{len(about['classes']) - 1}")
+    return labels
+
+
+def split_rows(labels: np.ndarray, n_classes: int, test_every: int, split: str) -> list[int]:
+    """Rows of the split, in order; the k-th picture of a class is counted over the ones that were not refused."""
+    seen = [0] * n_classes
+    rows = []
+    for row, label in enumerate(labels.tolist()):
+        if label >= 0:
+            if held_back(seen[label], test_every) == (split == "test"):
+                rows.append(row)
+            seen[label] += 1
+    return rows
+
+
+def damaged_blocks(source: str) -> list[int]:
+    """Blocks of images.npy whose checksum is no longer the one that was written."""
+    about = read_about(source)
+    row = 3 * about["size"] ** 2
+    with open(Path(source) / IMAGES, "rb") as file:
+        file.seek(HEADER)
+        return [i for i, known in enumerate(about["blocks"]) if block_digest(file.read(BLOCK * row)) != known]
+
+
+def block_digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
