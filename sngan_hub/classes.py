@@ -42,6 +42,12 @@ def class_list(name: str) -> tuple[str, ...]:
 CLASS_LISTS = ("imagenet", "dogs_and_cats", "cifar10", "cifar100")
 
 
+def synset_names(folders: Sequence[str]) -> list[str] | None:
+    """Folder names that are all ImageNet synsets -> their class names; None where one is not."""
+    known = {row.synset: row.name for row in _read("imagenet")}
+    return [known[name] for name in folders] if folders and all(name in known for name in folders) else None
+
+
 def resolve_classes(classes: Sequence[str | int] | str | int, names: Sequence[str] | None, n_classes: int) -> list[int]:
     """Names, synsets, synonyms (in any case, _ for a space) or indices -> indices.
 

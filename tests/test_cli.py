@@ -106,7 +106,10 @@ BAD = [
     (["sample", "sngan_fashion32", "--sede", "3", "--out", "OUT/x.png"], "unrecognized arguments: --sede 3"),
     (["info", "nothing"], "no name, folder or file 'nothing'"),
     (["draw"], "invalid choice: 'draw'"),
-    (["evaluate", "sngan_fashion32", "--data", "nowhere", "--protocol", "kid1k_test"], "'nowhere' is neither a source"),
+    (
+        ["evaluate", "sngan_fashion32", "--data", "nowhere", "--protocol", "kid1k_test"],
+        "'nowhere' is neither a folder nor a source",
+    ),
     (["evaluate", "sngan_fashion32", "--data", "fashion", "--protocol", "fid"], "protocol: got 'fid'"),
 ]
 
@@ -165,7 +168,7 @@ def test_unwritable_output(tmp_path, capsys):
 @pytest.mark.parametrize("arguments, text", [
     (["train", "--preset", "fashion"], "preset: got 'fashion'; nearest are fashion32"),
     (["train", "--preset", "fashion32"], "out: missing"),
-    (["train", "--preset", "fashion32", "--data", "nowhere", "--out", "OUT/run"], "'nowhere' is neither a source"),
+    (["train", "--preset", "fashion32", "--data", "nowhere", "--out", "OUT/run"], "'nowhere' is neither a folder nor a source"),
     (["train", "--preset", "fashion32", "--data", "OUT", "--out", "OUT/run"], "holds no folder with images"),
     (["train", "--preset", "fashion32", "--flip", "maybe", "--out", "OUT/run"], "got 'maybe', legal are true, false"),
     (["train", "--preset", "fashion32", "--lr-g", "-1", "--out", "OUT/run"], "lr_g: got -1.0"),

@@ -18,8 +18,8 @@ ORDER = [
     "metrics.inception", "metrics.scores", "metrics.classifier", "metrics.protocols", "commandline", "cli",
 ]  # fmt: skip
 TRAINING = [
-    "losses", "penalties", "data", "augment", "presets", "config", "ema", "state", "shares", "import_snapshot", "check",
-    "log", "score", "stop", "step", "loop", "status", "ship",
+    "losses", "penalties", "data", "augment", "presets", "config", "ema", "state", "shares", "import_snapshot", "describe", "check",
+    "log", "score", "stop", "step", "loop", "status", "listings", "prepare", "ship",
     "__main__",
 ]  # fmt: skip
 
@@ -101,11 +101,13 @@ def test_files_are_small_and_clean():
             assert path.stat().st_size <= 12e6, name
 
 
-def test_readme_tables_are_printed_from_the_records():
-    from training.ship import readme_tables
+@pytest.mark.parametrize("path", ["README.md", "docs/training.md"])
+def test_tables_are_printed_from_the_records(path):
+    from training.ship import readme_tables, training_tables
 
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert readme_tables(text) == text, "run: python -m training tables"
+    text = (ROOT / path).read_text(encoding="utf-8")
+    printed = {"README.md": readme_tables, "docs/training.md": training_tables}[path](text)
+    assert printed == text, "run: python -m training tables"
 
 
 def test_the_workflow_fits_the_schema_of_what_we_use():

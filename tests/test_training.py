@@ -174,6 +174,9 @@ PUBLISHED = {  # iterations, decay from, n_dis, D batch, G batch, G and D parame
     "imagenet128_concat": (450_000, 400_000, 5, 64, 128, "41,996,931", "30,538,625"),
     "imagenet128_unconditional": (450_000, 450_000, 5, 64, 64, "32,150,787", "29,017,857"),
     "imagenet64": (250_000, 200_000, 5, 64, 64, "17,974,915", "11,165,441"),
+    "dogcat64": (250_000, 200_000, 5, 64, 64, "13,038,595", "10,287,873"),
+    "dogcat128": (450_000, 400_000, 5, 64, 128, "10,606,339", "8,574,977"),
+    "dogcat256": (450_000, 400_000, 5, 8, 16, "10,662,659", "8,576,129"),
     "cifar10": (50_000, 0, 5, 64, 128, "4,304,387", "1,055,104"),
     "cifar10_unconditional": (50_000, 0, 5, 64, 128, "4,276,739", "1,053,824"),
     "cifar100": (50_000, 0, 5, 64, 128, "4,580,867", "1,066,624"),
@@ -202,7 +205,11 @@ def test_every_preset_resolves_in_a_dry_run_with_its_sources_numbers(preset, tmp
         assert (config.lr_g, config.lr_d, config.beta1, config.beta2, config.loss) == (2e-4, 2e-4, 0.0, 0.9, "hinge")
         assert (config.precision, config.ema_decay, config.augment, config.transition_to) == ("fp32", 0.0, "", 0)
         assert all(count in said for count in counts), said
-        groups = (16, 32) if preset.startswith("imagenet128_") and "uncond" not in preset else (0, 0)
+        of_four = (preset.startswith("imagenet128_") and "uncond" not in preset) or preset == "dogcat128"
+        groups = (16, 32) if of_four else (0, 0)
+        crop = (0.9, True, 256) if preset.startswith("dogcat") else (1.0, False, 0)
+        assert (config.crop, config.flip, config.stored_size) == crop
+        assert config.contrast_stretch == (preset.startswith(("dogcat", "imagenet")) and "uncond" not in preset)
         assert (config.bn_group_d, config.bn_group_g) == groups
 
 

@@ -132,7 +132,9 @@ def whole_loop(out):
     config = make_config("fashion32", **SETTINGS, out=out, architecture="sngan_cifar10", threads=1, log_every=1,
                          checkpoint_every=1, snapshot_every=2)  # fmt: skip
     rng = np.random.default_rng(0)
-    data = Images(rng.integers(0, 256, (40, 3, 32, 32), dtype=np.uint8), np.arange(40) % 10, [str(i) for i in range(10)])
+    data = Images(
+        rng.integers(0, 256, (40, 3, 32, 32), dtype=np.uint8), np.arange(40) % 10, [str(i) for i in range(10)]
+    )
     loop.train(config, data)
 
 

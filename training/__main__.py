@@ -1,4 +1,4 @@
-"""``python -m training train | import | status | ship | tables``."""
+"""``python -m training prepare | train | import | status | ship | tables``."""
 
 from __future__ import annotations
 
@@ -27,6 +27,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_fields(command)
     command.set_defaults(run=train)
 
+    command = commands.add_parser(
+        "prepare",
+        help="pictures -> a prepared data set, for data too large to be read at every start",
+        description="SOURCE: a folder of class folders or of .tar files, a .tar, celeba, lsun, hf:NAME[:SPLIT], or a "
+        "prepared folder alone, whose checksums are then verified. The same command goes on where it was stopped.",
+    )
+    command.add_argument("source", metavar="SOURCE")
+    command.add_argument("folder", metavar="OUT", type=Path, nargs="?")
+    command.add_argument("--preset", help="the size and the recipe that this preset trains on")
+    command.add_argument("--size", type=int, help="side of the stored squares (128)")
+    command.add_argument("--short_side", type=int, help="scale the short side to this first (0: not)")
+    command.add_argument("--min_side", type=int, help="refuse smaller pictures (0)")
+    command.add_argument("--contrast_stretch", type=_truth, metavar="BOOL", help="as the authors' imresize (false)")
+    command.add_argument("--test_every", type=int, help="keep every n-th picture of a class for scores (10; 0: none)")
+    command.add_argument("--workers", type=int, default=0, help="processes (0: one a core)")
+    command.set_defaults(run=prepare)
+
     command = commands.add_parser("import", help="the authors' whole-trainer snapshot -> a run that goes on from it",
                                   description="Takes the flags of train, for the snapshot's own recipe.")  # fmt: skip
     command.add_argument("snapshot", metavar="SNAPSHOT", type=Path)
@@ -44,7 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument("name", metavar="ARCHITECTURE.TAG")
     command.set_defaults(run=ship)
 
-    command = commands.add_parser("tables", help="print the README's table of scores anew from the records")
+    command = commands.add_parser(
+        "tables", help="print the tables of README.md and docs/training.md anew from the records"
+    )
     command.set_defaults(run=tables)
 
     arguments = parser.parse_args(argv)
@@ -68,12 +87,54 @@ def config_of(arguments: argparse.Namespace) -> Config:
     return make_config(arguments.preset, **{k: v for k, v in vars(arguments).items() if k in fields})
 
 
+def prepare(arguments: argparse.Namespace) -> None:
+    from sngan_hub.sources.prepared import is_prepared
+
+    from .listings import dogs_and_cats, list_source
+    from .prepare import Recipe, prepare, verify
+
+    if arguments.folder is None:
+        if not is_prepared(arguments.source):
+            raise ValueError("out: missing; name the folder to write: prepare SOURCE OUT")
+        print(verify(Path(arguments.source)))
+        return
+    from sngan_hub.cli import check_writable
+
+    check_writable(arguments.folder, create=True)
+    fields = recipe_of(arguments.preset) if arguments.preset else {}
+    given = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(Recipe)}
+    recipe = Recipe(**{**fields, **{name: value for name, value in given.items() if value is not None}})
+    listing = list_source(arguments.source)
+    if (arguments.preset or "").startswith("dogcat"):
+        listing = dogs_and_cats(listing)
+    about = prepare(listing, arguments.folder, recipe, arguments.source, arguments.workers)
+    few = min(zip(about["counts"], about["classes"], strict=True))
+    print(f"{arguments.folder}: {about['images']:,} images of {about['size']} px in {len(about['classes'])} classes, "
+          f"at least {few[0]:,} ({few[1]}); train on it: --data {arguments.folder}")  # fmt: skip
+    if about["refused"]:
+        print(f"{about['refused']} pictures were refused: {arguments.folder / 'refused.tsv'} names each, and why")
+
+
+def recipe_of(preset: str) -> dict[str, Any]:
+    """What a preset trains on. The authors scale ImageNet's short side to 256 first, and leave smaller pictures out."""
+    from sngan_hub.models import find_model
+
+    config = make_config(preset)
+    size = config.stored_size or find_model(config.architecture).size
+    if not config.contrast_stretch:
+        return {"size": size}
+    own = config.stretches_at_load(find_model(config.architecture).size)
+    return {"size": size, "short_side": 256, "min_side": 256, "contrast_stretch": own, "test_every": 0}
+
+
 def train(arguments: argparse.Namespace) -> None:
     config = config_of(arguments)
     if not config.out and not arguments.dry_run:
         raise ValueError("out: missing; name the run's folder: --out RUN")
     if not config.data and not arguments.dry_run:
-        raise ValueError("data: missing; name a folder of class folders: --data FOLDER")
+        raise ValueError("data: missing; name a folder or a source: --data FOLDER")
+    from .describe import describe
+
     print(describe(config), file=sys.stderr)
     if arguments.dry_run:
         return
@@ -102,7 +163,8 @@ def import_(arguments: argparse.Namespace) -> None:
     if checkpoints(out):
         raise FileExistsError(f"out: {out} holds a run already; choose another")
     check_writable(out, create=True)
-    data = load_images(config.data, "train", find_model(config.architecture).size)
+    size = find_model(config.architecture).size
+    data = load_images(config.data, "train", config.stored_size or size, config.stretches_at_load(size))
     state = import_snapshot(arguments.snapshot, config, data.classes)
     out.mkdir(parents=True, exist_ok=True)
     save_config(config, out / "config.json")
@@ -111,50 +173,6 @@ def import_(arguments: argparse.Namespace) -> None:
     print(
         f"{out}: iteration {state.step} of {arguments.snapshot}; the train command with the same flags goes on from it"
     )
-
-
-def describe(config: Config) -> str:
-    """The run on a screen: its settings, networks and images per iteration."""
-    import torch
-
-    from sngan_hub.sources import source_classes
-
-    from .state import new_networks
-
-    n = len(source_classes(config.data)) if config.data else config.n_classes
-    with torch.device("meta"):
-        networks = new_networks(config, n)
-    counts = [f"{sum(p.numel() for p in network.parameters()):,}" for network in networks]
-    flops = [forward_flops(network) for network in networks]
-    judged = 2 * config.n_dis * config.batch_size
-    # Backward costs twice the forward; but G's D-step fakes are not back-propagated, nor D's weights in G's step.
-    total = (
-        config.g_batch_size * (3 * flops[0] + 2 * flops[1])
-        + config.n_dis * config.batch_size * flops[0]
-        + 3 * judged * flops[1]
-    )
-    lines = [f"{key:18}{value}" for key, value in dataclasses.asdict(config).items()]
-    lines += [
-        f"{'classes':18}{networks[0].n_classes or 'none'}",
-        f"{'parameters':18}generator {counts[0]}, discriminator {counts[1]}",
-        f"{'forward':18}generator {flops[0] / 2e9:.3g} GMAC an image, discriminator {flops[1] / 2e9:.3g}",
-        f"{'per iteration':18}{config.n_dis * config.batch_size} real and "
-        f"{config.n_dis * config.batch_size + config.g_batch_size} generated images, about {total / 1e12:.3g} TFLOP",
-        f"{'in all':18}about {total * config.steps / 1e18:.3g} EFLOP in {config.steps:,} iterations; hours: unknown",
-    ]
-    return "\n".join(lines)
-
-
-def forward_flops(network: Any) -> int:
-    """Floating-point operations for one image, two for each multiplication with its addition, counted on the way."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    y = torch.zeros(1, dtype=torch.int64, device="meta") if network.n_classes else None
-    shape = (1, network.z_dim) if hasattr(network, "z_dim") else (1, 3, network.size, network.size)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network.eval()(torch.zeros(shape, device="meta"), y)
-    return counter.get_total_flops()
 
 
 def status(arguments: argparse.Namespace) -> None:
@@ -178,10 +196,10 @@ def ship(arguments: argparse.Namespace) -> None:
 
 
 def tables(arguments: argparse.Namespace) -> None:
-    from .ship import readme_tables
+    from .ship import ROOT, readme_tables, training_tables
 
-    path = Path(__file__).parent.parent / "README.md"
-    path.write_text(readme_tables(path.read_text(encoding="utf-8")), encoding="utf-8")
+    for path, printed in ((ROOT / "README.md", readme_tables), (ROOT / "docs" / "training.md", training_tables)):
+        path.write_text(printed(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def _truth(text: str) -> bool:

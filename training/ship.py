@@ -14,6 +14,12 @@ from sngan_hub.mixin import SAFETENSORS_SINGLE_FILE, read_config
 from sngan_hub.resnet import Discriminator, Generator
 from sngan_hub.weights import KINDS, PRETRAINED, WEIGHTS
 
+from .config import FREE, PRESETS
+from .describe import read_throughput
+
+ROOT = Path(__file__).parent.parent
+RECORDS = ROOT / "benchmarks" / "records"  # what the benchmarks printed
+
 #: What a card must say about each source that we train shipped models on.
 SOURCES = {
     "fashion": {
@@ -29,7 +35,7 @@ SOURCES = {
     "avatars": {
         "data": "Procedural drawings, not photographs: 4,000 avatars in each of ten DiceBear styles, drawn by seed "
         "from the artists' parts with dicebear-core 10.7.0, dicebear-styles 10.6.0 and resvg-py 0.5.0 (see "
-        "sngan_hub/sources.py).",
+        "sngan_hub/sources/avatars.py).",
         "data_licence": "CC0-1.0 (styles), MIT (code)",
         "about": "A conditional SNGAN with projection discriminator for small drawn avatars by style, 32x32 px, in "
         "colour, small enough to ship inside the package and to sample on any CPU.",
@@ -61,8 +67,7 @@ def ship(run: Path, name: str, pretrained: Path = PRETRAINED) -> str:
     hours = (
         sum(row["seconds_per_step"] * (row["step"] - before) for row, before in zip(log, steps, strict=False)) / 3600
     )
-    hidden = {"out", "log_every", "sample_every", "snapshot_every", "checkpoint_every", "data", "architecture"}
-    recipe = {key: value for key, value in config.items() if key not in hidden}
+    recipe = {key: value for key, value in config.items() if key not in FREE - {"steps"} | {"architecture"}}
     record = {
         "name": name,
         **SOURCES[config["data"]],
@@ -100,6 +105,25 @@ def readme_tables(text: str) -> str:
     others = [row for row in listing() if row["where"] not in ("shipped", "untrained")]
     header, *cells = list_cells([{**row, "cached": False} for row in others])
     return _between("others", ["| " + " | ".join(row) + " |" for row in (header, ["---"] * len(header), *cells)], text)
+
+
+def training_tables(text: str) -> str:
+    """docs/training.md with its tables printed anew from training/throughput.json and benchmarks/records."""
+    rows = [
+        "| preset | precision | seconds per iteration | TFLOP per iteration | peak memory | micro-batch | machine |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    order = {preset: i for i, preset in enumerate(PRESETS)}
+    for row in sorted(read_throughput(), key=lambda row: (row["device"], order[row["preset"]])):
+        rows.append(
+            f"| `{row['preset']}` | {row['precision']} | {min(row['seconds']):.3g} | {row['tflop']:.3g} | "
+            f"{row['peak_memory_gb']:.1f} GB | {row['micro_batch'] or '-'} | {row['device']}, torch {row['torch']} |"
+        )
+    text = _between("throughput", rows, text)
+    for name in ("prepare", "normalizers"):
+        path = RECORDS / f"{name}.md"
+        text = _between(name, path.read_text(encoding="utf-8").strip().splitlines() if path.exists() else [], text)
+    return text
 
 
 def _between(name: str, lines: list[str], text: str) -> str:

@@ -142,7 +142,7 @@ def load_checkpoint(state: State, config: Config, fingerprint: str, out: Path) -
     Raises ``ValueError`` where none is readable, or where it was made under settings or data that would change what
     was done. An unreadable one is passed over, with a line, for the one before: the run computes the same again.
     """
-    paths = checkpoints(out)
+    paths, damaged = checkpoints(out), []
     for path in reversed(paths):
         try:
             parts = torch.load(path, map_location=config.device, weights_only=True)
@@ -150,6 +150,7 @@ def load_checkpoint(state: State, config: Config, fingerprint: str, out: Path) -
         except (RuntimeError, OSError, EOFError, KeyError, AttributeError, pickle.UnpicklingError) as error:
             why = (str(error) or repr(error)).splitlines()[0]
             print(f"{path}: not a readable checkpoint ({why}); trying the one before", file=sys.stderr)
+            damaged.append(path)
             continue
         changed = differences(old, config, parts["step"])
         if digest != fingerprint:
@@ -160,6 +161,8 @@ def load_checkpoint(state: State, config: Config, fingerprint: str, out: Path) -
             raise ValueError(f"{out}: holds a run with other settings; choose another --out, or undo\n  "
                              + "\n  ".join(changed))  # fmt: skip
         state.load_state_dict(parts)
+        for other in damaged:  # kept for whoever wants to look, no longer counted among the last
+            other.rename(other.with_suffix(".damaged"))
         return True
     if paths:
         raise ValueError(f"{out / CHECKPOINTS}: no readable checkpoint among {len(paths)}; remove them to start anew, "

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from ..classes import class_list
 from ..fetch import cache_folder
 from ..names import nearest
 from .avatars import AVATAR_STYLES, draw_avatars, load_avatars
@@ -27,17 +28,16 @@ __all__ = ["FASHION_DEBIAN", "SOURCES", "Images", "cache_folder", "draw_avatars"
 
 
 class Source(NamedTuple):
-    n_classes: int
     load: Callable[[str, int], Images]
-    classes: list[str] | None = None  # where they are known without the data
+    classes: list[str]
 
 
 SOURCES = {
-    "fashion": Source(10, load_fashion, FASHION_CLASSES),
-    "avatars": Source(10, load_avatars, AVATAR_STYLES),
-    "cifar10": Source(10, partial(load_cifar, "cifar10")),
-    "cifar100": Source(100, partial(load_cifar, "cifar100")),
-    "stl10": Source(1, load_stl10),
+    "fashion": Source(load_fashion, FASHION_CLASSES),
+    "avatars": Source(load_avatars, AVATAR_STYLES),
+    "cifar10": Source(partial(load_cifar, "cifar10"), list(class_list("cifar10"))),
+    "cifar100": Source(partial(load_cifar, "cifar100"), list(class_list("cifar100"))),
+    "stl10": Source(load_stl10, ["image"]),
 }
 PREPARED_FIRST = ("celeba", "lsun")  # too large to be read at every start
 
@@ -45,8 +45,7 @@ PREPARED_FIRST = ("celeba", "lsun")  # too large to be read at every start
 def source_classes(source: str) -> list[str]:
     """The class names alone, without opening an image."""
     if source in SOURCES:
-        named = SOURCES[source]
-        return named.classes or [str(i) for i in range(named.n_classes)]
+        return SOURCES[source].classes
     if is_prepared(source):
         return read_about(source)["classes"]
     return [folder.name for folder in class_folders(_known(source))]

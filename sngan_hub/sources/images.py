@@ -8,7 +8,7 @@ import json
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 SPLITS = ("train", "test")
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"}
@@ -64,14 +64,22 @@ class Images(NamedTuple):
 # One picture
 
 
-def read_picture(data: bytes, size: int, short_side: int = 0, stretch: bool = False) -> np.ndarray:
+def read_picture(data: bytes, size: int, short_side: int = 0, stretch: bool = False, min_side: int = 0) -> np.ndarray:
     """A file's bytes -> (3, size, size) uint8; raises one of ``DAMAGED``.
 
-    ``short_side`` first scales the picture so, as the authors' preprocess.sh does with 256; then see ``square``.
+    ``short_side`` first scales the picture so, as the authors' preprocess.sh does with 256; then see ``square``. A side
+    under ``min_side`` is refused, as theirs under 256.
     """
-    with Image.open(io.BytesIO(data)) as image:
-        if short_side and image.format == "JPEG":
-            image.draft("RGB", (2 * short_side, 2 * short_side))  # a decoder's own halving, never below what is needed
+    try:
+        opened = Image.open(io.BytesIO(data))
+    except UnidentifiedImageError as error:
+        raise ValueError("holds no picture of a known kind") from error
+    with opened as image:
+        if min(image.size) < min_side:
+            raise ValueError(f"{image.width}x{image.height}: under {min_side} px")
+        if image.format == "JPEG" and not stretch:
+            least = 2 * (short_side or size)  # the decoder halves large pictures for nothing
+            image.draft(image.mode, (least, least))
         image = to_rgb(ImageOps.exif_transpose(image))
     if short_side and min(image.size) != short_side:
         scale = short_side / min(image.size)

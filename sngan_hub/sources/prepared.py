@@ -17,7 +17,7 @@ import numpy as np
 from .images import Images, Rows, held_back
 
 IMAGES, LABELS, ABOUT, REFUSED = "images.npy", "labels.npy", "dataset.json", "refused.tsv"
-BLOCK = 1024  # rows that are checksummed and written together
+BLOCK_BYTES = 2**25  # of rows that are checksummed and written together
 HEADER = 128  # bytes of images.npy before its first row
 
 
@@ -29,7 +29,7 @@ def read_about(source: str) -> dict[str, Any]:
     path = Path(source) / ABOUT
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
-        assert {"classes", "rows", "size", "test_every", "blocks", "labels_sha256"} <= about.keys()
+        assert {"classes", "rows", "size", "test_every", "blocks", "labels_sha256", "contrast_stretch"} <= about.keys()
     except (OSError, ValueError, AssertionError, AttributeError) as error:
         raise ValueError(f"{path}: not the description of a prepared data set; run prepare again") from error
     return about
@@ -89,9 +89,14 @@ def damaged_blocks(source: str) -> list[int]:
     """Blocks of images.npy whose checksum is no longer the one that was written."""
     about = read_about(source)
     row = 3 * about["size"] ** 2
+    size = block_rows(about["size"]) * row
     with open(Path(source) / IMAGES, "rb") as file:
         file.seek(HEADER)
-        return [i for i, known in enumerate(about["blocks"]) if block_digest(file.read(BLOCK * row)) != known]
+        return [i for i, known in enumerate(about["blocks"]) if block_digest(file.read(size)) != known]
+
+
+def block_rows(size: int) -> int:
+    return max(1, BLOCK_BYTES // (3 * size**2))
 
 
 def block_digest(data: bytes) -> str:

@@ -1,0 +1,82 @@
+"""Seconds per update of every method that the SN paper compares, relative to weight normalisation (its timing figure).
+
+``python benchmarks/normalizers.py [--size 32] [--rounds 5]``: the CNN pair of the paper on synthetic images, batch 64.
+The methods take turns within each round, so that a busy machine slows all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from accelerate import Accelerator  # noqa: E402
+
+from sngan_hub.sources import Images  # noqa: E402
+from training.config import METHODS, make_config  # noqa: E402
+from training.data import Feed  # noqa: E402
+from training.describe import device_kind  # noqa: E402
+from training.state import new_state  # noqa: E402
+from training.step import train_step  # noqa: E402
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--size", type=int, default=32, choices=(32, 48))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--n_dis", type=int, default=5)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--record", action="store_true")
+    arguments = parser.parse_args()
+    accelerator = Accelerator(cpu=arguments.device == "cpu")
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (640, 3, arguments.size, arguments.size), dtype=np.uint8)
+    data = Images(images, np.zeros(640, np.int64), ["image"])
+    runs = {}
+    for method in METHODS:
+        preset = {32: "cnn_cifar10", 48: "cnn_stl10"}[arguments.size]
+        config = make_config(preset, method=method, setting="A", n_dis=arguments.n_dis, device=arguments.device)
+        runs[method] = (new_state(config, data.classes, accelerator.device), config, Feed(data, config, arguments.size))
+    seconds: dict[str, list[float]] = {method: [] for method in METHODS}
+    for turn in range(arguments.rounds + 1):  # the first warms up
+        for method, (state, config, feed) in runs.items():
+            start = time.perf_counter()
+            losses = train_step(state, config, feed, accelerator)
+            float(losses["loss_d"])  # waits for the device
+            if turn:
+                seconds[method].append(time.perf_counter() - start)
+    for _, _, feed in runs.values():
+        feed.close()
+    base = statistics.median(seconds["weight_norm"])
+    rows = {m: (statistics.median(s), min(s), max(s), statistics.median(s) / base) for m, s in seconds.items()}
+    if arguments.json:
+        names = ("median", "min", "max", "relative")
+        print(json.dumps({method: dict(zip(names, row, strict=True)) for method, row in rows.items()}))
+        return
+    lines = ["| method | seconds per iteration, median (least to most) | over weight norm |", "|---|---|---|"]
+    for method, (median, least, most, relative) in sorted(rows.items(), key=lambda item: item[1][3]):
+        lines.append(f"| `{method}` | {median:.3f} ({least:.3f} to {most:.3f}) | {relative:.2f} |")
+    what = f"{arguments.size} px, batch 64, {arguments.n_dis} D steps and a G step, n = {arguments.rounds}, in turns"
+    versions = f"Python {platform.python_version()}, torch {torch.__version__}"
+    lines += ["", f"{what}; {device_kind(arguments.device)}, {versions}."]
+    text = "\n".join(lines) + "\n"
+    print(text)
+    if arguments.record:
+        path = ROOT / "benchmarks" / "records" / "normalizers.md"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""Two iterations of every preset at its full width: seconds, memory. ``python benchmarks/presets.py [PRESET ...]``
+
+On synthetic images of the preset's size, in micro-batches where its groups allow it; each preset in a process of its
+own, so that its peak is its own. ``--record`` puts the rows into training/throughput.json, from which a dry run tells
+the hours of the same networks on the same kind of device.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from accelerate import Accelerator  # noqa: E402
+
+from sngan_hub.models import find_model  # noqa: E402
+from sngan_hub.sources import Images  # noqa: E402
+from training.config import PRESETS, Config, make_config  # noqa: E402
+from training.data import Feed  # noqa: E402
+from training.describe import THROUGHPUT, device_kind, forward_flops, iteration_flops, read_throughput  # noqa: E402
+from training.state import new_state  # noqa: E402
+from training.step import train_step  # noqa: E402
+
+ITERATIONS = 2
+CLASSES_OF_OURS = 10
+
+
+def run(config: Config) -> dict:
+    size = find_model(config.architecture).size
+    n_classes = config.n_classes or CLASSES_OF_OURS
+    stored = config.stored_size or size
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (2 * config.batch_size, 3, stored, stored), dtype=np.uint8)
+    data = Images(images, np.arange(len(images)) % n_classes, [str(i) for i in range(n_classes)])
+    accelerator = Accelerator(cpu=config.device == "cpu", mixed_precision="no")
+    state = new_state(config, data.classes, accelerator.device)
+    with torch.device("meta"):
+        flops = [forward_flops(network) for network in new_pair(config, n_classes)]
+    feed, seconds = Feed(data, config, size), []
+    for _ in range(ITERATIONS + (1 if config.device != "cpu" else 0)):  # a GPU's first is a warm-up
+        start = time.perf_counter()
+        losses = {key: float(value) for key, value in train_step(state, config, feed, accelerator).items()}
+        seconds.append(time.perf_counter() - start)
+    feed.close()
+    assert all(np.isfinite(list(losses.values()))), losses
+    best = min(seconds)
+    tflop = iteration_flops(config, *flops) / 1e12
+    cuda = config.device.startswith("cuda")
+    peak = torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {
+        "device": device_kind(config.device), "preset": config.preset, "architecture": config.architecture,
+        "precision": config.precision, "micro_batch": config.micro_batch, "channels_last": config.channels_last,
+        "seconds": [round(s, 3) for s in seconds], "tflop": round(tflop, 4), "tflops": round(tflop / best, 4),
+        "peak_memory_gb": round(peak / 1e9, 2), "torch": str(torch.__version__),
+    }  # fmt: skip
+
+
+def new_pair(config: Config, n_classes: int) -> tuple:
+    from training.state import new_networks
+
+    return new_networks(config, n_classes)
+
+
+def micro_batch(preset: str) -> int:
+    """Whole batch-norm groups of both phases, where there are groups."""
+    config = make_config(preset)
+    return max(config.bn_group_d, config.bn_group_g)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("presets", nargs="*", metavar="PRESET", default=[])
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--precision", default="")
+    parser.add_argument("--whole", action="store_true", help="no micro-batches")
+    parser.add_argument("--record", action="store_true")
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    overrides: dict = {"device": arguments.device, "channels_last": True}
+    if arguments.precision:
+        overrides["precision"] = arguments.precision
+    if arguments.one:
+        (preset,) = arguments.presets
+        size = 0 if arguments.whole else micro_batch(preset)
+        print(json.dumps(run(make_config(preset, micro_batch=size, **overrides))))
+        return
+    for preset in arguments.presets or PRESETS:
+        command = [sys.executable, __file__, preset, "--one", "--device", arguments.device]
+        command += ["--precision", arguments.precision] if arguments.precision else []
+        command += ["--whole"] if arguments.whole else []
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+        if done.returncode:
+            print(f"{preset}: failed with exit code {done.returncode}", flush=True)
+            continue
+        row = json.loads(done.stdout.splitlines()[-1])
+        seconds = ", ".join(f"{s:.2f}" for s in row["seconds"])
+        speed = f"{row['tflops']:.3f} TFLOP/s, peak {row['peak_memory_gb']:.1f} GB"
+        how = f"micro-batch {row['micro_batch'] or 'none'}"
+        print(f"{preset:28}{row['precision']:5} {seconds} s, {speed}, {how}", flush=True)
+        if arguments.record:
+            key = ("device", "preset", "precision", "micro_batch")
+            rows = [old for old in read_throughput() if any(old[k] != row[k] for k in key)]
+            text = ",\n".join(json.dumps(r) for r in [*rows, row])
+            THROUGHPUT.write_text(f"[\n{text}\n]\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,414 @@
+"""What keeps a long run safe: checkpoints, a full disk, lost workers, numbers that run away; and what it tells."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sngan_hub import load_discriminator, load_generator
+from sngan_hub.models import MODELS, Model
+from sngan_hub.sources import Images
+from sngan_hub.weights import Score
+from training import loop
+from training import step as game
+from training.check import contact_sheet, findings
+from training.config import METHODS, PRESETS, SETTINGS, make_config
+from training.data import Feed, random_crops, real_batch
+from training.log import fixed_samples, read_lines, real_spread, shown_classes
+from training.loop import train
+from training.state import checkpoints, new_state
+
+from .conftest import ROOT
+from .test_resume import alive, command, ending, equal, last_step, run
+
+SMALL = dict(
+    n_dis=1, batch_size=4, g_batch_size=4, ema_decay=0.0, augment="", precision="fp32", channels_last=False,
+    transition_from=0, transition_to=0, decay_from=50, decay_to=50, log_every=1, checkpoint_every=2, snapshot_every=4,
+    sample_every=100, spectrum_every=0, threads=1, steps=6,
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    monkeypatch.setitem(MODELS, "sngan_tiny", Model(32, 2, {"widths": [8, 8, 4, 4]}, {"widths": [4, 4, 8, 8]}))
+
+
+def some_data(n=40, size=32, classes=2):
+    images = np.random.default_rng(0).integers(0, 256, (n, 3, size, size), dtype=np.uint8)
+    return Images(images, np.arange(n) % classes, [f"c{i}" for i in range(classes)])
+
+
+def settings(out, **overrides):
+    return make_config("fashion32", **{**SMALL, "architecture": "sngan_tiny", "out": str(out), **overrides})
+
+
+def same(a, b):
+    a, b = a.state_dict(), b.state_dict()
+    return equal(a, b)
+
+
+# Checkpoints
+
+
+def test_the_last_checkpoints_are_kept_and_a_damaged_one_is_passed_over(tmp_path, capsys):
+    data, out = some_data(), tmp_path / "run"
+    whole = train(settings(tmp_path / "whole"), data)
+    train(settings(out, steps=5), data)
+    assert [path.stem for path in checkpoints(out)] == ["0000004", "0000005"]
+    (out / "checkpoints" / ".writing.pt").write_bytes(b"half of on")  # killed while it was written: never looked at
+    newest = checkpoints(out)[-1]
+    kept = {path: path.read_bytes() for path in checkpoints(out)}
+    torch.save({"other": 1}, tmp_path / "other.pt")  # readable, and none of ours
+    for damage in (b"", kept[newest][:5000], b"PK" + bytes(500), (tmp_path / "other.pt").read_bytes()):
+        for path in checkpoints(out):
+            path.unlink()
+        for path, content in kept.items():
+            path.write_bytes(damage if path == newest else content)
+        again = train(settings(out), data)
+        said = capsys.readouterr().err
+        assert f"{newest}: not a readable checkpoint" in said and "trying the one before" in said
+        assert same(whole, again)
+        assert [path.stem for path in checkpoints(out)] == ["0000004", "0000006"]
+        assert newest.with_suffix(".damaged").read_bytes() == damage
+    for path in checkpoints(out):
+        path.write_bytes(b"nothing")
+    with pytest.raises(ValueError, match="no readable checkpoint among 2; remove them to start anew"):
+        train(settings(out), data)
+    assert all(path.read_bytes() == b"nothing" for path in checkpoints(out))
+
+
+def test_more_can_be_kept(tmp_path):
+    train(settings(tmp_path, steps=8, keep_checkpoints=3), some_data())
+    assert [int(path.stem) for path in checkpoints(tmp_path)] == [4, 6, 8]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["checkpoint", "snapshot"])
+def test_a_full_disk_stops_with_the_state_safe(what, tmp_path, image_folder):
+    """RLIMIT_FSIZE stands in for the disk: no file may grow past it."""
+    out = tmp_path / "run"
+    first = run(image_folder, out, steps=7)
+    assert first.returncode == 0, first.stderr
+    kept = checkpoints(out)[-1].read_bytes()
+    small = 100_000 if what == "checkpoint" else 10_000
+    intervals = {"snapshot_every": 1000} if what == "checkpoint" else {"snapshot_every": 9, "checkpoint_every": 1000}
+    limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({small}, {small}))\n"
+    flags = command(image_folder, out, steps=20, sample_every=1000, **intervals)
+    done = subprocess.run([*flags[:2], limited + flags[2], *flags[3:]], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    line = done.stderr.splitlines()[-1]
+    assert "could not be written" in line and "the checkpoint of step 7 is whole, and the same command goes on" in line
+    assert checkpoints(out)[-1].read_bytes() == kept and "Traceback" not in done.stderr
+    assert run(image_folder, out, steps=20).returncode == 0
+    whole = run(image_folder, tmp_path / "whole", steps=20)
+    assert whole.returncode == 0
+    ours, theirs = (torch.load(checkpoints(p)[-1], weights_only=True) for p in (out, tmp_path / "whole"))
+    assert all(equal(ours[key], theirs[key]) for key in ("generator", "discriminator", "opt_g", "opt_d"))
+
+
+def test_numbers_that_run_away_stop_the_run_before_anything_is_saved(tmp_path, monkeypatch):
+    data = some_data()
+    inner = loop.train_step
+
+    def broken(state, *rest):
+        losses = inner(state, *rest)
+        if state.step == 5:
+            losses["loss_d"] = losses["loss_d"] * math.nan
+        return losses
+
+    monkeypatch.setattr(loop, "train_step", broken)
+    with pytest.raises(FloatingPointError, match=r"step 5: losses .*nan.* lower lr_g or lr_d .*checkpoint of step 4"):
+        train(settings(tmp_path / "a"), data)
+
+    def poisoned(state, *rest):
+        losses = inner(state, *rest)
+        if state.step == 4:
+            with torch.no_grad():
+                state.discriminator.linear.weight[0, 0] = math.inf
+        return losses
+
+    monkeypatch.setattr(loop, "train_step", poisoned)
+    with pytest.raises(FloatingPointError, match="step 4: weights not finite"):
+        train(settings(tmp_path / "b", log_every=100), data)
+    assert [path.stem for path in checkpoints(tmp_path / "b")] == ["0000002"]
+
+
+@pytest.mark.slow
+def test_a_lost_worker_is_told_in_a_line_and_the_run_goes_on(image_folder, tmp_path):
+    out = tmp_path / "run"
+    process = subprocess.Popen(
+        command(image_folder, out, 2, log_every=1), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        text=True, start_new_session=True,
+    )  # fmt: skip
+    while last_step(out) < 16:
+        time.sleep(0.01)
+    workers = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        words = (folder / "cmdline").read_text().split("\0") if (folder / "cmdline").exists() else []
+        if f"--out={out}" in words and "torch.distributed.run" not in words:
+            workers.append(int(folder.name))
+    assert len(workers) == 2
+    os.kill(max(workers), signal.SIGKILL)
+    said = process.communicate(timeout=120)[1]
+    while alive(out):
+        time.sleep(0.02)
+    assert process.returncode and f"{out}: another process of the run is gone" in said, said[-3000:]
+    assert "is whole, and the same command goes on from it" in said
+    assert run(image_folder, out, 2, log_every=1).returncode == 0
+    assert run(image_folder, tmp_path / "whole", 2, log_every=1).returncode == 0
+    for a, b in zip(ending(tmp_path / "whole"), ending(out), strict=True):
+        assert equal(a, b)
+
+
+# What is looked at first
+
+
+def test_what_the_check_says_of_data():
+    config = settings("", n_classes=3, batch_size=30)
+    said = " | ".join(findings(some_data(), config, 32))
+    assert "40 images of 32 px in 2 classes, 20 (c0) to 20 (c0) each" in said
+    assert "the preset's data has 3 classes, this has 2" in said and "fewer images than two batches of 30" in said
+    data = some_data(300)
+    assert len(findings(data, settings(""), 32)) == 1  # nothing else to say of good data
+    uneven = data._replace(labels=(np.arange(300) < 10).astype(np.int64))
+    assert "more than ten times as many" in " ".join(findings(uneven, settings(""), 32))
+    assert "one class alone" in " ".join(findings(data.as_one_class(), settings(""), 32))
+    assert "one class alone" not in " ".join(findings(data.as_one_class(), settings("", conditioning="none"), 32))
+    grey = data._replace(images=data.images[:, :1].repeat(3, 1))
+    assert "grey" in " ".join(findings(grey, settings(""), 32))
+    flat = data._replace(images=np.where(np.arange(300)[:, None, None, None] < 5, 90, data.images).astype(np.uint8))
+    said = " ".join(findings(flat, settings(""), 32))
+    assert "5 of 300 images looked at are one flat colour" in said and "4 of 300 images looked at are copies" in said
+    dark = data._replace(images=data.images // 4)
+    assert "values are 0 to 63" in " ".join(findings(dark, settings(""), 32))
+    unstretched = data._replace(made={"contrast_stretch": False})
+    assert "without the contrast stretch" in " ".join(findings(unstretched, settings("", contrast_stretch=True), 32))
+    stretched = data._replace(made={"contrast_stretch": True})
+    assert len(findings(stretched, settings("", contrast_stretch=True), 32)) == 1
+
+
+@pytest.mark.parametrize("change, text", [
+    (lambda d: d._replace(labels=d.labels + 1), r"labels from 1 to 2 for 40 images, legal are 0..1 \(2 classes\)"),
+    (lambda d: d._replace(labels=d.labels - 1), "labels from -1 to 0"),
+    (lambda d: d._replace(classes=[*d.classes, "none"]), "no image of class none"),
+    (lambda d: d._replace(images=d.images // 255), "values are 0 to 1, legal are 0 to 255"),
+    (lambda d: d._replace(images=d.images.astype(np.float32)), "images are float32"),
+    (lambda d: d._replace(images=d.images[..., :16, :16]), "16 px cropped to 1.0 are under the network's 32 px"),
+])  # fmt: skip
+def test_what_no_training_could_mend_is_refused_before_the_first_step(change, text, tmp_path):
+    with pytest.raises(ValueError, match=text):
+        train(settings(tmp_path / "run"), change(some_data()))
+    assert not checkpoints(tmp_path / "run")
+
+
+def test_the_contact_sheet_shows_a_row_a_class(tmp_path):
+    data = some_data(400, classes=25)
+    sheet = contact_sheet(data)
+    assert sheet.height >= 10 * 64 and sheet.height < 11 * 70  # ten of the classes
+    train(settings(tmp_path, steps=1), some_data())
+    assert Image.open(tmp_path / "data.png").text["data"] == "fashion"
+
+
+# What it tells
+
+
+def test_singular_values_at_intervals_are_exact(tmp_path):
+    state = train(settings(tmp_path, spectrum_every=3), some_data())
+    rows = read_lines(tmp_path / "spectrum.jsonl")
+    assert [row["step"] for row in rows] == [3, 6]
+    d = state.discriminator
+    for name, found in rows[-1]["layers"].items():
+        layer = d.get_submodule(name)
+        values = torch.linalg.svdvals(layer.weight.detach().double().flatten(1))
+        assert found["largest"] == pytest.approx(float(values[0]) / found["sigma"], rel=1e-5)
+        assert found["smallest"] == pytest.approx(float(values[-1]) / found["sigma"], rel=1e-4, abs=1e-7)
+    assert {"blocks.0.c1", "linear", "embed"} <= rows[-1]["layers"].keys()
+    assert same(state, train(settings(tmp_path / "without"), some_data()))  # looking changes nothing
+
+
+def test_the_best_snapshot_is_the_one_that_is_offered(tmp_path, monkeypatch, capsys):
+    from sngan_hub.metrics import protocols
+    from training.__main__ import main
+
+    values = iter([0.9, 0.2, 0.5, 0.7])
+    asked = []
+
+    def evaluate(generator, source, names, seed):
+        asked.append((source, names))
+        return [(names[0], Score(next(values), 10, "none", floor=0.1))]
+
+    monkeypatch.setattr(protocols, "evaluate", evaluate)
+    options = dict(score_every=2, snapshot_every=100, data="somewhere", spectrum_every=0)
+    state = train(settings(tmp_path, **options), some_data())
+    assert asked == [("somewhere", ["kid1k_test"])] * 3
+    assert (tmp_path / "generator").resolve().parent.name == "0000004"
+    assert (tmp_path / "discriminator").resolve().parent.name == "0000004"
+    assert len(list((tmp_path / "snapshots").iterdir())) == 3
+    assert main(["status", str(tmp_path)]) == 0
+    assert "kid1k_test 0.2 at step 4" in capsys.readouterr().out
+    # cut off behind step 4 and resumed: its score of step 6 is measured again, the others stay
+    checkpoints(tmp_path)[-1].unlink()
+    train(settings(tmp_path, **options), some_data())
+    assert [(row["step"], row["value"]) for row in read_lines(tmp_path / "scores.jsonl")] == [
+        (2, 0.9),
+        (4, 0.2),
+        (6, 0.7),
+    ]
+    assert same(state, train(settings(tmp_path / "without"), some_data()))
+    higher = [{"step": i, "protocol": "agreement2k", "value": v} for i, v in enumerate([0.1, 0.8, 0.3])]
+    (tmp_path / "scores.jsonl").write_text("".join(json.dumps(row) + "\n" for row in higher))
+    from training.score import best_score
+
+    assert best_score(tmp_path, "agreement2k")["step"] == 1
+
+
+def test_the_gauge_and_the_grid_show_ten_of_many_classes():
+    assert shown_classes(1) == [0] and shown_classes(10) == list(range(10))
+    many = shown_classes(1000)
+    assert len(many) == 10 and many[0] == 0 and many[-1] == 999 and len(set(many)) == 10
+    data = some_data(60, classes=30)
+    MODELS["sngan_tiny"] = Model(32, 30, {"widths": [8, 8, 4, 4]}, {"widths": [4, 4, 8, 8]})
+    g = new_state(settings(""), data.classes).generator
+    assert fixed_samples(g, 0, 2).shape == (20, 3, 32, 32) and real_spread(data, 30).shape == (10,)
+    assert real_spread(data, 0).shape == (1,)
+
+
+# The authors' crops, and batches computed ahead
+
+
+def test_random_crops_are_where_the_authors_put_them():
+    pixels = np.zeros((4000, 3, 20, 20), np.uint8)
+    pixels[:, 0] = np.arange(20)[:, None] * 10
+    pixels[:, 1] = np.arange(20)[None] * 10
+    rng = np.random.default_rng(0)
+    crops = random_crops(pixels, rng, np.zeros(4000, bool), 0.9, 18, False)
+    assert crops.shape == (4000, 3, 18, 18)
+    tops, lefts = crops[:, 0, 0, 0] // 10, crops[:, 1, 0, 0] // 10
+    assert set(tops.tolist()) == set(lefts.tolist()) == {0, 1}  # 0 .. 20 - 18 - 1: never the last offset
+    assert abs(np.corrcoef(tops, lefts)[0, 1]) < 0.1
+    whole = random_crops(pixels[:2], rng, np.array([False, True]), 1.0, 20, False)
+    assert np.array_equal(whole[0], pixels[0]) and np.array_equal(whole[1], pixels[1][..., ::-1])
+
+
+def test_stored_images_are_cropped_to_the_networks_size(tmp_path):
+    data = some_data(size=48)
+    config = settings(tmp_path, stored_size=48, crop=0.9, flip=True, contrast_stretch=True)
+    feed = Feed(data, config, 32)
+    x, y = feed(3)
+    assert x.shape == (4, 3, 32, 32) and -1 <= x.min() and x.max() < 1
+    assert torch.equal(x, real_batch(data, 0, 3, 4, True, 0.9, 32, True)[0])
+    feed.close()
+    assert train(config, data).step == 6
+
+
+def test_batches_computed_ahead_are_the_batches():
+    data = some_data()
+    feed = Feed(data, settings(""), 32, ahead=3)
+    for position in (0, 1, 2, 7, 8, 3):  # in order, after a leap, and back
+        x, y = feed(position)
+        expected = real_batch(data, 0, position, 4)
+        assert torch.equal(x, expected[0]) and torch.equal(y, expected[1])
+        assert len(feed.coming) <= 8
+    feed.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", PRESETS)
+def test_two_iterations_of_every_preset_at_full_width(preset, tmp_path):
+    """A few images at a time; the whole batches are benchmarks/presets.py's."""
+    from accelerate import Accelerator
+
+    config = make_config(preset, batch_size=2, g_batch_size=2, bn_group_d=0, bn_group_g=0, n_dis=1, channels_last=True)
+    model = MODELS[config.architecture]
+    classes = config.n_classes or 10
+    data = some_data(2 * classes, config.stored_size or model.size, classes)
+    state = new_state(config, data.classes)
+    before = {k: v.clone() for n in (state.generator, state.discriminator) for k, v in n.named_parameters()}
+    feed = Feed(data, config, model.size, ahead=1)
+    for _ in range(2):
+        losses = game.train_step(state, config, feed, Accelerator(cpu=True))
+    feed.close()
+    assert all(math.isfinite(float(value)) for value in losses.values()) and state.step == 2
+    after = {k: v for n in (state.generator, state.discriminator) for k, v in n.named_parameters()}
+    moved = [k for k in before if not torch.equal(before[k], after[k])]
+    assert len(moved) >= len(before) - 1  # all but the class tables' unused rows, which share a tensor with used ones
+    assert all(torch.isfinite(p).all() for p in after.values())
+
+
+# The SN paper's table
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_of_the_paper_trains_and_its_networks_are_loaded_by_everyone(method, tmp_path):
+    config = make_config(
+        "cnn_cifar10", setting="A", method=method, steps=2, batch_size=4, g_batch_size=4, threads=1, out=str(tmp_path),
+        generator_fields='{"width": 16}', spectrum_every=2,
+    )  # fmt: skip
+    fields = {**json.loads(config.discriminator_fields), "widths": [4, 4, 8, 8, 8, 8, 8]}
+    config = make_config(
+        "cnn_cifar10", setting="A", method=method, steps=2, batch_size=4, g_batch_size=4, threads=1, out=str(tmp_path),
+        generator_fields='{"width": 16}', discriminator_fields=json.dumps(fields), spectrum_every=2,
+    )  # fmt: skip
+    state = train(config, some_data())
+    assert state.step == 2 and state.opt_d.state[next(state.discriminator.parameters())]["step"] == 10
+    g, d = load_generator(tmp_path), load_discriminator(tmp_path)
+    assert equal(dict(g.state_dict()), dict(state.generator.state_dict()))
+    assert d.config["normalizer"] == fields["normalizer"]
+    assert g.sample(n=3, seed=1).shape == (3, 3, 32, 32)
+    fast = g.for_sampling().sample(n=3, seed=1)
+    assert (fast.int() - g.sample(n=3, seed=1).int()).abs().max() <= 1
+    if method == "weight_clipping":
+        assert max(p.abs().max() for p in state.discriminator.parameters()) <= 0.01
+    if method == "orthonormal":
+        start = new_state(config, ["c0", "c1"]).discriminator
+        w = start.convs[3].weight.detach().flatten(1)
+        assert torch.allclose(w @ w.t(), torch.eye(len(w)), atol=1e-5)
+    assert read_lines(tmp_path / "spectrum.jsonl")[-1]["step"] == 2
+
+
+def test_the_papers_settings():
+    table = {"A": (1e-4, 0.5, 0.9, 5), "B": (1e-4, 0.5, 0.999, 1), "C": (2e-4, 0.5, 0.999, 1),
+             "D": (1e-3, 0.5, 0.9, 5), "E": (1e-3, 0.5, 0.999, 5), "F": (1e-3, 0.9, 0.999, 5)}  # fmt: skip
+    assert table.keys() == SETTINGS.keys()
+    for name, expected in table.items():
+        for preset in ("cnn_cifar10", "cnn_stl10"):
+            c = make_config(preset, setting=name)
+            assert (c.lr_g, c.beta1, c.beta2, c.n_dis) == expected and c.lr_d == c.lr_g
+            assert (c.steps, c.batch_size, c.g_batch_size, c.loss) == (100_000, 64, 64, "non_saturating")
+    assert make_config("cnn_cifar10", setting="F", lr_g=5e-5).lr_g == 5e-5  # what is said outright comes last
+    c = make_config("cnn_cifar10", method="wgan_gp")
+    assert (c.loss, c.penalty, c.penalty_weight) == ("wasserstein", "gradient", 10.0)
+    assert json.loads(make_config("cnn_cifar10", method="layer_norm").discriminator_fields) == {"normalizer": "layer"}
+
+
+def test_batch_norm_in_the_discriminator_sees_real_and_fake_apart():
+    """Running statistics would move once for a mixed batch; and a shift of the fakes must not touch the real score."""
+    config = make_config("cnn_cifar10", method="batch_norm", batch_size=4, g_batch_size=4)
+    state = new_state(config, ["a"])
+    seen = []
+    state.discriminator.norms[1].register_forward_hook(lambda m, x, y: seen.append(len(x[0])))
+    from accelerate import Accelerator
+
+    game.train_step(state, config, Feed(some_data(), config, 32), Accelerator(cpu=True))
+    assert seen == [4, 4, 4]  # G's fakes, then real, then fake
+    assert int(state.discriminator.norms[1].num_batches_tracked) == 3
+
+
+def test_a_command_trains_a_cnn_and_says_what_it_trains(tmp_path, image_folder, capsys):
+    from training.__main__ import main
+
+    flags = {"preset": "cnn_cifar10", "setting": "B", "method": "weight_norm", "data": image_folder, "out": tmp_path / "run",
+             "steps": 1, "batch_size": 2, "g_batch_size": 2}  # fmt: skip
+    assert main(["train", *(f"--{k}={v}" for k, v in flags.items())]) == 0
+    said = capsys.readouterr().err
+    assert "data: 36 images of 32 px in 2 classes" in said and '{"normalizer": "weight"}' in said
+    assert sys.version_info and load_generator(tmp_path / "run").size == 32

@@ -1,0 +1,397 @@
+"""Pictures of every kind -> a prepared data set: nothing lost, everything refused named, and read back as written."""
+
+import io
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sngan_hub.sources import load_images, source_classes
+from sngan_hub.sources.images import cropped, read_picture, square
+from training import prepare as preparing
+from training.__main__ import main
+from training.listings import dogs_and_cats, list_source
+
+from .conftest import GOLDEN, ROOT
+
+
+def prepare(*arguments):
+    return main(["prepare", *map(str, arguments)])
+
+
+def refusal(capsys, *arguments):
+    with pytest.raises(SystemExit) as stop:
+        prepare(*arguments)
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    return said
+
+
+def picture(seed, size=(40, 30), mode="RGB"):
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
+    return Image.fromarray(pixels).convert(mode)
+
+
+def encoded(seed, kind="PNG", **options):
+    buffer = io.BytesIO()
+    picture(seed).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+# The authors' pipeline
+
+
+@pytest.mark.parametrize("case", ["full", "lowcontrast", "wide", "tall"])
+def test_the_authors_crop_stretch_and_resize(case):
+    golden = np.load(GOLDEN / "preprocess_imagenet.io.npz", allow_pickle=False)
+    ours = square(Image.fromarray(golden[f"{case}/in_uint8_hwc"]), 64, stretch=True)
+    assert np.array_equal(ours / 128 - 1, golden[f"{case}/out64_nonoise"])
+    if case == "lowcontrast":
+        plain = square(Image.fromarray(golden[f"{case}/in_uint8_hwc"]), 64)
+        assert int(plain.max()) - int(plain.min()) < 128 < int(ours.max()) - int(ours.min())
+
+
+@pytest.mark.parametrize("case", ["aug0", "aug1", "aug2"])
+def test_the_authors_random_crop_and_flip(case):
+    golden = np.load(GOLDEN / "preprocess_imagenet.io.npz", allow_pickle=False)
+    (top, left, flip) = golden[f"{case}/draws_lo_hi_value(top,left,flip)"][:, 2]
+    ours = cropped(golden["full/in_uint8_hwc"], top, left, int(256 * 0.9), 64, bool(flip), stretch=True)
+    assert np.array_equal(ours / 128 - 1, golden[f"{case}/out64_nonoise"])
+
+
+def test_modes_rotation_and_sixteen_bits(tmp_path):
+    sixteen = np.zeros((20, 20), np.uint16)
+    sixteen[:] = np.linspace(0, 65535, 20).astype(np.uint16)
+    buffer = io.BytesIO()
+    Image.fromarray(sixteen).save(buffer, "PNG")
+    grey = read_picture(buffer.getvalue(), 20)
+    assert grey.max() == 255 and grey.min() == 0 and abs(int(grey[0, 0, 10]) - 134) <= 1
+    clear = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
+    buffer = io.BytesIO()
+    clear.save(buffer, "PNG")
+    assert read_picture(buffer.getvalue(), 8).min() == 255  # on white
+    upright = Image.new("RGB", (20, 10), "black")
+    upright.paste("white", (10, 0, 20, 10))
+    buffer, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = 6  # to be turned a quarter clockwise: the white half comes to lie below
+    upright.save(buffer, "PNG", exif=exif)
+    turned = read_picture(buffer.getvalue(), 10)
+    assert turned[:, :4].max() == 0 and turned[:, 6:].min() == 255
+
+
+# Sources
+
+
+def test_a_tree_of_class_folders(tmp_path, image_folder, capsys):
+    (image_folder / "left" / "deep").mkdir()
+    (image_folder / "left" / "deep" / "a.png").write_bytes(encoded(1))
+    bad = [image_folder / "left" / "00.png", image_folder / "right" / "07.png"]
+    bad[0].write_bytes(bad[0].read_bytes()[:100])
+    bad[1].write_bytes(b"<html>")
+    out = tmp_path / "out"
+    assert prepare(image_folder, out, "--size", 32) == 0
+    said = capsys.readouterr()
+    assert "39 images of 32 px in 2 classes" in said.out and "2 pictures were refused" in said.out
+    refused = dict(line.split("\t") for line in (out / "refused.tsv").read_text().splitlines())
+    assert refused.keys() == {str(path) for path in bad} and all(refused.values())
+    train, test = (load_images(str(out), split) for split in ("train", "test"))
+    assert train.classes == ["left", "right"] == source_classes(str(out))
+    assert (len(train.images), len(test.images)) == (36, 3) and train.made["refused"] == 2
+    of = {read_picture(p.read_bytes(), 32).tobytes(): p.parts[len(image_folder.parts)] for p in image_folder.rglob("*.png")
+          if p not in bad}  # fmt: skip
+    rows = [(data.images[i], data.classes[data.labels[i]]) for data in (train, test) for i in range(len(data.images))]
+    assert [of[image.tobytes()] for image, _ in rows] == [name for _, name in rows]
+    assert len({image.tobytes() for image, _ in rows}) == 39  # no picture twice, none lost
+    assert prepare(out) == 0 and "every checksum holds" in capsys.readouterr().out
+    assert prepare(image_folder, out, "--size", 32) == 0  # once more: done already
+
+
+def test_archives_of_every_kind_hold_the_same_pictures(tmp_path):
+    folder, tars = tmp_path / "folder", tmp_path / "tars"
+    tars.mkdir()
+    for c, synset in enumerate(("n01440764", "n02123045")):
+        (folder / synset).mkdir(parents=True)
+        for i in range(5):
+            (folder / synset / f"{synset}_{i}.JPEG").write_bytes(encoded(10 * c + i, "JPEG"))
+        with tarfile.open(tars / f"{synset}.tar", "w") as tar:
+            for path in sorted((folder / synset).iterdir()):
+                tar.add(path, path.name)
+    for name, content in (("of_tars", tars), ("of_folders", folder)):
+        with tarfile.open(tmp_path / f"{name}.tar", "w") as tar:
+            for path in sorted(content.rglob("*")):
+                tar.add(path, path.relative_to(content), recursive=False)
+    expected = list_source(str(folder))
+    assert expected.classes == ["tench", "tabby"] and expected.labels.tolist() == [0] * 5 + [1] * 5
+    for source in (tars, tmp_path / "of_tars.tar", tmp_path / "of_folders.tar"):
+        found = list_source(str(source))
+        assert found.classes == expected.classes and np.array_equal(found.labels, expected.labels)
+        assert [found.read(i) for i in range(10)] == [expected.read(i) for i in range(10)]
+
+
+def test_a_table_of_the_datasets_library(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features({"picture": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])})
+    rows = {"picture": [{"bytes": encoded(i), "path": None} for i in range(6)], "label": [0, 1, 0, 1, 1, 1]}
+    datasets.Dataset.from_dict(rows, features=features).save_to_disk(str(tmp_path / "table"))
+    assert prepare(f"hf:{tmp_path / 'table'}", tmp_path / "out", "--size", 16, "--test-every", 0) == 0
+    data = load_images(str(tmp_path / "out"), "train", 16)
+    assert data.classes == ["cat", "dog"] and data.labels.tolist() == [0, 1, 0, 1, 1, 1]
+    assert np.array_equal(data.images[3], read_picture(encoded(3), 16))
+
+
+def test_the_dogs_and_cats_are_143_of_imagenets_classes(tmp_path):
+    from sngan_hub.classes import class_list
+
+    listing = preparing.Listing(
+        [str(i) for i in range(2000)], np.arange(1000).repeat(2), list(class_list("imagenet")), str
+    )
+    chosen = dogs_and_cats(listing)
+    assert chosen.classes == list(class_list("dogs_and_cats")) and chosen.classes[0] == "Chihuahua"
+    assert chosen.labels.tolist() == np.arange(143).repeat(2).tolist()
+    assert chosen.names[0] == "302" and chosen.read(0) == "302"
+    with pytest.raises(ValueError, match="10 classes; the dogs and cats"):
+        dogs_and_cats(listing._replace(classes=list("abcdefghij")))
+
+
+def test_a_preset_brings_its_recipe(tmp_path):
+    folder = tmp_path / "source" / "n01440764"
+    folder.mkdir(parents=True)
+    picture(0, (300, 280)).save(folder / "large.png")
+    picture(1, (255, 600)).save(folder / "narrow.png")
+    out = tmp_path / "out"
+    assert prepare(folder.parent, out, "--preset", "imagenet128_projection") == 0
+    about = json.loads((out / "dataset.json").read_text())
+    assert (about["size"], about["short_side"], about["contrast_stretch"], about["test_every"]) == (128, 256, True, 0)
+    assert "255x600: under 256 px" in (out / "refused.tsv").read_text() and about["images"] == 1
+    with pytest.raises(ValueError, match="prepared without a test split"):
+        load_images(str(out), "test", 128)
+    from training.__main__ import recipe_of
+
+    assert recipe_of("dogcat64") == {"size": 256, "short_side": 256, "min_side": 256, "contrast_stretch": False,
+                                     "test_every": 0}  # fmt: skip
+    assert recipe_of("celeba64") == {"size": 64}
+
+
+# What goes wrong
+
+
+def test_killed_at_any_moment_it_goes_on(tmp_path, image_folder, monkeypatch):
+    many = tmp_path / "many"
+    for c in range(3):
+        (many / f"c{c}").mkdir(parents=True)
+        for i in range(60):
+            (many / f"c{c}" / f"{i:03d}.png").write_bytes(encoded(100 * c + i))
+    (many / "c1" / "030.png").write_bytes(b"nothing")
+    script = (
+        "import sngan_hub.sources.prepared as p; p.BLOCK_BYTES = 6 * 3 * 24**2\n"
+        "import sys, time, training.prepare as t; inner = t._block\n"
+        "def slow(b): time.sleep(0.1); return inner(b)\n"
+        "t._block = slow\n"
+        "from training.__main__ import main; raise SystemExit(main(sys.argv[1:]))"
+    )
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", script, "prepare", str(many), str(out), "--size", "24", "--workers", "2"]
+
+    def lines():
+        path = out / "progress.jsonl"
+        return len(path.read_text().splitlines()) if path.exists() else 0
+
+    for target in (3, 14):
+        process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL)
+        while lines() < target and process.poll() is None:
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert target <= lines() < 30 and not (out / "dataset.json").exists()
+    with pytest.raises(FileNotFoundError):  # half a data set is none
+        load_images(str(out), "train", 24)
+    with open(out / "progress.jsonl", "a") as file:
+        file.write('{"block": 2')  # cut off while it was written
+    assert subprocess.run(command, cwd=ROOT, capture_output=True).returncode == 0
+    assert (
+        subprocess.run([*command[:5], str(tmp_path / "whole"), *command[6:]], cwd=ROOT, capture_output=True).returncode
+        == 0
+    )
+    for name in ("images.npy", "labels.npy", "refused.tsv"):
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert len((out / "refused.tsv").read_text().splitlines()) == 1
+
+
+def test_what_is_refused(tmp_path, image_folder, capsys):
+    out = tmp_path / "out"
+    assert "no 'nowhere'" in refusal(capsys, "nowhere", out)
+    assert "out: missing" in refusal(capsys, image_folder)
+    assert "size: got 4" in refusal(capsys, image_folder, out, "--size", 4)
+    assert "test_every: got 1" in refusal(capsys, image_folder, out, "--test_every", 1)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").write_text("all of it")
+    assert "is not empty" in refusal(capsys, image_folder, tmp_path / "other")
+    assert (tmp_path / "other" / "thesis.tex").read_text() == "all of it"
+    assert prepare(image_folder, out, "--size", 16) == 0
+    assert "size was 16, now 32" in refusal(capsys, image_folder, out, "--size", 32)
+    empty = tmp_path / "empty" / "c"
+    empty.mkdir(parents=True)
+    (empty / "a.png").write_bytes(b"")
+    assert "none of 1 pictures is usable" in refusal(capsys, empty.parent, tmp_path / "none")
+    gz = tmp_path / "a.tar.gz"
+    with tarfile.open(gz, "w:gz") as tar:
+        tar.add(empty, "c")
+    assert "not a plain .tar" in refusal(capsys, gz, tmp_path / "none2")
+    (tmp_path / "cut.tar").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"one folder deeper: name .*images instead"):
+        load_images(str(image_folder.parent))
+    assert "one folder deeper" in refusal(capsys, image_folder.parent, tmp_path / "none3")
+
+
+def test_data_that_changed_since_is_told_in_a_line(tmp_path, image_folder, capsys):
+    out = tmp_path / "out"
+    assert prepare(image_folder, out, "--size", 16) == 0
+    images, labels = out / "images.npy", out / "labels.npy"
+    pixels, whole = images.read_bytes(), labels.read_bytes()
+    images.write_bytes(pixels[:-100])
+    with pytest.raises(ValueError, match=r"images.npy: has 30,748 bytes, 30,848 were written; it shrank"):
+        load_images(str(out), "train", 16)
+    images.write_bytes(pixels[:5000] + bytes([pixels[5000] ^ 1]) + pixels[5001:])
+    assert "1 block(s) changed" in refusal(capsys, out)
+    images.write_bytes(pixels)
+    labels.write_bytes(whole[:-4] + b"\x09\0\0\0")
+    with pytest.raises(ValueError, match=r"labels.npy: is not the file that dataset.json describes"):
+        load_images(str(out), "train", 16)
+    about = json.loads((out / "dataset.json").read_text())
+    import hashlib
+
+    about["labels_sha256"] = hashlib.sha256(labels.read_bytes()).hexdigest()
+    (out / "dataset.json").write_text(json.dumps(about))
+    with pytest.raises(ValueError, match=r"labels.npy: holds label 9, legal are 0..1"):
+        load_images(str(out), "train", 16)
+    labels.write_bytes(whole)
+    with pytest.raises(ValueError, match="was prepared at 16 px, needed are 32"):
+        load_images(str(out), "train", 32)
+    (out / "dataset.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"dataset.json: not the description"):
+        load_images(str(out), "train", 16)
+
+
+def test_a_full_disk_and_a_killed_worker(tmp_path, image_folder, capsys, monkeypatch):
+    out = tmp_path / "out"
+    monkeypatch.setattr(preparing.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})())
+    assert "images.npy takes 0.0 GB, free in" in refusal(capsys, image_folder, out, "--size", 32)
+    monkeypatch.undo()
+    script = (
+        "import sys, os, resource, training.prepare as t; inner = t._block\n"
+        "def broken(b):\n"
+        "    if os.environ['HOW'] == 'kill': os.kill(os.getpid(), 9)\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); return inner(b)\n"
+        "t._block = broken\n"
+        "from training.__main__ import main; raise SystemExit(main(sys.argv[1:]))"
+    )
+    for how, text in (("kill", "a worker was killed"), ("full", "could not be written")):
+        command = [sys.executable, "-c", script, "prepare", str(image_folder), str(tmp_path / how), "--size", "32"]
+        done = subprocess.run(command, cwd=ROOT, env={**os.environ, "HOW": how}, capture_output=True, text=True)
+        assert done.returncode == 2 and text in done.stderr and "the same command goes on" in done.stderr, done.stderr
+        assert "Traceback" not in done.stderr.split("error:")[1]
+        assert prepare(image_folder, tmp_path / how, "--size", 32) == 0  # and so it does
+        assert len(load_images(str(tmp_path / how)).images) == 36
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 1000
+
+
+# torchvision's sets
+
+
+@pytest.mark.parametrize("name, cls, classes", [("cifar10", "CIFAR10", 10), ("cifar100", "CIFAR100", 100)])
+def test_cifar_in_the_layout_that_torchvision_keeps(name, cls, classes, tmp_path, monkeypatch):
+    """Its own reader, on small files of its layout; the checksums are the real sets', so they are set aside."""
+    import pickle
+
+    import torchvision.datasets
+
+    kind = getattr(torchvision.datasets, cls)
+    monkeypatch.setenv("SNGAN_HUB_CACHE", str(tmp_path))
+    base = tmp_path / "torchvision" / kind.base_folder
+    base.mkdir(parents=True)
+    key = "labels" if cls == "CIFAR10" else "fine_labels"
+    rng = np.random.default_rng(0)
+    for file, _ in [*kind.train_list, *kind.test_list]:
+        part = {"data": rng.integers(0, 256, (classes, 3072), dtype=np.uint8), key: list(range(classes))}
+        (base / file).write_bytes(pickle.dumps(part))
+    with open(base / kind.meta["filename"], "wb") as file:
+        pickle.dump({kind.meta["key"]: source_classes(name)}, file)
+    monkeypatch.setattr(kind, "_check_integrity", lambda self: True)
+    monkeypatch.setattr(torchvision.datasets.cifar, "check_integrity", lambda *_: True)
+    train, test = load_images(name), load_images(name, "test")
+    assert train.images.shape == (classes * len(kind.train_list), 3, 32, 32) and len(test.images) == classes
+    assert train.classes == source_classes(name) and len(train.classes) == classes
+    assert train.labels[:classes].tolist() == list(range(classes))
+    first = pickle.loads((base / kind.train_list[0][0]).read_bytes())["data"][0]
+    assert np.array_equal(train.images[0].ravel(), first)  # planes of red, green, blue, row by row
+    with pytest.raises(ValueError, match="32 px only"):
+        load_images(name, size=64)
+
+
+def test_stl10_at_48_px(tmp_path, monkeypatch):
+    import torchvision.datasets
+
+    kind = torchvision.datasets.STL10
+    monkeypatch.setenv("SNGAN_HUB_CACHE", str(tmp_path))
+    base = tmp_path / "torchvision" / kind.base_folder
+    base.mkdir(parents=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (7, 3, 96, 96), dtype=np.uint8)
+    pixels.transpose(0, 1, 3, 2).tofile(base / "unlabeled_X.bin")  # columns first, as Stanford's files are
+    (base / "class_names.txt").write_text("\n".join(map(str, range(10))))
+    monkeypatch.setattr(kind, "_check_integrity", lambda self: True)
+    data = load_images("stl10", size=48)
+    assert data.images.shape == (7, 3, 48, 48) and data.classes == ["image"]
+    assert np.array_equal(data.images[2], square(Image.fromarray(pixels[2].transpose(1, 2, 0)), 48))
+    again = load_images("stl10", size=48)  # from the array kept in the cache
+    assert again.fingerprint() == data.fingerprint()
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100", "stl10"])
+def test_what_cannot_be_downloaded_is_said_in_a_line(name, tmp_path, monkeypatch):
+    import urllib.request
+
+    monkeypatch.setenv("SNGAN_HUB_CACHE", str(tmp_path))
+
+    def unreachable(*_, **__):
+        raise OSError("unreachable")
+
+    monkeypatch.setattr(urllib.request, "urlopen", unreachable)
+    with pytest.raises(FileNotFoundError, match=rf"{name}: not in .* could not be downloaded \(unreachable\)"):
+        load_images(name, size=48 if name == "stl10" else 32)
+
+
+def test_celeba_and_lsun_are_prepared_first(tmp_path, monkeypatch):
+    monkeypatch.setenv("SNGAN_HUB_CACHE", str(tmp_path))
+    for name in ("celeba", "lsun"):
+        with pytest.raises(FileNotFoundError, match=f"{name} is prepared first: python -m training prepare {name} OUT"):
+            load_images(name, size=64)
+    with pytest.raises(FileNotFoundError, match="bedroom_train_lmdb"):
+        list_source("lsun")
+    folder = tmp_path / "torchvision" / "celeba" / "img_align_celeba"
+    folder.mkdir(parents=True)
+    picture(0, (178, 218)).save(folder / "000001.jpg")
+    listing = list_source("celeba")
+    assert listing.classes == ["face"] and Path(listing.names[0]).name == "000001.jpg"
+
+
+def test_lsuns_store_is_read(tmp_path, monkeypatch):
+    lmdb = pytest.importorskip("lmdb")
+    monkeypatch.setenv("SNGAN_HUB_CACHE", str(tmp_path))
+    path = tmp_path / "torchvision" / "lsun" / "bedroom_train_lmdb"
+    path.mkdir(parents=True)
+    with lmdb.open(str(path)) as store, store.begin(write=True) as entries:
+        for i in range(4):
+            entries.put(f"key{i}".encode(), encoded(i))
+    assert prepare("lsun", tmp_path / "out", "--size", 16, "--test-every", 0) == 0
+    data = load_images(str(tmp_path / "out"), "train", 16)
+    assert data.classes == ["bedroom"] and np.array_equal(data.images[2], read_picture(encoded(2), 16))

@@ -1,0 +1,88 @@
+"""The run on a screen, before it starts: settings, networks, images and operations per iteration, hours."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from sngan_hub.network import AnyDiscriminator, AnyGenerator
+from sngan_hub.sources import source_classes
+
+from .config import Config
+from .state import new_networks
+
+THROUGHPUT = Path(__file__).with_name("throughput.json")  # written by benchmarks/presets.py
+
+
+def describe(config: Config) -> str:
+    """Opens no image: presets know their class counts, and a folder is listed."""
+    n = len(source_classes(config.data)) if config.data else config.n_classes
+    with torch.device("meta"):
+        g, d = new_networks(config, n)
+    counts = [f"{sum(p.numel() for p in network.parameters()):,}" for network in (g, d)]
+    flops = [forward_flops(network) for network in (g, d)]
+    total = iteration_flops(config, *flops)
+    hours = hours_of(config, total)
+    lines = [f"{key:18}{value}" for key, value in dataclasses.asdict(config).items()]
+    lines += [
+        f"{'classes':18}{g.n_classes or 'none'}",
+        f"{'parameters':18}generator {counts[0]}, discriminator {counts[1]}",
+        f"{'forward':18}generator {flops[0] / 2e9:.3g} GMAC an image, discriminator {flops[1] / 2e9:.3g}",
+        f"{'per iteration':18}{config.n_dis * config.batch_size} real and "
+        f"{config.n_dis * config.batch_size + config.g_batch_size} generated images, about {total / 1e12:.3g} TFLOP",
+        f"{'in all':18}about {total * config.steps / 1e18:.3g} EFLOP in {config.steps:,} iterations",
+        f"{'hours':18}{hours}",
+    ]
+    return "\n".join(lines)
+
+
+def forward_flops(network: AnyGenerator | AnyDiscriminator) -> int:
+    """Floating-point operations for one image, two for each multiplication with its addition, counted on the way."""
+    y = torch.zeros(1, dtype=torch.int64, device="meta") if network.n_classes else None
+    shape = (1, network.z_dim) if isinstance(network, AnyGenerator) else (1, 3, network.size, network.size)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network.eval()(torch.zeros(shape, device="meta"), y)
+    return counter.get_total_flops()
+
+
+def iteration_flops(config: Config, of_generator: int, of_discriminator: int) -> int:
+    """Backward costs twice the forward; but G's fakes in a D step are not back-propagated, nor D's weights in G's."""
+    judged = 2 * config.n_dis * config.batch_size
+    return (
+        config.g_batch_size * (3 * of_generator + 2 * of_discriminator)
+        + config.n_dis * config.batch_size * of_generator
+        + 3 * judged * of_discriminator
+    )
+
+
+def hours_of(config: Config, flops: int) -> str:
+    """From the committed throughput of this kind of device at this preset's networks, or ``unknown``."""
+    device = device_kind(config.device)
+    for row in read_throughput():
+        if (row["device"], row["precision"], row["architecture"]) == (device, config.precision, config.architecture):
+            seconds = flops / (row["tflops"] * 1e12)
+            return f"about {seconds * config.steps / 3600:,.1f} ({seconds:.3g} s an iteration on {device})"
+    return f"unknown: benchmarks/presets.py has not been run on {device}"
+
+
+def read_throughput() -> list[dict[str, Any]]:
+    return json.loads(THROUGHPUT.read_text(encoding="utf-8")) if THROUGHPUT.is_file() else []
+
+
+def device_kind(device: str) -> str:
+    """``NVIDIA H200``, or the processor's name and torch's number of threads."""
+    if device.startswith("cuda") and torch.cuda.is_available():
+        return torch.cuda.get_device_name(device)
+    name = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").is_file():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                name = line.partition(":")[2].strip()
+                break
+    return f"{name}, {torch.get_num_threads()} threads" if not device.startswith("cuda") else device
