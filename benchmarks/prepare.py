@@ -111,8 +111,8 @@ def main() -> None:
     text = f"""\
 * {n:,} JPEGs of about 500x375 px, {len(damaged)} of them damaged: all {len(named)} named in `refused.tsv`.
 * Killed after {before:.0f} s with {kept} of {rows} blocks done, and resumed: byte-equal to an unbroken run.
-* `prepare` at 128 px: {n / seconds:,.0f} images/s, start-up and checksums included. Decoder and resize alone, in as many
-  processes: {ceiling:,.0f} images/s.
+* `prepare` at 128 px: {n / seconds:,.0f} images/s, start-up and checksums included. Decoder and resize alone, in as
+  many processes: {ceiling:,.0f} images/s.
 * Loader, 128 px, batches of 64 in random order, from page cache: {max(loader):,.0f} uint8 images/s, best of 3.
 * {device_kind("cpu").split(",")[0]}, {cores} cores; Python {platform.python_version()}, Pillow {PIL.__version__}.
 """

@@ -13,7 +13,7 @@ from .resnet import Discriminator, Generator
 from .sampling import labelled_grid, save_png
 from .weights import WEIGHTS, Record, Score
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 __all__ = [
     "MODELS",
     "WEIGHTS",

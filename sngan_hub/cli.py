@@ -1,4 +1,7 @@
-"""``sngan list | info | sample | evaluate | convert | spectrum``. Imports torch only for well-formed arguments."""
+"""``sngan list | info | sample | morph | walk | score | push | evaluate | convert | spectrum``.
+
+Imports torch only for well-formed arguments.
+"""
 
 from __future__ import annotations
 
@@ -42,6 +45,48 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     command.set_defaults(run=sample)
 
+    command = commands.add_parser("morph", help="from class to class, z staying: a strip of pictures, or a film")
+    command.add_argument("model", metavar="MODEL", help=MODEL)
+    command.add_argument("--classes", nargs="+", required=True, metavar="NAME", help="two to four names or indices")
+    command.add_argument("--steps", type=int, default=8, help="pictures from one class to the next (default 8)")
+    command.add_argument("--n", type=int, default=4, help="rows, each of another z (default 4; a film shows one)")
+    command.add_argument("--seed", type=int, help="0 .. 2^63 - 1; drawn and shown when left out")
+    command.add_argument("--truncation", type=float, metavar="T")
+    command.add_argument("--out", type=Path, required=True, metavar="FILE.png|.gif|.mp4")
+    command.set_defaults(run=morph)
+
+    command = commands.add_parser("walk", help="a film along a closed path through z")
+    command.add_argument("model", metavar="MODEL", help=MODEL)
+    command.add_argument("--classes", nargs="+", metavar="NAME", help="one that stays, or up to four that it passes")
+    command.add_argument("--seconds", type=float, default=8.0)
+    command.add_argument("--seed", type=int, help="0 .. 2^63 - 1; drawn and shown when left out")
+    command.add_argument("--truncation", type=float, metavar="T")
+    command.add_argument("--out", type=Path, required=True, metavar="FILE.gif|.mp4")
+    command.set_defaults(run=walk)
+
+    command = commands.add_parser(
+        "score",
+        help="the discriminator's score of pictures, best first",
+        description="How real each picture looks as a class: the one given, else the one that its folder is named "
+        "after, else the one with the highest score. It is no classifier: labels that do not fit were never trained.",
+    )
+    command.add_argument("model", metavar="MODEL", help=MODEL)
+    command.add_argument("folder", metavar="FOLDER", type=Path, help="a folder of pictures, or one picture")
+    command.add_argument("--class", dest="class_name", metavar="NAME")
+    command.add_argument("--json", action="store_true", help="a line a picture, with its score as every class")
+    command.set_defaults(run=score)
+
+    command = commands.add_parser(
+        "push",
+        help="a network's folder, or a pair's, to the Hugging Face Hub",
+        description="A folder with generator/ and discriminator/ goes to REPO and REPO-discriminator. The token is the "
+        "one of `hf auth login`, or HF_TOKEN.",
+    )
+    command.add_argument("folder", metavar="FOLDER", type=Path)
+    command.add_argument("repo", metavar="REPO", help="NAMESPACE/NAME")
+    add_push_flags(command)
+    command.set_defaults(run=push)
+
     command = commands.add_parser("evaluate", help="scores against real images, one JSON line a protocol")
     command.add_argument("model", metavar="MODEL", help=MODEL)
     command.add_argument(
@@ -81,6 +126,36 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     arguments = parser.parse_args(argv)
     return run(f"sngan {arguments.command}", lambda: arguments.run(arguments))
+
+
+def add_push_flags(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--private", action="store_true", help="make new repositories private")
+    command.add_argument("--revision", metavar="BRANCH", help="write to this branch, made where it is missing")
+    command.add_argument("--tag", help="mark the commit with this tag")
+    command.add_argument("--create_pr", action="store_true", help="open a pull request instead of writing")
+    command.add_argument("--dry_run", action="store_true", help="show the cards and the files, and send nothing")
+
+
+def push(arguments: argparse.Namespace) -> None:
+    from .push import networks_in
+
+    push_all(list(networks_in(arguments.folder, arguments.repo)), arguments)
+
+
+def push_all(folders: list[tuple[Path, str]], arguments: argparse.Namespace) -> None:
+    """Each folder to its repository, by the flags of ``add_push_flags``; or what would be sent."""
+    from .push import CARD, FILES
+    from .push import push as send
+
+    for folder, repo in folders:
+        files = [folder / name for name in FILES if (folder / name).is_file()]
+        if arguments.dry_run:
+            card = folder / CARD
+            print(f"{repo}: " + ", ".join(f"{path.name} ({path.stat().st_size:,} bytes)" for path in files))
+            print(card.read_text(encoding="utf-8") if card.is_file() else f"(no {CARD}: the Hub shows an empty page)")
+            continue
+        address = send(folder, repo, arguments.private, arguments.revision, arguments.tag, arguments.create_pr)
+        print(f"{address}: {', '.join(path.name for path in files)}")
 
 
 def list_(arguments: argparse.Namespace) -> None:
@@ -241,6 +316,98 @@ def sample(arguments: argparse.Namespace) -> None:
     print(f"{out}: {total} images of {arguments.model}, seed {seed}")
 
 
+def morph(arguments: argparse.Namespace) -> None:
+    from . import sampling
+    from .hub import load_generator
+    from .morphing import FILMS, save_film
+    from .morphing import morph as between
+
+    out: Path = arguments.out
+    suffix = out.suffix.lower()
+    if suffix not in (".png", *FILMS):
+        raise ValueError(f"out: got {out}, legal are FILE.png, {', '.join('FILE' + film for film in FILMS)}")
+    check_writable(out.parent, create=False)
+    generator = load_generator(arguments.model)
+    seed = sampling.random_seed_from_system() if arguments.seed is None else arguments.seed
+    rows = arguments.n if suffix == ".png" else 1
+    images = between(
+        generator.for_sampling(), arguments.classes, arguments.steps, rows, seed, arguments.truncation
+    )  # (rows, frames, 3, S, S)
+    if suffix == ".png":
+        about = {"model": arguments.model, "tag": _tag(arguments.model), "seed": seed,
+                 "truncation": arguments.truncation, "classes": " to ".join(arguments.classes)}  # fmt: skip
+        sampling.save_png(sampling.labelled_grid(images.flatten(0, 1), images.shape[1]), out, about)
+    else:
+        there_and_back = [images[0], images[0, 1:-1].flip(0)] if images.shape[1] > 2 else [images[0]]
+        save_film(iter(there_and_back), out)
+    print(f"{out}: {' to '.join(arguments.classes)} in {images.shape[1]} pictures, seed {seed}")
+
+
+def walk(arguments: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from . import sampling
+    from .hub import load_generator
+    from .morphing import FILMS, FRAMES_PER_SECOND, save_film
+    from .morphing import walk as frames_of
+
+    out: Path = arguments.out
+    if out.suffix.lower() not in FILMS:
+        raise ValueError(f"out: got {out}, legal are {', '.join('FILE' + film for film in FILMS)}")
+    if not 0 < arguments.seconds <= 60:
+        raise ValueError(f"seconds: got {arguments.seconds}, legal is above 0 and up to 60")
+    check_writable(out.parent, create=False)
+    generator = load_generator(arguments.model)
+    seed = sampling.random_seed_from_system() if arguments.seed is None else arguments.seed
+    count = max(2, round(arguments.seconds * FRAMES_PER_SECOND))
+    batches = frames_of(generator.for_sampling(), arguments.classes, count, seed, arguments.truncation)
+    with tqdm(total=count, unit="frame", disable=None, leave=False) as bar:
+
+        def counted():
+            for batch in batches:
+                yield batch
+                bar.update(len(batch))
+
+        save_film(counted(), out)
+    print(f"{out}: {count} frames, {count / FRAMES_PER_SECOND:.1f} s, seed {seed}")
+
+
+def score(arguments: argparse.Namespace) -> None:
+    from .catalogue import aligned
+    from .classes import resolve_classes
+    from .hub import load_discriminator
+    from .judging import pictures_in, score_files
+
+    paths = pictures_in(arguments.folder)
+    discriminator = load_discriminator(arguments.model)
+    names = discriminator.classes or [str(i) for i in range(discriminator.n_classes)] or ["score"]
+    wanted = None
+    if arguments.class_name is not None:
+        (wanted,) = resolve_classes([arguments.class_name], discriminator.classes, discriminator.n_classes)
+    rows, unread = [], []
+    for found in score_files(discriminator, paths):
+        if found.scores is None:
+            unread.append(f"{found.path}: {found.error}")
+            if arguments.json:
+                print(json.dumps({"file": str(found.path), "error": found.error}, ensure_ascii=False))
+            continue
+        folder = found.path.parent.name
+        named = names.index(folder) if folder in names else int(found.scores.argmax())
+        best = named if wanted is None else wanted
+        rows.append((float(found.scores[best]), names[best], str(found.path)))
+        if arguments.json:
+            scores = dict(zip(names, found.scores.tolist(), strict=True))
+            print(json.dumps({"file": str(found.path), "class": names[best], "score": rows[-1][0], "scores": scores},
+                             ensure_ascii=False))  # fmt: skip
+    if not rows:
+        raise ValueError(f"folder: none of {len(paths)} pictures could be read; the first: {unread[0]}")
+    if not arguments.json:
+        heading = ["score", "as class", "file"]
+        print("\n".join(aligned([heading, *([f"{s:.3f}", c, f] for s, c, f in sorted(rows, reverse=True))])))
+    for line in unread:
+        print(f"not read: {line}", file=sys.stderr)
+
+
 def check_writable(folder: Path, create: bool) -> None:
     """Raises ``OSError`` naming the folder, before any work is done for a file that could not be written.
 
@@ -286,7 +453,8 @@ def spectrum(arguments: argparse.Namespace) -> None:
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
-    from .hub import load_generator, update_record
+    from .cards import update_record
+    from .hub import load_generator
     from .weights import find_record
 
     try:

@@ -1,4 +1,4 @@
-"""A weights name, folder, file or Hub repository id -> a verified network in eval mode; and the model card."""
+"""A weights name, folder, file or Hub repository id -> a verified network in eval mode."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -13,7 +15,6 @@ import torch
 from .convert import convert_file
 from .fetch import cache_folder, fetch, forget, one_process_at_a_time, place, sha256_of
 from .mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE
-from .names import NAMESPACE, REPOSITORY
 from .network import AnyDiscriminator, AnyGenerator
 from .weights import KINDS, WEIGHTS, Record, find_record
 
@@ -65,11 +66,62 @@ def _load(
     if path.is_file():
         return _from_file(path, kind, None if weights is None else str(name))
     if source.count("/") == 1 and not source.startswith((".", "/", "~")):
-        return cls.from_pretrained(source, revision=revision, token=token)
+        return _from_hub(cls, source, kind, revision, token)
     if "/" in source:
         raise FileNotFoundError(f"{source}: no such file or folder")
     record = find_record(str(name), kind, None if weights is None else str(weights))
     return cls.from_pretrained(local_folder(record))
+
+
+def _from_hub(
+    cls: type, repo: str, kind: str, revision: str | None, token: str | bool | None
+) -> AnyGenerator | AnyDiscriminator:
+    """A repository holds one network; its partner is beside it as REPO-discriminator, and either name leads there."""
+    other = f"{repo}-discriminator"
+    if kind == "discriminator" and not repo.endswith("-discriminator"):
+        repo = other
+    elif kind == "generator":
+        repo = repo.removesuffix("-discriminator")
+    with hub_errors(repo):
+        return cls.from_pretrained(repo, revision=revision, token=token)
+
+
+@contextmanager
+def hub_errors(repo: str) -> Iterator[None]:
+    """What the Hub's client raises, as one line that names the repository and the way out."""
+    from huggingface_hub import errors
+
+    try:
+        yield
+    except errors.GatedRepoError as error:
+        raise PermissionError(f"{repo}: gated; accept its terms on its page, then `hf auth login`") from error
+    except errors.RepositoryNotFoundError as error:
+        raise FileNotFoundError(
+            f"{repo}: no such repository on the Hub, or it is private and the token does not open it: `hf auth login`, "
+            f"or token=..."
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise FileNotFoundError(f"{repo}: has no such revision; leave it out for the newest") from error
+    except errors.RemoteEntryNotFoundError as error:
+        raise FileNotFoundError(
+            f"{repo}: has no config.json and model.safetensors, so it is none of our networks"
+        ) from error
+    except errors.LocalEntryNotFoundError as error:
+        raise FileNotFoundError(
+            f"{repo}: not in the cache, and the Hub could not be reached; go online once"
+        ) from error
+    except errors.HFValidationError as error:
+        raise ValueError(f"{repo}: no repository id ({str(error).splitlines()[0]})") from error
+    except errors.HfHubHTTPError as error:
+        status: int = getattr(error.response, "status_code", 0)
+        hint = {401: ": the token is missing or wrong, `hf auth login`", 403: ": the token may not do this",
+                429: ": too many requests, wait a while"}.get(status, "")  # fmt: skip
+        raise ConnectionError(f"{repo}: the Hub answered {status}{hint} ({_first_line(error)})") from error
+
+
+def _first_line(error: Exception) -> str:
+    server = getattr(error, "server_message", None)
+    return " ".join((server or str(error) or repr(error)).split())[:200]
 
 
 def _from_file(path: Path, kind: str, name: str | None) -> AnyGenerator | AnyDiscriminator:
@@ -168,109 +220,3 @@ def verify(record: Record) -> None:
     if found != record.sha256:
         raise ValueError(f"{path}: sha256 {found[:16]}... is not the record's {record.sha256[:16]}...; the file is "
                          f"damaged or was changed: install sngan-hub again")  # fmt: skip
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The model card, printed from the record
-
-
-def model_card(record: Record) -> str:
-    """The README.md of one network's folder: Hub metadata, use, recipe, scores, limits."""
-    other = "discriminator" if record.kind == "generator" else "generator"
-    repo = record.architecture.replace("_", "-")
-    repos = {"generator": f"{NAMESPACE}/{repo}", "discriminator": f"{NAMESPACE}/{repo}-discriminator"}
-    title = f"{record.architecture}, {record.kind}, tag {record.tag}"
-    metadata = {
-        "license": record.licence.lower(),
-        "library_name": "sngan-hub",
-        "pipeline_tag": "unconditional-image-generation" if record.kind == "generator" else "image-classification",
-        "tags": ["gan", "sngan", "spectral-normalization", "projection-discriminator", record.kind, "pytorch"],
-    }
-    front = "\n".join(
-        f"{key}: {value}" if isinstance(value, str) else f"{key}:\n" + "\n".join(f"  - {item}" for item in value)
-        for key, value in metadata.items()
-    )
-    use = (
-        f'from sngan_hub import load_generator\n\ngenerator = load_generator("{record.architecture}")\n'
-        f'images = generator.sample(classes=["{record.classes[0]}"], n=8, seed=0)  # uint8 (8, 3, 32, 32)'
-        if record.kind == "generator"
-        else "from sngan_hub import load_discriminator\n\n"
-        f'discriminator = load_discriminator("{record.architecture}")\n'
-        "scores = discriminator(images, labels)  # images (N, 3, 32, 32) in [-1, 1] -> (N, 1), no sigmoid"
-    )
-    recipe = "\n".join(f"| {key} | {value} |" for key, value in record.recipe.items())
-    return f"""---
-{front}
----
-
-# {title}
-
-{record.about}
-
-Its {other} is `{repos[other]}`. Code: https://github.com/{REPOSITORY}
-
-```python
-{use}
-```
-
-## Scores
-
-{score_table(record)}
-
-## Data and licence
-
-{record.data} Data licence: {record.data_licence}. Weights: {record.licence}.
-
-Classes: {", ".join(record.classes)}.
-
-## Limits
-
-{record.limits}
-
-## Recipe
-
-{record.parameters:,} parameters, sha256 `{record.sha256}`.
-
-| setting | value |
-|---|---|
-{recipe}
-"""
-
-
-def score_table(record: Record) -> str:
-    """The record's scores as a Markdown table; what each protocol is stands in sngan_hub/metrics/protocols.py."""
-    if not record.scores:
-        return "Not measured."
-    lines = [
-        "| protocol | value | floor (real images) | worst class | images | evaluator |",
-        "|---|---|---|---|---|---|",
-    ]
-    for name, score in record.scores.items():
-        worst = "-"
-        if score.per_class:
-            key = min(score.per_class, key=lambda k: score.per_class[k])  # type: ignore[index]
-            worst = f"{score.per_class[key]:.3g} ({key})"
-        spread = "" if score.spread is None else f" ± {score.spread:.2g}"
-        floor = "-" if score.floor is None else f"{score.floor:.3g}"
-        lines.append(f"| `{name}` | {score.value:.4g}{spread} | {floor} | {worst} | {score.n:,} | {score.evaluator} |")
-    machine = next(iter(record.scores.values()))
-    versions = ", ".join(f"{k} {v}" for k, v in (machine.versions or {}).items())
-    return "\n".join(lines) + f"\n\nSeed {machine.seed}; {machine.machine}; {versions}."
-
-
-def write_cards(folder: Path) -> None:
-    """Prints both cards of a shipped pair anew from its record.json."""
-    from .weights import read_records
-
-    for record in read_records(folder.parent).values():
-        if record.folder is not None and record.folder.parent == folder:
-            (record.folder / "README.md").write_text(model_card(record), encoding="utf-8")
-
-
-def update_record(folder: Path, scores: dict[str, dict]) -> None:
-    """Adds scores to a shipped pair's record.json and prints its cards anew."""
-    path = folder / "record.json"
-    fields = json.loads(path.read_text(encoding="utf-8"))
-    fields["scores"].update(scores)
-    path.write_text(json.dumps(fields, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    write_cards(folder)

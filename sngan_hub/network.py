@@ -116,6 +116,13 @@ class AnyDiscriminator(Network):
 
     kind = "discriminator"
 
+    def class_scores(self, x: Tensor) -> Tensor:
+        """Images (N, 3, size, size) -> the score of each as each class (N, n_classes); (N, 1) without classes."""
+        if not self.n_classes:
+            return self(x)
+        labels = torch.arange(self.n_classes, device=x.device)
+        return torch.cat([self(x, label.expand(len(x))) for label in labels], 1)
+
     def check_images(self, x: Tensor) -> None:
         if x.ndim != 4 or x.shape[1:] != (3, self.size, self.size):
             raise ValueError(f"x: got shape {tuple(x.shape)}, legal is (N, 3, {self.size}, {self.size})")

@@ -285,6 +285,25 @@ class Discriminator(
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         self.check_images(x)
         self.check_labels(len(x), y)
+        features = self._pooled(x, y)
+        with full_precision(x):
+            score = self.linear(features)
+            if self.embed is not None and self.concat_after is None:
+                assert y is not None
+                e = lookup_class(self.embed.effective_weight(), y, strength=self.class_strength)
+                score = score + (e * features).sum(1, keepdim=True)
+        return score
+
+    def class_scores(self, x: Tensor) -> Tensor:
+        if self.embed is None or self.concat_after is not None:
+            return super().class_scores(x)
+        self.check_images(x)
+        features = self._pooled(x, None)  # one look at the picture, and a product with every class's embedding
+        with full_precision(x):
+            return self.linear(features) + features @ self.embed.effective_weight().t()
+
+    def _pooled(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """-> relu of the last map, summed over positions (never their mean): (N, widths[-1])."""
         h = x
         if self.blocks[0].c1.weight.is_contiguous(memory_format=torch.channels_last):  # type: ignore[union-attr]
             h = h.contiguous(memory_format=torch.channels_last)
@@ -294,13 +313,7 @@ class Discriminator(
                 e = lookup_class(self.embed.effective_weight(), y, strength=self.class_strength)  # type: ignore[union-attr,arg-type]
                 h = torch.cat([h, e[:, :, None, None].expand(-1, -1, *h.shape[2:]).to(h.dtype)], 1)
         with full_precision(x):
-            features = F.relu(h).sum((2, 3), dtype=self.linear.weight.dtype)  # sum, never mean
-            score = self.linear(features)
-            if self.embed is not None and self.concat_after is None:
-                assert y is not None
-                e = lookup_class(self.embed.effective_weight(), y, strength=self.class_strength)
-                score = score + (e * features).sum(1, keepdim=True)
-        return score
+            return F.relu(h).sum((2, 3), dtype=self.linear.weight.dtype)
 
 
 def _row(size: int, *given: object) -> Row:

@@ -11,15 +11,15 @@ from .conftest import ROOT
 
 # Rooms in reading order: a file imports only what stands before it.
 ORDER = [
-    "names", "classes", "normalizers", "resample", "mixin", "sampling", "network", "resnet", "dcgan", "models", "published", "weights",
+    "names", "classes", "normalizers", "resample", "mixin", "sampling", "morphing", "network", "resnet", "dcgan", "models", "published", "weights",
     "convert.archive", "convert.families", "convert.parts", "convert.assumptions", "convert.networks",
-    "convert.snapshot", "convert.folders", "fetch", "hub", "catalogue", "analysis",
-    "sources.images", "sources.avatars", "sources.downloads", "sources.folders", "sources.prepared",
+    "convert.snapshot", "convert.folders", "fetch", "hub", "cards", "push", "catalogue", "analysis",
+    "sources.images", "sources.avatars", "sources.downloads", "sources.folders", "sources.prepared", "judging",
     "metrics.inception", "metrics.scores", "metrics.classifier", "metrics.protocols", "commandline", "cli",
 ]  # fmt: skip
 TRAINING = [
     "losses", "penalties", "data", "augment", "presets", "config", "ema", "state", "shares", "import_snapshot", "describe", "check",
-    "log", "score", "stop", "step", "loop", "status", "listings", "prepare", "ship",
+    "log", "score", "stop", "step", "loop", "status", "listings", "prepare", "record", "ship", "publish",
     "__main__",
 ]  # fmt: skip
 

@@ -21,8 +21,9 @@ from sngan_hub import (
     load_discriminator,
     load_generator,
 )  # fmt: skip
+from sngan_hub.cards import model_card
 from sngan_hub.cli import main as sngan
-from sngan_hub.hub import model_card, verify
+from sngan_hub.hub import verify
 from sngan_hub.metrics.protocols import PROTOCOLS
 from sngan_hub.sources import FASHION_DEBIAN, draw_avatars, load_images
 from sngan_hub.weights import DEFAULT_TAGS, PRETRAINED, find_record, read_records

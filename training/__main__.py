@@ -1,4 +1,4 @@
-"""``python -m training prepare | train | import | status | ship | tables``."""
+"""``python -m training prepare | train | import | status | publish | ship | tables``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sngan_hub.cli import add_push_flags
 from sngan_hub.commandline import Parser, run
 
 from .config import PRESETS, Config, make_config
@@ -55,6 +56,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument("--watch", action="store_true", help="again every ten seconds, until it is done")
     command.add_argument("--json", action="store_true")
     command.set_defaults(run=status)
+
+    command = commands.add_parser("publish", help="a run's pair, with cards and a picture, to the Hugging Face Hub")
+    command.add_argument("folder", metavar="RUN", type=Path)
+    command.add_argument("repo", metavar="NAMESPACE/NAME", help="the generator's; the other is NAME-discriminator")
+    command.add_argument("--about", default="", help="a sentence for the cards")
+    command.add_argument("--data_about", default="", help="where the training data come from, for the cards")
+    command.add_argument("--licence", default="", help="of the weights, as the Hub spells it: mit, cc0-1.0 ...")
+    add_push_flags(command)
+    command.set_defaults(run=publish)
 
     command = commands.add_parser("ship", help="copy a run's pair into the package, with its record and cards")
     command.add_argument("folder", metavar="RUN", type=Path)
@@ -189,6 +199,18 @@ def status(arguments: argparse.Namespace) -> None:
         print()
 
 
+def publish(arguments: argparse.Namespace) -> None:
+    import tempfile
+
+    from sngan_hub.cli import push_all
+
+    from .publish import stage
+
+    with tempfile.TemporaryDirectory() as folder:
+        texts = (arguments.about, arguments.data_about, arguments.licence)
+        push_all(stage(arguments.folder, arguments.repo, Path(folder), *texts), arguments)
+
+
 def ship(arguments: argparse.Namespace) -> None:
     from .ship import ship
 
@@ -196,8 +218,14 @@ def ship(arguments: argparse.Namespace) -> None:
 
 
 def tables(arguments: argparse.Namespace) -> None:
+    from sngan_hub.cards import write_cards
+    from sngan_hub.weights import WEIGHTS
+
     from .ship import ROOT, readme_tables, training_tables
 
+    for record in WEIGHTS.values():
+        if record.folder is not None:
+            write_cards(record.folder.parent)
     for path, printed in ((ROOT / "README.md", readme_tables), (ROOT / "docs" / "training.md", training_tables)):
         path.write_text(printed(path.read_text(encoding="utf-8")), encoding="utf-8")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def score_snapshot(state: State, config: Config, out: Path) -> None:
         raise ValueError(f"score_every: {error}; scores need the extra: pip install 'sngan-hub[metrics]'") from error
 
     for name, score in evaluate(state.average.for_sampling(), config.data, [config.score], config.seed):
-        line = {"step": state.step, "protocol": name, "value": score.value, "floor": score.floor, "n": score.n}
+        line = {"step": state.step, "protocol": name, **asdict(score)}
         with open(out / SCORES, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
     best = best_score(out, config.score)

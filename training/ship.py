@@ -2,48 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
 from pathlib import Path
 
+from sngan_hub.cards import write_cards
 from sngan_hub.catalogue import list_cells, listing
-from sngan_hub.hub import write_cards
-from sngan_hub.mixin import SAFETENSORS_SINGLE_FILE, read_config
-from sngan_hub.resnet import Discriminator, Generator
+from sngan_hub.mixin import read_config
+from sngan_hub.push import load_any
 from sngan_hub.weights import KINDS, PRETRAINED, WEIGHTS
 
-from .config import FREE, PRESETS
+from .config import PRESETS
 from .describe import read_throughput
+from .record import SOURCES, network_facts, recipe_of
 
 ROOT = Path(__file__).parent.parent
 RECORDS = ROOT / "benchmarks" / "records"  # what the benchmarks printed
-
-#: What a card must say about each source that we train shipped models on.
-SOURCES = {
-    "fashion": {
-        "data": "Fashion-MNIST (Xiao et al. 2017): 60,000 grey product photographs of 28x28 px in ten classes, padded "
-        "to 32 px and repeated over three channels. https://github.com/zalandoresearch/fashion-mnist",
-        "data_licence": "MIT",
-        "about": "A conditional SNGAN with projection discriminator for clothing by class, 32x32 px, small enough to "
-        "ship inside the package and to sample on any CPU.",
-        "limits": "32 px, grey. Shirt, coat, pullover and T-shirt resemble each other in the data and so in the "
-        "samples. Logos and prints are rarely legible. The data are one shop's catalogue of its time: do not read a "
-        "general picture of clothing, or of anyone wearing it, from it.",
-    },
-    "avatars": {
-        "data": "Procedural drawings, not photographs: 4,000 avatars in each of ten DiceBear styles, drawn by seed "
-        "from the artists' parts with dicebear-core 10.7.0, dicebear-styles 10.6.0 and resvg-py 0.5.0 (see "
-        "sngan_hub/sources/avatars.py).",
-        "data_licence": "CC0-1.0 (styles), MIT (code)",
-        "about": "A conditional SNGAN with projection discriminator for small drawn avatars by style, 32x32 px, in "
-        "colour, small enough to ship inside the package and to sample on any CPU.",
-        "limits": "32 px. The styles' parts and palettes are all it knows; small parts (eyes, mouths, accessories) can "
-        "blend. Styles with people show the skin, hair and clothing that their artists chose, in the shares that the "
-        "drawing library gives them.",
-    },
-}  # fmt: skip
 
 
 def ship(run: Path, name: str, pretrained: Path = PRETRAINED) -> str:
@@ -52,29 +27,21 @@ def ship(run: Path, name: str, pretrained: Path = PRETRAINED) -> str:
     if name.count(".") != 1 or name.split(".")[0] != config["architecture"]:
         raise ValueError(f"name: got {name!r}, legal for this run is {config['architecture']}.TAG")
     if config["data"] not in SOURCES:
-        raise ValueError(f"data: no card text for {config['data']!r}; add it to training/ship.py")
-    networks = {}
-    folder = pretrained / name
-    for kind, cls in zip(KINDS, (Generator, Discriminator), strict=True):
-        network = cls.from_pretrained(run / kind)
+        raise ValueError(f"data: no card text for {config['data']!r}; add it to training/record.py")
+    networks, folder, classes = {}, pretrained / name, None
+    for kind in KINDS:
+        network = load_any(run / kind)
         shutil.rmtree(folder / kind, ignore_errors=True)
         (folder / kind).mkdir(parents=True)
         network._save_pretrained(folder / kind)
-        digest = hashlib.sha256((folder / kind / SAFETENSORS_SINGLE_FILE).read_bytes()).hexdigest()
-        networks[kind] = {"sha256": digest, "parameters": sum(p.numel() for p in network.parameters())}
-    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    steps = [0] + [row["step"] for row in log]
-    hours = (
-        sum(row["seconds_per_step"] * (row["step"] - before) for row, before in zip(log, steps, strict=False)) / 3600
-    )
-    recipe = {key: value for key, value in config.items() if key not in FREE - {"steps"} | {"architecture"}}
+        networks[kind], classes = network_facts(folder / kind), network.classes
     record = {
         "name": name,
         **SOURCES[config["data"]],
         "licence": "MIT",
-        "classes": Generator.from_pretrained(folder / "generator").classes,
+        "classes": classes,
         "networks": networks,
-        "recipe": {**recipe, "hours": round(hours, 2)},
+        "recipe": recipe_of(run),
         "scores": {},
     }
     (folder / "record.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,271 @@
+"""Networks to the Hub and back, over a loopback Hub; cards that its client's own validators accept."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from huggingface_hub import ModelCard, constants
+from PIL import Image
+
+import sngan_hub
+from sngan_hub import load_discriminator, load_generator
+from sngan_hub.cards import model_card
+from sngan_hub.cli import main as sngan
+from sngan_hub.models import MODELS, Model
+from sngan_hub.push import networks_in
+from sngan_hub.sources import Images
+from sngan_hub.weights import WEIGHTS
+from training.__main__ import main as training
+from training.config import make_config
+from training.loop import train
+
+from . import minihub
+
+PAIR = WEIGHTS["sngan_fashion32.v1"].folder.parent
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "mine"
+    MODELS["sngan_tiny"] = Model(32, 2, {"widths": [8, 8, 4, 4]}, {"widths": [4, 4, 8, 8]})
+    rng = np.random.default_rng(0)
+    data = Images(rng.integers(0, 256, (40, 3, 32, 32), dtype=np.uint8), np.arange(40) % 2, ["cat", "dog"])
+    config = make_config("fashion32", architecture="sngan_tiny", out=str(out), data="my/pets", steps=2, batch_size=4,
+                         g_batch_size=4, threads=1, log_every=1)  # fmt: skip
+    train(config, data)
+    line = {"step": 2, "protocol": "kid1k_test", "value": 0.25, "floor": 0.01, "n": 1000, "evaluator": "E"}
+    (out / "scores.jsonl").write_text(json.dumps(line) + "\n")
+    yield out
+    del MODELS["sngan_tiny"]
+
+
+class Done:
+    def __init__(self, returncode, out, err):
+        self.returncode, self.stdout, self.stderr = returncode, out, err
+
+
+class Hub:
+    """The commands and loaders in this process, with the client's constants pointed at a loopback Hub."""
+
+    def __init__(self, tmp_path, monkeypatch, capsys):
+        self.server, self.hub, self.url = minihub.start(tokens={"hf_alice": "alice", "hf_bob": "bob"})
+        self.tmp_path, self.monkeypatch, self.capsys = tmp_path, monkeypatch, capsys
+        template = self.url + "/{repo_id}/resolve/{revision}/{filename}"
+        for name, value in {"ENDPOINT": self.url, "HF_HUB_DISABLE_XET": True, "HUGGINGFACE_CO_URL_TEMPLATE": template,
+                            "HF_TOKEN_PATH": str(tmp_path / "no token")}.items():  # fmt: skip
+            monkeypatch.setattr(constants, name, value)
+        import huggingface_hub.file_download as download
+
+        if hasattr(download, "HUGGINGFACE_CO_URL_TEMPLATE"):
+            monkeypatch.setattr(download, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+
+    def user(self, token, offline):
+        self.monkeypatch.setenv("HF_TOKEN", token or "")
+        self.monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+        self.monkeypatch.setattr(constants, "HF_HUB_CACHE", str(self.tmp_path / f"cache of {token}"))
+
+    def call(self, main, *arguments, token="hf_alice"):
+        self.user(token, False)
+        self.capsys.readouterr()
+        try:
+            code = main(list(map(str, arguments)))
+        except SystemExit as stop:
+            code = stop.code
+        said = self.capsys.readouterr()
+        return Done(code, said.out, said.err)
+
+    def load(self, what, token="hf_alice", offline=False):
+        self.user(token, offline)
+        try:
+            network = eval(what, vars(sngan_hub))
+        except (ValueError, OSError) as error:
+            return f"ERROR {error}"
+        return f"{type(network).__name__} {network.classes} {weight_of(network)}"
+
+    def files(self, repo, ref="main"):
+        found = self.hub.repos["model", repo]
+        return set(found.commits[found.resolve(ref)]["files"])
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch, capsys):
+    hub = Hub(tmp_path, monkeypatch, capsys)
+    yield hub
+    hub.server.shutdown()
+
+
+def weight_of(network):
+    return round(float(sum(p.detach().double().abs().sum() for p in network.parameters())), 4)
+
+
+def test_a_pair_goes_up_and_comes_back(hub):
+    said = hub.call(sngan, "push", PAIR, "alice/mine", "--tag", "v1")
+    assert said.returncode == 0 and said.stdout.count("\n") == 2 and f"{hub.url}/alice/mine-discriminator" in said.stdout
+    for repo in ("alice/mine", "alice/mine-discriminator"):
+        assert {"config.json", "model.safetensors", "README.md"} <= hub.files(repo) <= {
+            "config.json", "model.safetensors", "README.md", ".gitattributes", "samples.png"}  # fmt: skip
+    g, d = load_generator(PAIR), load_discriminator(PAIR)
+    assert hub.load("load_generator('alice/mine')") == f"Generator {g.classes} {weight_of(g)}"
+    assert hub.load("load_discriminator('alice/mine')") == f"Discriminator {d.classes} {weight_of(d)}"
+    assert hub.load("load_discriminator('alice/mine-discriminator')").startswith("Discriminator")
+    assert hub.load("Generator.from_pretrained('alice/mine', revision='v1')").startswith("Generator")
+    requests = len(hub.hub.requests)
+    assert hub.load("load_generator('alice/mine')", offline=True).startswith("Generator")  # once loaded, always there
+    assert len(hub.hub.requests) == requests
+    assert "no such revision" in hub.load("load_generator('alice/mine', revision='v9')")
+    assert "not in the cache, and the Hub could not be reached" in hub.load("load_generator('alice/else')", offline=True)
+    sampled = hub.call(sngan, "sample", "alice/mine", "--n", "2", "--seed", "1", "--out", hub.tmp_path / "a.png")
+    assert sampled.returncode == 0 and Image.open(hub.tmp_path / "a.png").text["model"] == "alice/mine"
+
+
+def test_private_repositories_tokens_branches_and_pull_requests(hub):
+    assert hub.call(sngan, "push", PAIR / "generator", "alice/secret", "--private").returncode == 0
+    assert hub.hub.repos["model", "alice/secret"].private
+    assert hub.load("load_generator('alice/secret')").startswith("Generator")
+    for token in (None, "hf_bob", "hf_wrong"):
+        said = hub.load("load_generator('alice/secret', token=False)" if token is None else "load_generator('alice/secret')",
+                        token=token)  # fmt: skip
+        assert said.startswith("ERROR alice/secret: ") and "\n" not in said and "hf auth login" in said, said
+    wrong = hub.call(sngan, "push", PAIR / "generator", "alice/mine", token="hf_wrong")
+    assert wrong.returncode == 2 and wrong.stderr.count("\n") == 1 and "hf auth login" in wrong.stderr, wrong.stderr
+    assert hub.call(sngan, "push", PAIR / "generator", "alice/mine", "--revision", "try").returncode == 0
+    assert "model.safetensors" in hub.files("alice/mine", "try") and "model.safetensors" not in hub.files("alice/mine")
+    said = hub.call(sngan, "push", PAIR / "generator", "alice/mine", "--create-pr")
+    assert said.returncode == 0 and "discussions/1" in said.stdout
+    assert "model.safetensors" not in hub.files("alice/mine") and "model.safetensors" in hub.files("alice/mine", "refs/pr/1")
+    assert "has no config.json" in hub.load("load_generator('alice/mine')")  # nothing on main yet
+    assert hub.load("load_generator('alice/mine', revision='try')").startswith("Generator")
+
+
+def test_an_interrupted_upload_is_repeated(hub):
+    inner, failed = minihub.Handler.commit, []
+
+    def broken(self, repo, ref):
+        if not failed:
+            failed.append(1)
+            raise minihub.Err(500, None, "out of order")
+        return inner(self, repo, ref)
+
+    minihub.Handler.commit = broken
+    try:
+        first = hub.call(sngan, "push", PAIR / "generator", "alice/mine")
+        assert first.returncode == 2 and "alice/mine: the Hub answered 500" in first.stderr, first.stderr
+        assert "model.safetensors" not in hub.files("alice/mine")
+        assert hub.call(sngan, "push", PAIR / "generator", "alice/mine").returncode == 0
+    finally:
+        minihub.Handler.commit = inner
+    assert hub.load("load_generator('alice/mine')").startswith("Generator")
+
+
+def test_what_is_not_our_network_is_refused_by_name(hub, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    def changed(what):
+        folder = tmp_path / "changed"
+        folder.mkdir(exist_ok=True)
+        tensors = load_file(PAIR / "generator" / "model.safetensors")
+        config = json.loads((PAIR / "generator" / "config.json").read_text())
+        if what == "missing":
+            tensors.pop("conv.bias")
+        elif what == "surplus":
+            tensors["more"] = torch.zeros(1)
+        elif what == "shape":
+            tensors["conv.bias"] = torch.zeros(4)
+        elif what == "class":
+            config["class"] = "Discriminator"
+        save_file(tensors, folder / "model.safetensors")
+        (folder / "config.json").write_text(json.dumps(config))
+        if what == "pickle":
+            torch.save(tensors, folder / "pytorch_model.bin")
+            (folder / "model.safetensors").unlink()
+        return folder
+
+    from huggingface_hub import HfApi
+
+    for what, text in {"missing": "conv.bias is missing", "surplus": "more is not a tensor", "shape": "conv.bias has shape",
+                       "class": "describes a Discriminator, not a generator",
+                       "pickle": "has no config.json and model.safetensors"}.items():  # fmt: skip
+        folder = changed(what)
+        repo = f"alice/{what}"
+        hub.user("hf_alice", False)
+        api = HfApi()  # the client itself takes all of them
+        api.create_repo(repo)
+        api.upload_folder(repo_id=repo, folder_path=folder)
+        said = hub.load(f"load_generator({repo!r})")
+        assert said.startswith("ERROR") and text in said and "\n" not in said, said
+        refused = hub.call(sngan, "push", folder, "alice/refused")
+        assert refused.returncode == 2 and ("alice/refused", "model") not in hub.hub.repos
+        for path in folder.iterdir():
+            path.unlink()
+
+
+def test_a_run_is_published_with_cards_and_a_picture(hub, run):
+    shown = hub.call(training, "publish", run, "alice/pets", "--dry-run")
+    assert shown.returncode == 0 and not hub.hub.repos
+    assert "alice/pets: config.json (" in shown.stdout and "samples.png (" in shown.stdout
+    assert "Its discriminator is `alice/pets-discriminator`" in shown.stdout
+    done = hub.call(training, "publish", run, "alice/pets", "--licence", "cc0-1.0", "--about", "Pets.", "--tag", "first")
+    assert done.returncode == 0, done.stderr
+    for repo in ("alice/pets", "alice/pets-discriminator"):
+        assert hub.files(repo) >= {"config.json", "model.safetensors", "README.md", "samples.png"}
+        assert hub.files(repo, "first") == hub.files(repo)
+        entry = hub.hub.repos["model", repo]
+        card = entry.commits[entry.branches["main"]]["files"]["README.md"]["data"].decode()
+        assert "license: cc0-1.0" in card and "Pets." in card and "kid1k_test" in card and "![Generated" in card
+    assert hub.load("load_generator('alice/pets')").startswith("Generator ['cat', 'dog']")
+    assert not any(p.name == "samples.png" for p in run.rglob("*"))  # the run's own folder is left as it is
+
+
+# Without a server
+
+
+def test_cards_are_valid_metadata(run, tmp_path):
+    from huggingface_hub import ModelCardData
+
+    from training.publish import stage
+
+    texts = [model_card(record) for record in WEIGHTS.values() if record.where == "shipped"]
+    texts += [(folder / "README.md").read_text() for folder, _ in stage(run, "alice/pets", tmp_path / "staged")]
+    assert len(texts) == 6
+    for text in texts:
+        card = ModelCard(text)
+        assert isinstance(card.data, ModelCardData)
+        assert card.data.library_name == "sngan-hub" and card.data.license in ("mit", "other")
+        assert card.data.pipeline_tag in ("unconditional-image-generation", "image-classification")
+        assert all(result.metric_value is not None for result in card.data.eval_results)
+        for heading in ("## Scores", "## Data and licence", "## Limits", "## Recipe"):
+            assert heading in card.text
+    assert 'load_generator("alice/pets")' in texts[4] and 'weights="alice/pets"' in texts[4]
+    assert Image.open(tmp_path / "staged" / "generator" / "samples.png").height == 2 * 66 + 2  # two classes, a row each
+
+
+def test_a_dry_run_sends_nothing_and_shows_all(capsys):
+    assert sngan(["push", str(PAIR), "someone/clothes", "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "someone/clothes: config.json (" in said and "someone/clothes-discriminator: " in said and "## Limits" in said
+
+
+@pytest.mark.parametrize("arguments, text", [
+    (["nowhere", "a/b"], "holds no network"),
+    ([str(PAIR), "nonamespace"], "repo: got 'nonamespace', legal is NAMESPACE/NAME"),
+    ([str(PAIR), "a/b/c"], "legal is NAMESPACE/NAME"),
+    ([str(PAIR), "a/b c"], "legal is NAMESPACE/NAME"),
+    ([str(PAIR), "a/--b"], "legal is NAMESPACE/NAME"),
+])  # fmt: skip
+def test_bad_pushes(arguments, text, capsys):
+    with pytest.raises(SystemExit) as stop:
+        sngan(["push", *arguments, "--dry-run"])
+    said = capsys.readouterr().err
+    assert stop.value.code == 2 and text in said and "Traceback" not in said
+
+
+def test_publishing_what_is_no_run(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        training(["publish", str(tmp_path), "a/b", "--dry-run"])
+    assert "holds no run with a snapshot" in capsys.readouterr().err
+
+
+def test_a_pair_is_two_repositories_and_a_network_is_one():
+    assert [repo for _, repo in networks_in(PAIR, "a/b")] == ["a/b", "a/b-discriminator"]
+    assert [repo for _, repo in networks_in(PAIR / "discriminator", "a/judge")] == ["a/judge"]
