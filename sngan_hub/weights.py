@@ -96,6 +96,15 @@ def _key(name: str, kind: str) -> str:
     return name if kind == "generator" else f"{architecture}_discriminator.{tag}"
 
 
+def reference_scores(name: str, pretrained: Path = PRETRAINED) -> dict[str, dict[str, list[float]]]:
+    """What a shipped discriminator says of pictures of each class, as that class: {class: {real, generated: [10th,
+    50th, 90th percentile]}}; empty for others. Written by ``python -m training reference``.
+    """
+    tagged = name if "." in name else f"{name}.{DEFAULT_TAGS.get(name, 'v1')}"
+    path = pretrained / tagged / "reference.json"
+    return json.loads(path.read_text(encoding="utf-8"))["classes"] if path.is_file() else {}
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # The table: shipped, published, and the user's own
 

@@ -1,33 +1,38 @@
-"""The page: choose a model and classes, get pictures. Run it with ``python space/app.py`` or ``make demo``.
+"""The page: sample, morph, walk and judge. ``python space/app.py [--model FOLDER]`` or ``make demo``.
 
-No user's state is kept in the process: a visit's pictures live in that visit's own outputs.
+Layout alone; what a tab does is acts.py's. No visitor's state is kept in the process: a visit's pictures live in that
+visit's own outputs.
 """
 
 from __future__ import annotations
 
+import argparse
+import functools
 import os
 import sys
-import tempfile
-import time
-from functools import cache
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a Space carries sngan_hub/ beside app.py
 
+import acts
 import gradio as gr
-import torch
-from PIL.Image import Image
-from sngan_hub import WEIGHTS, AnyGenerator, labelled_grid, load_generator, save_png
-from sngan_hub.sampling import check_request, class_names, random_seed_from_system, to_pil
-
-NAMES = sorted({record.architecture for record in WEIGHTS.values() if record.folder})
-MAX_PICTURES = 64
 
 INTRO = """# sngan-hub
-Small pictures by class from GANs with **spectral normalisation** and a **projection discriminator**
-(Miyato et al. 2018, Miyato & Koyama 2018), trained on two CPU cores and sampled right here.
+Pictures by class from GANs with **spectral normalisation** and a **projection discriminator**
+(Miyato et al. 2018, Miyato & Koyama 2018). The small models were trained on two CPU cores and answer at once.
 """
+#: What a link carries, in the order of the act's arguments
+LINKED = {
+    "sample": ("model", "classes", "n", "seed", "truncation", "single"),
+    "morph": ("model", "classes", "way", "seed", "truncation"),
+    "walk": ("model", "classes", "seconds", "seed", "truncation"),
+}
+ABOUT_SCORES = """A score says how real the picture looks *as that class* to the discriminator. It has no unit and is no
+classifier: in training, every picture came with a label that fits. So compare the score of the class that the picture
+is of with where real pictures of that class lie, and ones drawn by the generator (the middle 80 % of 200 each)."""
 
 # Captions below small pictures hide half of them at Gradio's size; and eight columns must shrink to a phone's width.
 CSS = """
@@ -37,107 +42,235 @@ CSS = """
 }
 .grid-container > * { aspect-ratio: 1; height: auto !important; }
 .grid-container .caption-label { font-size: 10px; padding: 0 4px; line-height: 14px; right: 0; bottom: 0; }
-.grid-container img { image-rendering: pixelated; }
+.grid-container img, .pixels img { image-rendering: pixelated; }
+/* Gradio's own greys and its orange miss the contrast that WCAG asks of small text. */
+:root { --body-text-color-subdued: #5b5b66; --block-info-text-color: #5b5b66; --slider-color: #b93a04; }
+.dark { --body-text-color-subdued: #b8b8c4; --block-info-text-color: #b8b8c4; }
+footer, footer a, footer button, .max_value, .min_value { color: var(--body-text-color-subdued) !important; }
+body:not(.dark) button[role="tab"].selected { color: #b93a04 !important; }
+button.primary { background: #b93a04 !important; color: #fff !important; }
 """
 
 
-@cache
-def generator(name: str) -> AnyGenerator:
-    return load_generator(name).for_sampling()
+def guarded(act: Callable) -> Callable:
+    """The act, whose errors become a sentence on the page and in the API's answer."""
+
+    @functools.wraps(act)
+    def call(*arguments: Any) -> Any:
+        try:
+            return act(*arguments)
+        except (ValueError, OSError) as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
+    call.__name__ = f"show_{act.__name__}"  # the API's names are given where they are meant
+    return call
 
 
-def sample(
-    model: str, classes: list[str] | None, n: float | None, seed: str | float | None, truncation: float | None
-) -> tuple[list[tuple[Image, str]], str, str, str]:
-    """-> gallery of (picture, caption), the seed used, the PNG to download, one line about the request."""
+def class_choices(model: str, progress: gr.Progress = gr.Progress()) -> dict:  # noqa: B008  (Gradio's way)
+    progress(0, desc="asking the model for its classes")
+    return gr.update(choices=guarded(acts.classes_of)(model), value=[])
+
+
+def model_box(tab: str) -> gr.Dropdown:
+    return gr.Dropdown(acts.model_choices(), value=acts.default_model(), label="Model", elem_id=f"{tab}-model")
+
+
+def words(tab: str) -> tuple[gr.Textbox, gr.Textbox]:
+    said = gr.Textbox(label="What you see", interactive=False, elem_id=f"{tab}-said")
+    again = gr.Textbox(label="Link to this", interactive=False, buttons=["copy"], elem_id=f"{tab}-link",
+                       info="The same model, classes and seed give the same picture")  # fmt: skip
+    return said, again
+
+
+#: A link is made whole in the page, which alone knows its own address.
+WHOLE_LINK = "(link) => link.startsWith('?') ? window.location.origin + window.location.pathname + link : link"
+
+
+def drawing_tab(
+    name: str,
+    act: Callable,
+    info: str,
+    start: list[str],
+    middle: Callable[[], Any],
+    last: Callable[[], Any] | None,
+    shown: Callable[[], Any],
+    download: str,
+    examples: dict[str, list],
+) -> dict[str, Any]:
+    """A tab that draws: model, classes, ``middle``, seed, truncation and ``last`` -> what is ``shown``, and words."""
+    title = name.capitalize()
+    with gr.Tab(title, id=name):
+        with gr.Row():
+            with gr.Column(scale=1, min_width=280):
+                model = model_box(name)
+                classes = gr.Dropdown(
+                    acts.classes_of(acts.default_model()), value=start, multiselect=True, filterable=True,
+                    label="Classes", info=f"Type to search. {info}", elem_id=f"{name}-classes",
+                    allow_custom_value=True,  # choices follow the model in the page alone; acts check names themselves
+                )  # fmt: skip
+                own = middle()
+                with gr.Row(equal_height=True):
+                    seed = gr.Textbox("", label="Seed", placeholder="empty: a new one", scale=3, elem_id=f"{name}-seed")
+                    dice = gr.Button("⚄ New", scale=1, min_width=90, elem_id=f"{name}-dice")
+                truncation = gr.Slider(
+                    0, 3, 0, step=0.1, label="Truncation",
+                    info="0: off. Lower values draw latents nearer the centre: more typical, less varied",
+                )  # fmt: skip
+                options = [last()] if last else []
+                go = gr.Button(title, variant="primary")
+            with gr.Column(scale=2, min_width=320):
+                result = shown()
+                said, again = words(name)
+                kept = [gr.DownloadButton(download, interactive=True)] if download else []
+        inputs = [model, classes, own, seed, truncation, *options]
+        outputs = [result, seed, said, again, *kept]
+        gr.Examples(
+            list(examples.values()), inputs, outputs, guarded(act), cache_examples=False, run_on_click=True,
+            example_labels=list(examples), label="Try these", api_visibility="private",
+        )  # fmt: skip
+        model.input(class_choices, model, classes, api_visibility="private")
+        go.click(guarded(act), inputs, outputs, api_name=name, concurrency_id="draw", show_progress="minimal").success(
+            None, again, again, js=WHOLE_LINK, api_visibility="private"
+        )
+        dice.click(lambda: str(acts.random_seed_from_system()), None, seed, api_visibility="private", queue=False).then(
+            guarded(act), inputs, outputs, api_visibility="private", concurrency_id="draw"
+        ).success(None, again, again, js=WHOLE_LINK, api_visibility="private")
+    fields = [model, classes, own, seed, truncation, *options]
+    return dict(zip(LINKED[name], fields, strict=False))
+
+
+def sample_tab() -> dict[str, Any]:
+    a, b = acts.shipped()[0], acts.shipped()[-1]
+    return drawing_tab(
+        "sample", acts.sample, "Leave empty for all of them", [],
+        lambda: gr.Slider(1, acts.MAX_PICTURES, 8, step=1, label="Pictures of each class"),
+        lambda: gr.Checkbox(label="One large picture"),
+        lambda: gr.Gallery(label="Pictures", show_label=False, columns=8, height="auto", format="png"),
+        "Download as one PNG",
+        {
+            "Four styles of avatars": [a, acts.classes_of(a)[:4], 8, "1", 0, False],
+            "Clothes, truncated": [b, acts.classes_of(b)[:3], 8, "7", 0.8, False],
+            "One planet, large": [a, acts.classes_of(a)[3:4], 1, "3", 0, True],
+        },
+    )  # fmt: skip
+
+
+def morph_tab() -> dict[str, Any]:
+    a, b = acts.shipped()[0], acts.shipped()[-1]
+    return drawing_tab(
+        "morph", acts.morph_strip, "Two to four, in the order of the way", acts.classes_of(acts.default_model())[:2],
+        lambda: gr.Textbox("8", label="Steps or weights", elem_id="morph-way",
+                           info="How many pictures from one class to the next; or a blend: a weight for each, as 2, 1"),
+        None,
+        lambda: gr.Image(label="Each row is one latent", show_label=False, type="filepath", format="png",
+                         elem_classes="pixels", buttons=["download", "fullscreen"], interactive=False),
+        "",
+        {
+            "From style to style": [a, acts.classes_of(a)[:2], "8", "5", 0],
+            "A blend of three clothes": [b, acts.classes_of(b)[:3], "1, 1, 2", "5", 0],
+        },
+    )  # fmt: skip
+
+
+def walk_tab() -> dict[str, Any]:
+    a, b = acts.shipped()[0], acts.shipped()[-1]
+    return drawing_tab(
+        "walk", acts.walk_film, "One that stays, or up to four to pass", acts.classes_of(acts.default_model())[:1],
+        lambda: gr.Slider(1, acts.MAX_SECONDS, 4, step=1, label="Seconds"),
+        lambda: gr.Checkbox(label="GIF to download, instead of MP4"),
+        lambda: gr.Video(label="A closed path through z", show_label=False, autoplay=True, loop=True,
+                         interactive=False, elem_classes="pixels"),
+        "Download the film",
+        {
+            "One style of avatars": [a, acts.classes_of(a)[:1], 3, "2", 0, False],
+            "Past three clothes": [b, acts.classes_of(b)[:3], 4, "4", 0, False],
+        },
+    )  # fmt: skip
+
+
+def judge_tab() -> None:
+    with gr.Tab("Judge", id="judge"):
+        gr.Markdown(ABOUT_SCORES)
+        with gr.Row():
+            with gr.Column(scale=1, min_width=280):
+                model = model_box("judge")
+                upload = gr.File(
+                    label="A picture (up to 10 MB)", file_count="single", type="filepath", elem_id="judge-file"
+                )
+                go = gr.Button("Judge", variant="primary")
+                with gr.Row(equal_height=True):
+                    name = gr.Textbox(label="Or draw one of this class", placeholder="empty: any", scale=3)
+                    draw = gr.Button("Draw and judge", scale=1, min_width=130)
+                view = gr.Image(label="As the discriminator sees it", interactive=False, type="pil", format="png",
+                                height=280, elem_classes="pixels", buttons=["fullscreen"])  # fmt: skip
+            with gr.Column(scale=2, min_width=320):
+                table = gr.Dataframe(
+                    headers=["class", "score", "real", "drawn"], label="Scores, highest first",
+                    interactive=False, elem_id="judge-scores",
+                )  # fmt: skip
+                scores = gr.JSON(visible=False)
+                seed = gr.Textbox(visible=False)
+        go.click(guarded(acts.judge), [model, upload], scores, api_name="judge", concurrency_id="draw").success(
+            acts.verdict, [model, scores], table, api_visibility="private"
+        ).success(guarded(acts.seen), [model, upload], view, api_visibility="private")
+        draw.click(guarded(acts.drawn), [model, name, seed], [upload, seed], api_visibility="private",
+                   concurrency_id="draw").success(
+            guarded(acts.judge), [model, upload], scores, api_visibility="private", concurrency_id="draw"
+        ).success(acts.verdict, [model, scores], table, api_visibility="private").success(
+            lambda: "", None, seed, api_visibility="private"  # the next one is another
+        ).success(guarded(acts.seen), [model, upload], view, api_visibility="private")  # fmt: skip
+
+
+def from_link(request: gr.Request) -> list[Any]:
+    """What a link's address says -> the chosen tab and every input of it; other tabs stay as they are."""
+    said = dict(request.query_params)
+    tab = said.get("tab", "")
+    updates: list[Any] = [gr.update(selected=tab) if tab in LINKED else gr.update()]
+    for name, fields in LINKED.items():
+        for field in fields:
+            if name != tab or field not in said:
+                updates.append(gr.update())
+            elif field == "classes":
+                updates.append(gr.update(value=said[field].split("|")))
+            elif field in ("n", "seconds", "truncation"):
+                updates.append(gr.update(value=_number(said[field])))
+            elif field == "single":
+                updates.append(gr.update(value=said[field] == "1"))
+            else:
+                updates.append(gr.update(value=said[field]))
+    return updates
+
+
+def _number(text: str) -> float | str:
     try:
-        if model not in NAMES:
-            raise ValueError(f"model: got {model!r}, legal are {', '.join(NAMES)}")
-        seed = parse_seed(seed)
-        if n is None or n != int(n):
-            raise ValueError(f"n: got {n}, legal is a whole number from 1 to {MAX_PICTURES}")
-        truncation = None if truncation in (None, 0) else float(truncation)  # type: ignore[arg-type]
-        check_request(int(n), seed, truncation)
-        network = generator(model)
-        names = class_names(network)
-        chosen = list(classes or names)
-        if int(n) * len(chosen) > MAX_PICTURES * 4:
-            raise ValueError(f"n: {int(n)} of each of {len(chosen)} classes is {int(n) * len(chosen)} pictures, "
-                             f"legal is up to {MAX_PICTURES * 4} in all")  # fmt: skip
-        start = time.perf_counter()
-        images = network.sample(chosen, int(n), seed, truncation)
-        seconds = time.perf_counter() - start
-    except ValueError as error:
-        raise gr.Error(str(error), print_exception=False) from error
-    size = images.shape[-1]
-    captions = [name for name in chosen for _ in range(int(n))]
-    enlarged = torch.nn.functional.interpolate(images.float(), scale_factor=4, mode="nearest").to(torch.uint8)
-    gallery = [(to_pil(image), caption) for image, caption in zip(enlarged, captions, strict=True)]
-    path = Path(tempfile.mkdtemp(dir=downloads())) / f"{model}-{seed}.png"
-    about = {"model": model, "seed": seed, "truncation": truncation, "classes": ", ".join(chosen)}
-    save_png(labelled_grid(images, int(n), chosen), path, about)
-    said = f"{len(images)} pictures of {size} x {size} px in {seconds:.2f} s on the CPU; seed {seed}"
-    return gallery, str(seed), str(path), said
-
-
-def parse_seed(seed: str | float | None) -> int:
-    """The seed box's text -> a seed; empty draws one."""
-    if seed is None or str(seed).strip() == "":
-        return random_seed_from_system()
-    try:
-        return int(str(seed).strip())
+        return float(text)
     except ValueError:
-        raise ValueError(
-            f"seed: got {seed!r}, legal is a whole number from 0 to 2^63 - 1, or empty for a new one"
-        ) from None
-
-
-def downloads() -> Path:
-    folder = Path(os.environ.get("GRADIO_TEMP_DIR", Path(tempfile.gettempdir()) / "gradio")) / "sngan_hub"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def class_choices(model: str) -> dict:
-    return gr.update(choices=class_names(generator(model)), value=[])
+        return text  # the act will say what is wrong with it
 
 
 def page() -> gr.Blocks:
     with gr.Blocks(title="sngan-hub", delete_cache=(3600, 3600)) as blocks:
         gr.Markdown(INTRO)
-        with gr.Row():
-            with gr.Column(scale=1, min_width=280):
-                model = gr.Dropdown(NAMES, value=NAMES[0], label="Model")
-                classes = gr.Dropdown(
-                    class_names(generator(NAMES[0])), multiselect=True, filterable=True, label="Classes",
-                    info="Type to search; leave empty for all of them",
-                    allow_custom_value=True,  # choices follow the model in the page alone; sample() checks names itself
-                )  # fmt: skip
-                n = gr.Slider(1, MAX_PICTURES, 8, step=1, label="Pictures of each class")
-                with gr.Row(equal_height=True):
-                    seed = gr.Textbox(label="Seed", placeholder="empty: a new one", scale=3)
-                    dice = gr.Button("⚄ New seed", scale=1, min_width=110)
-                truncation = gr.Slider(
-                    0, 3, 0, step=0.1, label="Truncation",
-                    info="0: off. Lower values draw latents nearer the centre: more typical, less varied pictures",
-                )  # fmt: skip
-                go = gr.Button("Sample", variant="primary")
-            with gr.Column(scale=2, min_width=320):
-                gallery = gr.Gallery(label="Pictures", show_label=False, columns=8, height="auto", format="png")
-                said = gr.Textbox(label="What you see", interactive=False)
-                download = gr.DownloadButton("Download as one PNG", interactive=True)
-        inputs, outputs = [model, classes, n, seed, truncation], [gallery, seed, download, said]
-        gr.Examples(
-            [[NAMES[0], [], 4, "1", 0], [NAMES[-1], class_names(generator(NAMES[-1]))[:3], 8, "7", 0.8]],
-            inputs, outputs, sample, cache_examples=False, run_on_click=True, label="Try these",
-        )  # fmt: skip
-        model.input(class_choices, model, classes, api_visibility="private")
-        dice.click(lambda: str(random_seed_from_system()), None, seed, api_visibility="private").then(
-            sample, inputs, outputs, api_visibility="private"
-        )
-        go.click(sample, inputs, outputs, api_name="sample")
+        with gr.Tabs() as tabs:
+            made = {"sample": sample_tab(), "morph": morph_tab(), "walk": walk_tab()}
+            judge_tab()
+        fields = [made[name][field] for name, names in LINKED.items() for field in names]
+        blocks.load(from_link, None, [tabs, *fields], api_visibility="private")
     return blocks.queue(max_size=32, default_concurrency_limit=2)
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Serves the page.")
+    parser.add_argument("--model", action="append", default=[], metavar="FOLDER|REPO",
+                        help="a run, a network's folder or a Hub repository id, to be chosen first")  # fmt: skip
+    for model in parser.parse_args().model:
+        try:
+            acts.load_generator(model)
+        except (ValueError, OSError) as error:
+            parser.exit(2, f"app.py: error: {error}\n")
+        acts.OWN.append(model)
+    page().launch(theme=gr.themes.Default(), css=CSS, allowed_paths=[str(acts.downloads())], max_file_size="10mb")
+
+
 if __name__ == "__main__":
-    page().launch(theme=gr.themes.Default(), css=CSS, allowed_paths=[str(downloads())])
+    main()

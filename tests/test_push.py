@@ -101,7 +101,9 @@ def weight_of(network):
 
 def test_a_pair_goes_up_and_comes_back(hub):
     said = hub.call(sngan, "push", PAIR, "alice/mine", "--tag", "v1")
-    assert said.returncode == 0 and said.stdout.count("\n") == 2 and f"{hub.url}/alice/mine-discriminator" in said.stdout
+    assert (
+        said.returncode == 0 and said.stdout.count("\n") == 2 and f"{hub.url}/alice/mine-discriminator" in said.stdout
+    )
     for repo in ("alice/mine", "alice/mine-discriminator"):
         assert {"config.json", "model.safetensors", "README.md"} <= hub.files(repo) <= {
             "config.json", "model.safetensors", "README.md", ".gitattributes", "samples.png"}  # fmt: skip
@@ -114,7 +116,9 @@ def test_a_pair_goes_up_and_comes_back(hub):
     assert hub.load("load_generator('alice/mine')", offline=True).startswith("Generator")  # once loaded, always there
     assert len(hub.hub.requests) == requests
     assert "no such revision" in hub.load("load_generator('alice/mine', revision='v9')")
-    assert "not in the cache, and the Hub could not be reached" in hub.load("load_generator('alice/else')", offline=True)
+    assert "not in the cache, and the Hub could not be reached" in hub.load(
+        "load_generator('alice/else')", offline=True
+    )
     sampled = hub.call(sngan, "sample", "alice/mine", "--n", "2", "--seed", "1", "--out", hub.tmp_path / "a.png")
     assert sampled.returncode == 0 and Image.open(hub.tmp_path / "a.png").text["model"] == "alice/mine"
 
@@ -133,7 +137,9 @@ def test_private_repositories_tokens_branches_and_pull_requests(hub):
     assert "model.safetensors" in hub.files("alice/mine", "try") and "model.safetensors" not in hub.files("alice/mine")
     said = hub.call(sngan, "push", PAIR / "generator", "alice/mine", "--create-pr")
     assert said.returncode == 0 and "discussions/1" in said.stdout
-    assert "model.safetensors" not in hub.files("alice/mine") and "model.safetensors" in hub.files("alice/mine", "refs/pr/1")
+    assert "model.safetensors" not in hub.files("alice/mine") and "model.safetensors" in hub.files(
+        "alice/mine", "refs/pr/1"
+    )
     assert "has no config.json" in hub.load("load_generator('alice/mine')")  # nothing on main yet
     assert hub.load("load_generator('alice/mine', revision='try')").startswith("Generator")
 
@@ -205,7 +211,9 @@ def test_a_run_is_published_with_cards_and_a_picture(hub, run):
     assert shown.returncode == 0 and not hub.hub.repos
     assert "alice/pets: config.json (" in shown.stdout and "samples.png (" in shown.stdout
     assert "Its discriminator is `alice/pets-discriminator`" in shown.stdout
-    done = hub.call(training, "publish", run, "alice/pets", "--licence", "cc0-1.0", "--about", "Pets.", "--tag", "first")
+    done = hub.call(
+        training, "publish", run, "alice/pets", "--licence", "cc0-1.0", "--about", "Pets.", "--tag", "first"
+    )
     assert done.returncode == 0, done.stderr
     for repo in ("alice/pets", "alice/pets-discriminator"):
         assert hub.files(repo) >= {"config.json", "model.safetensors", "README.md", "samples.png"}
@@ -243,7 +251,9 @@ def test_cards_are_valid_metadata(run, tmp_path):
 def test_a_dry_run_sends_nothing_and_shows_all(capsys):
     assert sngan(["push", str(PAIR), "someone/clothes", "--dry-run"]) == 0
     said = capsys.readouterr().out
-    assert "someone/clothes: config.json (" in said and "someone/clothes-discriminator: " in said and "## Limits" in said
+    assert (
+        "someone/clothes: config.json (" in said and "someone/clothes-discriminator: " in said and "## Limits" in said
+    )
 
 
 @pytest.mark.parametrize("arguments, text", [

@@ -71,8 +71,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument("name", metavar="ARCHITECTURE.TAG")
     command.set_defaults(run=ship)
 
+    command = commands.add_parser("reference", help="a shipped discriminator's scores of real and generated pictures")
+    command.add_argument("name", metavar="ARCHITECTURE")
+    command.set_defaults(run=reference)
+
     command = commands.add_parser(
-        "tables", help="print the tables of README.md and docs/training.md anew from the records"
+        "tables", help="print the tables of the README and the guides, and the cards, anew from the records"
     )
     command.set_defaults(run=tables)
 
@@ -215,6 +219,12 @@ def ship(arguments: argparse.Namespace) -> None:
     from .ship import ship
 
     print(ship(arguments.folder, arguments.name))
+
+
+def reference(arguments: argparse.Namespace) -> None:
+    from .ship import reference
+
+    print(reference(arguments.name))
 
 
 def tables(arguments: argparse.Namespace) -> None:

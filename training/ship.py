@@ -7,11 +7,17 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
+import torch
+
 from sngan_hub.cards import write_cards
 from sngan_hub.catalogue import list_cells, listing
+from sngan_hub.hub import load_discriminator, load_generator
+from sngan_hub.judging import scores_of
 from sngan_hub.mixin import read_config
 from sngan_hub.push import load_any
-from sngan_hub.weights import KINDS, PRETRAINED, WEIGHTS
+from sngan_hub.sources import load_images
+from sngan_hub.weights import KINDS, PRETRAINED, WEIGHTS, find_record
 
 from .config import PRESETS
 from .describe import read_throughput
@@ -47,6 +53,26 @@ def ship(run: Path, name: str, pretrained: Path = PRETRAINED) -> str:
     (folder / "record.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     write_cards(folder)
     return f"{folder}: shipped; now: sngan evaluate {name} --data {config['data']} --protocol ... --record"
+
+
+def reference(name: str, n: int = 200, seed: int = 0) -> str:
+    """D's scores of ``n`` real test pictures and ``n`` generated ones of each class, as that class: reference.json."""
+    record = find_record(name, "generator")
+    if record.folder is None:
+        raise ValueError(f"name: {name} is not shipped")
+    source = {"fashion32": "fashion", "avatars32": "avatars"}[str(record.recipe["preset"])]
+    g, d = load_generator(name), load_discriminator(name)
+    test = load_images(source, "test", g.size)
+    spans = {}
+    for label, title in enumerate(test.classes):
+        real = test.images[np.flatnonzero(test.labels == label)[:n]]
+        of = {"real": scores_of(d, real)[:, label], "generated": scores_of(d, g.sample(label, n, seed))[:, label]}
+        percentiles = torch.tensor([0.1, 0.5, 0.9])
+        spans[title] = {kind: [round(v, 4) for v in s.quantile(percentiles).tolist()] for kind, s in of.items()}
+    path = record.folder.parent / "reference.json"
+    about = {"n": n, "seed": seed, "percentiles": [10, 50, 90], "torch": str(torch.__version__), "classes": spans}
+    path.write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return f"{path}: {n} real and {n} generated pictures of each of {len(spans)} classes"
 
 
 def readme_tables(text: str) -> str:
