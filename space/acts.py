@@ -123,7 +123,7 @@ def whole(name: str, value: object, least: int, most: int) -> int:
         number = int(float(value))  # type: ignore[arg-type]
         assert float(value) == number and least <= number <= most  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError, AssertionError):
-        raise ValueError(f"{name}: got {value!r}, legal is a whole number from {least} to {most}") from None
+        raise ValueError(f"{name}: got {str(value)[:40]}, legal is a whole number from {least} to {most}") from None
     return number
 
 
@@ -135,7 +135,7 @@ def parse_seed(seed: object) -> int:
         number = int(str(seed).strip())
     except ValueError:
         raise ValueError(
-            f"seed: got {seed!r}, legal is a whole number from 0 to 2^63 - 1, or empty for a new one"
+            f"seed: got {str(seed)[:40]!r}, legal is a whole number from 0 to 2^63 - 1, or empty for a new one"
         ) from None
     check_request(1, number, None)
     return number
@@ -148,7 +148,7 @@ def parse_truncation(value: object) -> float | None:
         number = float(value)  # type: ignore[arg-type]
         assert 0 < number <= 100
     except (TypeError, ValueError, AssertionError):
-        raise ValueError(f"truncation: got {value!r}, legal is 0 (off) or a number above it") from None
+        raise ValueError(f"truncation: got {str(value)[:40]}, legal is 0 (off) or a number above it") from None
     return number
 
 
@@ -160,7 +160,7 @@ def parse_way(text: object, n: int) -> tuple[int, list[float] | None]:
     try:
         weights = [float(part) for part in parts]
     except (TypeError, ValueError):
-        raise ValueError(f"weights: got {text!r}, legal is a number for each class, such as 2, 1") from None
+        raise ValueError(f"weights: got {str(text)[:40]!r}, legal is a number for each class, such as 2, 1") from None
     if len(weights) != n:
         raise ValueError(f"weights: got {len(weights)} for {n} classes; one for each, or the number of steps")
     return 0, weights

@@ -66,9 +66,12 @@ def guarded(act: Callable) -> Callable:
     return call
 
 
-def class_choices(model: str, progress: gr.Progress = gr.Progress()) -> dict:  # noqa: B008  (Gradio's way)
+def class_choices(model: str, chosen: list[str], least: int, progress: gr.Progress = gr.Progress()) -> dict:  # noqa: B008
+    """The model's classes to choose from. Those chosen stay where it has them: leaving the box fires this too."""
     progress(0, desc="asking the model for its classes")
-    return gr.update(choices=guarded(acts.classes_of)(model), value=[])
+    names = guarded(acts.classes_of)(model)
+    kept = [name for name in chosen or [] if name in names]
+    return gr.update(choices=names, value=kept if len(kept) >= least else names[:least])
 
 
 def model_box(tab: str) -> gr.Dropdown:
@@ -128,7 +131,8 @@ def drawing_tab(
             list(examples.values()), inputs, outputs, guarded(act), cache_examples=False, run_on_click=True,
             example_labels=list(examples), label="Try these", api_visibility="private",
         )  # fmt: skip
-        model.input(class_choices, model, classes, api_visibility="private")
+        follow = functools.partial(class_choices, least=len(start))
+        model.input(follow, [model, classes], classes, api_visibility="private")
         go.click(guarded(act), inputs, outputs, api_name=name, concurrency_id="draw", show_progress="minimal").success(
             None, again, again, js=WHOLE_LINK, api_visibility="private"
         )
@@ -269,7 +273,8 @@ def main() -> None:
         except (ValueError, OSError) as error:
             parser.exit(2, f"app.py: error: {error}\n")
         acts.OWN.append(model)
-    page().launch(theme=gr.themes.Default(), css=CSS, allowed_paths=[str(acts.downloads())], max_file_size="10mb")
+    page().launch(theme=gr.themes.Default(), css=CSS, allowed_paths=[str(acts.downloads())], max_file_size="10mb",
+                  show_error=True)  # fmt: skip
 
 
 if __name__ == "__main__":
