@@ -191,7 +191,9 @@ def test_every_tab_by_keyboard(browser, page_url):
         raise AssertionError(f"the keyboard never reached {reached}")
 
     for tab in ("Sample", "Morph", "Walk"):
-        press_until(f"e.getAttribute('role') === 'tab' && e.innerText === '{tab}'", "Shift+Tab" if tab != "Sample" else "Tab")
+        press_until(
+            f"e.getAttribute('role') === 'tab' && e.innerText === '{tab}'", "Shift+Tab" if tab != "Sample" else "Tab"
+        )
         page.keyboard.press("Enter")
         press_until(f"e.closest('#{tab.lower()}-seed') !== null")
         page.keyboard.type("77")
@@ -341,7 +343,9 @@ def uploads(folder):
         kind = "TIFF" if mode in ("CMYK", "F", "YCbCr", "LAB", "HSV") else "PNG"
         try:
             put(
-                f"mode-{mode.replace(';', '')}.{kind.lower()}", encoded(image, kind), mode not in ("LAB", "HSV", "YCbCr") or None
+                f"mode-{mode.replace(';', '')}.{kind.lower()}",
+                encoded(image, kind),
+                mode not in ("LAB", "HSV", "YCbCr") or None,
             )
         except OSError:
             continue
