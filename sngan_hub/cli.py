@@ -2,6 +2,7 @@
 
 Imports torch only for well-formed arguments.
 """
+# PYTHON_ARGCOMPLETE_OK
 
 from __future__ import annotations
 
@@ -124,8 +125,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument("--json", action="store_true", help="every singular value, as JSON")
     command.set_defaults(run=spectrum)
 
+    _offer_completion(parser)
     arguments = parser.parse_args(argv)
     return run(f"sngan {arguments.command}", lambda: arguments.run(arguments))
+
+
+def _offer_completion(parser: argparse.ArgumentParser) -> None:
+    """Tab completion where argcomplete is installed: ``eval "$(register-python-argcomplete sngan)"``."""
+    try:
+        import argcomplete  # type: ignore[import-not-found]
+    except ImportError:
+        return
+    for action in parser._subparsers._group_actions[0].choices.values():  # type: ignore[union-attr,attr-defined]
+        for argument in action._actions:
+            if argument.dest == "model":
+                argument.completer = _model_names
+    argcomplete.autocomplete(parser)
+
+
+def _model_names(**_: object) -> list[str]:
+    from .models import MODELS
+    from .weights import WEIGHTS
+
+    return [*MODELS, *(name for name, record in WEIGHTS.items() if record.kind == "generator")]
 
 
 def add_push_flags(command: argparse.ArgumentParser) -> None:

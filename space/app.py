@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import inspect
 import os
 import sys
 from collections.abc import Callable
@@ -55,20 +56,26 @@ button.primary { background: #b93a04 !important; color: #fff !important; }
 def guarded(act: Callable) -> Callable:
     """The act, whose errors become a sentence on the page and in the API's answer."""
 
+    signature = inspect.signature(act)
+    count = len(signature.parameters)
+
     @functools.wraps(act)
     def call(*arguments: Any) -> Any:
         try:
-            return act(*arguments)
+            return act(*arguments[:count])  # what follows is Gradio's progress, which watches downloads
         except (ValueError, OSError) as error:
             raise gr.Error(str(error), print_exception=False) from error
 
+    watched = inspect.Parameter(
+        "progress", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=gr.Progress(track_tqdm=True)
+    )
+    call.__signature__ = signature.replace(parameters=[*signature.parameters.values(), watched])  # type: ignore[attr-defined]
     call.__name__ = f"show_{act.__name__}"  # the API's names are given where they are meant
     return call
 
 
-def class_choices(model: str, chosen: list[str], least: int, progress: gr.Progress = gr.Progress()) -> dict:  # noqa: B008
+def class_choices(model: str, chosen: list[str], least: int) -> dict:
     """The model's classes to choose from. Those chosen stay where it has them: leaving the box fires this too."""
-    progress(0, desc="asking the model for its classes")
     names = guarded(acts.classes_of)(model)
     kept = [name for name in chosen or [] if name in names]
     return gr.update(choices=names, value=kept if len(kept) >= least else names[:least])

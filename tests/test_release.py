@@ -137,7 +137,63 @@ def test_the_space_installs_what_the_package_needs():
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     plain = lambda line: re.match(r"[\w-]+", line)[0].lower().replace("_", "-")  # noqa: E731
-    listed = {plain(line) for line in (ROOT / "space" / "requirements.txt").read_text().split("\n") if line.strip()}
+    listed = {
+        plain(line) for line in (ROOT / "space" / "requirements.txt").read_text().split("\n") if line[:1].isalpha()
+    }
     extras = project["optional-dependencies"]
     assert {plain(line) for line in [*project["dependencies"], *extras["space"], *extras["video"]]} <= listed
     assert Path(ROOT / "space" / "README.md").read_text().startswith("---\n")
+
+
+def test_the_notebook_runs_from_top_to_bottom():
+    """Each cell as Python; the last expression of each must be something that a notebook can show."""
+    import ast
+
+    notebook = json.loads((ROOT / "docs" / "tour.ipynb").read_text(encoding="utf-8"))
+    assert notebook["nbformat"] == 4
+    names: dict = {}
+    shown = []
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == []  # made by whoever runs it
+            tree = ast.parse("".join(cell["source"]))
+            last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+            exec(compile(tree, "cell", "exec"), names)
+            if last is not None:
+                shown.append(eval(compile(ast.Expression(last.value), "cell", "eval"), names))
+    assert sum(hasattr(value, "_repr_png_") for value in shown) == 3
+
+
+def test_a_space_is_locked_to_one_gradio():
+    text = (ROOT / "space" / "requirements.txt").read_text()
+    pins = dict(line.split("==") for line in text.splitlines() if "==" in line)
+    assert f"sdk_version: {pins['gradio']}\n" in (ROOT / "space" / "README.md").read_text()
+    assert {"gradio", "huggingface_hub", "safetensors", "pillow", "numpy"} <= pins.keys() and "torch>=" in text
+
+
+@pytest.mark.slow
+def test_the_api_reference_is_built_by_a_tool(tmp_path):
+    pytest.importorskip("pdoc")
+    target = next(line for line in (ROOT / "Makefile").read_text().splitlines() if "-m pdoc" in line)
+    modules = [word for word in target.split() if word.startswith("sngan_hub")]
+    command = [sys.executable, "-m", "pdoc", "-o", str(tmp_path), *modules]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for page, name in (
+        ("sngan_hub", "load_generator"),
+        ("sngan_hub/morphing", "walk_latents"),
+        ("sngan_hub/judging", "scores_of"),
+    ):
+        assert name in (tmp_path / f"{page}.html").read_text()
+
+
+def test_names_are_completed_in_the_shell(tmp_path):
+    pytest.importorskip("argcomplete")
+    line = "sngan sample sngan_fash"
+    environment = {**os.environ, "_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line)), "_ARGCOMPLETE_IFS": "\n",
+                   "_ARGCOMPLETE_STDOUT_FILENAME": str(tmp_path / "names")}  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "sngan_hub.cli"], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert set((tmp_path / "names").read_text().split()) == {"sngan_fashion32", "sngan_fashion32.v1"}

@@ -37,14 +37,14 @@ SOAK = bool(os.environ.get("SOAK"))
 
 
 @contextmanager
-def serving(folder, *arguments):
+def serving(folder, *arguments, home=ROOT / "space"):
     """-> (address, process)"""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = {**os.environ, "GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": str(folder),
                    "GRADIO_SERVER_NAME": "127.0.0.1"}  # fmt: skip
-    process = subprocess.Popen([sys.executable, "space/app.py", *map(str, arguments)], cwd=ROOT, env=environment,
+    process = subprocess.Popen([sys.executable, str(home / "app.py"), *map(str, arguments)], cwd=home.parent, env=environment,
                                stdout=subprocess.DEVNULL)  # fmt: skip
     url = f"http://127.0.0.1:{port}"
     try:
@@ -471,6 +471,25 @@ def test_many_visitors_at_once(tmp_path, capsys):
     assert not wrong, wrong[:3]
     assert len(latencies) >= clients
     assert memory["end"] <= 1.1 * memory["first"]
+
+
+@pytest.mark.slow
+def test_a_deployed_space_stands_alone(tmp_path):
+    """The folder that goes to the Hub runs by itself, and its front matter says so to the Hub."""
+    from gradio_client import Client
+
+    home = tmp_path / "space"
+    subprocess.run(["bash", "space/deploy.sh", str(home)], cwd=ROOT, check=True, capture_output=True)
+    names = {path.name for path in home.iterdir()}
+    assert names == {"app.py", "acts.py", "requirements.txt", "README.md", "sngan_hub"}
+    again = subprocess.run(["bash", "space/deploy.sh", str(home)], cwd=ROOT, capture_output=True, text=True)
+    assert again.returncode == 2 and "is not empty" in again.stderr
+    with serving(tmp_path / "gradio", home=home) as (url, process):
+        gallery, *_ = Client(url, verbose=False).predict("sngan_avatars32", ["moods"], 1, "1", 0, api_name="/sample")
+        assert len(gallery) == 1
+    yaml = pytest.importorskip("yaml")
+    front = yaml.safe_load((home / "README.md").read_text().split("---")[1])
+    assert front["app_file"] == "app.py" and front["sdk"] == "gradio" and front["license"] == "mit"
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 
@@ -110,13 +111,15 @@ def test_tables_are_printed_from_the_records(path):
     assert printed == text, "run: python -m training tables"
 
 
-def test_the_workflow_fits_the_schema_of_what_we_use():
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / ".github/workflows").glob("*.yml")))
+def test_the_workflows_fit_the_schema_of_what_we_use(name):
     jsonschema = pytest.importorskip("jsonschema")
     yaml = pytest.importorskip("yaml")
-    workflow = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())
+    workflow = yaml.safe_load((ROOT / ".github/workflows" / name).read_text())
     workflow["on"] = workflow.pop(True, workflow.get("on"))  # YAML 1.1 reads the key `on` as true
     step = {"type": "object", "additionalProperties": False, "oneOf": [{"required": ["uses"]}, {"required": ["run"]}],
-            "properties": {"uses": {"pattern": "^[^@]+@v?[0-9]"}, "with": {"type": "object"}, "run": {"type": "string"}}}  # fmt: skip
+            "properties": {"uses": {"pattern": "^[^@]+@v?[0-9]"}, "with": {"type": "object"}, "run": {"type": "string"},
+                           "env": {"type": "object"}}}  # fmt: skip
     job = {
         "type": "object",
         "required": ["runs-on", "steps"],
@@ -124,4 +127,9 @@ def test_the_workflow_fits_the_schema_of_what_we_use():
     }
     jsonschema.validate(workflow, {"type": "object", "required": ["name", "on", "jobs"],
                                    "properties": {"jobs": {"additionalProperties": job}}})  # fmt: skip
-    assert json.dumps(workflow["jobs"]["test"]["steps"]).count(".ci/run") == 1
+    for part in workflow["jobs"].values():
+        for step in part["steps"]:
+            for script in re.findall(r"bash (\S+\.sh|\.ci/run)", step.get("run", "")):
+                assert (ROOT / script).is_file(), f"{name} calls {script}, which is not there"
+    if name == "test.yml":
+        assert json.dumps(workflow["jobs"]["test"]["steps"]).count(".ci/run") == 1

@@ -95,6 +95,8 @@ def readme_tables(text: str) -> str:
             cells.append(f"{spread.value:.2f} / {min(spread.per_class.values()):.2f}")
         rows.append("| " + " | ".join(cells) + " |")
     text = _between("scores", rows, text)
+    path = RECORDS / "space.md"
+    text = _between("space", path.read_text(encoding="utf-8").strip().splitlines() if path.exists() else [], text)
     others = [row for row in listing() if row["where"] not in ("shipped", "untrained")]
     header, *cells = list_cells([{**row, "cached": False} for row in others])
     return _between("others", ["| " + " | ".join(row) + " |" for row in (header, ["---"] * len(header), *cells)], text)

@@ -1,0 +1,92 @@
+"""How long a visitor waits: cold start, and from click to picture. ``python benchmarks/space.py [--record]``
+
+Through the page's own server and client on this machine for the shipped models; for sizes whose weights are not here,
+the act behind the button with an untrained network of that size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from sngan_hub import create_generator  # noqa: E402
+from sngan_hub.sampling import sample  # noqa: E402
+from training.describe import device_kind  # noqa: E402
+
+PORT = 7988
+N = 5
+CALLS = (
+    ("8 pictures of 32 px", "/sample", ("sngan_avatars32", ["planets"], 8, "1", 0)),
+    ("a morph of 32 pictures of 32 px", "/morph", ("sngan_avatars32", ["planets", "moods"], "8", "1", 0)),
+    ("a walk of 4 s, 96 frames of 32 px", "/walk", ("sngan_avatars32", ["planets"], 4, "1", 0)),
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--record", action="store_true")
+    record = parser.parse_args().record
+    from gradio_client import Client
+
+    rows, starts = [], []
+    for attempt in range(3):
+        with tempfile.TemporaryDirectory() as folder:
+            environment = {**os.environ, "GRADIO_SERVER_PORT": str(PORT), "GRADIO_TEMP_DIR": folder}
+            start = time.perf_counter()
+            page = subprocess.Popen(
+                [sys.executable, "space/app.py"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL
+            )
+            try:
+                while True:
+                    try:
+                        urllib.request.urlopen(f"http://127.0.0.1:{PORT}", timeout=5).read()
+                        break
+                    except OSError:
+                        time.sleep(0.05)
+                starts.append(time.perf_counter() - start)
+                if attempt == 2:
+                    client = Client(f"http://127.0.0.1:{PORT}", verbose=False)
+                    for what, endpoint, arguments in CALLS:
+                        call = functools.partial(client.predict, *arguments, api_name=endpoint)
+                        rows.append((what, [timed(call) for _ in range(N)]))
+            finally:
+                page.terminate()
+                page.wait()
+    for name, classes in (("sngan_imagenet64", 1000), ("sngan_imagenet128", 1000), ("sngan_dogcat256", 143)):
+        generator = create_generator(name).eval().for_sampling()
+        size = generator.size
+        sample(generator, [0], 1, 0)
+        call = functools.partial(sample, generator, [1], 8, 1)
+        what = f"8 pictures of {size} px ({classes:,} classes; the network alone)"
+        rows.append((what, [timed(call) for _ in range(N)]))
+    cold = f"{statistics.median(starts):.1f} ({min(starts):.1f} to {max(starts):.1f}), of 3"
+    lines = ["| from click to | seconds, median of 5 (least to most) |", "|---|---|",
+             f"| the page itself, cold start | {cold} |"]  # fmt: skip
+    lines += [f"| {what} | {statistics.median(s):.2f} ({min(s):.2f} to {max(s):.2f}) |" for what, s in rows]
+    text = "\n".join([*lines, "", f"{device_kind('cpu')}, torch {torch.__version__}."]) + "\n"
+    print(text)
+    if record:
+        (ROOT / "benchmarks" / "records" / "space.md").write_text(text, encoding="utf-8")
+
+
+def timed(call) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main()
