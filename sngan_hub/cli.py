@@ -7,12 +7,10 @@ Imports torch only for well-formed arguments.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from . import commands
 from .commandline import Parser, run
 
 MODEL = (
@@ -23,18 +21,18 @@ MODEL = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="sngan", description="Sample and score SNGAN and projection-discriminator models.")
-    commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
+    subparsers = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
 
-    command = commands.add_parser("list", help="every name: size, classes, licence, how it is had, scores")
+    command = subparsers.add_parser("list", help="every name: size, classes, licence, how it is had, scores")
     command.add_argument("--json", action="store_true")
-    command.set_defaults(run=list_)
+    command.set_defaults(run=commands.list_)
 
-    command = commands.add_parser("info", help="parameters, classes, licence and scores of a model")
+    command = subparsers.add_parser("info", help="parameters, classes, licence and scores of a model")
     command.add_argument("model", metavar="MODEL", help=MODEL)
     command.add_argument("--json", action="store_true")
-    command.set_defaults(run=info)
+    command.set_defaults(run=commands.info)
 
-    command = commands.add_parser("sample", help="images by class, as one labelled grid or a file each")
+    command = subparsers.add_parser("sample", help="images by class, as one labelled grid or a file each")
     command.add_argument("model", metavar="MODEL", help=MODEL)
     command.add_argument("--classes", nargs="+", metavar="NAME", help="names or indices; --n images of each")
     command.add_argument("--n", type=int, default=16, help="images of each class, or in all (default 16)")
@@ -44,9 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument(
         "--out", type=Path, required=True, metavar="FILE.png|DIR", help="a folder gets a file an image"
     )
-    command.set_defaults(run=sample)
+    command.set_defaults(run=commands.sample)
 
-    command = commands.add_parser("morph", help="from class to class, z staying: a strip of pictures, or a film")
+    command = subparsers.add_parser("morph", help="from class to class, z staying: a strip of pictures, or a film")
     command.add_argument("model", metavar="MODEL", help=MODEL)
     command.add_argument("--classes", nargs="+", required=True, metavar="NAME", help="two to four names or indices")
     command.add_argument("--steps", type=int, default=8, help="pictures from one class to the next (default 8)")
@@ -54,18 +52,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument("--seed", type=int, help="0 .. 2^63 - 1; drawn and shown when left out")
     command.add_argument("--truncation", type=float, metavar="T")
     command.add_argument("--out", type=Path, required=True, metavar="FILE.png|.gif|.mp4")
-    command.set_defaults(run=morph)
+    command.set_defaults(run=commands.morph)
 
-    command = commands.add_parser("walk", help="a film along a closed path through z")
+    command = subparsers.add_parser("walk", help="a film along a closed path through z")
     command.add_argument("model", metavar="MODEL", help=MODEL)
     command.add_argument("--classes", nargs="+", metavar="NAME", help="one that stays, or up to four that it passes")
     command.add_argument("--seconds", type=float, default=8.0)
     command.add_argument("--seed", type=int, help="0 .. 2^63 - 1; drawn and shown when left out")
     command.add_argument("--truncation", type=float, metavar="T")
     command.add_argument("--out", type=Path, required=True, metavar="FILE.gif|.mp4")
-    command.set_defaults(run=walk)
+    command.set_defaults(run=commands.walk)
 
-    command = commands.add_parser(
+    command = subparsers.add_parser(
         "score",
         help="the discriminator's score of pictures, best first",
         description="How real each picture looks as a class: the one given, else the one that its folder is named "
@@ -75,9 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument("folder", metavar="FOLDER", type=Path, help="a folder of pictures, or one picture")
     command.add_argument("--class", dest="class_name", metavar="NAME")
     command.add_argument("--json", action="store_true", help="a line a picture, with its score as every class")
-    command.set_defaults(run=score)
+    command.set_defaults(run=commands.score)
 
-    command = commands.add_parser(
+    command = subparsers.add_parser(
         "push",
         help="a network's folder, or a pair's, to the Hugging Face Hub",
         description="A folder with generator/ and discriminator/ goes to REPO and REPO-discriminator. The token is the "
@@ -86,9 +84,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument("folder", metavar="FOLDER", type=Path)
     command.add_argument("repo", metavar="REPO", help="NAMESPACE/NAME")
     add_push_flags(command)
-    command.set_defaults(run=push)
+    command.set_defaults(run=commands.push)
 
-    command = commands.add_parser("evaluate", help="scores against real images, one JSON line a protocol")
+    command = subparsers.add_parser("evaluate", help="scores against real images, one JSON line a protocol")
     command.add_argument("model", metavar="MODEL", help=MODEL)
     command.add_argument(
         "--data", required=True, metavar="SOURCE", help="fashion, avatars, or a folder of class folders"
@@ -97,9 +95,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--json", action="store_true", help="no table, only the JSON lines")
     command.add_argument("--record", action="store_true", help="keep the scores in a shipped model's record and cards")
-    command.set_defaults(run=evaluate)
+    command.set_defaults(run=commands.evaluate)
 
-    command = commands.add_parser(
+    command = subparsers.add_parser(
         "convert", help="the authors', mmgeneration's, StudioGAN's or mimicry's file -> a folder of ours, and back",
         description="FILE: an authors' .npz, a .pth of mmgeneration, StudioGAN or mimicry, or a folder of theirs. OUT: "
         "a new folder; two networks go to OUT/generator and OUT/discriminator. With OUT.npz, the authors' form of one "
@@ -116,14 +114,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="LIST|FILE",
         help="names: imagenet, dogs_and_cats, cifar10, cifar100, or a file, a name a line",
     )
-    command.set_defaults(run=convert)
+    command.set_defaults(run=commands.convert)
 
-    command = commands.add_parser("spectrum", help="singular values of each layer, as a table and a figure")
+    command = subparsers.add_parser("spectrum", help="singular values of each layer, as a table and a figure")
     command.add_argument("model", metavar="MODEL", help=MODEL)
     command.add_argument("--network", choices=("discriminator", "generator"), default="discriminator")
     command.add_argument("--out", type=Path, metavar="FILE.png", help="the figure; without, the table alone")
     command.add_argument("--json", action="store_true", help="every singular value, as JSON")
-    command.set_defaults(run=spectrum)
+    command.set_defaults(run=commands.spectrum)
 
     _offer_completion(parser)
     arguments = parser.parse_args(argv)
@@ -156,350 +154,6 @@ def add_push_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument("--tag", help="mark the commit with this tag")
     command.add_argument("--create_pr", action="store_true", help="open a pull request instead of writing")
     command.add_argument("--dry_run", action="store_true", help="show the cards and the files, and send nothing")
-
-
-def push(arguments: argparse.Namespace) -> None:
-    from .push import networks_in
-
-    push_all(list(networks_in(arguments.folder, arguments.repo)), arguments)
-
-
-def push_all(folders: list[tuple[Path, str]], arguments: argparse.Namespace) -> None:
-    """Each folder to its repository, by the flags of ``add_push_flags``; or what would be sent."""
-    from .push import CARD, FILES
-    from .push import push as send
-
-    for folder, repo in folders:
-        files = [folder / name for name in FILES if (folder / name).is_file()]
-        if arguments.dry_run:
-            card = folder / CARD
-            print(f"{repo}: " + ", ".join(f"{path.name} ({path.stat().st_size:,} bytes)" for path in files))
-            print(card.read_text(encoding="utf-8") if card.is_file() else f"(no {CARD}: the Hub shows an empty page)")
-            continue
-        address = send(folder, repo, arguments.private, arguments.revision, arguments.tag, arguments.create_pr)
-        print(f"{address}: {', '.join(path.name for path in files)}")
-
-
-def list_(arguments: argparse.Namespace) -> None:
-    from .catalogue import LEGEND, aligned, list_cells, listing
-
-    rows = listing()
-    if arguments.json:
-        print(json.dumps(rows, ensure_ascii=False))
-        return
-    print("\n".join(aligned(list_cells(rows))))
-    print(LEGEND, end="")
-
-
-def info(arguments: argparse.Namespace) -> None:
-    from .catalogue import about as find_out
-
-    about = find_out(arguments.model)
-    if arguments.json:
-        print(json.dumps(about, ensure_ascii=False), flush=True)
-        return
-    for key, value in about.items():
-        if key == "parameters":
-            value = ", ".join(f"{kind} {count:,}" for kind, count in value.items())
-        elif key == "recipe" and value:
-            value = ", ".join(f"{name} {setting}" for name, setting in value.items())
-        elif key == "classes" and value:
-            value = ", ".join(value[:20]) + (
-                f" and {len(value) - 20:,} more (--json prints all)" if len(value) > 20 else ""
-            )
-        elif key == "scores":
-            for protocol, score in value.items():
-                real = "" if score["floor"] is None else f"real images: {score['floor']:.3g}; "
-                n = "n not stated" if score["n"] is None else f"n {score['n']:,}"
-                by = f"; stated by {score['stated_by']}" if score["stated_by"] else ""
-                print(f"{protocol:20}{score['value']:.4g} ({real}{n}; {score['evaluator']}{by})")
-            continue
-        if value not in (None, "", {}, []):
-            print(f"{key:20}{value}")
-
-
-def convert(arguments: argparse.Namespace) -> None:
-    from .catalogue import count_parameters
-    from .convert import Options, convert_path, save_networks, save_snapshot
-
-    options = Options(
-        arguments.gain_offset, None if arguments.shortcut_relu is None else bool(arguments.shortcut_relu),
-        arguments.channel_order, _class_names(arguments.classes),
-    )  # fmt: skip
-    file, out = arguments.file, arguments.out
-    if not file.exists():
-        raise FileNotFoundError(f"file: no file or folder {file}")
-    if out.suffix == ".npz":
-        if out.exists():
-            raise FileExistsError(f"out: {out} exists; name another, or remove it")
-        check_writable(out.parent, create=False)
-        network = _one_network(file, options)
-        save_snapshot(network, out)
-        print(f"{out}: {type(network).__name__.lower()}, {network.size} px, in the authors' form")
-        return
-    check_writable(out, create=True)
-    converted = convert_path(file, options)
-    for one, place in zip(converted, save_networks(converted, out), strict=True):
-        network = one.network
-        classes = f"{network.n_classes:,} classes" if network.n_classes else "unconditional"
-        print(
-            f"{place}: {one.kind}, {network.size} px, {classes}, {count_parameters([network])[one.kind]:,} parameters"
-        )
-        print("\n".join(f"  {note}" for note in one.notes))
-
-
-def _class_names(given: str | None) -> tuple[str, ...] | None:
-    from .classes import CLASS_LISTS, class_list
-
-    if given is None or given in CLASS_LISTS:
-        return None if given is None else class_list(given)
-    if not Path(given).is_file():
-        raise ValueError(f"classes: got {given!r}, legal are {', '.join(CLASS_LISTS)}, or a file with a name a line")
-    try:
-        return tuple(line.strip() for line in Path(given).read_text(encoding="utf-8").splitlines() if line.strip())
-    except UnicodeDecodeError as error:
-        raise ValueError(f"classes: {given} is not UTF-8 text") from error
-
-
-def _one_network(file: Path, options: object):
-    """The network to write in the authors' form: of a folder of ours, or of a file of anybody's."""
-    from .convert import Options, convert_path
-    from .mixin import CONFIG_NAME, read_config
-    from .resnet import Discriminator, Generator
-
-    if (file / CONFIG_NAME).is_file():
-        kind = read_config(file / CONFIG_NAME).get("class")
-        return (Discriminator if kind == "Discriminator" else Generator).from_pretrained(file)
-    if (file / "generator" / CONFIG_NAME).is_file():
-        raise ValueError(
-            f"file: {file} holds two networks, and an .npz one: name {file}/generator or {file}/discriminator"
-        )
-    assert isinstance(options, Options)
-    converted = convert_path(file, options)
-    if len(converted) > 1:
-        raise ValueError(f"file: {file} holds two networks, and an .npz one: convert it to a folder first")
-    return converted[0].network
-
-
-def sample(arguments: argparse.Namespace) -> None:
-    from tqdm import tqdm
-
-    from . import sampling
-    from .classes import resolve_classes
-    from .hub import load_generator
-
-    sampling.check_request(arguments.n, arguments.seed, arguments.truncation)
-    out: Path = arguments.out
-    as_file = out.suffix.lower() == ".png"
-    if out.suffix and not as_file and not out.is_dir():
-        raise ValueError(f"out: got {out}, legal are FILE.png or a folder")
-    check_writable(out.parent if as_file else out, create=not as_file)
-    generator = load_generator(arguments.model)
-    chosen = arguments.classes
-    if chosen is not None:  # refused before anything is computed
-        chosen = resolve_classes(chosen, generator.classes, generator.n_classes)
-    seed = sampling.random_seed_from_system() if arguments.seed is None else arguments.seed
-    batches = sampling.sample_batches(
-        generator.for_sampling(), chosen, arguments.n, seed, arguments.truncation, arguments.batch_size
-    )
-    total = arguments.n * (1 if chosen is None else len(chosen))
-    names = sampling.class_names(generator)
-    about = {"model": arguments.model, "tag": _tag(arguments.model), "seed": seed, "truncation": arguments.truncation}
-    images, labels, done = [], [], 0
-    if not as_file:
-        out.mkdir(parents=True, exist_ok=True)
-    with tqdm(total=total, unit="img", disable=None, leave=False) as bar:
-        for batch, y in batches:
-            if as_file:
-                images.append(batch)
-                labels += y or []
-            else:
-                for i, image in enumerate(batch):
-                    label = names[y[i]] if y else None
-                    path = out / f"{done + i:06d}.png"
-                    sampling.save_png(sampling.to_pil(image), path, {**about, "classes": label, "index": done + i})
-            done += len(batch)
-            bar.update(len(batch))
-    if as_file:
-        import torch
-
-        pictures = torch.cat(images)
-        rows = None
-        if chosen is not None:
-            # A row a class, broken where it would be wider than 16 pictures.
-            columns = next(c for c in range(min(arguments.n, 16), 0, -1) if arguments.n % c == 0)
-            rows = [names[c] if k == 0 else "" for c in chosen for k in range(arguments.n // columns)]
-        else:
-            columns = min(total, max(1, round(total**0.5)))
-        picture = sampling.labelled_grid(pictures, columns, rows)
-        sampling.save_png(
-            picture, out, {**about, "classes": ", ".join(names[label] for label in dict.fromkeys(labels))}
-        )
-    print(f"{out}: {total} images of {arguments.model}, seed {seed}")
-
-
-def morph(arguments: argparse.Namespace) -> None:
-    from . import sampling
-    from .hub import load_generator
-    from .morphing import FILMS, save_film
-    from .morphing import morph as between
-
-    out: Path = arguments.out
-    suffix = out.suffix.lower()
-    if suffix not in (".png", *FILMS):
-        raise ValueError(f"out: got {out}, legal are FILE.png, {', '.join('FILE' + film for film in FILMS)}")
-    check_writable(out.parent, create=False)
-    generator = load_generator(arguments.model)
-    seed = sampling.random_seed_from_system() if arguments.seed is None else arguments.seed
-    rows = arguments.n if suffix == ".png" else 1
-    images = between(
-        generator.for_sampling(), arguments.classes, arguments.steps, rows, seed, arguments.truncation
-    )  # (rows, frames, 3, S, S)
-    if suffix == ".png":
-        about = {"model": arguments.model, "tag": _tag(arguments.model), "seed": seed,
-                 "truncation": arguments.truncation, "classes": " to ".join(arguments.classes)}  # fmt: skip
-        sampling.save_png(sampling.labelled_grid(images.flatten(0, 1), images.shape[1]), out, about)
-    else:
-        there_and_back = [images[0], images[0, 1:-1].flip(0)] if images.shape[1] > 2 else [images[0]]
-        save_film(iter(there_and_back), out)
-    print(f"{out}: {' to '.join(arguments.classes)} in {images.shape[1]} pictures, seed {seed}")
-
-
-def walk(arguments: argparse.Namespace) -> None:
-    from tqdm import tqdm
-
-    from . import sampling
-    from .hub import load_generator
-    from .morphing import FILMS, FRAMES_PER_SECOND, save_film
-    from .morphing import walk as frames_of
-
-    out: Path = arguments.out
-    if out.suffix.lower() not in FILMS:
-        raise ValueError(f"out: got {out}, legal are {', '.join('FILE' + film for film in FILMS)}")
-    if not 0 < arguments.seconds <= 60:
-        raise ValueError(f"seconds: got {arguments.seconds}, legal is above 0 and up to 60")
-    check_writable(out.parent, create=False)
-    generator = load_generator(arguments.model)
-    seed = sampling.random_seed_from_system() if arguments.seed is None else arguments.seed
-    count = max(2, round(arguments.seconds * FRAMES_PER_SECOND))
-    batches = frames_of(generator.for_sampling(), arguments.classes, count, seed, arguments.truncation)
-    with tqdm(total=count, unit="frame", disable=None, leave=False) as bar:
-
-        def counted():
-            for batch in batches:
-                yield batch
-                bar.update(len(batch))
-
-        save_film(counted(), out)
-    print(f"{out}: {count} frames, {count / FRAMES_PER_SECOND:.1f} s, seed {seed}")
-
-
-def score(arguments: argparse.Namespace) -> None:
-    from .catalogue import aligned
-    from .classes import resolve_classes
-    from .hub import load_discriminator
-    from .judging import pictures_in, score_files
-
-    paths = pictures_in(arguments.folder)
-    discriminator = load_discriminator(arguments.model)
-    names = discriminator.classes or [str(i) for i in range(discriminator.n_classes)] or ["score"]
-    wanted = None
-    if arguments.class_name is not None:
-        (wanted,) = resolve_classes([arguments.class_name], discriminator.classes, discriminator.n_classes)
-    rows, unread = [], []
-    for found in score_files(discriminator, paths):
-        if found.scores is None:
-            unread.append(f"{found.path}: {found.error}")
-            if arguments.json:
-                print(json.dumps({"file": str(found.path), "error": found.error}, ensure_ascii=False))
-            continue
-        folder = found.path.parent.name
-        named = names.index(folder) if folder in names else int(found.scores.argmax())
-        best = named if wanted is None else wanted
-        rows.append((float(found.scores[best]), names[best], str(found.path)))
-        if arguments.json:
-            scores = dict(zip(names, found.scores.tolist(), strict=True))
-            print(json.dumps({"file": str(found.path), "class": names[best], "score": rows[-1][0], "scores": scores},
-                             ensure_ascii=False))  # fmt: skip
-    if not rows:
-        raise ValueError(f"folder: none of {len(paths)} pictures could be read; the first: {unread[0]}")
-    if not arguments.json:
-        heading = ["score", "as class", "file"]
-        print("\n".join(aligned([heading, *([f"{s:.3f}", c, f] for s, c, f in sorted(rows, reverse=True))])))
-    for line in unread:
-        print(f"not read: {line}", file=sys.stderr)
-
-
-def check_writable(folder: Path, create: bool) -> None:
-    """Raises ``OSError`` naming the folder, before any work is done for a file that could not be written.
-
-    ``create``: the folder itself may still be missing, as long as it can be made.
-    """
-    existing = folder.absolute()
-    while not existing.exists():
-        existing = existing.parent
-    if not existing.is_dir():
-        raise NotADirectoryError(f"out: {existing} is not a folder")
-    if existing != folder.absolute() and not create:
-        raise FileNotFoundError(f"out: no folder {folder}")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise PermissionError(f"out: {existing} is not writable")
-
-
-def _tag(model: str) -> str | None:
-    from .weights import find_record
-
-    try:
-        return find_record(model, "generator").tag
-    except ValueError:
-        return None
-
-
-def spectrum(arguments: argparse.Namespace) -> None:
-    from .analysis import save_figure, spectra, table
-    from .catalogue import aligned
-    from .hub import load_discriminator, load_generator
-
-    if arguments.out:
-        if arguments.out.suffix.lower() != ".png":
-            raise ValueError(f"out: got {arguments.out}, legal is FILE.png")
-        check_writable(arguments.out.parent, create=False)
-    load = load_generator if arguments.network == "generator" else load_discriminator
-    rows = spectra(load(arguments.model))
-    if arguments.json:
-        print(json.dumps({row.layer: {"values": row.values.tolist(), "sigma": row.sigma} for row in rows}))
-    else:
-        print("\n".join(aligned(table(rows))))
-    if arguments.out:
-        save_figure(rows, arguments.out, f"{arguments.model}, {arguments.network}")
-
-
-def evaluate(arguments: argparse.Namespace) -> None:
-    from .cards import update_record
-    from .hub import load_generator
-    from .weights import find_record
-
-    try:
-        from .metrics.protocols import evaluate as measure
-        from .metrics.protocols import json_line
-    except ImportError as error:
-        raise ValueError(f"{error}; scores need the extra: pip install 'sngan-hub[metrics]'") from error
-    record = find_record(arguments.model, "generator") if arguments.record else None
-    if record and record.folder is None:
-        raise ValueError(f"record: {record.name} is not shipped here, so its record cannot take our scores")
-    folder = record.folder.parent if record and record.folder else None
-    generator = load_generator(arguments.model).for_sampling()
-    model = record.name if record else arguments.model
-    for name, score in measure(generator, arguments.data, arguments.protocol.split(","), arguments.seed):
-        line = json_line(model, arguments.data, name, score)
-        print(line, flush=True)
-        if folder:
-            fields = json.loads(line)
-            update_record(folder, {name: {k: fields[k] for k in fields if k not in ("model", "data", "protocol")}})
-        if not arguments.json:
-            worst = min(score.per_class.items(), key=lambda item: item[1]) if score.per_class else None
-            print(f"  {name}: {score.value:.4g}, real images {score.floor:.4g}"
-                  + (f", worst class {worst[0]} {worst[1]:.3g}" if worst else ""), file=sys.stderr)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What both command lines share: one clear line and exit code 2 for anything that goes wrong."""
+"""What both command lines share: one clear line and exit code 2 for anything that goes wrong, before work is lost."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 
@@ -44,3 +45,19 @@ def run(program: str, command: Callable[[], Any]) -> int:
         print(f"{program}: interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def check_writable(folder: Path, create: bool) -> None:
+    """Raises ``OSError`` naming the folder, before any work is done for a file that could not be written.
+
+    ``create``: the folder itself may still be missing, as long as it can be made.
+    """
+    existing = folder.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    if not existing.is_dir():
+        raise NotADirectoryError(f"out: {existing} is not a folder")
+    if existing != folder.absolute() and not create:
+        raise FileNotFoundError(f"out: no folder {folder}")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise PermissionError(f"out: {existing} is not writable")

@@ -16,7 +16,7 @@ ORDER = [
     "convert.archive", "convert.families", "convert.parts", "convert.assumptions", "convert.networks",
     "convert.snapshot", "convert.folders", "fetch", "hub", "cards", "push", "catalogue", "analysis",
     "sources.images", "sources.avatars", "sources.downloads", "sources.folders", "sources.prepared", "judging",
-    "metrics.inception", "metrics.scores", "metrics.classifier", "metrics.protocols", "commandline", "cli",
+    "metrics.inception", "metrics.scores", "metrics.classifier", "metrics.protocols", "commandline", "commands", "cli",
 ]  # fmt: skip
 TRAINING = [
     "losses", "penalties", "data", "augment", "presets", "config", "ema", "state", "shares", "import_snapshot", "describe", "check",

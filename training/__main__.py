@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sngan_hub.cli import add_push_flags
-from sngan_hub.commandline import Parser, run
+from sngan_hub.commandline import Parser, check_writable, run
 
 from .config import PRESETS, Config, make_config
 
@@ -112,7 +112,6 @@ def prepare(arguments: argparse.Namespace) -> None:
             raise ValueError("out: missing; name the folder to write: prepare SOURCE OUT")
         print(verify(Path(arguments.source)))
         return
-    from sngan_hub.cli import check_writable
 
     check_writable(arguments.folder, create=True)
     fields = recipe_of(arguments.preset) if arguments.preset else {}
@@ -152,7 +151,6 @@ def train(arguments: argparse.Namespace) -> None:
     print(describe(config), file=sys.stderr)
     if arguments.dry_run:
         return
-    from sngan_hub.cli import check_writable
 
     check_writable(Path(config.out), create=True)
     from .loop import train
@@ -162,7 +160,6 @@ def train(arguments: argparse.Namespace) -> None:
 
 
 def import_(arguments: argparse.Namespace) -> None:
-    from sngan_hub.cli import check_writable
     from sngan_hub.models import find_model
     from sngan_hub.sources import load_images
 
@@ -206,7 +203,7 @@ def status(arguments: argparse.Namespace) -> None:
 def publish(arguments: argparse.Namespace) -> None:
     import tempfile
 
-    from sngan_hub.cli import push_all
+    from sngan_hub.commands import push_all
 
     from .publish import stage
 
