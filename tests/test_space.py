@@ -1,6 +1,8 @@
 """The page in a real browser and through its API: every tab, links, uploads of every kind, many visitors at once."""
 
+import hashlib
 import io
+import json
 import os
 import random
 import re
@@ -26,7 +28,8 @@ from sngan_hub.judging import scores_of
 from sngan_hub.sampling import to_pil
 from sngan_hub.weights import WEIGHTS
 
-from .conftest import ROOT
+from .conftest import GOLDEN, ROOT
+from .loopback import Server, whole
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [
@@ -37,13 +40,13 @@ SOAK = bool(os.environ.get("SOAK"))
 
 
 @contextmanager
-def serving(folder, *arguments, home=ROOT / "space"):
+def serving(folder, *arguments, home=ROOT / "space", **variables):
     """-> (address, process)"""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = {**os.environ, "GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": str(folder),
-                   "GRADIO_SERVER_NAME": "127.0.0.1"}  # fmt: skip
+                   "GRADIO_SERVER_NAME": "127.0.0.1", **variables}  # fmt: skip
     process = subprocess.Popen([sys.executable, str(home / "app.py"), *map(str, arguments)], cwd=home.parent, env=environment,
                                stdout=subprocess.DEVNULL)  # fmt: skip
     url = f"http://127.0.0.1:{port}"
@@ -471,6 +474,31 @@ def test_many_visitors_at_once(tmp_path, capsys):
     assert not wrong, wrong[:3]
     assert len(latencies) >= clients
     assert memory["end"] <= 1.1 * memory["first"]
+
+
+@pytest.mark.slow
+def test_others_weights_are_fetched_when_they_are_asked_for(tmp_path):
+    """Once for all visitors, the discriminator along with the generator; and what cannot be had is a sentence."""
+    from gradio_client import Client, handle_file
+
+    data = (GOLDEN / "foreign" / "mmgen32_cond10_wo.pth").read_bytes()
+    server = Server()
+    server.answer["/file.pth"] = whole(data)
+    records = {"sngan_cifar10.mmgen_fid": {"url": f"{server.url}/file.pth", "sha256": hashlib.sha256(data).hexdigest()},
+               "sngan_cifar10.mmgen_is": {"url": f"{server.url}/none.pth", "mirrors": []}}  # fmt: skip
+    (tmp_path / "records.json").write_text(json.dumps(records))
+    variables = {"SNGAN_HUB_RECORDS": str(tmp_path / "records.json"), "SNGAN_HUB_CACHE": str(tmp_path / "cache")}
+    with serving(tmp_path / "gradio", **variables) as (url, _):
+        clients = [Client(url, verbose=False) for _ in range(2)]
+        jobs = [c.submit("sngan_cifar10.mmgen_fid", ["frog"], 1, "1", 0, api_name="/sample") for c in clients]
+        shown = [job.result()[0][0] for job in jobs]
+        assert [picture["caption"] for picture in shown] == ["frog", "frog"]
+        scores = clients[0].predict("sngan_cifar10.mmgen_fid", handle_file(shown[0]["image"]), api_name="/judge")
+        assert len(scores) == 10 and "frog" in scores
+        assert [path for path, _ in server.log] == ["/file.pth"]
+        with pytest.raises(Exception, match="sngan_cifar10.mmgen_is: "):
+            clients[0].predict("sngan_cifar10.mmgen_is", ["frog"], 1, "1", 0, api_name="/sample")
+    server.close()
 
 
 @pytest.mark.slow
