@@ -25,6 +25,15 @@ class Network(nn.Module, StrictHubMixin):
     #: 0 gives every class the mean of the class tables, 1 (always, but for a run's class transition) its own row
     class_strength: float = 1.0
 
+    #: Layers that training leaves as they are: they stay in evaluation mode, in which u and statistics do not move
+    frozen: list[nn.Module]
+
+    def train(self, mode: bool = True) -> Network:
+        super().train(mode)
+        for layer in getattr(self, "frozen", ()):
+            layer.eval()
+        return self
+
     def set_resampling(self, form: str) -> None:
         """``plain``, ``fused``, or ``auto`` (per layer, by the committed table): the same function up to rounding."""
         if form not in FORMS:

@@ -104,7 +104,7 @@ def _spectral_weight(layer: nn.Module, sn_eval: str) -> Tensor:
         return weight / sigma
 
 
-def spectral_norm(layer: Layer, sn_eval: str = "iterate") -> Layer:
+def spectral_norm(layer: Layer, sn_eval: str = "iterate", scale: float = 1.0) -> Layer:
     """Divides the weight by an estimate of its largest singular value, one power iteration per forward.
 
     The weight counts as a matrix (shape[0], rest): out-channels for convolutions, classes for embeddings. ``u`` starts
@@ -112,7 +112,8 @@ def spectral_norm(layer: Layer, sn_eval: str = "iterate") -> Layer:
     more from the stored u and stores nothing; ``"stored"`` (torch's ``spectral_norm``, and so every other PyTorch code
     base) uses the stored u and v as they are.
 
-    The authors' Linear and Embedding store u in eval mode too; here evaluating never changes a network.
+    The authors' Linear and Embedding store u in eval mode too; here evaluating never changes a network. ``scale`` is
+    the norm that is left, 1 but for a network whose class table was changed (training/finetune.py).
     """
     if sn_eval not in ("iterate", "stored"):
         raise ValueError(f"sn_eval: got {sn_eval!r}, legal are 'iterate' (the authors') and 'stored' (torch's)")
@@ -121,6 +122,8 @@ def spectral_norm(layer: Layer, sn_eval: str = "iterate") -> Layer:
     if sn_eval == "stored":
         layer.register_buffer("v", _unit(torch.randn(layer.weight[0].numel())))
     layer.normalize = partial(_spectral_weight, sn_eval=sn_eval)
+    if scale != 1.0:
+        layer.normalize = lambda own: _spectral_weight(own, sn_eval) * scale
     return layer
 
 

@@ -215,6 +215,8 @@ class Discriminator(
     convolutions, its input's (``in``, the authors) or its output's (``out``). ``down``: a digit per block, 1 halves the
     map. ``sn_eval``: see ``spectral_norm``; ``head_sn_eval`` is that of the linear layer and the embedding, None: the
     same (mimicry's 32-px cGAN has one of each). ``normalizer``: of all weights, by its name in WEIGHT_NORMALIZERS.
+    ``head_scale`` and ``embed_scale``: spectral norms of the linear layer and the class table, other than 1 where
+    fine-tuning has changed them.
     """
 
     def __init__(
@@ -232,6 +234,8 @@ class Discriminator(
         sn_eval: str = "iterate",
         head_sn_eval: str | None = None,
         normalizer: str = "spectral",
+        head_scale: float = 1.0,
+        embed_scale: float = 1.0,
         classes: list[str] | None = None,
     ):
         super().__init__()
@@ -252,10 +256,13 @@ class Discriminator(
         self.widths = widths
         concat = conditioning == "concat" and n_classes > 0
         self.concat_after = concat_after if concat else None
-        of_weights, of_head = (
-            partial(spectral_norm, sn_eval=stored) if normalizer == "spectral" else WEIGHT_NORMALIZERS[normalizer]
-            for stored in (sn_eval, head_sn_eval or sn_eval)
-        )
+        of_weights, of_head, of_classes = (
+            partial(spectral_norm, sn_eval=stored, scale=scale)
+            if normalizer == "spectral"
+            else WEIGHT_NORMALIZERS[normalizer]
+            for stored, scale in ((sn_eval, 1.0), (head_sn_eval or sn_eval, head_scale),
+                                  (head_sn_eval or sn_eval, embed_scale))
+        )  # fmt: skip
         self.blocks = nn.ModuleList()
         c_in = 3
         for i, c_out in enumerate(widths):
@@ -274,11 +281,12 @@ class Discriminator(
         if n_classes:
             self.embed = Embedding(n_classes, embedding_dim if concat else widths[-1])
             _glorot(self.embed)
-            of_head(self.embed)
+            of_classes(self.embed)
         self.set_config(
             size=size, n_classes=n_classes, widths=widths, down=down, conditioning=conditioning,
             embedding_dim=embedding_dim, concat_after=concat_after, hidden=hidden, shortcut_relu=shortcut_relu,
             head_bias=head_bias, sn_eval=sn_eval, head_sn_eval=head_sn_eval, normalizer=normalizer,
+            head_scale=head_scale, embed_scale=embed_scale,
             classes=classes,
         )  # fmt: skip
 

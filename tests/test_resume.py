@@ -126,7 +126,7 @@ def test_resume_refuses_changed_settings_and_data_and_damaged_checkpoints(image_
     def refused(*words, folder=image_folder, **overrides):
         result = run(folder, out, **{"steps": 14, **overrides})
         assert result.returncode == 2
-        line = result.stderr[result.stderr.index("error:") :]
+        line = result.stderr
         assert all(word in line for word in words), line
         assert "Traceback" not in result.stderr
 
@@ -140,8 +140,9 @@ def test_resume_refuses_changed_settings_and_data_and_damaged_checkpoints(image_
     refused("1 damaged image", str(first))
     first.write_bytes(pixels)
     assert newest(out).read_bytes() == kept
-    newest(out).write_bytes(kept[: len(kept) // 2])
-    refused("not a readable checkpoint")
+    for path in (out / "checkpoints").glob("*.pt"):
+        path.write_bytes(kept[: len(kept) // 2])
+    refused("not a readable checkpoint", "no readable checkpoint among")
     newest(out).write_bytes(kept)
     longer = run(image_folder, out, steps=21, log_every=3)  # more steps and other intervals are free
     assert longer.returncode == 0, longer.stderr

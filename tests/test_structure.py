@@ -20,7 +20,7 @@ ORDER = [
 ]  # fmt: skip
 TRAINING = [
     "losses", "penalties", "data", "augment", "presets", "config", "ema", "state", "shares", "import_snapshot", "describe", "check",
-    "log", "score", "stop", "step", "loop", "status", "listings", "prepare", "record", "ship", "publish",
+    "log", "score", "stop", "step", "loop", "finetune", "status", "listings", "prepare", "record", "ship", "publish",
     "__main__",
 ]  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""``python -m training prepare | train | import | status | publish | ship | tables``."""
+"""``python -m training prepare | train | finetune | import | status | publish | ship | tables``."""
 
 from __future__ import annotations
 
@@ -45,6 +45,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument("--workers", type=int, default=0, help="processes (0: one a core)")
     command.set_defaults(run=prepare)
 
+    command = commands.add_parser(
+        "finetune",
+        help="a trained pair on your own classes, or go on with the run in --out",
+        description="MODEL: a name, a run, a folder, a Hub repository id, or a file of another code base with both "
+        "networks. The same command resumes. Every field is a flag; defaults follow the number of images.",
+    )
+    command.add_argument("--from", dest="donor", required=True, metavar="MODEL")
+    add_fields(command, preset="finetune")
+    command.set_defaults(run=finetune)
+
     command = commands.add_parser("import", help="the authors' whole-trainer snapshot -> a run that goes on from it",
                                   description="Takes the flags of train, for the snapshot's own recipe.")  # fmt: skip
     command.add_argument("snapshot", metavar="SNAPSHOT", type=Path)
@@ -84,11 +94,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run(f"python -m training {arguments.command}", lambda: arguments.run(arguments))
 
 
-def add_fields(command: argparse.ArgumentParser) -> None:
-    """Every field of the config as a flag."""
-    command.add_argument("--preset", required=True, help=", ".join(PRESETS))
+def add_fields(command: argparse.ArgumentParser, preset: str = "") -> None:
+    """Every field of the config as a flag; ``preset``: the only one there is."""
+    if preset:
+        command.set_defaults(preset=preset)
+    else:
+        command.add_argument("--preset", required=True, help=", ".join(PRESETS))
     for field in dataclasses.fields(Config):
-        if field.name != "preset":
+        if field.name not in ("preset", *(["donor"] if preset else [])):
             kind = type(field.default)
             command.add_argument(
                 f"--{field.name}", type=_truth if kind is bool else kind, default=argparse.SUPPRESS,
@@ -156,6 +169,30 @@ def train(arguments: argparse.Namespace) -> None:
     from .loop import train
 
     state = train(config)
+    print(f"{config.out}: {state.step} steps done; sample it: sngan sample {config.out} --out samples.png")
+
+
+def finetune(arguments: argparse.Namespace) -> None:
+    from sngan_hub.sources import source_classes
+
+    from .finetune import adopt, count_images, prepare_run, sensible
+
+    config = config_of(arguments)
+    if not config.out or not config.data:
+        raise ValueError("out, data: fine-tuning needs both: --data FOLDER --out RUN")
+    source_classes(config.data)
+    check_writable(Path(config.out), create=True)
+    given = {field.name for field in dataclasses.fields(Config) if hasattr(arguments, field.name)}
+    chosen = {name: value for name, value in sensible(count_images(config.data)).items() if name not in given}
+    config, data, start = prepare_run(dataclasses.replace(config, **chosen))
+    from .describe import describe
+
+    print(describe(config), file=sys.stderr)
+    for note in start.notes if start else []:
+        print(note, file=sys.stderr)
+    from .loop import train
+
+    state = train(config, data, (lambda new: adopt(new, start, config)) if start else None)
     print(f"{config.out}: {state.step} steps done; sample it: sngan sample {config.out} --out samples.png")
 
 

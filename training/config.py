@@ -57,6 +57,16 @@ class Config:
     contrast_stretch: bool = False  # values to 0..255 before that resize; for prepared data, at preparing
     flip: bool = False  # horizontal flips of real images
 
+    # Fine-tuning (training/finetune.py)
+    donor: str = ""  # --from: the model whose weights the run starts from
+    new_classes: str = "mean"  # rows of classes that the donor lacks: mean, nearest (of the donor's) or fresh
+    like: str = ""  # chosen ones: "my dog=golden retriever;my cat=tabby"
+    class_order: str = "[]"  # the classes' names, the donor's first, as a JSON list; set at the start
+    trained: str = "all"  # all; tables (class tables and heads alone); gains (gains and biases alone)
+    freeze_d: int = 0  # blocks of D, from the picture on, that stay as they are (FreezeD, Mo et al. 2020)
+    l2_sp: float = 0.0  # pull of every trained weight towards the donor's (Li et al. 2018), per step over its rate
+    warm_up: int = 0  # steps in which the learning rates rise to their value, for Adam starts afresh
+
     # Ours; a paper's preset leaves these off
     ema_decay: float = 0.0  # 0: no average; the snapshot is the generator itself
     augment: str = ""  # of color, translation, cutout (Zhao et al. 2020), comma-separated, on every input of D
@@ -88,15 +98,17 @@ class Config:
         legal = {
             "loss": tuple(LOSSES), "precision": ("fp32", "bf16"), "conditioning": ("projection", "concat", "none"),
             "setting": ("", *SETTINGS), "method": ("", *METHODS), "penalty": ("", "gradient", "orthonormal"),
+            "new_classes": ("mean", "nearest", "fresh"), "trained": ("all", "tables", "gains"),
         }  # fmt: skip
         for name, values in legal.items():
             if getattr(self, name) not in values:
                 raise ValueError(f"{name}: got {getattr(self, name)!r}, legal are {', '.join(filter(None, values))}")
         at_least = {
-            1: ("n_dis", "batch_size", "g_batch_size", "steps", "log_every", "sample_every", "snapshot_every",
+            1: ("n_dis", "batch_size", "g_batch_size", "log_every", "sample_every", "snapshot_every",
                 "checkpoint_every", "keep_checkpoints"),
             0: ("lr_g", "lr_d", "decay_from", "seed", "threads", "transition_from", "bn_group_d", "bn_group_g",
-                "micro_batch", "penalty_weight", "clip", "stored_size", "spectrum_every", "score_every"),
+                "micro_batch", "penalty_weight", "clip", "stored_size", "spectrum_every", "score_every", "steps",
+                "freeze_d", "l2_sp", "warm_up"),
         }  # fmt: skip
         for least, names in at_least.items():
             for name in names:
@@ -109,6 +121,10 @@ class Config:
             raise ValueError(f"crop: got {self.crop}, legal is above 0 and up to 1")
         if self.penalty == "gradient" and self.augment:
             raise ValueError("penalty, augment: the gradient penalty is of images as they are; set one of the two off")
+        if self.l2_sp and not self.donor:
+            raise ValueError(f"l2_sp: got {self.l2_sp}, which pulls towards a donor; this run has none")
+        if self.steps < 1 and not self.donor:
+            raise ValueError(f"steps: got {self.steps}, legal is 1 or more")
         for name in ("generator_fields", "discriminator_fields"):
             try:
                 legal_json = isinstance(json.loads(getattr(self, name)), dict)
@@ -130,6 +146,8 @@ class Config:
 
     def lr_scale(self, step: int) -> float:
         """The factor of update ``step`` (0-based): Chainer's LinearShift, which sets the rate after the update."""
+        if step < self.warm_up:
+            return (step + 1) / self.warm_up
         if step <= self.decay_from:
             return 1.0
         return max(0.0, (self.decay_to - step) / (self.decay_to - self.decay_from))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import closing, nullcontext
 from pathlib import Path
 
@@ -19,13 +20,14 @@ from .data import Feed
 from .log import Log, fixed_samples, real_spread, save_grid
 from .score import score_snapshot
 from .shares import check_shares, lost_worker, share_state
-from .state import State, load_checkpoint, new_state, not_finite, save_checkpoint, save_snapshot
+from .state import State, hold_to_start, load_checkpoint, new_state, not_finite, save_checkpoint, save_snapshot
 from .step import train_step
 from .stop import stop_requests
 
 
-def train(config: Config, data: Images | None = None) -> State:
-    """Runs or resumes ``config`` in ``config.out``; the state it ends with. ``data`` stands in for ``config.data``.
+def train(config: Config, data: Images | None = None, begin: Callable[[State], None] | None = None) -> State:
+    """Runs or resumes ``config`` in ``config.out``; the state it ends with. ``data`` stands in for ``config.data``,
+    and ``begin`` fills the state of a run that has none yet.
 
     Under ``torchrun`` or ``accelerate launch`` every process calls it; the first one alone writes.
     """
@@ -39,8 +41,14 @@ def train(config: Config, data: Images | None = None) -> State:
     fingerprint = data.fingerprint()
     state = new_state(config, data.classes, accelerator.device)
     if main:
-        load_checkpoint(state, config, fingerprint, out)
+        resumed = load_checkpoint(state, config, fingerprint, out)
         check_data(data, config, size, out)
+        if begin and not resumed:
+            begin(state)
+            save_snapshot(state, out)  # the start, to compare with
+    accelerator.wait_for_everyone()
+    if config.l2_sp:
+        hold_to_start(state, out)
     share_state(state, accelerator)
     if main:
         save_config(config, out / "config.json")

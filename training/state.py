@@ -15,9 +15,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from torch import nn
 
 from sngan_hub.models import create_discriminator, create_generator
 from sngan_hub.network import AnyDiscriminator, AnyGenerator
+from sngan_hub.normalizers import BatchNorm2d
 from sngan_hub.resample import table_digest
 
 from .config import Config, differences
@@ -47,6 +49,7 @@ class State:
     opt_g: ChainerAdam
     opt_d: ChainerAdam
     step: int = 0  # iterations done
+    anchor: dict[str, dict[str, torch.Tensor]] | None = None  # of each network: where l2_sp pulls it; not saved
 
     def state_dict(self) -> dict[str, Any]:
         parts = {name: getattr(self, name).state_dict() for name in ("generator", "discriminator", "opt_g", "opt_d")}
@@ -85,13 +88,59 @@ def new_state(config: Config, classes: list[str], device: torch.device | None = 
         if config.channels_last:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     betas = (config.beta1, config.beta2)
+    freeze(generator, discriminator, config)
     return State(
         generator,
         discriminator,
         copy.deepcopy(generator).eval() if config.ema_decay else generator,
-        ChainerAdam(generator.parameters(), config.lr_g, betas),
-        ChainerAdam(discriminator.parameters(), config.lr_d, betas),
+        ChainerAdam(trained_parameters(generator), config.lr_g, betas),
+        ChainerAdam(trained_parameters(discriminator), config.lr_d, betas),
     )
+
+
+def freeze(generator: AnyGenerator, discriminator: AnyDiscriminator, config: Config) -> None:
+    """Takes from the optimisers what ``trained`` and ``freeze_d`` say. A layer whose weight is not trained keeps its u
+    and its running statistics too: it stays in evaluation mode, in which neither moves.
+    """
+    if config.freeze_d > len(getattr(discriminator, "blocks", [])):
+        raise ValueError(f"freeze_d: got {config.freeze_d}, legal is up to {len(getattr(discriminator, 'blocks', []))}")
+    for network in (generator, discriminator):
+        for name, parameter in network.named_parameters():
+            parameter.requires_grad_(_is_trained(network, name, config))
+        if not trained_parameters(network):
+            raise ValueError(f"trained: {config.trained!r} leaves nothing to train in this {network.kind}")
+        network.frozen = [
+            module for module in network.modules()
+            if isinstance(weight := getattr(module, "weight", None), nn.Parameter) and not weight.requires_grad
+        ]  # fmt: skip
+        network.train()
+
+
+def _is_trained(network: AnyGenerator | AnyDiscriminator, name: str, config: Config) -> bool:
+    layer, _, leaf = name.rpartition(".")
+    module = network.get_submodule(layer)
+    if layer.startswith("blocks.") and network.kind == "discriminator" and int(layer.split(".")[1]) < config.freeze_d:
+        return False
+    head = layer in ("linear", "embed")
+    if config.trained == "tables":
+        return head or (isinstance(module, BatchNorm2d) and module.n_classes > 0)
+    if config.trained == "gains":
+        return head or isinstance(module, BatchNorm2d) or (network.kind == "discriminator" and leaf == "bias")
+    return True
+
+
+def hold_to_start(state: State, out: Path) -> None:
+    """Reads the run's first snapshot, towards which ``l2_sp`` pulls."""
+    folder = snapshot_folder(out, 0)
+    state.anchor = {}
+    for kind, network in (("generator", state.generator), ("discriminator", state.discriminator)):
+        start = type(network).from_pretrained(folder / kind).state_dict()
+        own = network.named_parameters()
+        state.anchor[kind] = {name: start[name].to(p) for name, p in own if p.requires_grad}
+
+
+def trained_parameters(network: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in network.parameters() if parameter.requires_grad]
 
 
 def checkpoints(out: Path) -> list[Path]:

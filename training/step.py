@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from sngan_hub.network import Network
 from sngan_hub.normalizers import as_one_forward, set_batch_norm_group
 
 from .augment import Place, augment
@@ -55,7 +56,9 @@ def train_step(state: State, config: Config, feed: Feed, accelerator: Accelerato
     def zeros(*keys: str) -> dict[str, Tensor]:
         return {key: torch.zeros((), device=device) for key in keys}
 
-    d.requires_grad_(False)
+    of_d = state.opt_d.param_groups[0]["params"]
+    for p in of_d:
+        p.requires_grad_(False)
     for network in (g, d):
         set_batch_norm_group(network, config.bn_group_g)
     state.opt_g.zero_grad(set_to_none=True)
@@ -67,7 +70,9 @@ def train_step(state: State, config: Config, feed: Feed, accelerator: Accelerato
             values["loss_g"] += add_gradient(loss.generator(score), share)
     average_gradients(g, accelerator)
     state.opt_g.step()
-    d.requires_grad_(True)
+    pull_to_start(state, g, config.l2_sp, state.opt_g)
+    for p in of_d:
+        p.requires_grad_(True)
 
     for network in (g, d):
         set_batch_norm_group(network, config.bn_group_d)
@@ -107,6 +112,7 @@ def train_step(state: State, config: Config, feed: Feed, accelerator: Accelerato
             values["penalty"] = term.detach()
         average_gradients(d, accelerator)
         state.opt_d.step()
+        pull_to_start(state, d, config.l2_sp, state.opt_d)
         if config.clip:
             clip_weights_(d, config.clip)
 
@@ -114,3 +120,14 @@ def train_step(state: State, config: Config, feed: Feed, accelerator: Accelerato
     if state.average is not g:
         update_ema(state.average, g, config.ema_decay, step)
     return values
+
+
+@torch.no_grad()
+def pull_to_start(state: State, network: Network, strength: float, optimizer: torch.optim.Optimizer) -> None:
+    """L2-SP (Li et al. 2018), apart from Adam as decoupled weight decay is: w -= lr strength (w - w_start)."""
+    if strength and state.anchor is not None:
+        own = state.anchor[network.kind]
+        share = optimizer.param_groups[0]["lr"] * strength
+        for name, parameter in network.named_parameters():
+            if name in own:
+                parameter.lerp_(own[name], min(share, 1.0))

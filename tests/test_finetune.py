@@ -1,0 +1,297 @@
+"""A donor on other classes: what is kept acts as before, what is frozen stays, and the run resumes exactly."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sngan_hub import load_discriminator, load_generator
+from sngan_hub.judging import scores_of
+from training.__main__ import main
+from training.config import make_config
+from training.finetune import in_order, nearest_classes, parse_like, prepare_run, sensible
+from training.state import checkpoints, new_state
+
+from .conftest import GOLDEN, ROOT
+from .test_resume import equal
+
+DONOR = "sngan_avatars32"
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """``make(names)`` -> a folder of class folders with six pictures each, drawn by the donor where it knows the class."""
+    home = tmp_path_factory.mktemp("data")
+    g = load_generator(DONOR)
+    rng = np.random.default_rng(0)
+
+    def make(*names):
+        root = home / "-".join(names)[:80]
+        for k, name in enumerate(names):
+            (root / name).mkdir(parents=True, exist_ok=True)
+            images = (
+                g.sample([name], 6, k)
+                if name in g.classes
+                else torch.from_numpy(rng.integers(0, 256, (6, 3, 32, 32), dtype=np.uint8))
+            )
+            for i, image in enumerate(images):
+                Image.fromarray(image.permute(1, 2, 0).numpy()).save(root / name / f"{i}.png")
+        return root
+
+    return make
+
+
+def finetune(folder, out, *flags, donor=DONOR):
+    options = {"steps": 2, "batch_size": 4, "g_batch_size": 4, "threads": 1, "log_every": 1, "spectrum_every": 0}
+    given = [f"--{key}={value}" for key, value in options.items() if not any(f.startswith(f"--{key}") for f in flags)]
+    assert main(["finetune", "--from", str(donor), "--data", str(folder), "--out", str(out), *given, *flags]) == 0
+    return load_generator(out), load_discriminator(out)
+
+
+def same(a, b):
+    return equal(dict(a.state_dict()), dict(b.state_dict()))
+
+
+def refusal(capsys, *arguments):
+    with pytest.raises(SystemExit) as stop:
+        main(["finetune", *map(str, arguments)])
+    said = capsys.readouterr().err
+    assert stop.value.code == 2 and "Traceback" not in said
+    return said.splitlines()[-1]
+
+
+# What is kept
+
+
+def test_no_steps_on_the_donors_own_classes_is_the_donor_bit_for_bit(folders, tmp_path):
+    donor_g, donor_d = load_generator(DONOR), load_discriminator(DONOR)
+    g, d = finetune(folders(*sorted(donor_g.classes)), tmp_path, "--steps=0", "--trained=all")
+    assert g.classes == donor_g.classes == d.classes  # the donor's order, not the folders'
+    assert same(g, donor_g) and same(d, donor_d)
+    assert g.config == donor_g.config and d.config == donor_d.config
+
+
+@pytest.mark.parametrize("new_classes", ["mean", "nearest", "fresh"])
+def test_what_was_kept_acts_as_before_beside_a_new_class(new_classes, folders, tmp_path, capsys):
+    donor_g, donor_d = load_generator(DONOR), load_discriminator(DONOR)
+    names = [*donor_g.classes, "zebra"]
+    g, d = finetune(folders(*names), tmp_path, "--steps=0", f"--new_classes={new_classes}")
+    assert g.classes == names
+    kept = donor_g.sample(donor_g.classes, 2, 5)
+    assert torch.equal(g.sample(donor_g.classes, 2, 5), kept)
+    ours, theirs = scores_of(d, kept), scores_of(donor_d, kept)
+    assert (ours[:, :10] - theirs).abs().max() < 1e-5 * max(1.0, theirs.abs().max().item())
+    table = d.embed.effective_weight()
+    assert table[10].norm() > 0.01 and d.config["embed_scale"] >= 1
+    said = capsys.readouterr().err
+    if new_classes == "mean":
+        assert "zebra: starts as the mean of 10 classes" in said
+        assert torch.allclose(table[10], donor_d.embed.effective_weight().mean(0), atol=1e-5)
+        assert torch.allclose(g.blocks[0].b1.weight[10], donor_g.blocks[0].b1.weight.mean(0), atol=1e-6)
+    elif new_classes == "nearest":
+        assert "zebra: starts between" in said
+    else:
+        assert "zebra: starts afresh" in said and torch.equal(
+            g.blocks[0].b1.weight[10], torch.ones_like(g.blocks[0].b1.weight[10])
+        )
+    with torch.no_grad():  # u has converged: another look changes nothing
+        before = d.train()(torch.zeros(2, 3, 32, 32), torch.tensor([0, 10]))
+        after = d.eval()(torch.zeros(2, 3, 32, 32), torch.tensor([0, 10]))
+    assert (before - after).abs().max() < 1e-4
+
+
+def test_fewer_classes_and_chosen_ones(folders, tmp_path, capsys):
+    donor_g, donor_d = load_generator(DONOR), load_discriminator(DONOR)
+    g, d = finetune(folders("my planet", "moods"), tmp_path, "--steps=0", "--like=my planet=planets")
+    assert g.classes == ["moods", "my planet"] and "my planet: starts as planets" in capsys.readouterr().err
+    assert torch.equal(g.sample(["my planet"], 2, 3), donor_g.sample(["planets"], 2, 3))
+    images = donor_g.sample(["moods"], 3, 1)
+    columns = [donor_g.classes.index("moods"), donor_g.classes.index("planets")]
+    assert (scores_of(d, images) - scores_of(donor_d, images)[:, columns]).abs().max() < 1e-4
+
+
+def test_a_class_is_nearest_to_itself():
+    g, d = load_generator(DONOR), load_discriminator(DONOR)
+    weights = nearest_classes(d, g.sample(["planets"], 20, 0).numpy())
+    assert weights.sum() == pytest.approx(1) and (weights > 0).sum() == 3
+
+
+def test_conditional_and_unconditional_donors(folders, tmp_path):
+    donor_g, donor_d = load_generator(DONOR), load_discriminator(DONOR)
+    g, d = finetune(folders("planets", "moods"), tmp_path / "plain", "--steps=0", "--conditioning=none")
+    assert g.n_classes == d.n_classes == 0 and d.embed is None
+    x = donor_g.sample(["planets"], 4, 0)
+    with torch.no_grad():  # D says what it says of the mean class
+        features = donor_d._pooled(x.float() / 127.5 - 1, None)
+        expected = donor_d.linear(features) + features @ donor_d.embed.effective_weight().mean(0)[:, None]
+    assert (scores_of(d, x) - expected).abs().max() < 1e-4 * expected.abs().max()
+    assert torch.allclose(g.blocks[1].b2.bias, donor_g.blocks[1].b2.bias.mean(0), atol=1e-6)
+    again_g, again_d = finetune(folders("planets", "moods"), tmp_path / "again", "--steps=0", donor=tmp_path / "plain")
+    assert again_g.classes == ["moods", "planets"] and again_d.embed.effective_weight().norm() > 0.1
+    assert torch.equal(again_g.sample(["moods"], 2, 1), g.sample(n=2, seed=1))  # every class as the donor drew all
+
+
+# What is trained
+
+
+@pytest.mark.parametrize("flags, moving", [
+    (["--trained=tables"], ("b1.", "b2.", "embed.", "linear.")),
+    (["--trained=gains"], ("b1.", "b2.", "bn.", "embed.", "linear.", ".bias")),
+    (["--trained=all", "--freeze_d=2"], None),
+])  # fmt: skip
+def test_frozen_parts_stay_bit_equal(flags, moving, folders, tmp_path):
+    start = tmp_path / "snapshots" / "0000000"
+    g, d = finetune(folders("planets", "moods"), tmp_path, "--steps=3", "--lr_g=0.01", "--lr_d=0.01", "--ema_decay=0",
+                    "--sample_every=1", "--spectrum_every=1", "--augment=", *flags)  # fmt: skip
+    for now, before in ((g, load_generator(start)), (d, load_discriminator(start))):
+        old = before.state_dict()
+        changed = {k for k, v in now.state_dict().items() if not torch.equal(v, old[k])}
+        assert changed
+        if moving is None:
+            frozen = {k for k in old if now is d and k.startswith(("blocks.0.", "blocks.1."))}
+            assert not changed & frozen and any(k.startswith("blocks.2.c1") for k in changed if now is d or True)
+        else:
+            assert all(any(word in k for word in moving) for k in changed), changed
+            assert not [k for k in changed if k.startswith("blocks") and k.endswith((".u", "c1.weight", "c2.weight"))]
+    if "--trained=tables" in flags:  # not even the statistics of the last batch norm, whose gain is not a class's
+        assert torch.equal(g.bn.running_mean, load_generator(start).bn.running_mean)
+
+
+def test_l2_sp_pulls_every_trained_weight_back_by_its_formula(folders, tmp_path):
+    """A step with the pull is the step without it, moved towards the start by lr times the strength."""
+    folder, options = (
+        folders("planets", "moods"),
+        ["--steps=1", "--n_dis=1", "--warm_up=0", "--ema_decay=0", "--augment=", "--trained=all"],
+    )
+    free = finetune(folder, tmp_path / "free", "--lr_g=0.001", "--lr_d=0.002", *options)
+    held = finetune(folder, tmp_path / "held", "--lr_g=0.001", "--lr_d=0.002", "--l2_sp=50", *options)
+    start = tmp_path / "free" / "snapshots" / "0000000"
+    before = dict(load_generator(start).named_parameters())
+    for name, ours in held[0].named_parameters():
+        w = dict(free[0].named_parameters())[name]
+        assert torch.allclose(ours, w - 0.001 * 50 * (w - before[name]), atol=1e-7), name
+    assert not same(free[1], held[1])
+    with pytest.raises(ValueError, match="l2_sp: got 1.0, which pulls towards a donor"):
+        make_config("fashion32", l2_sp=1.0)
+
+
+def test_sensible_settings_by_the_number_of_images(folders, tmp_path):
+    assert (
+        sensible(50)["trained"] == "gains"
+        and "freeze_d" in sensible(500)
+        and sensible(5000)["augment"] == "translation"
+    )
+    finetune(folders("planets", "moods"), tmp_path, "--steps=0")
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert (
+        config["trained"] == "gains" and config["augment"] == "color,translation,cutout" and config["batch_size"] == 4
+    )
+
+
+def test_rates_rise_where_adam_starts_afresh():
+    config = make_config("finetune", warm_up=4, decay_from=10, decay_to=20)
+    assert [config.lr_scale(s) for s in range(6)] == [0.25, 0.5, 0.75, 1, 1, 1] and config.lr_scale(15) == 0.5
+
+
+# Donors, data and resuming
+
+
+def test_a_converted_foreign_pair_is_a_donor(folders, tmp_path):
+    file = GOLDEN / "foreign" / "mmgen32_cond10_wo.pth"
+    g, d = finetune(folders("frog", "planets"), tmp_path / "run", "--steps=1", "--trained=all", donor=file)
+    assert g.classes == ["frog", "planets"] or sorted(g.classes) == ["frog", "planets"]
+    assert g.config["bn_eps"] == load_generator(file).config["bn_eps"] and d.config["sn_eval"] == "stored"
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_it_ends_byte_equal_without_the_donor(folders, tmp_path):
+    folder, donor = folders("planets", "moods", "zebra"), tmp_path / "donor"
+    first_g, first_d = load_generator(DONOR), load_discriminator(DONOR)
+    first_g.save_pretrained(donor / "generator")
+    first_d.save_pretrained(donor / "discriminator")
+    flags = ["--steps=30", "--batch_size=4", "--g_batch_size=4", "--threads=1", "--log_every=1", "--checkpoint_every=5"]
+
+    def command(out):
+        return [
+            sys.executable,
+            "-m",
+            "training",
+            "finetune",
+            "--from",
+            str(donor),
+            "--data",
+            str(folder),
+            "--out",
+            str(out),
+            *flags,
+        ]
+
+    assert subprocess.run(command(tmp_path / "whole"), cwd=ROOT, capture_output=True).returncode == 0
+    out = tmp_path / "broken"
+    process = subprocess.Popen(command(out), cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True)
+    while len(checkpoints(out)) < 2:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    for path in sorted(donor.rglob("*"), reverse=True):  # the donor may be gone by then
+        path.unlink() if path.is_file() else path.rmdir()
+    done = subprocess.run(command(out), cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    ours, theirs = (torch.load(checkpoints(p)[-1], weights_only=True) for p in (out, tmp_path / "whole"))
+    assert all(equal(ours[k], theirs[k]) for k in ("generator", "discriminator", "average", "opt_g", "opt_d"))
+
+
+def test_the_users_folder_is_never_written_to(folders, tmp_path):
+    folder = folders("planets", "moods")
+    before = {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
+    finetune(folder, tmp_path, "--steps=1")
+    assert {p: p.stat().st_mtime_ns for p in folder.rglob("*")} == before
+
+
+def test_what_is_refused(folders, tmp_path, capsys):
+    folder = folders("planets", "moods")
+    base = ["--data", folder, "--out", tmp_path / "run", "--steps", 1]
+    assert "no name, folder or file 'nobody'" in refusal(capsys, "--from", "nobody", *base)
+    assert "like: got 'moon=planets', legal is CLASS=DONOR'S CLASS" in refusal(
+        capsys, "--from", DONOR, *base, "--like", "moon=planets"
+    )
+    assert "the donor has no class 'planet'; nearest are planets" in refusal(
+        capsys, "--from", DONOR, *base, "--like", "moods=planet"
+    )
+    assert "freeze_d: got 9, legal is up to 4" in refusal(capsys, "--from", DONOR, *base, "--freeze_d", 9)
+    assert "new_classes: got 'best'" in refusal(capsys, "--from", DONOR, *base, "--new_classes", "best")
+    assert "published no discriminator" in refusal(capsys, "--from", "sngan_cifar10.mimicry", *base)
+    assert "is neither a folder nor a source" in refusal(
+        capsys, "--from", DONOR, "--data", "none", "--out", tmp_path / "run"
+    )
+    assert parse_like("", ["a"], ["b"]) == {} and parse_like(" a = b ; ", ["a"], ["b"]) == {"a": "b"}
+
+
+def test_data_in_another_order_is_the_same_data(folders):
+    from sngan_hub.sources import load_images
+
+    data = load_images(str(folders("planets", "moods", "zebra")))
+    turned = in_order(data, ["zebra", "moods", "planets"])
+    assert [turned.classes[label] for label in turned.labels] == [data.classes[label] for label in data.labels]
+    with pytest.raises(ValueError, match="the run was started with a, b"):
+        in_order(data, ["a", "b"])
+
+
+def test_frozen_layers_stay_frozen_when_others_toggle_modes(folders, tmp_path):
+    config = make_config(
+        "finetune", donor=DONOR, data=str(folders("planets", "moods")), out=str(tmp_path), trained="tables"
+    )
+    config, data, start = prepare_run(config)
+    state = new_state(config, data.classes)
+    assert start is not None and not state.generator.bn.training and state.generator.blocks[0].b1.training
+    state.generator.eval()
+    state.generator.train()
+    assert not state.generator.bn.training and not state.average.bn.training
+    assert not state.discriminator.blocks[0].c1.training and state.discriminator.linear.training
