@@ -310,13 +310,31 @@ class Discriminator(
         with full_precision(x):
             return self.linear(features) + features @ self.embed.effective_weight().t()
 
-    def _pooled(self, x: Tensor, y: Tensor | None) -> Tensor:
+    def features(self, x: Tensor, layer: int | None = None) -> Tensor:
+        """Images (N, 3, size, size) in [-1, 1] -> relu of the map behind block ``layer``, summed over positions
+        (N, widths[layer - 1]).
+
+        ``layer`` from 1; None: the last one, phi of the projection paper, which the head sees. A discriminator that
+        concatenates the class behind an earlier block has none from there on that is free of it, and raises
+        ``ValueError``.
+        """
+        self.check_images(x)
+        last = len(self.blocks) if layer is None else layer
+        if not 1 <= last <= len(self.blocks):
+            raise ValueError(f"layer: got {layer}, legal are 1 to {len(self.blocks)}, or None for the last")
+        if self.concat_after is not None and last > self.concat_after:
+            raise ValueError(f"layer: got {last}, legal are 1 to {self.concat_after}: behind it the class is mixed in")
+        return self._pooled(x, None, last)
+
+    def _pooled(self, x: Tensor, y: Tensor | None, last: int | None = None) -> Tensor:
         """-> relu of the last map, summed over positions (never their mean): (N, widths[-1])."""
         h = x
         if self.blocks[0].c1.weight.is_contiguous(memory_format=torch.channels_last):  # type: ignore[union-attr]
             h = h.contiguous(memory_format=torch.channels_last)
         for i, block in enumerate(self.blocks, 1):
             h = block(h)
+            if i == last:
+                break
             if i == self.concat_after:
                 e = lookup_class(self.embed.effective_weight(), y, strength=self.class_strength)  # type: ignore[union-attr,arg-type]
                 h = torch.cat([h, e[:, :, None, None].expand(-1, -1, *h.shape[2:]).to(h.dtype)], 1)

@@ -1,6 +1,6 @@
 """Wrong code on purpose: each silent error that other ports made (and some of ours) must fail the test named beside it.
 
-``python tests/mutations.py`` (part of ``make soak``) copies the checkout, breaks one thing at a time, and expects red.
+``python tests/mutations.py [WORD]`` (part of ``make soak``) copies the checkout, breaks one thing at a time, and expects red.
 """
 
 from __future__ import annotations
@@ -64,18 +64,27 @@ MUTATIONS: list[tuple[str, str, str, str, str]] = [  # what, file, right, wrong,
     ("one checkpoint for all",           "training/state.py",        "checkpoints(out)[: -config.keep_checkpoints]", "checkpoints(out)[:-1]", "test_long_runs.py::test_the_last_checkpoints_are_kept_and_a_damaged_one_is_passed_over"),
     ("the worst snapshot offered",       "training/score.py",        "pick = min if", "pick = max if", "test_long_runs.py::test_the_best_snapshot_is_the_one_that_is_offered"),
     ("NaN saved",                        "training/state.py",        "if not all(torch.isfinite(p).all()", "if not any(torch.isfinite(p).all()", "test_long_runs.py::test_numbers_that_run_away_stop_the_run_before_anything_is_saved"),
+    ("a changed table renormalised",     "training/finetune.py",     'fields_d["embed_scale"] = float(', 'fields_d["embed_scale"] = 1.0 + 0 * float(', "test_finetune.py"),
+    ("frozen layers wake up",            "sngan_hub/network.py",     "            layer.eval()\n        return self", "            pass\n        return self", "test_finetune.py"),
+    ("labels left in the folders' order", "training/finetune.py",    "labels=place[data.labels]", "labels=data.labels", "test_finetune.py"),
+    ("u left as it was",                 "training/finetune.py",     '            theirs |= _converged("embed", table, own)\n', '            theirs["embed.u"] = own["embed.u"]\n', "test_finetune.py"),
+    ("a morph that stops short",         "sngan_hub/morphing.py",    "torch.linspace(0, len(y) - 1, frames", "torch.linspace(0, len(y) - 1.2, frames", "test_morphing.py"),
+    ("a walk of unequal steps",          "sngan_hub/morphing.py",    "axes = torch.linalg.qr(axes.double().t()).Q.t()", "axes = axes.double()", "test_morphing.py"),
+    ("a link that loses seed 0",         "space/acts.py",            'if value not in (None, "", [])}', 'if value not in (None, "", [], 0)}', "test_space.py::test_links_carry_what_they_must"),
+    ("a probe scored on its own images", "training/probe.py",        "(x_test - mean) / deviation", "(x - mean) / deviation", "test_probe.py"),
     ("tensors loaded loosely",           "sngan_hub/mixin.py",       'problems = [f"{name} is missing" for name in own if name not in tensors]', "problems = []", "test_mixin.py::test_tensors_that_do_not_fit_are_named"),
 ]
 # fmt: on
 
 
-def main() -> int:
-    survived = []
+def main(only: str = "") -> int:
+    """``only``: those whose name or file holds this word."""
+    survived, chosen = [], [m for m in MUTATIONS if only in m[0] or only in m[1]]
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "copy"
         ignored = shutil.ignore_patterns(".venv", ".git", "__pycache__", "runs", "*.egg-info")
         shutil.copytree(ROOT, copy, ignore=ignored)
-        for what, file, right, wrong, test in MUTATIONS:
+        for what, file, right, wrong, test in chosen:
             path = copy / file
             text = path.read_text()
             if text.count(right) != 1:
@@ -89,9 +98,9 @@ def main() -> int:
             print(f"{what:36} {'caught' if code == 1 else f'NOT CAUGHT (exit {code})'}", flush=True)
             if code != 1:
                 survived.append(what)
-    print(f"{len(MUTATIONS) - len(survived)} passed, {len(survived)} failed")
+    print(f"{len(chosen) - len(survived)} passed, {len(survived)} failed")
     return bool(survived)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(*sys.argv[1:2]))

@@ -16,7 +16,7 @@ from sngan_hub import load_discriminator, load_generator
 from sngan_hub.judging import scores_of
 from training.__main__ import main
 from training.config import make_config
-from training.finetune import in_order, nearest_classes, parse_like, prepare_run, sensible
+from training.finetune import has_discriminator, in_order, nearest_classes, parse_like, prepare_run, sensible
 from training.state import checkpoints, new_state
 
 from .conftest import GOLDEN, ROOT
@@ -210,6 +210,24 @@ def test_a_converted_foreign_pair_is_a_donor(folders, tmp_path):
     assert g.config["bn_eps"] == load_generator(file).config["bn_eps"] and d.config["sn_eval"] == "stored"
 
 
+def test_a_donor_without_a_discriminator_gets_one_that_is_trained_first(folders, tmp_path, capsys):
+    donor_g = load_generator(DONOR)
+    donor_g.save_pretrained(tmp_path / "donor" / "generator")
+    assert not has_discriminator(str(tmp_path / "donor")) and not has_discriminator(
+        str(tmp_path / "donor" / "generator")
+    )
+    assert has_discriminator(DONOR) and not has_discriminator("sngan_cifar10.mimicry")
+    folder = folders("planets", "moods")
+    flags = ["--steps=3", "--d_warm_up=2", "--trained=all", "--snapshot_every=1", "--ema_decay=0"]
+    g, d = finetune(folder, tmp_path / "run", *flags, donor=tmp_path / "donor")
+    assert "has no discriminator: an untrained one is trained alone for 2 steps first" in capsys.readouterr().err
+    at = lambda step, load: load(tmp_path / "run" / "snapshots" / f"{step:07d}")  # noqa: E731
+    weights = [at(step, load_generator).conv.weight for step in range(4)]
+    assert torch.equal(weights[0], weights[2]) and not torch.equal(weights[2], weights[3])
+    assert not torch.equal(at(0, load_discriminator).linear.weight, at(1, load_discriminator).linear.weight)
+    assert torch.equal(at(0, load_generator).sample(["moods"], 2, 0), donor_g.sample(["moods"], 2, 0))
+
+
 @pytest.mark.slow
 def test_killed_and_resumed_it_ends_byte_equal_without_the_donor(folders, tmp_path):
     folder, donor = folders("planets", "moods", "zebra"), tmp_path / "donor"
@@ -267,11 +285,26 @@ def test_what_is_refused(folders, tmp_path, capsys):
     )
     assert "freeze_d: got 9, legal is up to 4" in refusal(capsys, "--from", DONOR, *base, "--freeze_d", 9)
     assert "new_classes: got 'best'" in refusal(capsys, "--from", DONOR, *base, "--new_classes", "best")
-    assert "published no discriminator" in refusal(capsys, "--from", "sngan_cifar10.mimicry", *base)
+    assert "download netG.pth" in refusal(capsys, "--from", "sngan_cifar10.mimicry", *base)
     assert "is neither a folder nor a source" in refusal(
         capsys, "--from", DONOR, "--data", "none", "--out", tmp_path / "run"
     )
+    with pytest.raises(SystemExit):
+        main(["train", "--preset", "fashion32", "--donor", DONOR, "--dry-run"])
+    assert "python -m training finetune --from" in capsys.readouterr().err
     assert parse_like("", ["a"], ["b"]) == {} and parse_like(" a = b ; ", ["a"], ["b"]) == {"a": "b"}
+
+
+def test_three_images_of_one_class(tmp_path):
+    """The least there can be: it trains, and every line of its log is a number."""
+    folder = tmp_path / "data" / "猫 🐱"
+    folder.mkdir(parents=True)
+    for i in range(3):
+        Image.new("RGB", (300, 20 + i), (40 * i, 90, 200)).save(folder / f"{i}.png")
+    g, _ = finetune(tmp_path / "data", tmp_path / "run")
+    assert g.classes == ["猫 🐱"] and g.sample(["猫 🐱"], 2, 0).shape == (2, 3, 32, 32)
+    rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert all(np.isfinite(value) for row in rows for value in row.values())
 
 
 def test_data_in_another_order_is_the_same_data(folders):

@@ -20,7 +20,7 @@ ORDER = [
 ]  # fmt: skip
 TRAINING = [
     "losses", "penalties", "data", "augment", "presets", "config", "ema", "state", "shares", "import_snapshot", "describe", "check",
-    "log", "score", "stop", "step", "loop", "finetune", "status", "listings", "prepare", "record", "ship", "publish",
+    "log", "score", "stop", "step", "loop", "finetune", "probe", "status", "listings", "prepare", "record", "ship", "publish",
     "__main__",
 ]  # fmt: skip
 
@@ -102,12 +102,12 @@ def test_files_are_small_and_clean():
             assert path.stat().st_size <= 12e6, name
 
 
-@pytest.mark.parametrize("path", ["README.md", "docs/training.md"])
+@pytest.mark.parametrize("path", ["README.md", *sorted(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))])
 def test_tables_are_printed_from_the_records(path):
-    from training.ship import readme_tables, training_tables
+    from training.ship import guide_tables, readme_tables
 
     text = (ROOT / path).read_text(encoding="utf-8")
-    printed = {"README.md": readme_tables, "docs/training.md": training_tables}[path](text)
+    printed = (readme_tables if path == "README.md" else guide_tables)(text)
     assert printed == text, "run: python -m training tables"
 
 

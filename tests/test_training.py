@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -211,6 +212,19 @@ def test_every_preset_resolves_in_a_dry_run_with_its_sources_numbers(preset, tmp
         assert (config.crop, config.flip, config.stored_size) == crop
         assert config.contrast_stretch == (preset.startswith(("dogcat", "imagenet")) and "uncond" not in preset)
         assert (config.bn_group_d, config.bn_group_g) == groups
+
+
+def test_hours_follow_from_a_committed_throughput_or_are_unknown(monkeypatch, tmp_path):
+    from training import describe
+
+    config = make_config("cifar10", steps=1000)
+    row = {"device": describe.device_kind("cpu"), "precision": "fp32", "architecture": "sngan_cifar10", "tflops": 0.5}
+    monkeypatch.setattr(describe, "THROUGHPUT", tmp_path / "t.json")
+    assert describe.hours_of(config, 10**12).startswith("unknown: ")
+    (tmp_path / "t.json").write_text(json.dumps([{**row, "device": "other"}, {**row, "precision": "bf16"}]))
+    assert describe.hours_of(config, 10**12).startswith("unknown: ")
+    (tmp_path / "t.json").write_text(json.dumps([row]))
+    assert describe.hours_of(config, 9 * 10**12).startswith("about 5.0 (18 s an iteration")  # 9 TFLOP at 0.5 TFLOP/s
 
 
 @pytest.mark.parametrize("overrides, text", [

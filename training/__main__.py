@@ -76,6 +76,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_push_flags(command)
     command.set_defaults(run=publish)
 
+    command = commands.add_parser(
+        "probe", help="a linear classifier on a discriminator's features, beside an untrained's"
+    )
+    command.add_argument("--from", dest="donor", required=True, metavar="MODEL")
+    command.add_argument("--data", required=True, metavar="SOURCE")
+    command.add_argument("--layer", type=int, help="behind this block (default: the last)")
+    command.add_argument("--n", type=int, default=5000, help="images of each split, at most")
+    command.add_argument("--seed", type=int, default=0)
+    command.set_defaults(run=probe)
+
     command = commands.add_parser("ship", help="copy a run's pair into the package, with its record and cards")
     command.add_argument("folder", metavar="RUN", type=Path)
     command.add_argument("name", metavar="ARCHITECTURE.TAG")
@@ -155,6 +165,10 @@ def recipe_of(preset: str) -> dict[str, Any]:
 
 def train(arguments: argparse.Namespace) -> None:
     config = config_of(arguments)
+    if config.donor:
+        raise ValueError(
+            f"donor: got {config.donor!r}, which `train` would not read: python -m training finetune --from"
+        )
     if not config.out and not arguments.dry_run:
         raise ValueError("out: missing; name the run's folder: --out RUN")
     if not config.data and not arguments.dry_run:
@@ -237,6 +251,16 @@ def status(arguments: argparse.Namespace) -> None:
         print()
 
 
+def probe(arguments: argparse.Namespace) -> None:
+    import json
+
+    from .probe import probe
+
+    if arguments.n < 20:
+        raise ValueError(f"n: got {arguments.n}, legal is 20 or more")
+    print(json.dumps(probe(arguments.donor, arguments.data, arguments.n, arguments.layer, arguments.seed)))
+
+
 def publish(arguments: argparse.Namespace) -> None:
     import tempfile
 
@@ -265,12 +289,13 @@ def tables(arguments: argparse.Namespace) -> None:
     from sngan_hub.cards import write_cards
     from sngan_hub.weights import WEIGHTS
 
-    from .ship import ROOT, readme_tables, training_tables
+    from .ship import ROOT, guide_tables, readme_tables
 
     for record in WEIGHTS.values():
         if record.folder is not None:
             write_cards(record.folder.parent)
-    for path, printed in ((ROOT / "README.md", readme_tables), (ROOT / "docs" / "training.md", training_tables)):
+    guides = [(path, guide_tables) for path in sorted((ROOT / "docs").glob("*.md"))]
+    for path, printed in [(ROOT / "README.md", readme_tables), *guides]:
         path.write_text(printed(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 

@@ -65,6 +65,7 @@ class Config:
     trained: str = "all"  # all; tables (class tables and heads alone); gains (gains and biases alone)
     freeze_d: int = 0  # blocks of D, from the picture on, that stay as they are (FreezeD, Mo et al. 2020)
     l2_sp: float = 0.0  # pull of every trained weight towards the donor's (Li et al. 2018), per step over its rate
+    d_warm_up: int = 0  # steps in which D alone is trained: for a donor without one
     warm_up: int = 0  # steps in which the learning rates rise to their value, for Adam starts afresh
 
     # Ours; a paper's preset leaves these off
@@ -108,7 +109,7 @@ class Config:
                 "checkpoint_every", "keep_checkpoints"),
             0: ("lr_g", "lr_d", "decay_from", "seed", "threads", "transition_from", "bn_group_d", "bn_group_g",
                 "micro_batch", "penalty_weight", "clip", "stored_size", "spectrum_every", "score_every", "steps",
-                "freeze_d", "l2_sp", "warm_up"),
+                "freeze_d", "l2_sp", "warm_up", "d_warm_up"),
         }  # fmt: skip
         for least, names in at_least.items():
             for name in names:

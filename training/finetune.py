@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sngan_hub.convert import convert_file
 from sngan_hub.hub import load_discriminator, load_generator
 from sngan_hub.judging import as_input
 from sngan_hub.mixin import read_config
@@ -29,11 +30,13 @@ from sngan_hub.resnet import Discriminator, Generator
 from sngan_hub.sources import Images, load_images
 from sngan_hub.sources.folders import class_folders, is_image
 from sngan_hub.sources.prepared import is_prepared, read_about
+from sngan_hub.weights import find_record
 
 from .config import Config
 from .state import State, checkpoints
 
 NEAREST = 3  # donor classes that a new one starts between
+D_WARM_UP = 200  # steps of D alone, where the donor has none
 LOOKED_AT = 50  # images of a new class that are compared with the donor's
 
 
@@ -42,7 +45,7 @@ class Start:
     """What a run starts from: the donor's pair, and each class's row as a mixture of the donor's rows."""
 
     generator: Generator
-    discriminator: Discriminator
+    discriminator: Discriminator | None  # a donor without one: the run's own starts untrained
     mixture: Tensor  # (classes, donor's classes); a row of zeros starts afresh
     notes: list[str]
 
@@ -59,8 +62,9 @@ def prepare_run(config: Config) -> tuple[Config, Images, Start | None]:
                                              "conditioning")}  # fmt: skip
         config = dataclasses.replace(config, **kept)
         return config, in_order(load_images(config.data, "train", _size(config)), json.loads(config.class_order)), None
-    d, g = load_discriminator(config.donor), load_generator(config.donor)
-    if not isinstance(g, Generator) or not isinstance(d, Discriminator):
+    d = load_discriminator(config.donor) if has_discriminator(config.donor) else None
+    g = load_generator(config.donor)
+    if not isinstance(g, Generator) or not isinstance(d, Discriminator | None):
         raise ValueError(f"from: {config.donor} is a {type(g).__name__}; fine-tuning takes the ResNets")
     data = load_images(config.data, "train", g.size)
     known = list(g.classes or [str(i) for i in range(g.n_classes)])
@@ -69,13 +73,17 @@ def prepare_run(config: Config) -> tuple[Config, Images, Start | None]:
     chosen = parse_like(config.like, order, known)
     unconditional = config.conditioning == "none"
     mixture, notes = mixtures(config, data, d, known, chosen)
-    fields_g, fields_d = _fields(g), _fields(d)
+    fields_g, fields_d = _fields(g), _fields(d) if d is not None else {}
     if unconditional:
         fields_d |= {"conditioning": "projection"}
     rows = None if unconditional else table_rows(d, mixture, config.seed)
     if rows is not None and not _same(mixture):
         fields_d["embed_scale"] = float(torch.linalg.matrix_norm(rows.double(), 2))
-    if unconditional and d.n_classes:
+    if d is None:
+        warm = config.d_warm_up or D_WARM_UP
+        config = dataclasses.replace(config, d_warm_up=warm, freeze_d=0)
+        notes.append(f"{config.donor} has no discriminator: an untrained one is trained alone for {warm} steps first")
+    elif unconditional and d.n_classes:
         fields_d["head_scale"] = float(folded_head(d).norm())
     architecture = next(name for name, model in MODELS.items() if model.size == g.size and model.family == "resnet")
     assert FAMILIES["resnet"][0] is Generator
@@ -85,6 +93,22 @@ def prepare_run(config: Config) -> tuple[Config, Images, Start | None]:
         generator_fields=json.dumps(fields_g), discriminator_fields=json.dumps(fields_d),
     )  # fmt: skip
     return config, data, Start(g, d, mixture, notes)
+
+
+def has_discriminator(donor: str) -> bool:
+    """Whether the donor brings one; what cannot be had for another reason still fails at loading."""
+    path = Path(donor)
+    if path.is_dir():
+        return (path / "discriminator").exists()
+    if path.is_file():
+        return any(one.kind == "discriminator" for one in convert_file(path))
+    if "/" in donor:
+        return True
+    find_record(donor, "generator")
+    try:
+        return bool(find_record(donor, "discriminator"))
+    except ValueError:
+        return False
 
 
 def _fields(network: AnyGenerator | AnyDiscriminator) -> dict[str, Any]:
@@ -122,7 +146,7 @@ def parse_like(text: str, classes: list[str], known: list[str]) -> dict[str, str
 
 
 def mixtures(
-    config: Config, data: Images, d: Discriminator, known: list[str], chosen: dict[str, str]
+    config: Config, data: Images, d: Discriminator | None, known: list[str], chosen: dict[str, str]
 ) -> tuple[Tensor, list[str]]:
     """Each class's row as weights over the donor's rows, and a line for each class that is new."""
     mixture = torch.zeros(len(data.classes), len(known), dtype=torch.float64)
@@ -146,9 +170,9 @@ def mixtures(
 
 
 @torch.no_grad()
-def nearest_classes(d: Discriminator, images: np.ndarray) -> Tensor:
+def nearest_classes(d: Discriminator | None, images: np.ndarray) -> Tensor:
     """Weights over the donor's classes: the three with the highest mean <e_y, phi(x)>, e_y of unit length."""
-    if d.embed is None or d.concat_after is not None:
+    if d is None or d.embed is None or d.concat_after is not None:
         raise ValueError("new_classes: nearest needs a donor with a projection discriminator; mean does not")
     d.eval()
     e = d.embed.effective_weight()
@@ -166,9 +190,9 @@ def _same(mixture: Tensor) -> bool:
 
 
 @torch.no_grad()
-def table_rows(d: Discriminator, mixture: Tensor, seed: int) -> Tensor | None:
+def table_rows(d: Discriminator | None, mixture: Tensor, seed: int) -> Tensor | None:
     """The new class table as D shall act with it, in float64; None of a donor without one."""
-    if d.embed is None:
+    if d is None or d.embed is None:
         return None
     d.eval()
     old = d.embed.effective_weight().double()
@@ -226,6 +250,8 @@ def _adopt_generator(g: AnyGenerator, donor: Generator, mixture: Tensor, whole: 
 
 def _adopt_discriminator(d: AnyDiscriminator, start: Start, config: Config, whole: bool) -> None:
     donor = start.discriminator
+    if donor is None:
+        return
     theirs = donor.state_dict()
     own = d.state_dict()
     if not whole:

@@ -118,7 +118,7 @@ def save_grid(images: Tensor, path: Path, per_class: int = PER_CLASS) -> None:
 def pixel_spread(images: Tensor, per_class: int) -> Tensor:
     """Mean pairwise distance inside a class, on 8x8 means of the pixels: (classes * per_class, ...) -> (classes,)."""
     small = F.adaptive_avg_pool2d(images, 8).reshape(-1, per_class, 3 * 64)
-    return torch.cdist(small, small).sum((1, 2)) / (per_class * (per_class - 1))
+    return torch.cdist(small, small).sum((1, 2)) / max(per_class * (per_class - 1), 1)
 
 
 def real_spread(data: Images, n_classes: int) -> Tensor:
@@ -130,4 +130,5 @@ def real_spread(data: Images, n_classes: int) -> Tensor:
     of = [np.flatnonzero(labels == label) for label in shown_classes(max(n_classes, 1))]
     per_class = min(100, *map(len, of))
     chosen = np.concatenate([index[:per_class] for index in of])
-    return pixel_spread(torch.from_numpy(np.array(data.images[chosen])).float() / 127.5 - 1, per_class)
+    spread = pixel_spread(torch.from_numpy(np.array(data.images[chosen])).float() / 127.5 - 1, per_class)
+    return spread.clamp(min=1e-3)  # one picture alone, or copies of it, have none

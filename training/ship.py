@@ -102,8 +102,8 @@ def readme_tables(text: str) -> str:
     return _between("others", ["| " + " | ".join(row) + " |" for row in (header, ["---"] * len(header), *cells)], text)
 
 
-def training_tables(text: str) -> str:
-    """docs/training.md with its tables printed anew from training/throughput.json and benchmarks/records."""
+def guide_tables(text: str) -> str:
+    """A guide with its tables printed anew from training/throughput.json and benchmarks/records."""
     rows = [
         "| preset | precision | seconds per iteration | TFLOP per iteration | peak memory | micro-batch | machine |",
         "|---|---|---|---|---|---|---|",
@@ -115,7 +115,7 @@ def training_tables(text: str) -> str:
             f"{row['peak_memory_gb']:.1f} GB | {row['micro_batch'] or '-'} | {row['device']}, torch {row['torch']} |"
         )
     text = _between("throughput", rows, text)
-    for name in ("prepare", "normalizers"):
+    for name in ("prepare", "normalizers", "probe"):
         path = RECORDS / f"{name}.md"
         text = _between(name, path.read_text(encoding="utf-8").strip().splitlines() if path.exists() else [], text)
     return text

@@ -63,14 +63,15 @@ def train_step(state: State, config: Config, feed: Feed, accelerator: Accelerato
         set_batch_norm_group(network, config.bn_group_g)
     state.opt_g.zero_grad(set_to_none=True)
     values = zeros("loss_g")
-    with as_one_forward(g, d):
-        for share in shares(config.g_batch_size, config.micro_batch, accelerator):
-            with config.autocast(device):
-                score = judge(*fakes(0, share), 0, share)
-            values["loss_g"] += add_gradient(loss.generator(score), share)
-    average_gradients(g, accelerator)
-    state.opt_g.step()
-    pull_to_start(state, g, config.l2_sp, state.opt_g)
+    if step >= config.d_warm_up:
+        with as_one_forward(g, d):
+            for share in shares(config.g_batch_size, config.micro_batch, accelerator):
+                with config.autocast(device):
+                    score = judge(*fakes(0, share), 0, share)
+                values["loss_g"] += add_gradient(loss.generator(score), share)
+        average_gradients(g, accelerator)
+        state.opt_g.step()
+        pull_to_start(state, g, config.l2_sp, state.opt_g)
     for p in of_d:
         p.requires_grad_(True)
 

@@ -1,0 +1,41 @@
+"""Linear probes of the shipped discriminators, block by block, beside untrained ones: ``python benchmarks/probe.py``"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from training.probe import probe  # noqa: E402
+
+PAIRS = (  # model, data it saw, and data it never saw
+    ("sngan_fashion32", "fashion"), ("sngan_avatars32", "avatars"), ("sngan_avatars32", "fashion"),
+    ("sngan_fashion32", "avatars"),
+)  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--record", action="store_true")
+    record = parser.parse_args().record
+    lines = ["| discriminator | data | block 1 | block 2 | block 3 | block 4 |", "|---|---|---|---|---|---|"]
+    for model, data in PAIRS:
+        found = [probe(model, data, layer=layer) for layer in (1, 2, 3, 4)]
+        cells = [f"{f['trained']:.1%} ({f['untrained']:.1%})" for f in found]
+        lines.append(f"| `{model}` | {data} | " + " | ".join(cells) + " |")
+        print(lines[-1], flush=True)
+    counts = f"{found[0]['train']:,} training and {found[0]['test']:,} test images, seed 0"
+    versions = f"Python {platform.python_version()}, torch {torch.__version__}"
+    lines += ["", f"Accuracy on test images, in brackets an untrained discriminator's; {counts}; {versions}."]
+    if record:
+        (ROOT / "benchmarks" / "records" / "probe.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

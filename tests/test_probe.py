@@ -1,0 +1,75 @@
+"""Features of a discriminator, and the linear classifier on them against its own optimality conditions."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from sngan_hub.models import create_discriminator
+from training.__main__ import main
+from training.probe import fit, logistic, some_of
+
+TINY = {"widths": [4, 6, 8, 10], "down": "1100", "head_bias": True}
+
+
+def test_the_heads_score_is_linear_in_the_last_features():
+    d = create_discriminator("sngan_cifar10", **TINY).eval()
+    x, y = torch.randn(3, 3, 32, 32), torch.tensor([0, 4, 9])
+    with torch.no_grad():
+        phi = d.features(x)
+        expected = d.linear(phi) + (d.embed.effective_weight()[y] * phi).sum(1, keepdim=True)
+        assert phi.shape == (3, 10) and torch.allclose(d(x, y), expected, rtol=1e-5)
+        assert [d.features(x, k).shape[1] for k in (1, 2, 3, 4)] == [4, 6, 8, 10]
+        assert torch.equal(d.features(x, 4), phi) and (phi >= 0).all()
+        h = torch.relu(d.blocks[1](d.blocks[0](x))).sum((2, 3))
+        assert torch.allclose(d.features(x, 2), h, rtol=1e-5)
+
+
+def test_layers_that_there_are_not():
+    d = create_discriminator("sngan_cifar10", **TINY)
+    x = torch.zeros(1, 3, 32, 32)
+    for layer in (0, 5, -1):
+        with pytest.raises(ValueError, match=rf"layer: got {layer}, legal are 1 to 4"):
+            d.features(x, layer)
+    concat = create_discriminator("sngan_cifar10", **TINY, conditioning="concat", concat_after=2)
+    assert concat.features(x, 2).shape == (1, 6)
+    with pytest.raises(ValueError, match="behind it the class is mixed in"):
+        concat.features(x)
+
+
+def test_the_classifier_is_at_its_minimum():
+    """The gradient of the penalised likelihood vanishes, by its formula."""
+    rng = torch.Generator().manual_seed(0)
+    x, y = torch.randn(200, 5, generator=rng), torch.randint(0, 3, (200,), generator=rng)
+    found = logistic(x, y, 3, 0.1)
+    p = torch.softmax(found(x), 1) - torch.nn.functional.one_hot(y, 3)
+    assert (p.t() @ x / 200 + 0.1 * found.weight).abs().max() < 1e-4 and p.mean(0).abs().max() < 1e-4
+
+
+def test_what_is_separable_is_separated_and_noise_is_not():
+    rng = torch.Generator().manual_seed(0)
+    y = torch.arange(300) % 3
+    x = torch.randn(300, 8, generator=rng)
+    noise = fit(x[:200], y[:200], 0)(x[200:]).argmax(1)
+    assert (noise == y[200:]).float().mean() < 0.55
+    x[:, 0] += 5 * y
+    assert (fit(x[:200], y[:200], 0)(x[200:]).argmax(1) == y[200:]).float().mean() > 0.95
+
+
+def test_the_command(image_folder, capsys):
+    assert main(["probe", "--from", "sngan_avatars32", "--data", str(image_folder), "--n", "40"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["train"] == 36 and found["test"] == 4 and found["layer"] == 4 and found["chance"] == 0.5
+    assert found["trained"] >= 0.75  # bright left, dark right
+    with pytest.raises(SystemExit):
+        main(["probe", "--from", "sngan_avatars32", "--data", str(image_folder), "--layer", "9"])
+    assert "layer: got 9" in capsys.readouterr().err
+
+
+def test_a_choice_of_images_is_a_function_of_the_seed(image_folder):
+    from sngan_hub.sources import load_images
+
+    data = load_images(str(image_folder))
+    a, b = some_of(data, 10, 1), some_of(data, 10, 1)
+    assert np.array_equal(a.images, b.images) and len(a.images) == 10 and a.fingerprint() != data.fingerprint()

@@ -1,0 +1,91 @@
+"""``python -m training probe``: how much of the classes lies in a discriminator's features, by a linear classifier.
+
+The features stay as they are; a multinomial logistic regression is fitted to the source's training images and counted
+on its test images, beside the same for an untrained discriminator of the same form.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sngan_hub.hub import load_discriminator
+from sngan_hub.judging import as_input
+from sngan_hub.resnet import Discriminator
+from sngan_hub.sources import Images, load_images
+
+BATCH = 100
+PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)  # of the squared weights; chosen on a tenth of the training images
+
+
+def probe(model: str, source: str, n: int = 5000, layer: int | None = None, seed: int = 0) -> dict[str, Any]:
+    """Accuracies on up to ``n`` test images after up to ``n`` training images. Raises ``ValueError``."""
+    d = load_discriminator(model)
+    if not isinstance(d, Discriminator):
+        raise ValueError(f"from: {model} is a {type(d).__name__}; features are of the ResNets")
+    train, test = (some_of(load_images(source, split, d.size), n, seed) for split in ("train", "test"))
+    if len(train.classes) < 2:
+        raise ValueError(f"data: {source} has one class; a probe needs two or more")
+    torch.manual_seed(seed)
+    untrained = Discriminator.from_config(d.config).eval()
+    result = {"model": model, "data": source, "layer": layer or len(d.blocks), "train": len(train.images),
+              "test": len(test.images), "seed": seed, "chance": round(1 / len(train.classes), 4)}  # fmt: skip
+    for name, network in (("trained", d), ("untrained", untrained)):
+        x, x_test = (features(network, data, layer) for data in (train, test))
+        mean, deviation = x.mean(0), x.std(0).clamp(min=1e-6)
+        right = fit((x - mean) / deviation, torch.from_numpy(train.labels), seed)((x_test - mean) / deviation).argmax(1)
+        result[name] = round(float((right == torch.from_numpy(test.labels)).float().mean()), 4)
+    return result
+
+
+def some_of(data: Images, n: int, seed: int) -> Images:
+    index = np.sort(np.random.default_rng(seed).permutation(len(data.images))[:n])
+    return data._replace(images=np.asarray(data.images[index]), labels=data.labels[index], digest="")
+
+
+@torch.no_grad()
+def features(network: Discriminator, data: Images, layer: int | None) -> Tensor:
+    parts = (data.images[i : i + BATCH] for i in range(0, len(data.images), BATCH))
+    return torch.cat([network.features(as_input(part), layer) for part in parts])
+
+
+class Linear:
+    """Logits of a linear classifier."""
+
+    def __init__(self, weight: Tensor, bias: Tensor):
+        self.weight, self.bias = weight, bias
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return x @ self.weight.t() + self.bias
+
+
+def fit(x: Tensor, y: Tensor, seed: int) -> Linear:
+    """Logistic regression whose penalty is chosen on a tenth that is held out, then fitted to all."""
+    order = torch.from_numpy(np.random.default_rng(seed).permutation(len(x)))
+    held, rest = order[: len(x) // 10], order[len(x) // 10 :]
+    k = int(y.max()) + 1
+
+    def accuracy(penalty: float) -> float:
+        return float((logistic(x[rest], y[rest], k, penalty)(x[held]).argmax(1) == y[held]).float().mean())
+
+    return logistic(x, y, k, max(PENALTIES, key=accuracy))
+
+
+def logistic(x: Tensor, y: Tensor, k: int, penalty: float) -> Linear:
+    """The minimum of mean cross-entropy + ``penalty`` / 2 times the squared weights, by L-BFGS from 0."""
+    weight = torch.zeros(k, x.shape[1], requires_grad=True)
+    bias = torch.zeros(k, requires_grad=True)
+    search = torch.optim.LBFGS([weight, bias], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        search.zero_grad()
+        value = F.cross_entropy(x @ weight.t() + bias, y) + penalty / 2 * (weight**2).sum()
+        value.backward()
+        return value
+
+    search.step(loss)  # type: ignore[arg-type]
+    return Linear(weight.detach(), bias.detach())
