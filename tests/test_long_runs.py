@@ -326,7 +326,6 @@ DISTINCT = {(p["architecture"], p.get("conditioning"), p.get("crop")): name for 
             if name not in ("celeba128", "lsun128")}  # fmt: skip
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("preset", DISTINCT.values())
 def test_two_iterations_of_every_preset_at_full_width(preset, tmp_path):
     """A few images at a time; the whole batches are benchmarks/presets.py's."""

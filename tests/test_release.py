@@ -55,7 +55,6 @@ def pip(*arguments):
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
 
-@pytest.mark.slow
 def test_the_wheel_holds_the_weights_and_samples_in_an_empty_environment(checkout, tmp_path):
     pytest.importorskip("setuptools", minversion="77")
     pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", tmp_path, checkout)
@@ -74,7 +73,6 @@ def test_the_wheel_holds_the_weights_and_samples_in_an_empty_environment(checkou
     assert (tmp_path / "a.png").stat().st_size > 1000
 
 
-@pytest.mark.slow
 def test_the_sdist_holds_what_a_build_needs_and_no_tests(checkout, tmp_path):
     pytest.importorskip("setuptools", minversion="77")
     code = ("import os, sys; from setuptools import build_meta; os.chdir(sys.argv[1]); print(build_meta.build_sdist(sys.argv[2]))")  # fmt: skip
@@ -92,7 +90,6 @@ def test_the_sdist_holds_what_a_build_needs_and_no_tests(checkout, tmp_path):
     assert archive.stat().st_size < 15e6
 
 
-@pytest.mark.slow
 def test_pip_installs_from_a_bare_clone(checkout, tmp_path):
     pytest.importorskip("setuptools", minversion="77")
     work, bare = tmp_path / "work", tmp_path / "bare.git"
@@ -106,7 +103,6 @@ def test_pip_installs_from_a_bare_clone(checkout, tmp_path):
     assert int(python(code, tmp_path)) == len(MODELS)
 
 
-@pytest.mark.slow
 def test_torch_hub_on_the_repository_as_github_has_it(checkout, tmp_path):
     """owner_name_branch under TORCH_HOME, where only what ``dependencies`` names can be imported."""
     cached = tmp_path / "hub" / "sngan-hub_sngan-hub_main"
@@ -171,7 +167,6 @@ def test_a_space_is_locked_to_one_gradio():
     assert {"gradio", "huggingface_hub", "safetensors", "pillow", "numpy"} <= pins.keys() and "torch>=" in text
 
 
-@pytest.mark.slow
 def test_the_api_reference_is_built_by_a_tool(tmp_path):
     pytest.importorskip("pdoc")
     target = next(line for line in (ROOT / "Makefile").read_text().splitlines() if "-m pdoc" in line)

@@ -231,7 +231,6 @@ def test_a_link_shows_the_same_again(browser, page_url, client):
 # The API
 
 
-@pytest.mark.slow
 def test_the_endpoint_gives_the_same_picture_for_the_same_seed(client):
     calls = [client.predict("sngan_avatars32", ["planets"], 2, "9", 0.8, api_name="/sample") for _ in range(2)]
     pictures = [open(gallery[0]["image"], "rb").read() for gallery, *_ in calls]
@@ -241,7 +240,6 @@ def test_the_endpoint_gives_the_same_picture_for_the_same_seed(client):
     assert np.abs(shown.astype(int) - pure[1].permute(1, 2, 0).numpy()).max() <= 1
 
 
-@pytest.mark.slow
 def test_morph_walk_and_judge_through_the_api(client):
     from gradio_client import handle_file
 
@@ -289,7 +287,6 @@ BAD = [
 ]  # fmt: skip
 
 
-@pytest.mark.slow
 def test_out_of_range_calls_are_answered_with_a_sentence(client):
     assert len(BAD) >= 60
     for endpoint, arguments in BAD:
@@ -387,7 +384,6 @@ def uploads(folder):
     return made
 
 
-@pytest.mark.slow
 def test_odd_and_hostile_uploads_are_scored_or_refused_in_a_sentence(client, served, tmp_path):
     from gradio_client import handle_file
 
@@ -476,7 +472,6 @@ def test_many_visitors_at_once(tmp_path, capsys):
     assert memory["end"] <= 1.1 * memory["first"]
 
 
-@pytest.mark.slow
 def test_others_weights_are_fetched_when_they_are_asked_for(tmp_path):
     """Once for all visitors, the discriminator along with the generator; and what cannot be had is a sentence."""
     from gradio_client import Client, handle_file
@@ -501,7 +496,6 @@ def test_others_weights_are_fetched_when_they_are_asked_for(tmp_path):
     server.close()
 
 
-@pytest.mark.slow
 def test_a_deployed_space_stands_alone(tmp_path):
     """The folder that goes to the Hub runs by itself, and its front matter says so to the Hub."""
     from gradio_client import Client
@@ -520,7 +514,6 @@ def test_a_deployed_space_stands_alone(tmp_path):
     assert front["app_file"] == "app.py" and front["sdk"] == "gradio" and front["license"] == "mit"
 
 
-@pytest.mark.slow
 def test_ones_own_model_is_offered_first(tmp_path):
     from gradio_client import Client
 
