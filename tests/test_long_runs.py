@@ -244,12 +244,14 @@ def test_the_best_snapshot_is_the_one_that_is_offered(tmp_path, monkeypatch, cap
 
     def evaluate(generator, source, names, seed):
         asked.append((source, names))
+        time.sleep(1.0)
         return [(names[0], Score(next(values), 10, "none", floor=0.1))]
 
     monkeypatch.setattr(protocols, "evaluate", evaluate)
     options = dict(score_every=2, snapshot_every=100, data="somewhere", spectrum_every=0)
     state = train(settings(tmp_path, **options), some_data())
     assert asked == [("somewhere", ["kid1k_test"])] * 3
+    assert max(row["seconds_per_step"] for row in read_lines(tmp_path / "log.jsonl")) < 1.0  # scoring is no step's time
     assert (tmp_path / "generator").resolve().parent.name == "0000004"
     assert (tmp_path / "discriminator").resolve().parent.name == "0000004"
     assert len(list((tmp_path / "snapshots").iterdir())) == 3

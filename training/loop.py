@@ -85,7 +85,7 @@ def train(config: Config, data: Images | None = None, begin: Callable[[State], N
                 if main and (due(config.snapshot_every) or due(config.score_every)):
                     save_snapshot(state, out, link=not config.score_every)
                 if log and due(config.score_every):
-                    score_snapshot(state, config, out)
+                    log.clock += score_snapshot(state, config, out)  # no part of a step's time
                 if main and saving:
                     save_checkpoint(state, config, fingerprint, out)
             except RuntimeError as error:

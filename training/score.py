@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ SCORES = "scores.jsonl"
 LOWER_IS_BETTER = ("fid", "kid")
 
 
-def score_snapshot(state: State, config: Config, out: Path) -> None:
-    """Adds a line to ``out/scores.jsonl`` and links the best snapshot so far."""
+def score_snapshot(state: State, config: Config, out: Path) -> float:
+    """Adds a line to ``out/scores.jsonl`` and links the best snapshot so far; the seconds that it took."""
+    start = time.perf_counter()
     try:
         from sngan_hub.metrics.protocols import evaluate
     except ImportError as error:
@@ -29,6 +31,7 @@ def score_snapshot(state: State, config: Config, out: Path) -> None:
     best = best_score(out, config.score)
     if best:
         link_snapshot(out, best["step"])
+    return time.perf_counter() - start
 
 
 def best_score(out: Path, protocol: str) -> dict[str, Any] | None:
