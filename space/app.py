@@ -47,6 +47,8 @@ CSS = """
 /* Gradio's own greys and its orange miss the contrast that WCAG asks of small text. */
 :root { --body-text-color-subdued: #5b5b66; --block-info-text-color: #5b5b66; --slider-color: #b93a04; }
 .dark { --body-text-color-subdued: #b8b8c4; --block-info-text-color: #b8b8c4; }
+#judge-scores * { font-family: var(--font) !important; font-size: 12px !important; letter-spacing: -0.01em; }
+#judge-scores span { padding-left: 1px !important; padding-right: 1px !important; }
 footer, footer a, footer button, .max_value, .min_value { color: var(--body-text-color-subdued) !important; }
 body:not(.dark) button[role="tab"].selected { color: #b93a04 !important; }
 button.primary { background: #b93a04 !important; color: #fff !important; }
@@ -218,6 +220,7 @@ def judge_tab() -> None:
                 table = gr.Dataframe(
                     headers=["class", "score", "real", "drawn"], label="Scores, highest first",
                     interactive=False, elem_id="judge-scores",
+                    column_widths=["27%", "17%", "28%", "28%"], wrap=True,
                 )  # fmt: skip
                 scores = gr.JSON(visible=False)
                 seed = gr.Textbox(visible=False)

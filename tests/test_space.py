@@ -165,6 +165,9 @@ def test_every_tab_at_desktop_and_phone_width_light_and_dark(browser, page_url, 
         if tab == "Judge":
             page.locator("#judge-scores").get_by_text("planets").wait_for(timeout=60_000)
             page.locator(".image-frame img").last.wait_for(timeout=60_000)
+            cut = page.evaluate("""() => [...document.querySelectorAll('#judge-scores *')].filter(e => e.clientWidth > 40
+                && e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).overflowX !== 'visible').map(e => e.outerHTML.slice(0, 80))""")
+            assert not cut, f"cut at {width} px: {cut[:2]}"
             page.wait_for_function("() => !document.querySelector('.meta-text')")
         else:
             wait_for_text(page, tab.lower(), "seed")
@@ -219,6 +222,17 @@ def test_a_link_shows_the_same_again(browser, page_url, client):
     page.get_by_role("button", name="Sample", exact=True).click()
     wait_for_text(page, "sample", "6 pictures")
     assert "moods" in page.locator(".grid-container").inner_text()
+    pictures = []
+    for _ in range(2):  # two visitors with the same link see the same picture, byte for byte
+        page = visit(browser, page_url, again)
+        page.wait_for_function(
+            "() => document.querySelector('#sample-seed textarea, #sample-seed input')?.value === '41'"
+        )
+        page.get_by_role("button", name="Sample", exact=True).click()
+        wait_for_text(page, "sample", "6 pictures")
+        sources = [page.locator(".grid-container img").nth(i).get_attribute("src") for i in range(6)]
+        pictures.append([page.request.get(source).body() for source in sources])
+    assert pictures[0] == pictures[1] and len(set(pictures[0])) == 6
     *_, again = client.predict("sngan_fashion32", ["Bag", "Coat"], "5", "9", api_name="/morph")
     page = visit(browser, page_url, again)
     page.wait_for_function("() => document.querySelector('#morph-way textarea, #morph-way input')?.value === '5'")

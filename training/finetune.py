@@ -22,7 +22,7 @@ from sngan_hub.convert import convert_file
 from sngan_hub.hub import load_discriminator, load_generator
 from sngan_hub.judging import as_input
 from sngan_hub.mixin import read_config
-from sngan_hub.models import FAMILIES, MODELS
+from sngan_hub.models import MODELS
 from sngan_hub.names import nearest
 from sngan_hub.network import AnyDiscriminator, AnyGenerator
 from sngan_hub.normalizers import BatchNorm2d, power_iteration
@@ -86,7 +86,6 @@ def prepare_run(config: Config) -> tuple[Config, Images, Start | None]:
     elif unconditional and d.n_classes:
         fields_d["head_scale"] = float(folded_head(d).norm())
     architecture = next(name for name, model in MODELS.items() if model.size == g.size and model.family == "resnet")
-    assert FAMILIES["resnet"][0] is Generator
     config = dataclasses.replace(
         config, architecture=architecture, class_order=json.dumps(order, ensure_ascii=False),
         conditioning="none" if unconditional else str(fields_d.get("conditioning", "projection")),
