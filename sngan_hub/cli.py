@@ -38,6 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument("--n", type=int, default=16, help="images of each class, or in all (default 16)")
     command.add_argument("--seed", type=int, help="0 .. 2^63 - 1; drawn and shown when left out")
     command.add_argument("--truncation", type=float, metavar="T", help="draw latents with |z| < T only")
+    refine = command.add_mutually_exclusive_group()
+    refine.add_argument("--rejection", action="store_true", help="keep what the calibrated discriminator accepts")
+    refine.add_argument("--ddls", action="store_true", help="100 Langevin steps of z by the calibrated discriminator")
     command.add_argument("--batch_size", type=int, default=50)
     command.add_argument(
         "--out", type=Path, required=True, metavar="FILE.png|DIR", help="a folder gets a file an image"

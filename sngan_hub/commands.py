@@ -138,7 +138,8 @@ def sample(arguments: argparse.Namespace) -> None:
 
     from . import sampling
     from .classes import resolve_classes
-    from .hub import load_generator
+    from .hub import load_calibration, load_discriminator, load_generator
+    from .refining import maker
 
     sampling.check_request(arguments.n, arguments.seed, arguments.truncation)
     out: Path = arguments.out
@@ -146,17 +147,22 @@ def sample(arguments: argparse.Namespace) -> None:
     if out.suffix and not as_file and not out.is_dir():
         raise ValueError(f"out: got {out}, legal are FILE.png or a folder")
     check_writable(out.parent if as_file else out, create=not as_file)
+    method = "rejection" if arguments.rejection else "ddls" if arguments.ddls else None
+    calibration = load_calibration(arguments.model) if method else None
     generator = load_generator(arguments.model)
     chosen = arguments.classes
     if chosen is not None:  # refused before anything is computed
         chosen = resolve_classes(chosen, generator.classes, generator.n_classes)
     seed = sampling.random_seed_from_system() if arguments.seed is None else arguments.seed
-    batches = sampling.sample_batches(
-        generator.for_sampling(), chosen, arguments.n, seed, arguments.truncation, arguments.batch_size
-    )
+    fast, make = generator.for_sampling(), None
+    if method and calibration:
+        make = maker(method, fast, load_discriminator(arguments.model), calibration, arguments.truncation)
+    request = (arguments.n, seed, arguments.truncation, arguments.batch_size)
+    batches = sampling.sample_batches(fast, chosen, *request, make)
     total = arguments.n * (1 if chosen is None else len(chosen))
     names = sampling.class_names(generator)
-    about = {"model": arguments.model, "tag": _tag(arguments.model), "seed": seed, "truncation": arguments.truncation}
+    about = {"model": arguments.model, "tag": _tag(arguments.model), "seed": seed, "truncation": arguments.truncation,
+             "method": method}  # fmt: skip
     images, labels, done = [], [], 0
     if not as_file:
         out.mkdir(parents=True, exist_ok=True)

@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from huggingface_hub import hf_hub_download
 
 from .convert import convert_file
 from .fetch import cache_folder, fetch, forget, one_process_at_a_time, place, sha256_of
 from .mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE
 from .network import AnyDiscriminator, AnyGenerator
+from .refining import CALIBRATION, Calibration, read_calibration
 from .weights import KINDS, WEIGHTS, Record, find_record
 
 
@@ -84,6 +86,39 @@ def _from_hub(
         repo = repo.removesuffix("-discriminator")
     with hub_errors(repo):
         return cls.from_pretrained(repo, revision=revision, token=token)
+
+
+def calibration_folder(name: str) -> Path:
+    """Where the calibration of a model's discriminator lies on this machine. Raises as ``load_discriminator``."""
+    path = Path(name)
+    if path.is_dir():
+        return path / "discriminator" if (path / "discriminator").is_dir() else path
+    if path.is_file() or "/" in name:
+        raise FileNotFoundError(f"{name}: a calibration belongs to a folder or a name: convert or download it first")
+    return local_folder(find_record(name, "discriminator"))
+
+
+def load_calibration(name: str) -> Calibration:
+    """The calibration of a model's discriminator, which rejection sampling and Langevin steps need.
+
+    Raises ``FileNotFoundError`` with the way to fit one.
+    """
+    if name.count("/") == 1 and not Path(name).exists():
+        repo = name if name.endswith("-discriminator") else f"{name}-discriminator"
+        try:
+            with hub_errors(repo):
+                return read_calibration(hf_hub_download(repo, CALIBRATION))
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{repo}: has no {CALIBRATION}; its publisher fits one before publishing: {_FIT}"
+                                    ) from error  # fmt: skip
+    path = calibration_folder(name) / CALIBRATION
+    if not path.is_file():
+        raise FileNotFoundError(f"{name}: its discriminator is not calibrated; fit it first, on pictures that it was "
+                                f"not trained on: {_FIT.replace('MODEL', name)}")  # fmt: skip
+    return read_calibration(path)
+
+
+_FIT = "python -m training probe --from MODEL --data FOLDER --calibrate"
 
 
 @contextmanager

@@ -38,7 +38,10 @@ def pictures_in(folder: Path) -> list[Path]:
 
 def as_input(images: np.ndarray | Tensor) -> Tensor:
     """uint8 (N, 3, S, S) -> float32 in [-1, 1], as sampled pictures are turned back."""
-    return torch.as_tensor(np.asarray(images)).float() / 127.5 - 1
+    x = (
+        images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))
+    )  # a copy: files are mapped read-only
+    return x.float() / 127.5 - 1
 
 
 @torch.no_grad()

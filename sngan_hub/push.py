@@ -12,10 +12,11 @@ from .cards import PICTURE
 from .hub import hub_errors
 from .mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, read_config
 from .network import AnyDiscriminator, AnyGenerator, Network
+from .refining import CALIBRATION
 from .weights import KINDS
 
 CARD = "README.md"
-FILES = (CONFIG_NAME, SAFETENSORS_SINGLE_FILE, CARD, PICTURE)
+FILES = (CONFIG_NAME, SAFETENSORS_SINGLE_FILE, CARD, PICTURE, CALIBRATION)
 
 
 def networks_in(folder: Path, repo: str) -> Iterator[tuple[Path, str]]:

@@ -7,7 +7,7 @@ asked for. Random bits come from Philox (NumPy promises its stream for ever), no
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,23 +43,27 @@ def random_seed_from_system() -> int:
 
 
 def latents(
-    seed: int, start: int, n: int, z_dim: int, n_classes: int = 0, truncation: float | None = None
+    seed: int, start: int, n: int, z_dim: int, n_classes: int = 0, truncation: float | None = None, stream: int = 0
 ) -> tuple[Tensor, Tensor | None]:
     """Images ``start`` to ``start + n`` of ``seed`` -> z (n, z_dim) float32, and labels (n,) uniform over the classes.
 
     ``truncation`` t: z is drawn from the standard normal restricted to |z| < t, by inverse CDF; the same seed then
-    gives a similar picture at every t.
+    gives a similar picture at every t. ``stream``: another sequence of the same seed.
     """
-    words = z_dim + 1  # per image: one for the label, the rest for z ...
-    words += -words % 4  # ... in whole Philox blocks of four
-    bits = np.random.Philox(key=[seed, 0]).advance(start * words // 4).random_raw(n * words).reshape(n, words)
-    u = torch.from_numpy(((bits >> np.uint64(11)) + 0.5) * 2.0**-53)  # (0, 1), float64
+    u = uniforms(seed, start, n, z_dim + 1, stream)  # per image: one for the label, the rest for z
     z = u[:, 1 : z_dim + 1]
     if truncation is not None:
         low = torch.special.ndtr(torch.tensor(-float(truncation), dtype=torch.float64))
         z = low + z * (1 - 2 * low)
     z = torch.special.ndtri(z).float()
     return z, (u[:, 0] * n_classes).long() if n_classes else None
+
+
+def uniforms(seed: int, start: int, n: int, each: int, stream: int = 0) -> Tensor:
+    """Images ``start`` to ``start + n`` of ``seed`` -> ``each`` numbers in (0, 1) or a few more for each, float64."""
+    words = each + -each % 4  # whole Philox blocks
+    bits = np.random.Philox(key=[seed, stream]).advance(start * words // 4).random_raw(n * words).reshape(n, words)
+    return torch.from_numpy(((bits >> np.uint64(11)) + 0.5) * 2.0**-53)
 
 
 def to_uint8(images: Tensor) -> Tensor:
@@ -74,8 +78,12 @@ def sample_batches(
     seed: int | None = None,
     truncation: float | None = None,
     batch_size: int = 50,
+    make: Callable[[Tensor, Tensor | None, int, int], Tensor] | None = None,
 ) -> Iterator[tuple[Tensor, list[int] | None]]:
-    """Batches of uint8 images (b, 3, S, S) on the CPU with their labels; all arguments are checked before the first."""
+    """Batches of uint8 images (b, 3, S, S) on the CPU with their labels; all arguments are checked before the first.
+
+    ``make``: draws pictures from (z, y, seed, number of the first image) in the generator's place; see refining.py.
+    """
     check_request(n, seed, truncation)
     if batch_size < 1:
         raise ValueError(f"batch_size: got {batch_size}, legal is 1 or more")
@@ -84,12 +92,20 @@ def sample_batches(
     if total > MAX_IMAGES:
         raise ValueError(f"n: {n} for each of {total // n} classes is {total:,} images, legal is up to {MAX_IMAGES:,}")
     seed = random_seed() if seed is None else seed
-    return _batches(generator, wanted, n, total, seed, truncation, batch_size)
+    make = make or (lambda z, y, seed, start: generator(z, y))
+    return _batches(generator, make, wanted, n, total, seed, truncation, batch_size)
 
 
 @torch.no_grad()
 def _batches(
-    generator: Any, wanted: list[int] | None, n: int, total: int, seed: int, truncation: float | None, batch_size: int
+    generator: Any,
+    make: Callable,
+    wanted: list[int] | None,
+    n: int,
+    total: int,
+    seed: int,
+    truncation: float | None,
+    batch_size: int,
 ) -> Iterator[tuple[Tensor, list[int] | None]]:
     device = next(generator.parameters()).device
     for start in range(0, total, batch_size):
@@ -100,7 +116,7 @@ def _batches(
         training = generator.training
         generator.eval()
         try:
-            images = generator(z.to(device), None if y is None else y.to(device))
+            images = make(z.to(device), None if y is None else y.to(device), seed, start)
         finally:
             generator.train(training)
         yield to_uint8(images).cpu(), None if y is None else y.tolist()

@@ -16,7 +16,7 @@ from sngan_hub import load_discriminator, load_generator
 from sngan_hub.judging import scores_of
 from training.__main__ import main
 from training.config import make_config
-from training.finetune import has_discriminator, in_order, nearest_classes, parse_like, prepare_run, sensible
+from training.finetune import has_discriminator, nearest_classes, parse_like, prepare_run, sensible
 from training.state import checkpoints, new_state
 
 from .conftest import GOLDEN, ROOT
@@ -183,11 +183,19 @@ def test_l2_sp_pulls_every_trained_weight_back_by_its_formula(folders, tmp_path)
 
 
 def test_sensible_settings_by_the_number_of_images(folders, tmp_path):
-    assert (
-        sensible(50)["trained"] == "gains"
-        and "freeze_d" in sensible(500)
-        and sensible(5000)["augment"] == "translation"
-    )
+    for each, expected in (
+        (3, {"trained": "gains", "held_out": "none"}),
+        (30, {"freeze_d": 1, "batch_size": 32}),
+        (300, {"augment": "translation"}),
+    ):
+        root = tmp_path / str(each)
+        for k in range(10):
+            (root / str(k)).mkdir(parents=True)
+            for i in range(each):
+                (root / str(k) / f"{i}.png").touch()  # listed, not opened
+        chosen, (said,) = sensible(make_config("finetune", data=str(root)))
+        assert expected.items() <= chosen.items() and said
+        assert ("score_every" in chosen) == (each > 3 and "KID" in said)
     finetune(folders("planets", "moods"), tmp_path, "--steps=0")
     config = json.loads((tmp_path / "config.json").read_text())
     assert (
@@ -311,17 +319,17 @@ def test_data_in_another_order_is_the_same_data(folders):
     from sngan_hub.sources import load_images
 
     data = load_images(str(folders("planets", "moods", "zebra")))
-    turned = in_order(data, ["zebra", "moods", "planets"])
+    turned = data.in_order(["zebra", "moods", "planets"])
     assert [turned.classes[label] for label in turned.labels] == [data.classes[label] for label in data.labels]
-    with pytest.raises(ValueError, match="the run was started with a, b"):
-        in_order(data, ["a", "b"])
+    with pytest.raises(ValueError, match="its classes are moods, planets, zebra; needed are a, b"):
+        data.in_order(["a", "b"])
 
 
 def test_frozen_layers_stay_frozen_when_others_toggle_modes(folders, tmp_path):
     config = make_config(
         "finetune", donor=DONOR, data=str(folders("planets", "moods")), out=str(tmp_path), trained="tables"
     )
-    config, data, start = prepare_run(config)
+    config, data, start = prepare_run(config, {"trained"})
     state = new_state(config, data.classes)
     assert start is not None and not state.generator.bn.training and state.generator.blocks[0].b1.training
     state.generator.eval()

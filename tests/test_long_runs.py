@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from PIL import Image
 
 from sngan_hub import load_discriminator, load_generator
 from sngan_hub.models import MODELS, Model
-from sngan_hub.sources import Images
+from sngan_hub.sources import Images, load_images
 from sngan_hub.weights import Score
 from training import loop
 from training import step as game
@@ -236,18 +237,20 @@ def test_singular_values_at_intervals_are_exact(tmp_path):
 
 
 def test_the_best_snapshot_is_the_one_that_is_offered(tmp_path, monkeypatch, capsys):
-    from sngan_hub.metrics import protocols
+    from sngan_hub.metrics import inception, protocols
     from training.__main__ import main
 
     values = iter([0.9, 0.2, 0.5, 0.7])
     asked = []
 
-    def evaluate(generator, source, names, seed):
+    def evaluate(generator, source, names, *rest):
         asked.append((source, names))
+        assert rest == (0, "", "fp32")
         time.sleep(1.0)
         return [(names[0], Score(next(values), 10, "none", floor=0.1))]
 
     monkeypatch.setattr(protocols, "evaluate", evaluate)
+    monkeypatch.setattr(inception, "find_weights", lambda: None)
     options = dict(score_every=2, snapshot_every=100, data="somewhere", spectrum_every=0)
     state = train(settings(tmp_path, **options), some_data())
     assert asked == [("somewhere", ["kid1k_test"])] * 3
@@ -271,6 +274,51 @@ def test_the_best_snapshot_is_the_one_that_is_offered(tmp_path, monkeypatch, cap
     from training.score import best_score
 
     assert best_score(tmp_path, "agreement2k")["step"] == 1
+
+
+def test_a_run_ends_where_scores_no_longer_get_better(tmp_path, monkeypatch):
+    from sngan_hub.metrics import inception, protocols
+
+    values = iter([0.5, 0.3, 0.4, 0.6, 0.1])
+    monkeypatch.setattr(protocols, "evaluate", lambda g, s, names, *rest: [(names[0], Score(next(values), 10, "none"))])
+    monkeypatch.setattr(inception, "find_weights", lambda: None)
+    options = dict(steps=6, score_every=1, patience=2, snapshot_every=100, checkpoint_every=100, data="somewhere")
+    state = train(settings(tmp_path, **options), some_data())
+    assert state.step == 4 and (tmp_path / "generator").resolve().parent.name == "0000002"
+    assert checkpoints(tmp_path)[-1].stem == "0000004"
+    assert train(settings(tmp_path, **options), some_data()).step == 4  # the same command finds it ended
+    assert next(values) == 0.1
+    more = train(settings(tmp_path, **{**options, "patience": 0, "score_every": 0}), some_data())
+    assert more.step == 6
+    with pytest.raises(ValueError, match="patience: got 2, which counts scores; set --score_every too"):
+        settings(tmp_path, patience=2)
+
+
+def test_what_the_first_score_would_fail_for_is_said_at_the_start(tmp_path, monkeypatch, image_folder):
+    from sngan_hub.metrics import inception
+
+    def missing():
+        raise FileNotFoundError("Inception weights: not found")
+
+    with pytest.raises(ValueError, match="score: got 'kid1k'; nearest are"):
+        train(settings(tmp_path, score_every=2, score="kid1k"), some_data())
+    with pytest.raises(ValueError, match="held_out, score_every: got none"):
+        settings(tmp_path, score_every=2, held_out="none")
+    monkeypatch.setattr(inception, "find_weights", missing)
+    with pytest.raises(FileNotFoundError, match="Inception weights"):
+        train(settings(tmp_path, score_every=2), some_data())
+    monkeypatch.setattr(inception, "find_weights", lambda: None)
+    (tmp_path / "other" / "left").mkdir(parents=True)
+    shutil.copy(image_folder / "left" / "00.png", tmp_path / "other" / "left")
+    with pytest.raises(ValueError, match="has other classes than"):
+        train(settings(tmp_path, score_every=2, data=str(image_folder), held_out=str(tmp_path / "other")))
+
+
+def test_held_out_images_are_not_trained_on(tmp_path, image_folder):
+    for held_out, expected in (("tenth", 36), ("none", 40), (str(image_folder), 40)):
+        config = settings(tmp_path, held_out=held_out)
+        assert len(load_images(str(image_folder), config.split, 32).images) == expected
+        assert config.test_folder == ("" if held_out in ("tenth", "none") else held_out)
 
 
 def test_the_gauge_and_the_grid_show_ten_of_many_classes():

@@ -67,6 +67,30 @@ def test_real_images_are_interleaved_by_class():
     assert _interleaved(data, 4).tolist() == [1, 0, 2, 3] and len(_interleaved(data, None)) == 6
     with pytest.raises(ValueError, match="needs 4 real images of every class, the fewest are 3"):
         _interleaved(data, 8)
+    uneven = data._replace(labels=np.array([1, 1, 1, 0, 1, 0]))
+    assert _interleaved(uneven, None, balanced=False).tolist() == [3, 0, 5, 1, 2, 4]
+    assert _interleaved(uneven, 3, balanced=False).tolist() == [3, 0, 5]
+
+
+def test_kid_against_whatever_was_held_out(tmp_path, image_folder, monkeypatch):
+    """The samples have the held-out images' classes in their shares; with a folder of them, all of the data train."""
+    monkeypatch.setenv("SNGAN_HUB_CACHE", str(tmp_path / "cache"))
+    for i in range(1, 20):
+        (image_folder / "right" / f"{i:02d}.png").unlink()
+    g = Generator(32, 2, widths=[8, 8, 4, 4], classes=["right", "left"]).eval()
+    e = Evaluation(g, str(image_folder), held_out=str(image_folder))
+    e.__dict__["inception"] = None
+    assert e.test.classes == ["right", "left"] and len(e.train.images) == len(e.test.images) == 21
+    monkeypatch.setattr(protocols, "features", lambda net, batches, total, name, precision: torch.cat(
+        [torch.from_numpy(np.array(x.tolist(), np.float32)).flatten(1)[:, :2048] / 255 for x in batches]))  # fmt: skip
+    asked = []
+    samples = Evaluation.samples
+    monkeypatch.setattr(Evaluation, "samples", lambda self, *a: (asked.append(b[1]) or b for b in samples(self, *a)))
+    score = protocols.kid1k_held_out(e)
+    assert torch.cat(asked).bincount().tolist() == [48, 952] and score.n == 1000
+    assert "21 held-out images" in score.evaluator and score.value > abs(score.floor)
+    with pytest.raises(ValueError, match="2 held-out images, kid1k_held_out needs 20 or more"):
+        protocols.kid1k_held_out(Evaluation(g, str(image_folder)))
 
 
 @pytest.fixture
@@ -82,7 +106,7 @@ def test_samples_are_a_prefix_of_one_sequence(shared, monkeypatch):
     for start, stop in ((0, 30), (30, 120)):
         assert (torch.cat([x for x, _ in shared.samples(start, stop)]).int() - whole[start:stop].int()).abs().max() <= 1
     asked = []
-    monkeypatch.setattr(protocols, "features", lambda net, batches, total, name: asked.append(total) or
+    monkeypatch.setattr(protocols, "features", lambda net, batches, total, name, precision: asked.append(total) or
                         torch.cat([x.float().flatten(1)[:, :2048] for x in batches]))  # fmt: skip
     shared.__dict__["inception"] = None
     small, large = shared.sample_features(40), shared.sample_features(100)
@@ -92,7 +116,7 @@ def test_samples_are_a_prefix_of_one_sequence(shared, monkeypatch):
 def test_real_features_are_kept_as_the_longest_prefix(shared, monkeypatch, tmp_path):
     monkeypatch.setenv("SNGAN_HUB_CACHE", str(tmp_path / "cache"))
     asked = []
-    monkeypatch.setattr(protocols, "features", lambda net, batches, total, name: asked.append(total) or
+    monkeypatch.setattr(protocols, "features", lambda net, batches, total, name, precision: asked.append(total) or
                         torch.cat([torch.from_numpy(x).float().flatten(1)[:, :2048] for x in batches]))  # fmt: skip
     shared.__dict__["inception"] = None
     small, large, again = (shared.real_features("train", n) for n in (6, 20, 10))

@@ -32,7 +32,9 @@ def test_any_size_and_mode_is_cropped_to_its_centre(tmp_path):
 def test_what_is_refused(tmp_path, image_folder):
     with pytest.raises(FileNotFoundError, match="'none' is neither a folder nor a source"):
         load_images("none")
-    with pytest.raises(ValueError, match="split: got 'all', legal are train, test"):
+    with pytest.raises(ValueError, match="split: got 'validation', legal are train, test, all"):
+        load_images("fashion", "validation")
+    with pytest.raises(ValueError, match="data: fashion has a test split of its own"):
         load_images("fashion", "all")
     (tmp_path / "nested" / "images" / "inner").mkdir(parents=True)
     with pytest.raises(FileNotFoundError, match="holds no folder with images"):

@@ -1,4 +1,4 @@
-"""``python -m training prepare | train | finetune | import | status | publish | ship | tables``."""
+"""``python -m training prepare | train | finetune | import | status | report | publish | probe | ship | tables``."""
 
 from __future__ import annotations
 
@@ -67,6 +67,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument("--json", action="store_true")
     command.set_defaults(run=status)
 
+    command = commands.add_parser(
+        "report", help="RUN/report.html: pictures over time, curves, the nearest training images, settings"
+    )
+    command.add_argument("folder", metavar="RUN", type=Path)
+    command.set_defaults(run=report)
+
     command = commands.add_parser("publish", help="a run's pair, with cards and a picture, to the Hugging Face Hub")
     command.add_argument("folder", metavar="RUN", type=Path)
     command.add_argument("repo", metavar="NAMESPACE/NAME", help="the generator's; the other is NAME-discriminator")
@@ -83,6 +89,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument("--data", required=True, metavar="SOURCE")
     command.add_argument("--layer", type=int, help="behind this block (default: the last)")
     command.add_argument("--n", type=int, default=5000, help="images of each split, at most")
+    command.add_argument(
+        "--calibrate", action="store_true",
+        help="instead: fit what a score means on held-out images, for `sngan sample --rejection` and `--ddls`",
+    )  # fmt: skip
     command.add_argument("--seed", type=int, default=0)
     command.set_defaults(run=probe)
 
@@ -189,7 +199,7 @@ def train(arguments: argparse.Namespace) -> None:
 def finetune(arguments: argparse.Namespace) -> None:
     from sngan_hub.sources import source_classes
 
-    from .finetune import adopt, count_images, prepare_run, sensible
+    from .finetune import begin, prepare_run
 
     config = config_of(arguments)
     if not config.out or not config.data:
@@ -197,17 +207,26 @@ def finetune(arguments: argparse.Namespace) -> None:
     source_classes(config.data)
     check_writable(Path(config.out), create=True)
     given = {field.name for field in dataclasses.fields(Config) if hasattr(arguments, field.name)}
-    chosen = {name: value for name, value in sensible(count_images(config.data)).items() if name not in given}
-    config, data, start = prepare_run(dataclasses.replace(config, **chosen))
+    config, data, start = prepare_run(config, given)
     from .describe import describe
 
     print(describe(config), file=sys.stderr)
-    for note in start.notes if start else []:
-        print(note, file=sys.stderr)
     from .loop import train
+    from .report import write_report
 
-    state = train(config, data, (lambda new: adopt(new, start, config)) if start else None)
-    print(f"{config.out}: {state.step} steps done; sample it: sngan sample {config.out} --out samples.png")
+    state = train(config, data, (lambda new: begin(new, start, config)) if start else None)
+    path, said = write_report(Path(config.out), data)
+    print(said, file=sys.stderr)
+    print(
+        f"{config.out}: {state.step} steps done; look at {path}; sample it: sngan sample {config.out} --out samples.png"
+    )
+
+
+def report(arguments: argparse.Namespace) -> None:
+    from .report import write_report
+
+    path, said = write_report(arguments.folder)
+    print(f"{path}: {said}")
 
 
 def import_(arguments: argparse.Namespace) -> None:
@@ -254,8 +273,19 @@ def status(arguments: argparse.Namespace) -> None:
 def probe(arguments: argparse.Namespace) -> None:
     import json
 
-    from .probe import probe
+    from sngan_hub.hub import calibration_folder
+    from sngan_hub.refining import save_calibration
 
+    from .probe import calibrate, probe
+
+    if arguments.calibrate:
+        folder = calibration_folder(arguments.donor)
+        check_writable(folder, create=False)
+        fitted = calibrate(arguments.donor, arguments.data, arguments.seed)
+        print(f"{save_calibration(fitted, folder)}: log ratio = {fitted.slope:.4g} score + {fitted.offset:.4g}, by "
+              f"{fitted.real:,} held-out and {fitted.generated:,} generated pictures; now: sngan sample "
+              f"{arguments.donor} --rejection --out samples.png")  # fmt: skip
+        return
     if arguments.n < 20:
         raise ValueError(f"n: got {arguments.n}, legal is 20 or more")
     print(json.dumps(probe(arguments.donor, arguments.data, arguments.n, arguments.layer, arguments.seed)))

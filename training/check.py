@@ -13,8 +13,11 @@ from sngan_hub.sampling import labelled_grid, save_png
 from sngan_hub.sources import Images
 
 from .config import Config
+from .copies import near_copies
 
 LOOKED_AT = 2000  # images whose pixels are read
+NEAR_COPIES = 1000  # images that are compared with each other
+FEW = 50  # images of a class
 SHEET = 10  # classes, and images of each, on the contact sheet
 
 
@@ -53,6 +56,9 @@ def findings(data: Images, config: Config, size: int) -> list[str]:
         lines.append(f"the preset's data has {config.n_classes} classes, this has {len(names)}")
     if counts[many] > 10 * counts[few]:
         lines.append("more than ten times as many images of one class as of another; fakes are of all classes alike")
+    if config.donor and counts[few] < FEW:
+        lines.append(f"{counts[few]} images of {names[few]}: under {FEW} of a class the networks learn them by heart; "
+                     f"RUN/report.html shows each picture beside the nearest training image")  # fmt: skip
     if n < 2 * config.batch_size:
         lines.append(f"fewer images than two batches of {config.batch_size}")
     seen = data.images[np.unique(np.linspace(0, n - 1, min(n, LOOKED_AT)).astype(int))]
@@ -75,6 +81,10 @@ def _of_pixels(seen: np.ndarray, data: Images, config: Config, size: int) -> lis
     twice = len(seen) - len({image.tobytes() for image in seen})
     if twice:
         lines.append(f"{twice} of {len(seen)} images looked at are copies of another")
+    if pairs := near_copies(seen[:NEAR_COPIES]):
+        first = " and ".join(f"{i + 1}." for i in pairs[0])
+        lines.append(f"{len({j for _, j in pairs})} of {len(seen[:NEAR_COPIES])} images looked at are copies or near "
+                     f"copies of another (the {first}, for one): so many fewer images")  # fmt: skip
     stretched = data.made.get("contrast_stretch", True)
     if config.contrast_stretch and data.images.shape[-1] == size and not stretched:
         lines.append("prepared without the contrast stretch that this preset has (prepare --contrast_stretch)")

@@ -29,6 +29,7 @@ class Config:
     generator_fields: str = "{}"  # constructor arguments that differ from the architecture's, as a JSON object
     discriminator_fields: str = "{}"
     data: str = ""  # fashion, avatars, cifar10, cifar100, stl10, a prepared folder, or a folder of class folders
+    held_out: str = "tenth"  # images for scores: every tenth of a folder's; none; or a folder of them
     n_classes: int = 0  # as published, for a dry run without data; 0: the data's
     out: str = ""
 
@@ -89,7 +90,8 @@ class Config:
     keep_checkpoints: int = 2  # the last ones
     spectrum_every: int = 5000  # exact singular values of D (0: never)
     score_every: int = 0  # 0: never; else `score` is measured so often, and the best snapshot becomes RUN/generator
-    score: str = "kid1k_test"  # a protocol of `sngan evaluate`
+    score: str = "kid1k_test"  # a protocol of `sngan evaluate`; Inception computes in `precision`
+    patience: int = 0  # the run ends after so many scores without a better one (0: never)
 
     def __post_init__(self) -> None:
         from .augment import AUGMENTATIONS
@@ -109,7 +111,7 @@ class Config:
                 "checkpoint_every", "keep_checkpoints"),
             0: ("lr_g", "lr_d", "decay_from", "seed", "threads", "transition_from", "bn_group_d", "bn_group_g",
                 "micro_batch", "penalty_weight", "clip", "stored_size", "spectrum_every", "score_every", "steps",
-                "freeze_d", "l2_sp", "warm_up", "d_warm_up"),
+                "patience", "freeze_d", "l2_sp", "warm_up", "d_warm_up"),
         }  # fmt: skip
         for least, names in at_least.items():
             for name in names:
@@ -124,6 +126,10 @@ class Config:
             raise ValueError("penalty, augment: the gradient penalty is of images as they are; set one of the two off")
         if self.l2_sp and not self.donor:
             raise ValueError(f"l2_sp: got {self.l2_sp}, which pulls towards a donor; this run has none")
+        if self.score_every and self.held_out == "none":
+            raise ValueError("held_out, score_every: got none, but scores need held-out images: tenth, or a folder")
+        if self.patience and not self.score_every:
+            raise ValueError(f"patience: got {self.patience}, which counts scores; set --score_every too")
         if self.steps < 1 and not self.donor:
             raise ValueError(f"steps: got {self.steps}, legal is 1 or more")
         for name in ("generator_fields", "discriminator_fields"):
@@ -153,6 +159,16 @@ class Config:
             return 1.0
         return max(0.0, (self.decay_to - step) / (self.decay_to - self.decay_from))
 
+    @property
+    def split(self) -> str:
+        """Of the data: what is trained on."""
+        return "train" if self.held_out == "tenth" else "all"
+
+    @property
+    def test_folder(self) -> str:
+        """Of held-out images, apart from the data; empty where they are the data's own."""
+        return "" if self.held_out in ("tenth", "none") else self.held_out
+
     def stretches_at_load(self, size: int) -> bool:
         """Whether a folder of image files is stretched as it is read; larger stored images are at each batch."""
         return self.contrast_stretch and self.crop == 1 and self.stored_size in (0, size)
@@ -170,7 +186,8 @@ class Config:
 #: Fields that cannot change the result so far: a resumed run may differ in them.
 FREE = {
     "out", "data", "source", "setting", "method", "n_classes", "micro_batch", "steps", "log_every", "sample_every",
-    "snapshot_every", "checkpoint_every", "keep_checkpoints", "spectrum_every", "score_every", "score",
+    "snapshot_every", "checkpoint_every", "keep_checkpoints", "spectrum_every", "score_every", "score", "patience",
+    "held_out",
 }  # fmt: skip
 
 

@@ -1,16 +1,11 @@
-"""A donor's weights -> the start of a run on other classes: then the same loop.
-
-Class tables get a row for each class of the data. A class that the donor knows keeps its own; a new one starts as the
-mean of the donor's (or its nearest ones, or chosen ones, or afresh). D's class table is normalised as one matrix, so
-the rows are those that D acts with, u is found anew to convergence, and the norm that the new table has beyond 1
-becomes the network's ``embed_scale``: what was kept scores as before.
-"""
+"""What a fine-tuning run starts from: its whole settings, its data in the donor's order of classes, and the donor."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
+import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -20,38 +15,45 @@ from torch import Tensor
 
 from sngan_hub.convert import convert_file
 from sngan_hub.hub import load_discriminator, load_generator
-from sngan_hub.judging import as_input
 from sngan_hub.mixin import read_config
 from sngan_hub.models import MODELS
 from sngan_hub.names import nearest
 from sngan_hub.network import AnyDiscriminator, AnyGenerator
-from sngan_hub.normalizers import BatchNorm2d, power_iteration
 from sngan_hub.resnet import Discriminator, Generator
 from sngan_hub.sources import Images, load_images
-from sngan_hub.sources.folders import class_folders, is_image
+from sngan_hub.sources.folders import class_folders, empty_folders, is_image
+from sngan_hub.sources.images import TEST_EVERY
 from sngan_hub.sources.prepared import is_prepared, read_about
 from sngan_hub.weights import find_record
 
+from .adopt import Start, adopt, folded_head, is_whole, nearest_classes, table_rows
 from .config import Config
+from .score import check_scoring
 from .state import State, checkpoints
 
-NEAREST = 3  # donor classes that a new one starts between
 D_WARM_UP = 200  # steps of D alone, where the donor has none
+FEW, MANY = 200, 2000  # images: under the first, little is trained; from the second on, all
+HELD_OUT = 20  # images that a score needs
 LOOKED_AT = 50  # images of a new class that are compared with the donor's
 
 
-@dataclass
-class Start:
-    """What a run starts from: the donor's pair, and each class's row as a mixture of the donor's rows."""
+SENSIBLE = (
+    "trained",
+    "freeze_d",
+    "augment",
+    "batch_size",
+    "g_batch_size",
+    "warm_up",
+    "held_out",
+    "score",
+    "score_every",
+)
+START = "start.json"  # what a run started from, for its report and its cards
 
-    generator: Generator
-    discriminator: Discriminator | None  # a donor without one: the run's own starts untrained
-    mixture: Tensor  # (classes, donor's classes); a row of zeros starts afresh
-    notes: list[str]
 
-
-def prepare_run(config: Config) -> tuple[Config, Images, Start | None]:
-    """The run's whole settings and data in its class order; its start, or None where the run goes on.
+def prepare_run(config: Config, given: Collection[str] = ()) -> tuple[Config, Images, Start | None]:
+    """The run's whole settings and data in its class order; its start, or None where the run goes on. Settings that
+    are not ``given`` follow the number of images.
 
     Raises ``ValueError`` or ``FileNotFoundError`` with the way out.
     """
@@ -59,25 +61,30 @@ def prepare_run(config: Config) -> tuple[Config, Images, Start | None]:
     if checkpoints(out):
         old = read_config(out / "config.json")
         kept = {name: old[name] for name in ("architecture", "generator_fields", "discriminator_fields", "class_order",
-                                             "conditioning")}  # fmt: skip
+                                             "conditioning", "d_warm_up")}  # fmt: skip
+        kept |= {name: old[name] for name in SENSIBLE if name not in given}
         config = dataclasses.replace(config, **kept)
-        return config, in_order(load_images(config.data, "train", _size(config)), json.loads(config.class_order)), None
+        return config, read_data(config, _size(config), []).in_order(json.loads(config.class_order)), None
+    chosen_for, notes = sensible(config)
+    config = dataclasses.replace(config, **{key: value for key, value in chosen_for.items() if key not in given})
     d = load_discriminator(config.donor) if has_discriminator(config.donor) else None
     g = load_generator(config.donor)
     if not isinstance(g, Generator) or not isinstance(d, Discriminator | None):
         raise ValueError(f"from: {config.donor} is a {type(g).__name__}; fine-tuning takes the ResNets")
-    data = load_images(config.data, "train", g.size)
+    damaged: list[str] = []
+    data = read_data(config, g.size, damaged)
     known = list(g.classes or [str(i) for i in range(g.n_classes)])
     order = [name for name in known if name in data.classes] + [name for name in data.classes if name not in known]
-    data = in_order(data, order)
+    data = data.in_order(order)
     chosen = parse_like(config.like, order, known)
     unconditional = config.conditioning == "none"
-    mixture, notes = mixtures(config, data, d, known, chosen)
+    mixture, rows_of = mixtures(config, data, d, known, chosen)
+    notes += rows_of
     fields_g, fields_d = _fields(g), _fields(d) if d is not None else {}
     if unconditional:
         fields_d |= {"conditioning": "projection"}
     rows = None if unconditional else table_rows(d, mixture, config.seed)
-    if rows is not None and not _same(mixture):
+    if rows is not None and not is_whole(mixture):
         fields_d["embed_scale"] = float(torch.linalg.matrix_norm(rows.double(), 2))
     if d is None:
         warm = config.d_warm_up or D_WARM_UP
@@ -91,7 +98,16 @@ def prepare_run(config: Config) -> tuple[Config, Images, Start | None]:
         conditioning="none" if unconditional else str(fields_d.get("conditioning", "projection")),
         generator_fields=json.dumps(fields_g), discriminator_fields=json.dumps(fields_d),
     )  # fmt: skip
-    return config, data, Start(g, d, mixture, notes)
+    return config, data, Start(g, d, mixture, notes, damaged)
+
+
+def begin(state: State, start: Start, config: Config) -> None:
+    """Fills a new run's state, prints what it starts from, and writes it to ``START``."""
+    notes = start.notes + adopt(state, start, config)
+    print("\n".join(notes), file=sys.stderr)
+    about = {"donor": config.donor, "notes": notes, "left_out": start.left_out}
+    path = Path(config.out) / START
+    path.write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def has_discriminator(donor: str) -> bool:
@@ -114,21 +130,19 @@ def _fields(network: AnyGenerator | AnyDiscriminator) -> dict[str, Any]:
     return {key: value for key, value in network.config.items() if key not in ("class", "classes", "n_classes")}
 
 
+def read_data(config: Config, size: int, damaged: list[str]) -> Images:
+    """What is trained on; damaged files are named, left out and added to ``damaged``."""
+    if Path(config.data).is_dir() and not is_prepared(config.data):
+        for name in empty_folders(config.data):
+            print(f"no class, for it holds no image: {name}", file=sys.stderr)
+    data = load_images(config.data, config.split, size, left_out=damaged)
+    for line in damaged:
+        print(f"damaged, left out: {line}", file=sys.stderr)
+    return data
+
+
 def _size(config: Config) -> int:
     return int(json.loads(config.generator_fields)["size"])
-
-
-def in_order(data: Images, order: list[str]) -> Images:
-    """The same images with the classes in ``order``."""
-    if order == data.classes:
-        return data
-    if sorted(order) != sorted(data.classes):
-        raise ValueError(
-            f"data: its classes are {', '.join(data.classes[:8])}; the run was started with {', '.join(order[:8])}"
-        )
-    place = np.array([order.index(name) for name in data.classes])
-    digest = f"{data.digest}-{'|'.join(order)}" if data.digest else ""
-    return data._replace(labels=place[data.labels], classes=order, digest=digest)
 
 
 def parse_like(text: str, classes: list[str], known: list[str]) -> dict[str, str]:
@@ -168,125 +182,35 @@ def mixtures(
     return mixture, notes
 
 
-@torch.no_grad()
-def nearest_classes(d: Discriminator | None, images: np.ndarray) -> Tensor:
-    """Weights over the donor's classes: the three with the highest mean <e_y, phi(x)>, e_y of unit length."""
-    if d is None or d.embed is None or d.concat_after is not None:
-        raise ValueError("new_classes: nearest needs a donor with a projection discriminator; mean does not")
-    d.eval()
-    e = d.embed.effective_weight()
-    features = d._pooled(as_input(images), None)
-    likeness = (features @ (e / e.norm(dim=1, keepdim=True)).t()).mean(0).double()
-    top = likeness.topk(min(NEAREST, len(likeness)))
-    weights = torch.zeros_like(likeness)
-    weights[top.indices] = torch.softmax(top.values / likeness.std().clamp(min=1e-9), 0)
-    return weights
-
-
-def _same(mixture: Tensor) -> bool:
-    """Whether every class keeps its row and its place."""
-    return mixture.shape[0] == mixture.shape[1] and torch.equal(mixture, torch.eye(len(mixture), dtype=mixture.dtype))
-
-
-@torch.no_grad()
-def table_rows(d: Discriminator | None, mixture: Tensor, seed: int) -> Tensor | None:
-    """The new class table as D shall act with it, in float64; None of a donor without one."""
-    if d is None or d.embed is None:
-        return None
-    d.eval()
-    old = d.embed.effective_weight().double()
-    rows = mixture @ old
-    fresh = (mixture == 0).all(1)
-    if fresh.any():  # never zero: as long as the donor's, in directions of their own
-        drawn = torch.randn(int(fresh.sum()), old.shape[1], generator=torch.Generator().manual_seed(seed)).double()
-        rows[fresh] = drawn / drawn.norm(dim=1, keepdim=True) * old.norm(dim=1).mean()
-    return rows
-
-
-def folded_head(d: Discriminator) -> Tensor:
-    """The linear layer's weight with the mean class embedding in it: what D says without knowing the class."""
-    with torch.no_grad():
-        head = d.eval().linear.effective_weight().double()[0]
-        if d.embed is not None and d.concat_after is None:
-            head = head + d.embed.effective_weight().double().mean(0)
-    return head
-
-
-@torch.no_grad()
-def adopt(state: State, start: Start, config: Config) -> None:
-    """The donor's weights into a new state, with the class tables rebuilt."""
-    n, theirs = state.generator.n_classes, start.generator.n_classes
-    whole = n == theirs == 0 or (n == theirs and _same(start.mixture))
-    for target in {id(n): n for n in (state.generator, state.average)}.values():
-        _adopt_generator(target, start.generator, start.mixture, whole)
-    _adopt_discriminator(state.discriminator, start, config, whole)
-    for network in (state.generator, state.discriminator):
-        network.train()
-
-
-def _adopt_generator(g: AnyGenerator, donor: Generator, mixture: Tensor, whole: bool) -> None:
-    theirs = donor.state_dict()
-    if whole:
-        g.load_state_dict(theirs)
-        return
-    own = g.state_dict()
-    for name, module in g.named_modules():
-        if not isinstance(module, BatchNorm2d):
-            continue
-        for leaf, rest in (("weight", 1.0), ("bias", 0.0)):
-            key = f"{name}.{leaf}"
-            table = theirs[key].double()
-            if own[key].ndim == 2 and table.ndim == 2:
-                rows = mixture @ table
-                rows[(mixture == 0).all(1)] = rest  # afresh, as an untrained network
-            elif own[key].ndim == 2:
-                rows = table.expand_as(own[key])  # every class as the donor drew all
-            else:
-                rows = table.mean(0) if table.ndim == 2 else table
-            theirs[key] = rows.to(own[key].dtype)
-    g.load_state_dict(theirs)
-
-
-def _adopt_discriminator(d: AnyDiscriminator, start: Start, config: Config, whole: bool) -> None:
-    donor = start.discriminator
-    if donor is None:
-        return
-    theirs = donor.state_dict()
-    own = d.state_dict()
-    if not whole:
-        rows = table_rows(donor, start.mixture, config.seed) if d.n_classes else None
-        if "embed.weight" in own:
-            # A donor without classes lends none: the new table keeps its own random start.
-            table = own["embed.weight"].double() if rows is None else rows
-            theirs["embed.weight"] = table.to(own["embed.weight"].dtype)
-            theirs |= _converged("embed", table, own)
-        elif donor.n_classes:
-            head = folded_head(donor)[None]
-            theirs = {key: value for key, value in theirs.items() if not key.startswith("embed.")}
-            theirs["linear.weight"] = head.to(own["linear.weight"].dtype)
-            theirs |= _converged("linear", head, own)
-    d.load_state_dict({key: theirs[key] for key in own})
-
-
-def _converged(layer: str, matrix: Tensor, own: dict[str, Tensor]) -> dict[str, Tensor]:
-    """u (and v) of the largest singular value, for the buffers of ``layer``."""
-    u = torch.linalg.svd(matrix, full_matrices=False).U[:, 0]
-    _, u, v = power_iteration(matrix, u)
-    buffers = {f"{layer}.u": u, f"{layer}.v": v}
-    return {key: value.to(own[key].dtype) for key, value in buffers.items() if key in own}
-
-
-def count_images(source: str) -> int:
-    """Of the training split; files are listed, not opened."""
+def count_images(source: str) -> tuple[int, int]:
+    """All images, and those among them that are kept for scores; a folder's files are listed, not opened."""
     if Path(source).is_dir() and not is_prepared(source):
-        return sum(sum(map(is_image, folder.iterdir())) for folder in class_folders(source))
-    return len(load_images(source, "train", read_about(source)["size"] if is_prepared(source) else 32).images)
+        counts = [sum(map(is_image, folder.iterdir())) for folder in class_folders(source)]
+        return sum(counts), sum(n // TEST_EVERY for n in counts)
+    size = read_about(source)["size"] if is_prepared(source) else 32
+    return tuple(len(load_images(source, split, size).images) for split in ("train", "test"))  # type: ignore[return-value]
 
 
-def sensible(images: int) -> dict[str, Any]:
-    """Settings by the number of images; whatever is said outright comes last."""
-    if images < 200:
-        return {"trained": "gains", "augment": "color,translation,cutout", "batch_size": 16, "g_batch_size": 16}
-    if images < 2000:
-        return {"freeze_d": 1, "augment": "color,translation,cutout", "batch_size": 32, "g_batch_size": 32}
-    return {"augment": "translation"}
+def sensible(config: Config) -> tuple[dict[str, Any], list[str]]:
+    """Settings by the number of images, for whatever is not said outright; and a line on how it will be scored."""
+    images, held = count_images(config.data)
+    chosen: dict[str, Any] = {"augment": "translation"}
+    if images < FEW:
+        chosen = {"trained": "gains", "augment": "color,translation,cutout", "batch_size": 16, "g_batch_size": 16}
+    elif images < MANY:
+        chosen = {"freeze_d": 1, "augment": "color,translation,cutout", "batch_size": 32, "g_batch_size": 32}
+    if checkpoints(Path(config.donor)):
+        chosen["warm_up"] = 0  # Adam goes on with the donor's moments
+    if config.held_out == "none":
+        return chosen, ["no scores: every image is trained on (held_out none)"]
+    if images < FEW and not config.test_folder:
+        return {**chosen, "held_out": "none"}, [f"no scores: {images} images are too few to keep any from training; "
+                                                f"--held_out FOLDER names others"]  # fmt: skip
+    scored = {"score": "kid1k_held_out", "score_every": 500}
+    try:
+        if held < HELD_OUT and not config.test_folder:
+            raise ValueError(f"every tenth image of a class is {held} images in all, {HELD_OUT} are needed")
+        check_scoring(dataclasses.replace(config, **scored))
+    except (ValueError, OSError) as error:
+        return chosen, [f"no scores: {error}"]
+    return {**chosen, **scored}, ["KID against held-out images every 500 steps; the best snapshot becomes the result"]

@@ -18,7 +18,7 @@ from .check import check_data
 from .config import Config, save_config
 from .data import Feed
 from .log import Log, fixed_samples, real_spread, save_grid
-from .score import score_snapshot
+from .score import check_scoring, out_of_patience, score_snapshot
 from .shares import check_shares, lost_worker, share_state
 from .state import State, hold_to_start, load_checkpoint, new_state, not_finite, save_checkpoint, save_snapshot
 from .step import train_step
@@ -31,13 +31,15 @@ def train(config: Config, data: Images | None = None, begin: Callable[[State], N
 
     Under ``torchrun`` or ``accelerate launch`` every process calls it; the first one alone writes.
     """
+    if config.score_every:
+        check_scoring(config)
     if config.threads:
         torch.set_num_threads(config.threads)
     accelerator = Accelerator(cpu=config.device == "cpu", mixed_precision="no")
     check_shares(config, accelerator.num_processes)
     out, main = Path(config.out), accelerator.is_main_process
     size = find_model(config.architecture).size
-    data = data or load_images(config.data, "train", config.stored_size or size, config.stretches_at_load(size))
+    data = data or load_images(config.data, config.split, config.stored_size or size, config.stretches_at_load(size))
     fingerprint = data.fingerprint()
     state = new_state(config, data.classes, accelerator.device)
     if main:
@@ -46,6 +48,7 @@ def train(config: Config, data: Images | None = None, begin: Callable[[State], N
         if begin and not resumed:
             begin(state)
             save_snapshot(state, out)  # the start, to compare with
+            save_grid(fixed_samples(state.average, config.seed), out / "samples" / f"{0:07d}.png")
     accelerator.wait_for_everyone()
     if config.l2_sp:
         hold_to_start(state, out)
@@ -64,7 +67,8 @@ def train(config: Config, data: Images | None = None, begin: Callable[[State], N
         closing(bar),
         closing(log) if log else nullcontext(),
     ):
-        while state.step < config.steps:
+        ended = out_of_patience(out, config, accelerator)
+        while state.step < config.steps and not ended:
             try:
                 losses = train_step(state, config, feed, accelerator)
                 bar.update()
@@ -86,7 +90,9 @@ def train(config: Config, data: Images | None = None, begin: Callable[[State], N
                     save_snapshot(state, out, link=not config.score_every)
                 if log and due(config.score_every):
                     log.clock += score_snapshot(state, config, out)  # no part of a step's time
-                if main and saving:
+                if due(config.score_every):
+                    ended = out_of_patience(out, config, accelerator)
+                if main and (saving or ended):
                     save_checkpoint(state, config, fingerprint, out)
             except RuntimeError as error:
                 raise lost_worker(error, accelerator, out) from error

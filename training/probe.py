@@ -1,11 +1,14 @@
 """``python -m training probe``: how much of the classes lies in a discriminator's features, by a linear classifier.
 
+With ``--calibrate``: which log ratio of densities a score stands for (sngan_hub/refining.py).
+
 The features stay as they are; a multinomial logistic regression is fitted to the source's training images and counted
 on its test images, beside the same for an untrained discriminator of the same form.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sngan_hub.hub import load_discriminator
-from sngan_hub.judging import as_input
+from sngan_hub.hub import load_discriminator, load_generator
+from sngan_hub.judging import as_input, scores_of
+from sngan_hub.names import nearest
+from sngan_hub.refining import Calibration, gamma_for
 from sngan_hub.resnet import Discriminator
 from sngan_hub.sources import Images, load_images
 
@@ -40,6 +45,49 @@ def probe(model: str, source: str, n: int = 5000, layer: int | None = None, seed
         right = fit((x - mean) / deviation, torch.from_numpy(train.labels), seed)((x_test - mean) / deviation).argmax(1)
         result[name] = round(float((right == torch.from_numpy(test.labels)).float().mean()), 4)
     return result
+
+
+ACCEPTANCE = 0.25  # of G's pictures in rejection sampling, on the mean
+FEWEST = 20  # held-out pictures that a calibration is fitted on
+PER_CLASS = 200  # generated pictures of each class, at least, that the largest ratio is looked for among
+
+
+def calibrate(model: str, source: str, seed: int = 0) -> Calibration:
+    """Fits the logistic map on the source's held-out pictures and as many of G's, class by class; then looks at G's
+    own for the largest ratio. Raises ``ValueError``.
+    """
+    g, d = load_generator(model), load_discriminator(model)
+    test = load_images(source, "test", d.size, left_out=[])
+    if d.n_classes:
+        known = list(d.classes or map(str, range(d.n_classes)))
+        if strangers := [name for name in test.classes if name not in known]:
+            raise ValueError(f"data: the discriminator has no class {strangers[0]!r}{nearest(strangers[0], known)}")
+        labels = np.array([known.index(name) for name in test.classes])[test.labels]
+    else:
+        labels = np.zeros(len(test.labels), np.int64)
+    if len(labels) < FEWEST:
+        raise ValueError(f"data: {source} has {len(labels)} held-out pictures, a calibration needs {FEWEST} or more")
+    k = max(d.n_classes, 1)
+    of_class = torch.from_numpy(np.bincount(labels, minlength=k))
+    drawn = max(PER_CLASS, int(of_class.max()))
+    real = scores_of(d, test.images)[torch.arange(len(labels)), torch.from_numpy(labels)]
+    fast = g.for_sampling()
+    pictures = (fast.sample([label] if d.n_classes else None, drawn, seed + label) for label in range(k))
+    of_g = torch.stack([scores_of(d, images)[:, label] for label, images in enumerate(pictures)])  # (classes, drawn)
+    fake = torch.cat([scores[:count] for scores, count in zip(of_g, of_class, strict=True)])
+    x, y = torch.cat([fake, real]).double()[:, None], torch.arange(2).repeat_interleave(len(real))
+    spread = x.std()
+    found = logistic(x / spread, y, 2, PENALTIES[0])
+    slope = float((found.weight[1] - found.weight[0]) / spread)
+    if slope <= 0:
+        raise ValueError(f"from: the discriminator scores held-out pictures no higher than generated ones (slope "
+                         f"{slope:.3g}); there is nothing to sample by")  # fmt: skip
+    offset = float(found.bias[1] - found.bias[0])
+    ratios = slope * of_g.double() + offset
+    largest = ratios.max(1, keepdim=True).values
+    gamma = [gamma_for(over, ACCEPTANCE) for over in ratios - largest]
+    return Calibration(slope, offset, largest[:, 0].tolist(), gamma, ACCEPTANCE, len(real), of_g.numel(), seed,
+                       Path(source).name)  # fmt: skip
 
 
 def some_of(data: Images, n: int, seed: int) -> Images:
@@ -77,8 +125,8 @@ def fit(x: Tensor, y: Tensor, seed: int) -> Linear:
 
 def logistic(x: Tensor, y: Tensor, k: int, penalty: float) -> Linear:
     """The minimum of mean cross-entropy + ``penalty`` / 2 times the squared weights, by L-BFGS from 0."""
-    weight = torch.zeros(k, x.shape[1], requires_grad=True)
-    bias = torch.zeros(k, requires_grad=True)
+    weight = torch.zeros(k, x.shape[1], dtype=x.dtype, requires_grad=True)
+    bias = torch.zeros(k, dtype=x.dtype, requires_grad=True)
     search = torch.optim.LBFGS([weight, bias], max_iter=200, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:

@@ -106,7 +106,7 @@ def freeze(generator: AnyGenerator, discriminator: AnyDiscriminator, config: Con
         raise ValueError(f"freeze_d: got {config.freeze_d}, legal is up to {len(getattr(discriminator, 'blocks', []))}")
     for network in (generator, discriminator):
         for name, parameter in network.named_parameters():
-            parameter.requires_grad_(_is_trained(network, name, config))
+            parameter.requires_grad_(is_trained(network, name, config))
         if not trained_parameters(network):
             raise ValueError(f"trained: {config.trained!r} leaves nothing to train in this {network.kind}")
         network.frozen = [
@@ -116,7 +116,8 @@ def freeze(generator: AnyGenerator, discriminator: AnyDiscriminator, config: Con
         network.train()
 
 
-def _is_trained(network: AnyGenerator | AnyDiscriminator, name: str, config: Config) -> bool:
+def is_trained(network: AnyGenerator | AnyDiscriminator, name: str, config: Config) -> bool:
+    """Whether the parameter ``name`` is one that the run changes."""
     layer, _, leaf = name.rpartition(".")
     module = network.get_submodule(layer)
     if layer.startswith("blocks.") and network.kind == "discriminator" and int(layer.split(".")[1]) < config.freeze_d:

@@ -84,7 +84,7 @@ class Inception(nn.Module):
         x = torch.cat([*towers, F.max_pool2d(x, 3, 2)], 1)
         x = self._wide(x, "mixed_9", average_pool)
         x = self._wide(x, "mixed_10", max_pool)
-        return x.mean((2, 3))
+        return x.float().mean((2, 3))
 
     def _towers(self, x: Tensor, block: str, depths: tuple[int, int], pooled) -> Tensor:
         parts = [self.convs[f"{block}/conv"](x)]
@@ -144,13 +144,24 @@ def _interpolation(length: int, size: int) -> Tensor:
 
 
 @torch.no_grad()
-def features(network: Inception, images: Iterable[np.ndarray | Tensor], total: int, name: str = "features") -> Tensor:
-    """Batches of uint8 images (b, 3, S, S) -> (N, 2048) float32. The resize is TF1's legacy bilinear, as FID's is."""
+def features(
+    network: Inception,
+    images: Iterable[np.ndarray | Tensor],
+    total: int,
+    name: str = "features",
+    precision: str = "fp32",
+) -> Tensor:
+    """Batches of uint8 images (b, 3, S, S) -> (N, 2048) float32. The resize is TF1's legacy bilinear, as FID's is.
+
+    ``precision`` bf16 computes the convolutions in bfloat16, for comparisons among scores that were made so: features
+    move by 6 %, KID by under 1 %.
+    """
     parts = []
     with tqdm(total=total, desc=name, unit="img", leave=False, disable=None) as bar:
         for batch in images:
             x = torch.as_tensor(np.array(batch)).float()
             x = ((resize_like_tensorflow1(x) - 128) / 128).contiguous(memory_format=torch.channels_last)
-            parts.append(network(x))
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+                parts.append(network(x))
             bar.update(len(x))
     return torch.cat(parts)

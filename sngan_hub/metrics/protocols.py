@@ -5,6 +5,8 @@ whichever others are asked for beside it. Real test images are taken class by cl
 
 ``fid5k_test``   FID of 5,000 samples against 5,000 test images; floor: 5,000 training images in the samples' place
 ``kid1k_test``   KID of 1,000 samples against 1,000 test images: cheap, for comparing settings; floor likewise
+``kid1k_held_out``  KID of 1,000 samples against all test images that there are, 20 or more; the samples take their
+                 classes in turn; floor: up to 1,000 training images in the samples' place
 ``agreement2k``  share of 2,000 samples that a classifier trained on real images gives the class that was asked for;
                  floor: its accuracy on the real test images
 ``diversity``    per class, mean pairwise distance of 100 samples in Inception features over that of 100 test images;
@@ -34,14 +36,19 @@ from .inception import EVALUATOR, SHA1, features, load_inception
 from .scores import fid, kid, mean_pairwise_distance
 
 BATCH = 50
+FEWEST = 20  # test images that a KID is measured against
 
 
 class Evaluation:
     """What the protocols share: a generator, a source, and each set of features computed once."""
 
-    def __init__(self, generator: Any, source: str, seed: int = 0):
+    def __init__(self, generator: Any, source: str, seed: int = 0, held_out: str = "", precision: str = "fp32"):
+        """``held_out``: a folder of test images apart from ``source``. ``precision``: Inception's, see ``features``."""
         self.generator, self.source, self.seed = generator, source, seed
-        self.test = load_images(source, "test", generator.size)
+        self.held_out, self.precision = held_out, precision
+        self.test = load_images(*((held_out, "all") if held_out else (source, "test")), generator.size, left_out=[])
+        if generator.classes and sorted(generator.classes) == sorted(self.test.classes):
+            self.test = self.test.in_order(generator.classes)
         self.n_classes = generator.n_classes or 1
         if generator.n_classes and len(self.test.classes) != generator.n_classes:
             raise ValueError(f"data: {source} has {len(self.test.classes)} classes, the model {generator.n_classes}")
@@ -49,20 +56,29 @@ class Evaluation:
 
     @cached_property
     def train(self) -> Images:
-        return load_images(self.source, "train", self.generator.size)
+        data = load_images(self.source, "all" if self.held_out else "train", self.generator.size, left_out=[])
+        return data.in_order(self.test.classes)
+
+    @property
+    def evaluator(self) -> str:
+        return EVALUATOR + (", in bfloat16" if self.precision == "bf16" else "")
 
     @cached_property
     def inception(self) -> Any:
         return load_inception()
 
     @torch.no_grad()
-    def samples(self, start: int, stop: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Samples start..stop in batches: uint8 images and the classes asked for (0 where unconditional)."""
+    def samples(self, start: int, stop: int, labels: np.ndarray | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Samples start..stop in batches: uint8 images and the classes asked for (0 where unconditional).
+
+        ``labels``: these in turn, over and over, in place of all classes in turn.
+        """
+        cycle = torch.arange(self.n_classes) if labels is None else torch.from_numpy(labels)
         device = next(self.generator.parameters()).device
         for first in range(start, stop, BATCH):
             count = min(BATCH, stop - first)
             z, _ = sampling.latents(self.seed, first, count, self.generator.z_dim)
-            y = torch.arange(first, first + count) % self.n_classes
+            y = cycle[torch.arange(first, first + count) % len(cycle)]
             images = self.generator(z.to(device), y.to(device) if self.generator.n_classes else None)
             yield sampling.to_uint8(images).cpu(), y
 
@@ -70,22 +86,24 @@ class Evaluation:
         done = len(self._features)
         if done < n:
             batches = (images for images, _ in self.samples(done, n))
-            self._features = torch.cat([self._features, features(self.inception, batches, n - done, "samples")])
+            new = features(self.inception, batches, n - done, "samples", self.precision)
+            self._features = torch.cat([self._features, new])
         return self._features[:n]
 
-    def real_features(self, split: str, n: int | None = None) -> Tensor:
+    def real_features(self, split: str, n: int | None, balanced: bool = True) -> Tensor:
         """Features of the first n / K images of each class, interleaved by class as the samples are.
 
         Kept on disk as the longest prefix computed so far.
         """
         data = self.test if split == "test" else self.train
-        index = _interleaved(data, n)
-        path = cache_folder() / f"features-{SHA1[:8]}-{data.fingerprint()}.npy"
+        index = _interleaved(data, n, balanced)
+        bf16 = "-bf16" if self.precision == "bf16" else ""
+        path = cache_folder() / f"features-{SHA1[:8]}-{data.fingerprint()}{bf16}.npy"
         known = torch.from_numpy(np.load(path, allow_pickle=False)) if path.is_file() else torch.empty(0, 2048)
         missing = index[len(known) :]
         if len(missing):
             batches = (data.images[missing[i : i + BATCH]] for i in range(0, len(missing), BATCH))
-            known = torch.cat([known, features(self.inception, batches, len(missing), f"real {split}")])
+            known = torch.cat([known, features(self.inception, batches, len(missing), f"real {split}", self.precision)])
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary = path.with_suffix(f".{os.getpid()}")
             with open(temporary, "wb") as file:
@@ -94,27 +112,40 @@ class Evaluation:
         return known[: len(index)]
 
 
-def _interleaved(data: Images, n: int | None) -> np.ndarray:
-    """Indices c0 c1 ... c0 c1 ...: the k-th image of every class before the (k+1)-th, up to n in all (None: whole)."""
-    by_class = [np.flatnonzero(data.labels == label) for label in range(len(data.classes))]
-    per_class = min(map(len, by_class)) if n is None else -(-n // len(by_class))
-    if min(map(len, by_class)) < per_class:
-        raise ValueError(
-            f"data: needs {per_class} real images of every class, the fewest are {min(map(len, by_class))}"
-        )
-    return np.stack([index[:per_class] for index in by_class], 1).reshape(-1)[:n]
+def _interleaved(data: Images, n: int | None, balanced: bool = True) -> np.ndarray:
+    """Indices c0 c1 ... c0 c1 ...: the k-th image of every class before the (k+1)-th, up to n in all (None: whole).
+
+    Unless ``balanced``, a class that has no more is passed over.
+    """
+    counts = np.bincount(data.labels, minlength=len(data.classes))
+    per_class = -(-(n or 0) // len(counts))
+    if balanced and counts.min() < per_class:
+        raise ValueError(f"data: needs {per_class} real images of every class, the fewest are {counts.min()}")
+    by_class = np.argsort(data.labels, kind="stable")
+    rank = np.concatenate([np.arange(count) for count in counts])
+    return by_class[np.lexsort([data.labels[by_class], rank])][:n]
 
 
 def fid5k_test(e: Evaluation) -> Score:
     reference = e.real_features("test", 5000)
     floor = fid(e.real_features("train", 5000), reference)
-    return Score(fid(e.sample_features(5000), reference), 5000, f"{EVALUATOR}; 5,000 test images", floor=floor)
+    return Score(fid(e.sample_features(5000), reference), 5000, f"{e.evaluator}; 5,000 test images", floor=floor)
 
 
 def kid1k_test(e: Evaluation) -> Score:
     reference = e.real_features("test", 1000)
     floor = kid(e.real_features("train", 1000), reference)
-    return Score(kid(e.sample_features(1000), reference), 1000, f"{EVALUATOR}; 1,000 test images", floor=floor)
+    return Score(kid(e.sample_features(1000), reference), 1000, f"{e.evaluator}; 1,000 test images", floor=floor)
+
+
+def kid1k_held_out(e: Evaluation) -> Score:
+    if len(e.test.images) < FEWEST:
+        raise ValueError(f"data: {len(e.test.images)} held-out images, kid1k_held_out needs {FEWEST} or more")
+    reference = e.real_features("test", None, balanced=False)
+    labels = e.test.labels[_interleaved(e.test, None, balanced=False)]
+    sampled = features(e.inception, (x for x, _ in e.samples(0, 1000, labels)), 1000, "samples", e.precision)
+    floor = kid(e.real_features("train", 1000, balanced=False), reference)
+    return Score(kid(sampled, reference), 1000, f"{e.evaluator}; {len(reference):,} held-out images", floor=floor)
 
 
 def agreement2k(e: Evaluation) -> Score:
@@ -135,21 +166,24 @@ def diversity(e: Evaluation) -> Score:
     base = [mean_pairwise_distance(real[c::k]) for c in range(k)]
     per_class = {name: mean_pairwise_distance(fake[c::k]) / base[c] for c, name in enumerate(e.test.classes)}
     floor = float(np.mean([mean_pairwise_distance(again[c::k]) / base[c] for c in range(k)]))
-    return Score(float(np.mean(list(per_class.values()))), n, EVALUATOR, floor=floor, per_class=per_class)
+    return Score(float(np.mean(list(per_class.values()))), n, e.evaluator, floor=floor, per_class=per_class)
 
 
 PROTOCOLS: dict[str, Callable[[Evaluation], Score]] = {
-    "fid5k_test": fid5k_test, "kid1k_test": kid1k_test, "agreement2k": agreement2k, "diversity": diversity,
+    "fid5k_test": fid5k_test, "kid1k_test": kid1k_test, "kid1k_held_out": kid1k_held_out,
+    "agreement2k": agreement2k, "diversity": diversity,
 }  # fmt: skip
 
 
-def evaluate(generator: Any, source: str, protocols: list[str], seed: int = 0) -> Iterator[tuple[str, Score]]:
+def evaluate(
+    generator: Any, source: str, protocols: list[str], seed: int = 0, held_out: str = "", precision: str = "fp32"
+) -> Iterator[tuple[str, Score]]:
     """Name and score, one after the other. Every protocol's name is checked before the first is measured."""
     for name in protocols:
         if name not in PROTOCOLS:
             raise ValueError(f"protocol: got {name!r}{nearest(name, PROTOCOLS)}")
     sampling.check_request(1, seed, None)
-    shared = Evaluation(generator, source, seed)
+    shared = Evaluation(generator, source, seed, held_out, precision)
     return (
         (name, Score(**{**asdict(PROTOCOLS[name](shared)), "seed": seed, "machine": machine(), "versions": versions()}))
         for name in protocols

@@ -5,7 +5,7 @@
 ``cifar10``, ``cifar100``, ``stl10``  through torchvision; STL-10's unlabelled pictures, at 48 px
 a folder      of class folders with images, or one that ``python -m training prepare`` made (CelebA, LSUN, ImageNet)
 
-Every source has two splits whose images are disjoint: ``train``, and ``test`` for scores.
+Every source has two splits whose images are disjoint: ``train``, and ``test`` for scores. A folder's are ``all`` too.
 """
 
 from __future__ import annotations
@@ -51,18 +51,23 @@ def source_classes(source: str) -> list[str]:
     return [folder.name for folder in class_folders(_known(source))]
 
 
-def load_images(source: str, split: str = "train", size: int = 32, stretch: bool = False) -> Images:
-    """``size``: of the squares. ``stretch``: the authors' contrast stretch, for a folder of image files.
+def load_images(
+    source: str, split: str = "train", size: int = 32, stretch: bool = False, left_out: list[str] | None = None
+) -> Images:
+    """``size``: of the squares. ``stretch``: the authors' contrast stretch, for a folder of image files. ``left_out``:
+    see ``load_folder``.
 
     Raises ``FileNotFoundError`` or ``ValueError`` with the way out when the source cannot be had or is damaged.
     """
     if split not in SPLITS:
         raise ValueError(f"split: got {split!r}, legal are {', '.join(SPLITS)}")
     if source in SOURCES:
+        if split == "all":
+            raise ValueError(f"data: {source} has a test split of its own; held_out is for folders")
         return SOURCES[source].load(split, size)
     if is_prepared(source):
         return load_prepared(source, split, size)
-    return load_folder(_known(source), split, size, stretch)
+    return load_folder(_known(source), split, size, stretch, left_out)
 
 
 def _known(source: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .images import DAMAGED, SUFFIXES, TEST_EVERY, Images, held_back, read_picture
+from .images import DAMAGED, SUFFIXES, TEST_EVERY, Images, in_split, read_picture
 
 
 def class_folders(source: str) -> list[Path]:
@@ -14,7 +14,7 @@ def class_folders(source: str) -> list[Path]:
 
     Raises ``FileNotFoundError`` where there are none, or where the classes lie one folder deeper.
     """
-    folders = sorted(path for path in Path(source).iterdir() if path.is_dir() and not path.name.startswith("."))
+    folders = _inside(source)
     classes = [path for path in folders if any(is_image(child) for child in path.iterdir())]
     deeper = [path for path in folders if path not in classes and any(_holds_classes(path))]
     if deeper and len(classes) < 2:  # a parent of train/ and val/, say: every image would get label 0
@@ -23,6 +23,19 @@ def class_folders(source: str) -> list[Path]:
     if not classes:
         raise FileNotFoundError(f"data: {source} holds no folder with images; expected {source}/CLASS/IMAGE.png")
     return classes
+
+
+def empty_folders(source: str) -> list[str]:
+    """Names of the folders of ``source`` that are no classes, for they hold no image."""
+    classes = class_folders(source)
+    return [path.name for path in _inside(source) if path not in classes]
+
+
+def _inside(source: str) -> list[Path]:
+    """The folders in ``source``, but for hidden ones and links back to it or to what it lies in."""
+    above = [Path(source).resolve(), *Path(source).resolve().parents]
+    found = (path for path in Path(source).iterdir() if path.is_dir() and not path.name.startswith("."))
+    return sorted(path for path in found if path.resolve() not in above)
 
 
 def _holds_classes(folder: Path) -> list[Path]:
@@ -34,22 +47,28 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
-def load_folder(source: str, split: str, size: int, stretch: bool = False) -> Images:
-    """Raises ``ValueError`` naming every damaged image, or where the split is empty."""
+def load_folder(source: str, split: str, size: int, stretch: bool = False, left_out: list[str] | None = None) -> Images:
+    """Raises ``ValueError`` where the split is empty, and naming every damaged image; with a list ``left_out`` they
+    are left out and named in it instead.
+    """
     images, labels, damaged = [], [], []
     folders = class_folders(source)
     for label, folder in enumerate(folders):
         for i, path in enumerate(sorted(filter(is_image, folder.iterdir()))):
-            if held_back(i, TEST_EVERY) != (split == "test"):
+            if not in_split(i, TEST_EVERY, split):
                 continue
             try:
                 images.append(read_picture(path.read_bytes(), size, stretch=stretch))
                 labels.append(label)
             except DAMAGED as error:
                 damaged.append(f"{path}: {error}")
-    if damaged:
+    if left_out is not None:
+        left_out += damaged
+    elif damaged:
         raise ValueError(f"data: {len(damaged)} damaged image(s); mend or remove them, or leave them out by `python -m "
                          f"training prepare {source} OUT`:\n  " + "\n  ".join(damaged))  # fmt: skip
+    if damaged and not images:
+        raise ValueError(f"data: none of the {len(damaged)} image(s) in {source} can be read; {damaged[0]}")
     if not images:
         raise ValueError(f"data: {source} has no image in split {split!r} (every tenth of a class is kept for test)")
     return Images(np.stack(images), np.array(labels, np.int64), [folder.name for folder in folders])

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-SPLITS = ("train", "test")
+SPLITS = ("train", "test", "all")
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"}
 DAMAGED = (OSError, ValueError, SyntaxError, EOFError, MemoryError, Image.DecompressionBombError)
 
@@ -20,6 +20,11 @@ TEST_EVERY = 10  # every tenth image of a class, in name order, is kept for scor
 def held_back(i: int, every: int) -> bool:
     """Whether image ``i`` of a class belongs to the test split. ``every`` 0: none does."""
     return every > 0 and i % every == every - 1
+
+
+def in_split(i: int, every: int, split: str) -> bool:
+    """Whether image ``i`` of a class belongs to ``split``, one of ``SPLITS``."""
+    return split == "all" or held_back(i, every) == (split == "test")
 
 
 class Rows:
@@ -48,6 +53,16 @@ class Images(NamedTuple):
 
     def as_one_class(self) -> Images:
         return self._replace(labels=np.zeros_like(self.labels), classes=[""], digest="")
+
+    def in_order(self, order: list[str]) -> Images:
+        """The same images with the classes in ``order``. Raises ``ValueError`` where these are others."""
+        if order == self.classes:
+            return self
+        if sorted(order) != sorted(self.classes):
+            raise ValueError(f"data: its classes are {', '.join(self.classes[:8])}; needed are {', '.join(order[:8])}")
+        place = np.array([order.index(name) for name in self.classes])
+        digest = f"{self.digest}-{'|'.join(order)}" if self.digest else ""
+        return self._replace(labels=place[self.labels], classes=order, digest=digest)
 
     def fingerprint(self) -> str:
         """A hash of every pixel and label: what a resumed run must find again."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .images import Images, Rows, held_back
+from .images import Images, Rows, in_split
 
 IMAGES, LABELS, ABOUT, REFUSED = "images.npy", "labels.npy", "dataset.json", "refused.tsv"
 BLOCK_BYTES = 2**25  # of rows that are checksummed and written together
@@ -79,7 +79,7 @@ def split_rows(labels: np.ndarray, n_classes: int, test_every: int, split: str) 
     rows = []
     for row, label in enumerate(labels.tolist()):
         if label >= 0:
-            if held_back(seen[label], test_every) == (split == "test"):
+            if in_split(seen[label], test_every, split):
                 rows.append(row)
             seen[label] += 1
     return rows

@@ -1,0 +1,118 @@
+"""Fine-tuning beside training from scratch, on five avatar styles that no donor has seen.
+
+Every run is the real command; runs that a record holds are not repeated, runs that were cut off go on. Two at a time,
+a thread each: ``python benchmarks/finetune.py FOLDER``; ``--print`` writes the table and the curves from the records.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from sngan_hub.metrics.protocols import machine, versions  # noqa: E402
+from sngan_hub.sources import draw_avatars  # noqa: E402
+from training.log import read_log  # noqa: E402
+from training.score import scores_of_run  # noqa: E402
+
+STYLES = ["cameo", "clay", "open-peeps", "slice", "voxel-bot"]
+SIZES = (20, 100, 500)  # images of each class
+HELD_OUT = 200  # of each class, 1,000 in all
+STEPS = 1000
+RECORDS = ROOT / "benchmarks" / "records"
+
+# fmt: off
+COMMON: dict[str, Any] = dict(
+    steps=STEPS, decay_from=STEPS // 2, decay_to=STEPS, batch_size=32, g_batch_size=32, lr_g=3e-4, lr_d=6e-4,
+    augment="color,translation,cutout", precision="bf16", channels_last="true", threads=1, log_every=100,
+    sample_every=200, snapshot_every=200, checkpoint_every=200, spectrum_every=0, score_every=200,
+    score="kid1k_held_out",
+)
+ARMS: dict[str, dict[str, Any]] = {
+    "full":         {"from": "sngan_avatars32", "trained": "all",   "freeze_d": 0},
+    "FreezeD":      {"from": "sngan_avatars32", "trained": "all",   "freeze_d": 2},
+    "gains":        {"from": "sngan_avatars32", "trained": "gains", "freeze_d": 0},
+    "from Fashion": {"from": "sngan_fashion32", "trained": "all",   "freeze_d": 0},
+    "from scratch": {"preset": "finetune", "architecture": "sngan_avatars32", "warm_up": 0},
+}
+# fmt: on
+
+
+class Run(NamedTuple):
+    arm: str
+    images: int  # of each class
+    seed: int
+
+
+RUNS = [Run(arm, 100, seed) for seed in range(3) for arm in ("full", "from scratch", "FreezeD", "gains")]
+RUNS[4:4] = [Run("from Fashion", 100, 0), *(Run(arm, n, 0) for n in (20, 500) for arm in ("full", "from scratch"))]
+
+
+def draw(folder: Path) -> None:
+    """``folder/20``, ``100``, ``500`` and ``held_out``, each with a folder of PNG files a style."""
+    for split, n in (("finetune", max(SIZES)), ("held_out", HELD_OUT)):
+        if all((folder / name).is_dir() for name in ("held_out", *map(str, SIZES))):
+            return
+        images = draw_avatars(STYLES, range(n), split, 32).transpose(0, 2, 3, 1)
+        for k, image in enumerate(images):
+            style, number = STYLES[k // n], k % n
+            for part in [str(size) for size in SIZES if number < size] if split == "finetune" else [split]:
+                (folder / part / style).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(image).save(folder / part / style / f"{number:03d}.png")
+
+
+def command(run: Run, folder: Path, out: Path) -> list[str]:
+    arm = ARMS[run.arm]
+    settings = {**COMMON, **arm, "seed": run.seed, "data": folder / str(run.images), "held_out": folder / "held_out"}
+    words = [sys.executable, "-m", "training", "finetune" if "from" in arm else "train", "--out", str(out)]
+    return words + [word for key, value in settings.items() for word in (f"--{key}", str(value))]
+
+
+def measure(run: Run, folder: Path) -> dict[str, Any]:
+    """Runs it, or goes on with it, and reads what it wrote."""
+    out = folder / "runs" / f"{run.arm}-{run.images}-{run.seed}".replace(" ", "_")
+    out.parent.mkdir(exist_ok=True)
+    with open(out.with_suffix(".log"), "a") as log:
+        subprocess.run(command(run, folder, out), cwd=ROOT, stdout=log, stderr=log, check=True)
+    scores = scores_of_run(out, COMMON["score"])
+    return {**run._asdict(), "kid": {row["step"]: row["value"] for row in scores}, "floor": scores[-1]["floor"],
+            "evaluator": scores[-1]["evaluator"], "settings": {**COMMON, **ARMS[run.arm]}, "classes": STYLES,
+            "seconds_per_step": round(sum(row["seconds_per_step"] for row in read_log(out)) / len(read_log(out)), 3),
+            "machine": machine().split(",")[0] + ", 1 thread", "versions": versions()}  # fmt: skip
+
+
+def read_records() -> list[dict[str, Any]]:
+    path = RECORDS / "finetune.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    folder = parser.parse_args().folder.resolve()
+    draw(folder)
+    done = {(row["arm"], row["images"], row["seed"]) for row in read_records()}
+    with ThreadPoolExecutor(2) as pool:
+
+        def one(run: Run) -> None:
+            start = time.perf_counter()
+            row = measure(run, folder)
+            with open(RECORDS / "finetune.jsonl", "a") as file:
+                file.write(json.dumps(row) + "\n")
+            print(f"{run}: {row['kid']} in {time.perf_counter() - start:.0f} s", flush=True)
+
+        list(pool.map(one, [run for run in RUNS if run not in done]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,266 @@
+"""RUN/report.html, what it says of copies, and what fine-tuning makes of folders as people have them."""
+
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sngan_hub import load_discriminator, load_generator
+from sngan_hub.cli import main as sngan
+from sngan_hub.sources import Images
+from training.__main__ import main
+from training.check import findings
+from training.config import make_config
+from training.copies import copying, near_copies, nearest
+
+from .test_finetune import DONOR, finetune, folders  # noqa: F401  (a fixture)
+
+
+def picture(seed, side=32):
+    """Smooth patches of colour, as unlike each other as photographs are."""
+    patches = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(patches).resize((side, side), Image.Resampling.BICUBIC))
+
+
+# Copies
+
+
+def test_copies_survive_saving_and_scaling_and_strangers_are_none():
+    originals = [picture(seed) for seed in range(6)]
+    file = io.BytesIO()
+    Image.fromarray(originals[1]).save(file, "JPEG", quality=85, subsampling=0)
+    again = np.asarray(Image.open(file))
+    scaled = np.asarray(Image.fromarray(picture(2, 64)).resize((32, 32), Image.Resampling.BILINEAR))
+    assert not np.array_equal(again, originals[1])
+    images = np.stack([*originals, again, scaled]).transpose(0, 3, 1, 2)
+    assert near_copies(images) == [(1, 6), (2, 7)]
+    assert near_copies(images[:6]) == []
+
+
+def test_nearest_neighbours_against_every_pair():
+    x, y = torch.randn(7, 5), torch.randn(9, 5)
+    found = nearest(x, y)
+    for i in range(7):
+        apart = [float((x[i] - row).norm()) for row in y]
+        assert int(found.index[i]) == int(np.argmin(apart)) and float(found.distance[i]) == pytest.approx(
+            min(apart), 1e-4
+        )
+    itself = nearest(y, y, itself=True)
+    assert (itself.index != torch.arange(9)).all() and (itself.distance > 0).all()
+
+
+def test_the_copying_statistic_is_a_half_for_equal_laws_and_one_for_copies():
+    real = torch.rand(3000, generator=torch.Generator().manual_seed(1))
+    assert copying(torch.rand(3000, generator=torch.Generator().manual_seed(2)), real) == pytest.approx(0.5, abs=0.02)
+    assert copying(torch.zeros(5), real) == 1.0 and copying(torch.full((5,), 2.0), real) == 0.0
+    assert copying(torch.tensor([1.0]), torch.tensor([1.0])) == 0.5
+
+
+def test_the_check_names_near_copies_and_few_images():
+    images = np.stack([picture(seed) for seed in range(30)]).transpose(0, 3, 1, 2)
+    labels = np.arange(30) % 2
+    data = Images(images, labels, ["left", "right"])
+    again = np.clip(images[:3].astype(int) + 2, 0, 255).astype(np.uint8)
+    twice = Images(np.concatenate([images, again]), np.concatenate([labels, labels[:3]]), data.classes)
+    said = " ".join(findings(twice, make_config("finetune", donor=DONOR), 32))
+    assert "3 of 33 images looked at are copies or near copies of another (the 1. and 31., for one)" in said
+    assert "16 images of right: under 50 of a class" in said
+    plain = " ".join(findings(data, make_config("fashion32"), 32))
+    assert "copies" not in plain and "under 50" not in plain
+
+
+# The report
+
+
+def test_a_report_is_one_file_that_says_how_to_use_the_result(folders, tmp_path, capsys):  # noqa: F811
+    out = tmp_path / "my pets"
+    finetune(folders("planets", "moods", "zebra"), out, "--steps=4", "--sample_every=2", "--log_every=1")
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert (
+        not re.findall(r'(?:src|href)="(?!data:)', page)
+        and "<script" not in page
+        and "http" not in page.split("<h2>Settings")[0]
+    )
+    for text in ("started from sngan_avatars32", "zebra: starts as the mean of 10 classes", "no scores: 18 images are too few",
+                 "Adam starts afresh", f"sngan sample {out}", "--classes &#34;planets&#34;", "step 0<", "step 2<", "step 4<",
+                 "Losses", "of generated pictures lie nearer to a training image", "trained"):  # fmt: skip
+        assert text in page, text
+    pictures = re.findall(r"data:image/png;base64,([\w+/=]+)", page)
+    assert len(pictures) == 6  # the result, three grids, the pairs, the data
+    assert main(["report", str(out)]) == 0
+    assert "of generated pictures lie nearer" in capsys.readouterr().out
+    assert (out / "report.html").read_text(encoding="utf-8").count("<figure>") == page.count("<figure>")
+
+
+def test_learned_by_heart_is_said(tmp_path, capsys):
+    """Data that are the very pictures which the result draws."""
+    g = load_generator(DONOR)
+    for k, image in enumerate(g.for_sampling().sample(["planets", "moods"], 8, seed=0)):
+        path = tmp_path / "data" / ["planets", "moods"][k // 8] / f"{k}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(path)
+    finetune(tmp_path / "data", tmp_path / "run", "--steps=0")
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert 'class="warning">100% of generated pictures' in page
+    assert "it has learned images by heart" in capsys.readouterr().err
+
+
+def test_names_are_text_and_missing_data_are_said(tmp_path):
+    folder = tmp_path / "data" / "<b>&cat</b>".replace("/", "\u2215")
+    folder.mkdir(parents=True)
+    for i in range(4):
+        Image.fromarray(picture(i)).save(folder / f"{i}.png")
+    out = tmp_path / "run"
+    finetune(tmp_path / "data", out, "--steps=1")
+    assert "<b>" not in (out / "report.html").read_text(encoding="utf-8")
+    (tmp_path / "data").rename(tmp_path / "gone")
+    assert main(["report", str(out)]) == 0
+    with pytest.raises(SystemExit):
+        main(["report", str(tmp_path)])
+
+
+# Folders as people have them
+
+
+@pytest.fixture
+def messy(tmp_path):
+    """Every mode, shape and accident in three classes."""
+    root = tmp_path / "My pictures 📷"
+    cats, dogs, third = root / "ネコ 🐱", root / "perro ñandú", root / "Ω"
+    for folder in (cats, dogs, third, root / "empty", root / "only notes", root / ".hidden"):
+        folder.mkdir(parents=True)
+    big = picture(0, 64)
+    Image.fromarray(big[..., 0]).save(cats / "grey.png")
+    Image.fromarray(big).convert("P").save(cats / "palette.gif")
+    Image.fromarray(big[..., 0].astype(np.uint16) * 257).save(cats / "sixteen bits.png")
+    Image.fromarray(big).convert("CMYK").save(cats / "cmyk.jpg")
+    Image.fromarray(np.dstack([big, big[..., :1]])).save(cats / "alpha.webp")
+    turned = Image.fromarray(picture(1, 64))
+    exif = turned.getexif()
+    exif[0x0112] = 6
+    turned.save(dogs / "turned.jpg", exif=exif, quality=95)
+    Image.new("RGB", (1, 1), "red").save(dogs / "tiny.png")
+    Image.new("RGB", (5000, 40), "blue").save(dogs / "huge.bmp")
+    Image.fromarray(big).save(dogs / "UPPER.JPEG")
+    (dogs / "damaged.png").write_bytes((cats / "grey.png").read_bytes()[:60])
+    (dogs / "text.jpg").write_text("not a picture")
+    (dogs / "zero.webp").touch()
+    (root / "only notes" / "readme.txt").write_text("hello")
+    (root / "stray.png").write_bytes((cats / "grey.png").read_bytes())
+    for i in range(3):
+        Image.fromarray(picture(9 + i)).save(third / f"{i}.tiff")
+    (root / "loop").symlink_to(root, target_is_directory=True)
+    (third / "inner loop").symlink_to(third, target_is_directory=True)
+    (third / "broken.png").symlink_to(root / "nowhere.png")
+    return root
+
+
+def test_a_folder_as_people_have_them(messy, tmp_path, capsys):
+    def stamp():
+        return {p: (p.lstat().st_mtime_ns, p.lstat().st_size) for p in messy.iterdir()}
+
+    before, out = stamp(), tmp_path / "run"
+    g, d = finetune(messy, out, "--steps=1", "--batch_size=4")
+    said = capsys.readouterr().err
+    assert stamp() == before
+    assert sorted(g.classes) == sorted(d.classes) == sorted(["ネコ 🐱", "perro ñandú", "Ω"])
+    for name in ("damaged.png", "text.jpg", "zero.webp", "broken.png"):
+        assert said.count(f"{name}: ") == 1, name
+    assert said.count("damaged, left out:") == 4
+    for name in ("empty", "only notes"):
+        assert f"no class, for it holds no image: {name}" in said
+    assert "12 images of 32 px in 3 classes" in said
+    left_out = json.loads((out / "start.json").read_text(encoding="utf-8"))["left_out"]
+    assert len(left_out) == 4 and "damaged, left out" in (out / "report.html").read_text(encoding="utf-8")
+    assert sngan(["sample", str(out), "--classes", "ネコ 🐱", "--n", "2", "--out", str(tmp_path / "cat.png")]) == 0
+
+
+def test_a_turned_photograph_stands_upright(tmp_path):
+    from sngan_hub.sources import load_images
+
+    half = np.zeros((64, 64, 3), np.uint8)
+    half[:32] = 255
+    for folder, orientation in (("turned", 6), ("upright", 1)):
+        (tmp_path / folder / "a").mkdir(parents=True)
+        image = Image.fromarray(half)
+        exif = image.getexif()
+        exif[0x0112] = orientation
+        image.save(tmp_path / folder / "a" / "0.jpg", exif=exif, quality=95)
+    turned, upright = (load_images(str(tmp_path / name)).images[0].astype(int) for name in ("turned", "upright"))
+    assert upright[:, 4].min() > 240 and upright[:, -4].max() < 15
+    assert turned[:, :, -4].min() > 240 and turned[:, :, 4].max() < 15  # 6: the top is at the right
+
+
+def test_three_hundred_classes(tmp_path):
+    for k in range(300):
+        folder = tmp_path / "data" / f"class {k:03d}"
+        folder.mkdir(parents=True)
+        Image.fromarray(picture(k)).save(folder / "0.png")
+    g, d = finetune(tmp_path / "data", tmp_path / "run", "--steps=1")
+    assert g.n_classes == d.n_classes == 300 and d.embed.weight.shape[0] == 300
+    assert g.sample(["class 299"], 1, 0).shape == (1, 3, 32, 32)
+
+
+def test_what_cannot_be_trained_on_is_said_in_a_line(tmp_path, capsys):
+    def refused(folder):
+        with pytest.raises(SystemExit) as code:
+            main(["finetune", "--from", DONOR, "--data", str(folder), "--out", str(tmp_path / "run"), "--steps", "1"])
+        assert code.value.code == 2
+        return capsys.readouterr().err.splitlines()[-1]
+
+    (tmp_path / "flat").mkdir()
+    Image.fromarray(picture(0)).save(tmp_path / "flat" / "0.png")
+    assert "holds no folder with images; expected" in refused(tmp_path / "flat")
+    bad = tmp_path / "bad" / "a"
+    bad.mkdir(parents=True)
+    (bad / "0.png").write_text("none")
+    assert "none of the 1 image(s)" in refused(tmp_path / "bad")
+    good = tmp_path / "bad" / "b"
+    good.mkdir()
+    Image.fromarray(picture(0)).save(good / "0.png")
+    assert "no image of class a; remove its folder or fill it" in refused(tmp_path / "bad")
+    (tmp_path / "loop").mkdir()
+    (tmp_path / "loop" / "again").symlink_to(tmp_path / "loop", target_is_directory=True)
+    assert "holds no folder with images" in refused(tmp_path / "loop")
+
+
+# Adam
+
+
+def test_a_runs_moments_go_on_for_the_tensors_that_stay(folders, tmp_path, capsys):  # noqa: F811
+    from training.finetune import begin, prepare_run
+    from training.state import checkpoints, new_state
+
+    first = folders("planets", "moods")
+    finetune(first, tmp_path / "donor", "--steps=3", "--trained=all", "--ema_decay=0")
+    parts = torch.load(checkpoints(tmp_path / "donor")[-1], weights_only=True)
+    g, d = load_generator(tmp_path / "donor"), load_discriminator(tmp_path / "donor")
+    for names in (("planets", "moods"), ("planets", "moods", "zebra")):
+        out = tmp_path / "-".join(names)
+        out.mkdir()
+        config = make_config(
+            "finetune", donor=str(tmp_path / "donor"), data=str(folders(*names)), out=str(out), trained="all"
+        )
+        config, data, start = prepare_run(config, {"trained"})
+        assert config.warm_up == 0
+        state = new_state(config, data.classes)
+        begin(state, start, config)
+        for network, donor, optimizer, key in (
+            (state.generator, g, state.opt_g, "opt_g"),
+            (state.discriminator, d, state.opt_d, "opt_d"),
+        ):
+            for i, (name, parameter) in enumerate(network.named_parameters()):
+                same = parameter.shape == dict(donor.named_parameters())[name].shape
+                found = optimizer.state.get(parameter)
+                assert bool(found) == same, name
+                if same:
+                    assert all(torch.equal(found[k], v) for k, v in parts[key]["state"][i].items()), name
+    said = capsys.readouterr().err
+    assert "Adam's moments: from step 3 of" in said and "afresh for generator blocks.0.b1.weight" in said
+    finetune(folders("planets", "moods", "zebra"), tmp_path / "more", "--steps=2", donor=tmp_path / "donor")
+    more = torch.load(checkpoints(tmp_path / "more")[-1], weights_only=True)
+    assert {int(s["step"]) for s in more["opt_d"]["state"].values()} == {2, 5}  # the table's, and the others'
