@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -96,10 +97,71 @@ def read_records() -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
+def kids(rows: list[dict[str, Any]], arm: str, images: int) -> np.ndarray:
+    """(seeds, score points)"""
+    return np.array([list(row["kid"].values()) for row in rows if (row["arm"], row["images"]) == (arm, images)])
+
+
+def table(rows: list[dict[str, Any]]) -> list[str]:
+    points = list(map(int, rows[0]["kid"]))
+    lines = ["| images of each class | started | seeds | " + " | ".join(f"step {step}" for step in points) + " |",
+             "|---" * (3 + len(points)) + "|"]  # fmt: skip
+    for images, arm in dict.fromkeys((row["images"], row["arm"]) for row in sorted(rows, key=lambda r: r["images"])):
+        found = kids(rows, arm, images)
+        cells = [f"{column.mean():.4f}" + (f" ({column.min():.4f} to {column.max():.4f})" if len(column) > 1 else "")
+                 for column in found.T]  # fmt: skip
+        lines.append(f"| {images} | {arm} | {len(found)} | " + " | ".join(cells) + " |")
+    lines.append("")
+    for images in sorted({row["images"] for row in rows}):
+        end = kids(rows, "from scratch", images)[:, -1].mean()
+        for arm in ARMS:
+            found = kids(rows, arm, images)
+            if arm != "from scratch" and len(found):
+                passed = [step for step, value in zip(points, found.mean(0), strict=True) if value <= end]
+                when = f"by step {passed[0]}" if passed else f"not within {points[-1]} steps"
+                lines.append(f"* {images} images of each class, {arm}: from scratch's final KID ({end:.4f}) {when}.")
+    last = rows[-1]
+    made = ", ".join(f"{key} {value}" for key, value in last["versions"].items())
+    lines += ["", f"KID of 1,000 samples against {HELD_OUT * len(STYLES):,} images that no run saw, mean (least to "
+              f"most) over seeds; {last['evaluator']}. Training images in the samples' place: {last['floor']:.4f}. Styles: "
+              f"{', '.join(STYLES)}. {last['machine']}; {made}."]  # fmt: skip
+    return lines
+
+
+def draw_curves(rows: list[dict[str, Any]], path: Path) -> None:
+    """A panel for each number of images; bands from the least to the most over seeds."""
+    from matplotlib.figure import Figure
+
+    counts = sorted({row["images"] for row in rows})
+    figure = Figure((4 * len(counts), 3.4), layout="constrained")
+    for axes, images in zip(figure.subplots(1, len(counts), sharey=True, squeeze=False)[0], counts, strict=True):
+        for arm in ARMS:
+            found = kids(rows, arm, images)
+            if len(found):
+                steps = list(map(int, rows[0]["kid"]))
+                color = f"C{list(ARMS).index(arm)}"
+                axes.plot(steps, found.mean(0), marker=".", label=arm, color=color)
+                axes.fill_between(steps, found.min(0), found.max(0), alpha=0.2, color=color, linewidth=0)
+        axes.set_title(f"{images} images of each class")
+        axes.set_xlabel("step")
+        axes.set_ylim(0)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False)
+    figure.supylabel("KID")
+    figure.savefig(path, dpi=100)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder.resolve()
+    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("--print", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.print:
+        rows = read_records()
+        (RECORDS / "finetune.md").write_text("\n".join(table(rows)) + "\n", encoding="utf-8")
+        draw_curves(rows, ROOT / "docs" / "fine-tuning.png")
+        return
+    folder = arguments.folder.resolve()
     draw(folder)
     done = {(row["arm"], row["images"], row["seed"]) for row in read_records()}
     with ThreadPoolExecutor(2) as pool:

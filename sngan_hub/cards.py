@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCardData
 
 from .names import NAMESPACE, REPOSITORY
-from .weights import Record
+from .weights import WEIGHTS, Record
 
 PICTURE = "samples.png"  # beside the card, where there is one
 PIPELINES = {"generator": "unconditional-image-generation", "discriminator": "image-classification"}
@@ -33,6 +34,8 @@ def model_card(record: Record, repos: Mapping[str, str] | None = None, size: int
     shown = f"![Generated pictures, a class a row]({PICTURE})\n\n" if picture else ""
     recipe = "\n".join(f"| {key} | {value} |" for key, value in record.recipe.items())
     classes = f"Classes: {_listed(record.classes)}.\n\n" if record.classes else ""
+    donor = record.recipe.get("donor")
+    origin = f"Fine-tuned from `{donor}`, generator and discriminator.\n\n" if donor else ""
     weights = "" if named else f', weights="{handle}"'
     page = "python space/app.py" if named else f"python space/app.py --model {handle}"
     return f"""---
@@ -43,7 +46,7 @@ def model_card(record: Record, repos: Mapping[str, str] | None = None, size: int
 
 {shown}{record.about}
 
-Its {other} is `{repos[other]}`. Code: https://github.com/{REPOSITORY}
+{origin}Its {other} is `{repos[other]}`. Code: https://github.com/{REPOSITORY}
 
 ```python
 {_use(record, handle, size)}
@@ -94,8 +97,18 @@ def _metadata(record: Record, repos: Mapping[str, str]) -> str:
         tags=["gan", "sngan", "spectral-normalization", "projection-discriminator", record.kind, "pytorch"],
         model_name=repos[record.kind].split("/")[-1] if results else None,
         eval_results=results or None,
+        base_model=_base_model(record),
     )
     return data.to_yaml().strip()
+
+
+def _base_model(record: Record) -> str | None:
+    """The donor's repository: its own id, or where the project's pair of that name lies."""
+    donor = str(record.recipe.get("donor") or "")
+    if donor.count("/") == 1:
+        return donor if record.kind == "generator" else f"{donor.removesuffix('-discriminator')}-discriminator"
+    shipped = donor in {name for r in WEIGHTS.values() if r.where == "shipped" for name in (r.name, r.architecture)}
+    return repositories(replace(record, name=f"{donor.split('.')[0]}.v1"))[record.kind] if shipped else None
 
 
 def _use(record: Record, handle: str, size: int) -> str:

@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument("--truncation", type=float, metavar="T", help="draw latents with |z| < T only")
     refine = command.add_mutually_exclusive_group()
     refine.add_argument("--rejection", action="store_true", help="keep what the calibrated discriminator accepts")
-    refine.add_argument("--ddls", action="store_true", help="100 Langevin steps of z by the calibrated discriminator")
+    refine.add_argument("--ddls", action="store_true", help="50 Langevin steps of z by the calibrated discriminator")
     command.add_argument("--batch_size", type=int, default=50)
     command.add_argument(
         "--out", type=Path, required=True, metavar="FILE.png|DIR", help="a folder gets a file an image"

@@ -24,7 +24,7 @@ from .sampling import latents, uniforms
 CALIBRATION = "calibration.json"  # in the discriminator's folder
 CANDIDATES = 100  # of one image at most; then the best of them is taken
 ACCEPTANCE, LANGEVIN = 2**32, 2**33  # streams of random numbers: added to a candidate's number, and a step's
-STEPS, STEP_SIZE = 100, 0.01
+STEPS, STEP_SIZE = 50, 0.01
 METHODS = ("rejection", "ddls")
 
 Make = Callable[[Tensor, "Tensor | None", int, int], Tensor]  # z, y, seed, number of the first image -> pictures

@@ -274,6 +274,29 @@ def test_killed_and_resumed_it_ends_byte_equal_without_the_donor(folders, tmp_pa
     assert all(equal(ours[k], theirs[k]) for k in ("generator", "discriminator", "average", "opt_g", "opt_d"))
 
 
+def test_the_result_goes_through_every_door(folders, tmp_path):
+    """Its card names the donor and nothing of this machine, its calibration travels, the page lists its classes."""
+    from huggingface_hub import ModelCard
+
+    from training.publish import stage
+
+    donor = tmp_path / "secret place" / "first"
+    finetune(folders("planets", "moods"), donor, "--steps=1")
+    for model, named, base in ((DONOR, DONOR, "sngan-hub/sngan-avatars32"), (donor, "first", None)):
+        run, staged = tmp_path / f"run of {named}", tmp_path / f"staged {named}"
+        finetune(folders("planets", "zebra"), run, "--steps=1", donor=model)
+        (run / "discriminator" / "calibration.json").write_text("{}")
+        stage(run, "alice/zebras", staged, about="Mine.")
+        for kind in ("generator", "discriminator"):
+            card = ModelCard((staged / kind / "README.md").read_text(encoding="utf-8"))
+            assert f"Fine-tuned from `{named}`, generator and discriminator." in card.text and "Mine." in card.text
+            expected = base if kind == "generator" or base is None else f"{base}-discriminator"
+            assert card.data.base_model == expected
+            assert "secret place" not in card.content and str(tmp_path) not in card.content
+        assert (staged / "discriminator" / "calibration.json").is_file()
+        assert load_generator(staged).classes == ["planets", "zebra"]
+
+
 def test_the_users_folder_is_never_written_to(folders, tmp_path):
     folder = folders("planets", "moods")
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("*")}

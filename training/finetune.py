@@ -206,11 +206,11 @@ def sensible(config: Config) -> tuple[dict[str, Any], list[str]]:
     if images < FEW and not config.test_folder:
         return {**chosen, "held_out": "none"}, [f"no scores: {images} images are too few to keep any from training; "
                                                 f"--held_out FOLDER names others"]  # fmt: skip
-    scored = {"score": "kid1k_held_out", "score_every": 500}
+    scored = {"score": "kid1k_held_out", "score_every": 250}
     try:
         if held < HELD_OUT and not config.test_folder:
             raise ValueError(f"every tenth image of a class is {held} images in all, {HELD_OUT} are needed")
         check_scoring(dataclasses.replace(config, **scored))
     except (ValueError, OSError) as error:
         return chosen, [f"no scores: {error}"]
-    return {**chosen, **scored}, ["KID against held-out images every 500 steps; the best snapshot becomes the result"]
+    return {**chosen, **scored}, ["KID against held-out images every 250 steps; the best snapshot becomes the result"]

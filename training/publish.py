@@ -9,6 +9,7 @@ from sngan_hub.cards import PICTURE, model_card
 from sngan_hub.hub import load_generator
 from sngan_hub.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE
 from sngan_hub.push import CARD, networks_in
+from sngan_hub.refining import CALIBRATION
 from sngan_hub.sampling import class_names, labelled_grid, save_png
 
 from .log import shown_classes
@@ -27,8 +28,9 @@ def stage(
     repos = dict(zip(records, (repo, f"{repo}-discriminator"), strict=True))
     for kind, record in records.items():
         (folder / kind).mkdir(parents=True)
-        for name in (CONFIG_NAME, SAFETENSORS_SINGLE_FILE):
-            shutil.copy(run / kind / name, folder / kind / name)
+        for name in (CONFIG_NAME, SAFETENSORS_SINGLE_FILE, CALIBRATION):
+            if (run / kind / name).is_file():
+                shutil.copy(run / kind / name, folder / kind / name)
         save_picture(run, folder / kind / PICTURE)
         size = load_generator(run).size
         (folder / kind / CARD).write_text(model_card(record, repos, size, picture=True), encoding="utf-8")

@@ -46,7 +46,15 @@ def recipe_of(run: Path) -> dict[str, Any]:
     steps = [0] + [row["step"] for row in log]
     seconds = sum(row["seconds_per_step"] * (row["step"] - before) for row, before in zip(log, steps, strict=False))
     recipe = {key: value for key, value in config.items() if key not in FREE - {"steps"} | {"architecture"}}
+    if config["donor"]:
+        recipe["donor"] = donor_name(config["donor"])
     return {**recipe, "hours": round(seconds / 3600, 2)}
+
+
+def donor_name(donor: str) -> str:
+    """What the cards call it: a name or a Hub id; of a path on this machine, its last part alone."""
+    is_id = donor.count("/") == 1 and not donor.startswith((".", "/", "~")) and not Path(donor).exists()
+    return donor if is_id else Path(donor).name
 
 
 def network_facts(folder: Path) -> dict[str, Any]:

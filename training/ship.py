@@ -115,7 +115,7 @@ def guide_tables(text: str) -> str:
             f"{row['peak_memory_gb']:.1f} GB | {row['micro_batch'] or '-'} | {row['device']}, torch {row['torch']} |"
         )
     text = _between("throughput", rows, text)
-    for name in ("prepare", "normalizers", "probe"):
+    for name in ("prepare", "normalizers", "probe", "finetune", "refining"):
         path = RECORDS / f"{name}.md"
         text = _between(name, path.read_text(encoding="utf-8").strip().splitlines() if path.exists() else [], text)
     return text
