@@ -51,6 +51,8 @@ bench: $(VENV)/.installed
 	$(PY) benchmarks/prepare.py
 	$(PY) benchmarks/normalizers.py
 	$(PY) benchmarks/presets.py
+	$(PY) benchmarks/refining.py
+	$(PY) benchmarks/walk.py
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .
@@ -59,7 +61,7 @@ lint: $(VENV)/.installed
 
 # The API reference, from the docstrings.
 docs: $(VENV)/.installed
-	$(PY) -m pdoc -o build/api sngan_hub sngan_hub.morphing sngan_hub.judging sngan_hub.sampling sngan_hub.models sngan_hub.normalizers sngan_hub.resample sngan_hub.analysis sngan_hub.weights sngan_hub.sources
+	$(PY) -m pdoc -o build/api sngan_hub sngan_hub.morphing sngan_hub.judging sngan_hub.sampling sngan_hub.refining sngan_hub.models sngan_hub.normalizers sngan_hub.resample sngan_hub.analysis sngan_hub.weights sngan_hub.sources
 	@echo "build/api/index.html"
 
 clean:

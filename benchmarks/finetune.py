@@ -123,8 +123,8 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
     last = rows[-1]
     made = ", ".join(f"{key} {value}" for key, value in last["versions"].items())
     lines += ["", f"KID of 1,000 samples against {HELD_OUT * len(STYLES):,} images that no run saw, mean (least to "
-              f"most) over seeds; {last['evaluator']}. Training images in the samples' place: {last['floor']:.4f}. Styles: "
-              f"{', '.join(STYLES)}. {last['machine']}; {made}."]  # fmt: skip
+              f"most) over seeds; {last['evaluator']}. Training images in the samples' place: {last['floor']:.4f}. "
+              f"Styles: {', '.join(STYLES)}. {last['machine']}; {made}."]  # fmt: skip
     return lines
 
 

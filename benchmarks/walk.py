@@ -55,8 +55,8 @@ def main() -> None:
         best = min(scores, key=lambda row: row["value"])
         lines += [f"| in all | {_clock(whole)} |", "",
                   f"{len(STYLES) * PICTURES} pictures of {SIDE} px, {scores[-1]['step']:,} steps; KID "
-                  f"{best['value']:.4f} at step {best['step']} against {best['evaluator'].split('; ')[-1]}. {machine()}, torch "
-                  f"{torch.__version__}."]  # fmt: skip
+                  f"{best['value']:.4f} at step {best['step']} against {best['evaluator'].split('; ')[-1]}. "
+                  f"{machine()}, torch {torch.__version__}."]  # fmt: skip
         print("\n".join(lines))
         if record:
             (ROOT / "benchmarks" / "records" / "walk.md").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -85,7 +85,9 @@ def read_calibration(path: str | Path) -> Calibration:
     return calibration
 
 
-def maker(method: str, generator: Any, discriminator: Any, calibration: Calibration, truncation: float | None) -> Make:
+def maker(
+    method: str, generator: Any, discriminator: Any, calibration: Calibration, truncation: float | None = None
+) -> Make:
     """What draws ``sample_batches``' pictures instead of the generator alone. Raises ``ValueError``."""
     if method not in METHODS:
         raise ValueError(f"method: got {method!r}, legal are {', '.join(METHODS)}")

@@ -185,7 +185,7 @@ def test_l2_sp_pulls_every_trained_weight_back_by_its_formula(folders, tmp_path)
 def test_sensible_settings_by_the_number_of_images(folders, tmp_path):
     for each, expected in (
         (3, {"trained": "gains", "held_out": "none"}),
-        (30, {"freeze_d": 1, "batch_size": 32}),
+        (30, {"freeze_d": 2, "batch_size": 32}),
         (300, {"augment": "translation"}),
     ):
         root = tmp_path / str(each)

@@ -46,11 +46,11 @@ def test_nearest_neighbours_against_every_pair():
     found = nearest(x, y)
     for i in range(7):
         apart = [float((x[i] - row).norm()) for row in y]
-        assert int(found.index[i]) == int(np.argmin(apart)) and float(found.distance[i]) == pytest.approx(
+        assert int(found.row[i]) == int(np.argmin(apart)) and float(found.distance[i]) == pytest.approx(
             min(apart), 1e-4
         )
     itself = nearest(y, y, itself=True)
-    assert (itself.index != torch.arange(9)).all() and (itself.distance > 0).all()
+    assert (itself.row != torch.arange(9)).all() and (itself.distance > 0).all()
 
 
 def test_the_copying_statistic_is_a_half_for_equal_laws_and_one_for_copies():

@@ -215,11 +215,12 @@ def finetune(arguments: argparse.Namespace) -> None:
     from .report import write_report
 
     state = train(config, data, (lambda new: begin(new, start, config)) if start else None)
-    path, said = write_report(Path(config.out), data)
-    print(said, file=sys.stderr)
-    print(
-        f"{config.out}: {state.step} steps done; look at {path}; sample it: sngan sample {config.out} --out samples.png"
-    )
+    try:
+        path, said = write_report(Path(config.out), data)
+        print(f"{path}: {said}", file=sys.stderr)
+    except (ValueError, OSError) as error:  # the networks are safe, and the report can be written anew
+        print(f"no report: {error}", file=sys.stderr)
+    print(f"{config.out}: {state.step} steps done; sample it: sngan sample {config.out} --out samples.png")
 
 
 def report(arguments: argparse.Namespace) -> None:

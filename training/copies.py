@@ -29,7 +29,7 @@ def near_copies(images: np.ndarray) -> list[tuple[int, int]]:
 
 
 class Nearest(NamedTuple):
-    index: Tensor  # (N,) of the nearest training image
+    row: Tensor  # (N,) of the nearest training image
     distance: Tensor  # (N,)
 
 

@@ -198,7 +198,7 @@ def sensible(config: Config) -> tuple[dict[str, Any], list[str]]:
     if images < FEW:
         chosen = {"trained": "gains", "augment": "color,translation,cutout", "batch_size": 16, "g_batch_size": 16}
     elif images < MANY:
-        chosen = {"freeze_d": 1, "augment": "color,translation,cutout", "batch_size": 32, "g_batch_size": 32}
+        chosen = {"freeze_d": 2, "augment": "color,translation,cutout", "batch_size": 32, "g_batch_size": 32}
     if checkpoints(Path(config.donor)):
         chosen["warm_up"] = 0  # Adam goes on with the donor's moments
     if config.held_out == "none":

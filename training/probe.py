@@ -70,7 +70,7 @@ def calibrate(model: str, source: str, seed: int = 0) -> Calibration:
     k = max(d.n_classes, 1)
     of_class = torch.from_numpy(np.bincount(labels, minlength=k))
     drawn = max(PER_CLASS, int(of_class.max()))
-    real = scores_of(d, test.images)[torch.arange(len(labels)), torch.from_numpy(labels)]
+    real = scores_of(d, np.asarray(test.images))[torch.arange(len(labels)), torch.from_numpy(labels)]
     fast = g.for_sampling()
     pictures = (fast.sample([label] if d.n_classes else None, drawn, seed + label) for label in range(k))
     of_g = torch.stack([scores_of(d, images)[:, label] for label, images in enumerate(pictures)])  # (classes, drawn)

@@ -36,8 +36,11 @@ def write_report(out: Path, data: Images | None = None) -> tuple[Path, str]:
 
     Raises ``FileNotFoundError`` where ``out`` holds no run with a snapshot.
     """
-    from jinja2 import Environment
-
+    try:
+        import matplotlib  # noqa: F401
+        from jinja2 import Environment
+    except ImportError as error:
+        raise ValueError(f"report: {error}; pip install 'sngan-hub[train]'") from error
     if not (out / "generator").exists() or not (out / "config.json").is_file():
         raise FileNotFoundError(f"run: {out} holds no run with a snapshot")
     config, generator = Config(**read_config(out / "config.json")), load_generator(out)
@@ -99,7 +102,9 @@ def compare(config: Config, generator: AnyGenerator, images: Tensor, data: Image
     said = (f"{share:.0%} of generated pictures lie nearer to a training image than {real} (50 % where it draws as the "
             f"data were drawn, 100 % where it repeats them)" + ("; it has learned images by heart: stop earlier, train "
             "less of it (--trained gains), or add images" if alarm else ""))  # fmt: skip
-    beside = torch.stack([images, shown[found.index]], 1).flatten(0, 1)
+    if len(shown) < len(data.images):
+        space += f"; searched were {len(shown):,} of {len(data.images):,} training images"
+    beside = torch.stack([images, shown[found.row]], 1).flatten(0, 1)
     return {"said": said, "alarm": alarm, "space": space, "images": len(data.images),
             "pairs": as_url(labelled_grid(beside, 2 * COLUMNS))}  # fmt: skip
 

@@ -95,8 +95,8 @@ def readme_tables(text: str) -> str:
             cells.append(f"{spread.value:.2f} / {min(spread.per_class.values()):.2f}")
         rows.append("| " + " | ".join(cells) + " |")
     text = _between("scores", rows, text)
-    path = RECORDS / "space.md"
-    text = _between("space", path.read_text(encoding="utf-8").strip().splitlines() if path.exists() else [], text)
+    for name in ("space", "walk"):
+        text = _from_benchmark(name, text)
     others = [row for row in listing() if row["where"] not in ("shipped", "untrained")]
     header, *cells = list_cells([{**row, "cached": False} for row in others])
     return _between("others", ["| " + " | ".join(row) + " |" for row in (header, ["---"] * len(header), *cells)], text)
@@ -115,10 +115,14 @@ def guide_tables(text: str) -> str:
             f"{row['peak_memory_gb']:.1f} GB | {row['micro_batch'] or '-'} | {row['device']}, torch {row['torch']} |"
         )
     text = _between("throughput", rows, text)
-    for name in ("prepare", "normalizers", "probe", "finetune", "refining"):
-        path = RECORDS / f"{name}.md"
-        text = _between(name, path.read_text(encoding="utf-8").strip().splitlines() if path.exists() else [], text)
+    for name in ("prepare", "normalizers", "probe", "walk", "finetune", "refining"):
+        text = _from_benchmark(name, text)
     return text
+
+
+def _from_benchmark(name: str, text: str) -> str:
+    path = RECORDS / f"{name}.md"
+    return _between(name, path.read_text(encoding="utf-8").strip().splitlines() if path.exists() else [], text)
 
 
 def _between(name: str, lines: list[str], text: str) -> str:
