@@ -264,3 +264,37 @@ def test_a_runs_moments_go_on_for_the_tensors_that_stay(folders, tmp_path, capsy
     finetune(folders("planets", "moods", "zebra"), tmp_path / "more", "--steps=2", donor=tmp_path / "donor")
     more = torch.load(checkpoints(tmp_path / "more")[-1], weights_only=True)
     assert {int(s["step"]) for s in more["opt_d"]["state"].values()} == {2, 5}  # the table's, and the others'
+
+
+# With the real Inception
+
+
+@pytest.mark.slow
+def test_the_default_walk_with_scores(tmp_path, capsys):
+    """From 200 images on: held-out images are scored against, the best snapshot is linked, the report compares features."""
+    from sngan_hub.metrics.inception import find_weights
+    from sngan_hub.sources import draw_avatars
+    from training.score import scores_of_run
+
+    try:
+        find_weights()
+    except FileNotFoundError:
+        pytest.skip("no Inception weights: make metrics")
+    for k, image in enumerate(draw_avatars(["clay", "gaze"], range(110), "walk", 48)):
+        path = tmp_path / "data" / ["clay", "gaze"][k // 110] / f"{k % 110:03d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.transpose(1, 2, 0)).save(path)
+    out = tmp_path / "run"
+    finetune(tmp_path / "data", out, "--steps=2", "--precision=bf16", "--threads=2")
+    assert "KID against held-out images every 250 steps" in capsys.readouterr().err
+    (score,) = scores_of_run(out, "kid1k_held_out")
+    assert "in bfloat16; 22 held-out images" in score["evaluator"] and score["n"] == 1000
+    assert score["value"] > 0.05 > abs(score["floor"])  # two steps are too few, and the training images are near
+    config = json.loads((out / "config.json").read_text())
+    assert (
+        config["freeze_d"] == 2
+        and config["held_out"] == "tenth"
+        and (out / "generator").resolve().parent.name == "0000002"
+    )
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "the features of Inception" in page and "the best by kid1k_held_out" in page and "198 images" in page

@@ -35,19 +35,8 @@ D_WARM_UP = 200  # steps of D alone, where the donor has none
 FEW, MANY = 200, 2000  # images: under the first, little is trained; from the second on, all
 HELD_OUT = 20  # images that a score needs
 LOOKED_AT = 50  # images of a new class that are compared with the donor's
-
-
-SENSIBLE = (
-    "trained",
-    "freeze_d",
-    "augment",
-    "batch_size",
-    "g_batch_size",
-    "warm_up",
-    "held_out",
-    "score",
-    "score_every",
-)
+SENSIBLE = ("trained", "freeze_d", "augment", "batch_size", "g_batch_size", "warm_up", "held_out", "score",
+            "score_every")  # fmt: skip
 START = "start.json"  # what a run started from, for its report and its cards
 
 
