@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .sampling import as_tensor
 from .sources.images import DAMAGED, SUFFIXES, read_picture
 
 
@@ -38,10 +39,7 @@ def pictures_in(folder: Path) -> list[Path]:
 
 def as_input(images: np.ndarray | Tensor) -> Tensor:
     """uint8 (N, 3, S, S) -> float32 in [-1, 1], as sampled pictures are turned back."""
-    x = (
-        images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))
-    )  # a copy: files are mapped read-only
-    return x.float() / 127.5 - 1
+    return as_tensor(images).float() / 127.5 - 1
 
 
 @torch.no_grad()

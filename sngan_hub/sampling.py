@@ -66,6 +66,11 @@ def uniforms(seed: int, start: int, n: int, each: int, stream: int = 0) -> Tenso
     return torch.from_numpy(((bits >> np.uint64(11)) + 0.5) * 2.0**-53)
 
 
+def as_tensor(images: np.ndarray | Tensor) -> Tensor:
+    """Images of either kind -> a tensor; of an array, a copy: those on disk are mapped read-only."""
+    return images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))
+
+
 def to_uint8(images: Tensor) -> Tensor:
     """[-1, 1] -> 0..255: clip(127.5 x + 127.5), truncated as the authors do (evaluation.py)."""
     return (images.float() * 127.5 + 127.5).clamp_(0, 255).to(torch.uint8)

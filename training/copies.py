@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sngan_hub.sampling import as_tensor
+
 SIDE = 16  # pictures are compared as means over so many squares a side
 NEAR = 4.0  # root mean square difference of near copies, in levels of 256
 ALARM = 0.8  # share of generated pictures that lie nearer to the training images than real ones do
@@ -16,8 +18,7 @@ ALARM = 0.8  # share of generated pictures that lie nearer to the training image
 
 def small(images: np.ndarray | Tensor) -> Tensor:
     """uint8 (N, 3, S, S) -> (N, 768) levels, float32."""
-    x = (images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))).float()
-    return F.adaptive_avg_pool2d(x, SIDE).flatten(1)
+    return F.adaptive_avg_pool2d(as_tensor(images).float(), SIDE).flatten(1)
 
 
 def near_copies(images: np.ndarray) -> list[tuple[int, int]]:

@@ -23,6 +23,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ..sampling import as_tensor
+
 SHA1 = "a16e4d89c0ecbc17a915dd76ea9e41211aa82562"
 EVALUATOR = "Inception 2015-12-05 pool3, TF1 bilinear resize"
 
@@ -159,7 +161,7 @@ def features(
     parts = []
     with tqdm(total=total, desc=name, unit="img", leave=False, disable=None) as bar:
         for batch in images:
-            x = torch.as_tensor(np.array(batch)).float()
+            x = as_tensor(batch).float()
             x = ((resize_like_tensorflow1(x) - 128) / 128).contiguous(memory_format=torch.channels_last)
             with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
                 parts.append(network(x))
