@@ -106,7 +106,8 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
     points = list(map(int, rows[0]["kid"]))
     lines = ["| images of each class | started | seeds | " + " | ".join(f"step {step}" for step in points) + " |",
              "|---" * (3 + len(points)) + "|"]  # fmt: skip
-    for images, arm in dict.fromkeys((row["images"], row["arm"]) for row in sorted(rows, key=lambda r: r["images"])):
+    known = {(row["images"], row["arm"]) for row in rows}
+    for images, arm in [(n, arm) for n in SIZES for arm in ARMS if (n, arm) in known]:
         found = kids(rows, arm, images)
         cells = [f"{column.mean():.4f}" + (f" ({column.min():.4f} to {column.max():.4f})" if len(column) > 1 else "")
                  for column in found.T]  # fmt: skip
@@ -131,9 +132,10 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
 def draw_curves(rows: list[dict[str, Any]], path: Path) -> None:
     """A panel for each number of images; bands from the least to the most over seeds."""
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
     counts = sorted({row["images"] for row in rows})
-    figure = Figure((4 * len(counts), 3.4), layout="constrained")
+    figure = Figure((3.6 * len(counts) + 1.4, 3.4), layout="constrained")
     for axes, images in zip(figure.subplots(1, len(counts), sharey=True, squeeze=False)[0], counts, strict=True):
         for arm in ARMS:
             found = kids(rows, arm, images)
@@ -144,9 +146,10 @@ def draw_curves(rows: list[dict[str, Any]], path: Path) -> None:
                 axes.fill_between(steps, found.min(0), found.max(0), alpha=0.2, color=color, linewidth=0)
         axes.set_title(f"{images} images of each class")
         axes.set_xlabel("step")
-        axes.set_ylim(0)
+        axes.set_ylim(0, 1.05 * max(max(row["kid"].values()) for row in rows))
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False)
+    handles = [Line2D([], [], color=f"C{i}", marker=".", label=arm) for i, arm in enumerate(ARMS)]
+    figure.legend(handles=handles, loc="outside right center", frameon=False)
     figure.supylabel("KID")
     figure.savefig(path, dpi=100)
 

@@ -32,10 +32,10 @@ from .score import check_scoring
 from .state import State, checkpoints
 
 D_WARM_UP = 200  # steps of D alone, where the donor has none
-FEW, MANY = 200, 2000  # images: under the first, little is trained; from the second on, all
+FEW, MANY = 200, 2000  # images: under the first none are held out; from the second on, all of D is trained
 HELD_OUT = 20  # images that a score needs
 LOOKED_AT = 50  # images of a new class that are compared with the donor's
-SENSIBLE = ("trained", "freeze_d", "augment", "batch_size", "g_batch_size", "warm_up", "held_out", "score",
+SENSIBLE = ("freeze_d", "augment", "batch_size", "g_batch_size", "warm_up", "held_out", "score",
             "score_every")  # fmt: skip
 START = "start.json"  # what a run started from, for its report and its cards
 
@@ -185,7 +185,7 @@ def sensible(config: Config) -> tuple[dict[str, Any], list[str]]:
     images, held = count_images(config.data)
     chosen: dict[str, Any] = {"augment": "translation"}
     if images < FEW:
-        chosen = {"trained": "gains", "augment": "color,translation,cutout", "batch_size": 16, "g_batch_size": 16}
+        chosen = {"freeze_d": 2, "augment": "color,translation,cutout", "batch_size": 16, "g_batch_size": 16}
     elif images < MANY:
         chosen = {"freeze_d": 2, "augment": "color,translation,cutout", "batch_size": 32, "g_batch_size": 32}
     if checkpoints(Path(config.donor)):
