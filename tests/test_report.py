@@ -236,7 +236,7 @@ def test_a_runs_moments_go_on_for_the_tensors_that_stay(folders, tmp_path, capsy
     from training.state import checkpoints, new_state
 
     first = folders("planets", "moods")
-    finetune(first, tmp_path / "donor", "--steps=3", "--trained=all", "--ema_decay=0")
+    finetune(first, tmp_path / "donor", "--steps=3", "--freeze_d=0", "--ema_decay=0")
     parts = torch.load(checkpoints(tmp_path / "donor")[-1], weights_only=True)
     g, d = load_generator(tmp_path / "donor"), load_discriminator(tmp_path / "donor")
     for names in (("planets", "moods"), ("planets", "moods", "zebra")):
@@ -245,7 +245,7 @@ def test_a_runs_moments_go_on_for_the_tensors_that_stay(folders, tmp_path, capsy
         config = make_config(
             "finetune", donor=str(tmp_path / "donor"), data=str(folders(*names)), out=str(out), trained="all"
         )
-        config, data, start = prepare_run(config, {"trained"})
+        config, data, start = prepare_run(config, {"freeze_d"})
         assert config.warm_up == 0
         state = new_state(config, data.classes)
         begin(state, start, config)
