@@ -75,6 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument("model", metavar="MODEL", help=MODEL)
     command.add_argument("folder", metavar="FOLDER", type=Path, help="a folder of pictures, or one picture")
     command.add_argument("--class", dest="class_name", metavar="NAME")
+    command.add_argument("--at_least", type=float, metavar="SCORE", help="only pictures that reach it")
     command.add_argument("--json", action="store_true", help="a line a picture, with its score as every class")
     command.set_defaults(run=commands.score)
 

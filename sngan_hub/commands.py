@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -264,6 +265,7 @@ def score(arguments: argparse.Namespace) -> None:
     wanted = None
     if arguments.class_name is not None:
         (wanted,) = resolve_classes([arguments.class_name], discriminator.classes, discriminator.n_classes)
+    least = -math.inf if arguments.at_least is None else arguments.at_least
     rows, unread = [], []
     for found in score_files(discriminator, paths):
         if found.scores is None:
@@ -275,7 +277,7 @@ def score(arguments: argparse.Namespace) -> None:
         named = names.index(folder) if folder in names else int(found.scores.argmax())
         best = named if wanted is None else wanted
         rows.append((float(found.scores[best]), names[best], str(found.path)))
-        if arguments.json:
+        if arguments.json and rows[-1][0] >= least:
             scores = dict(zip(names, found.scores.tolist(), strict=True))
             print(json.dumps({"file": str(found.path), "class": names[best], "score": rows[-1][0], "scores": scores},
                              ensure_ascii=False))  # fmt: skip
@@ -283,7 +285,10 @@ def score(arguments: argparse.Namespace) -> None:
         raise ValueError(f"folder: none of {len(paths)} pictures could be read; the first: {unread[0]}")
     if not arguments.json:
         heading = ["score", "as class", "file"]
-        print("\n".join(aligned([heading, *([f"{s:.3f}", c, f] for s, c, f in sorted(rows, reverse=True))])))
+        kept = [row for row in sorted(rows, reverse=True) if row[0] >= least]
+        print("\n".join(aligned([heading, *([f"{s:.3f}", c, f] for s, c, f in kept)])))
+        if arguments.at_least is not None:
+            print(f"{len(kept)} of {len(rows)} pictures reach {least:g}", file=sys.stderr)
     for line in unread:
         print(f"not read: {line}", file=sys.stderr)
 

@@ -64,7 +64,12 @@ def _load(
     source = str(name if weights is None else weights)
     path = Path(source)
     if path.is_dir():
-        return cls.from_pretrained(path / kind if (path / kind).is_dir() else path)
+        folder = path / kind if (path / kind).is_dir() else path
+        if not (folder / CONFIG_NAME).is_file():
+            raise FileNotFoundError(f"{folder}: has no {CONFIG_NAME}; a network's folder holds it and "
+                                    f"{SAFETENSORS_SINGLE_FILE}. Another code base's folder is converted first: sngan "
+                                    f"convert {path} OUT")  # fmt: skip
+        return cls.from_pretrained(folder)
     if path.is_file():
         return _from_file(path, kind, None if weights is None else str(name))
     if source.count("/") == 1 and not source.startswith((".", "/", "~")):

@@ -12,7 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from sngan_hub import load_discriminator, load_generator
+from sngan_hub import create_generator, load_discriminator, load_generator
+from sngan_hub.convert import convert_file
 from sngan_hub.judging import scores_of
 from training.__main__ import main
 from training.config import make_config
@@ -216,6 +217,24 @@ def test_a_converted_foreign_pair_is_a_donor(folders, tmp_path):
     assert g.config["bn_eps"] == load_generator(file).config["bn_eps"] and d.config["sn_eval"] == "stored"
 
 
+def test_a_donor_that_concatenates_the_class(folders, tmp_path, capsys):
+    file = GOLDEN / "sngan_D128_concat_ch8_n10_emb16.weights.npz"
+    donor, names = tmp_path / "donor", [str(i) for i in range(10)]
+    (network,) = convert_file(file)
+    network.network.save_pretrained(donor / "discriminator")
+    create_generator("sngan_imagenet128", n_classes=10, widths=[8, 8, 8, 4, 4, 4]).save_pretrained(donor / "generator")
+    folder = folders(*names, "zebra")
+    g, d = finetune(folder, tmp_path / "run", "--steps=0", donor=donor)
+    assert g.classes == [*names, "zebra"] and d.config["conditioning"] == "concat"
+    x = torch.from_numpy(np.random.default_rng(1).integers(0, 256, (4, 3, 128, 128), dtype=np.uint8))
+    ours, theirs = scores_of(d, x)[:, :10], scores_of(load_discriminator(donor), x)
+    assert (ours - theirs).abs().max() < 1e-5 * theirs.abs().max() and theirs.std() > 0
+    base = ["--from", donor, "--data", folder, "--out", tmp_path / "no", "--steps", 1]
+    assert "mixes the class into its maps (concat)" in refusal(capsys, *base, "--conditioning", "none")
+    assert "conditioning: got projection, legal are concat" in refusal(capsys, *base, "--conditioning", "projection")
+    assert "new_classes: nearest needs a donor with a projection" in refusal(capsys, *base, "--new_classes", "nearest")
+
+
 def test_a_donor_without_a_discriminator_gets_one_that_is_trained_first(folders, tmp_path, capsys):
     donor_g = load_generator(DONOR)
     donor_g.save_pretrained(tmp_path / "donor" / "generator")
@@ -313,6 +332,10 @@ def test_what_is_refused(folders, tmp_path, capsys):
         capsys, "--from", DONOR, *base, "--like", "moods=planet"
     )
     assert "freeze_d: got 9, legal is up to 4" in refusal(capsys, "--from", DONOR, *base, "--freeze_d", 9)
+    assert "conditioning: got concat, legal are projection" in refusal(
+        capsys, "--from", DONOR, *base, "--conditioning", "concat"
+    )
+    assert "sngan convert" in refusal(capsys, "--from", GOLDEN / "foreign" / "mimicry_sngan32", *base)
     assert "new_classes: got 'best'" in refusal(capsys, "--from", DONOR, *base, "--new_classes", "best")
     assert "download netG.pth" in refusal(capsys, "--from", "sngan_cifar10.mimicry", *base)
     assert "is neither a folder nor a source" in refusal(

@@ -82,6 +82,18 @@ def test_the_command_ranks_a_folder(folder, capsys):
     )
 
 
+def test_the_command_filters_a_folder(folder, capsys):
+    call = ["score", "sngan_avatars32", str(folder), "--class", "moods"]
+    assert main([*call, "--json"]) == 0
+    every = sorted(json.loads(line)["score"] for line in capsys.readouterr().out.splitlines() if '"score"' in line)
+    assert main([*call, "--at-least", str(every[3])]) == 0
+    said = capsys.readouterr()
+    assert [float(line.split()[0]) for line in said.out.splitlines()[1:]] == pytest.approx(every[:2:-1], abs=1e-3)
+    assert "2 of 5 pictures reach" in said.err
+    assert main([*call, "--at-least", str(every[-1] + 1), "--json"]) == 0
+    assert '"score"' not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("arguments, text", [
     (["nowhere"], "no file or folder nowhere"),
     ([".", "--class", "planet"], "nearest are planets"),

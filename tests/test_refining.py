@@ -25,7 +25,8 @@ from sngan_hub.sampling import latents, sample
 from sngan_hub.sources import draw_avatars
 from sngan_hub.weights import PRETRAINED
 from training.__main__ import main as training
-from training.probe import calibrate
+from training.config import make_config, save_config
+from training.probe import calibrate, held_out_split
 
 PLAIN = dict(slope=1.0, offset=0.0, acceptance=0.25, real=1, generated=1, seed=0)
 
@@ -230,3 +231,27 @@ def test_what_is_refused(calibrated, tmp_path, capsys):
     few.rename(few.with_name("mood"))
     with pytest.raises(ValueError, match="the discriminator has no class 'mood'; nearest are moods"):
         calibrate(str(pair), str(few.parent))
+
+
+def test_a_run_is_not_calibrated_on_what_it_was_trained_on(calibrated, tmp_path):
+    """With ``held_out`` none every tenth image was trained on like the others; of a held-out folder all are fit."""
+    pair, folder = calibrated
+    run, other = tmp_path / "run", tmp_path / "others"
+    shutil.copytree(pair, run)
+    shutil.copytree(folder, other)
+
+    def held_out(of, data=folder):
+        config = make_config("finetune", data=str(data), held_out=str(of), donor="sngan_avatars32")
+        save_config(config, run / "config.json")
+
+    held_out("none")
+    with pytest.raises(ValueError, match="was trained on every image of"):
+        calibrate(str(run), str(folder))
+    assert held_out_split(str(run), str(other)) == "test"
+    held_out(other)
+    assert held_out_split(str(run), str(other)) == "all" and calibrate(str(run), str(other)).real == 200
+    with pytest.raises(ValueError, match="was trained on every image of"):
+        calibrate(str(run), str(folder))
+    held_out("tenth")
+    assert held_out_split(str(run), str(folder)) == "test"
+    assert held_out_split(str(pair), str(folder)) == held_out_split("sngan_avatars32", "avatars") == "test"

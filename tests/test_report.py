@@ -11,7 +11,7 @@ from PIL import Image
 
 from sngan_hub import load_discriminator, load_generator
 from sngan_hub.cli import main as sngan
-from sngan_hub.sources import Images
+from sngan_hub.sources import Images, load_images
 from training.__main__ import main
 from training.check import findings
 from training.config import make_config
@@ -173,6 +173,7 @@ def test_a_folder_as_people_have_them(messy, tmp_path, capsys):
     assert said.count("damaged, left out:") == 4
     for name in ("empty", "only notes"):
         assert f"no class, for it holds no image: {name}" in said
+    assert "of no class, left out: 1 image(s) beside the class folders, stray.png for one" in said
     assert "12 images of 32 px in 3 classes" in said
     left_out = json.loads((out / "start.json").read_text(encoding="utf-8"))["left_out"]
     assert len(left_out) == 4 and "damaged, left out" in (out / "report.html").read_text(encoding="utf-8")
@@ -180,8 +181,6 @@ def test_a_folder_as_people_have_them(messy, tmp_path, capsys):
 
 
 def test_a_turned_photograph_stands_upright(tmp_path):
-    from sngan_hub.sources import load_images
-
     half = np.zeros((64, 64, 3), np.uint8)
     half[:32] = 255
     for folder, orientation in (("turned", 6), ("upright", 1)):
@@ -193,6 +192,17 @@ def test_a_turned_photograph_stands_upright(tmp_path):
     turned, upright = (load_images(str(tmp_path / name)).images[0].astype(int) for name in ("turned", "upright"))
     assert upright[:, 4].min() > 240 and upright[:, -4].max() < 15
     assert turned[:, :, -4].min() > 240 and turned[:, :, 4].max() < 15  # 6: the top is at the right
+
+
+def test_a_folder_of_pictures_alone_is_one_class(tmp_path, capsys):
+    (tmp_path / "my cat" / "later").mkdir(parents=True)
+    for i in range(4):
+        Image.fromarray(picture(i)).save(tmp_path / "my cat" / f"{i}.png")
+    g, d = finetune(tmp_path / "my cat", tmp_path / "run", "--steps=1")
+    said = capsys.readouterr().err
+    assert g.classes == d.classes == ["my cat"] and "one class alone: if that is not meant" in said
+    assert "left out" not in said
+    assert len(load_images(str(tmp_path / "my cat"), "all").images) == 4
 
 
 def test_three_hundred_classes(tmp_path):
@@ -212,9 +222,8 @@ def test_what_cannot_be_trained_on_is_said_in_a_line(tmp_path, capsys):
         assert code.value.code == 2
         return capsys.readouterr().err.splitlines()[-1]
 
-    (tmp_path / "flat").mkdir()
-    Image.fromarray(picture(0)).save(tmp_path / "flat" / "0.png")
-    assert "holds no folder with images; expected" in refused(tmp_path / "flat")
+    (tmp_path / "nothing").mkdir()
+    assert "holds no folder with images; expected" in refused(tmp_path / "nothing")
     bad = tmp_path / "bad" / "a"
     bad.mkdir(parents=True)
     (bad / "0.png").write_text("none")

@@ -21,7 +21,7 @@ from sngan_hub.names import nearest
 from sngan_hub.network import AnyDiscriminator, AnyGenerator
 from sngan_hub.resnet import Discriminator, Generator
 from sngan_hub.sources import Images, load_images
-from sngan_hub.sources.folders import class_folders, empty_folders, is_image
+from sngan_hub.sources.folders import class_folders, empty_folders, images_beside, is_image
 from sngan_hub.sources.images import TEST_EVERY
 from sngan_hub.sources.prepared import is_prepared, read_about
 from sngan_hub.weights import find_record
@@ -70,6 +70,7 @@ def prepare_run(config: Config, given: Collection[str] = ()) -> tuple[Config, Im
     mixture, rows_of = mixtures(config, data, d, known, chosen)
     notes += rows_of
     fields_g, fields_d = _fields(g), _fields(d) if d is not None else {}
+    check_conditioning(config, given, d)
     if unconditional:
         fields_d |= {"conditioning": "projection"}
     rows = None if unconditional else table_rows(d, mixture, config.seed)
@@ -84,7 +85,7 @@ def prepare_run(config: Config, given: Collection[str] = ()) -> tuple[Config, Im
     architecture = next(name for name, model in MODELS.items() if model.size == g.size and model.family == "resnet")
     config = dataclasses.replace(
         config, architecture=architecture, class_order=json.dumps(order, ensure_ascii=False),
-        conditioning="none" if unconditional else str(fields_d.get("conditioning", "projection")),
+        conditioning="none" if unconditional else str(fields_d.get("conditioning", config.conditioning)),
         generator_fields=json.dumps(fields_g), discriminator_fields=json.dumps(fields_d),
     )  # fmt: skip
     return config, data, Start(g, d, mixture, notes, damaged)
@@ -97,6 +98,17 @@ def begin(state: State, start: Start, config: Config) -> None:
     about = {"donor": config.donor, "notes": notes, "left_out": start.left_out}
     path = Path(config.out) / START
     path.write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def check_conditioning(config: Config, given: Collection[str], d: Discriminator | None) -> None:
+    """Raises ``ValueError`` for a way of knowing the class that the donor's D cannot be turned into."""
+    own = "projection" if d is None or d.concat_after is None else "concat"
+    if own == "concat" and config.conditioning == "none":
+        raise ValueError(f"conditioning: got none, but {config.donor} mixes the class into its maps (concat), where it "
+                         f"cannot be folded into the head; leave --conditioning out")  # fmt: skip
+    if "conditioning" in given and config.conditioning not in ("none", own) and d is not None:
+        raise ValueError(f"conditioning: got {config.conditioning}, legal are {own}, which {config.donor} has, and "
+                         f"none")  # fmt: skip
 
 
 def has_discriminator(donor: str) -> bool:
@@ -124,6 +136,10 @@ def read_data(config: Config, size: int, damaged: list[str]) -> Images:
     if Path(config.data).is_dir() and not is_prepared(config.data):
         for name in empty_folders(config.data):
             print(f"no class, for it holds no image: {name}", file=sys.stderr)
+        stray = images_beside(config.data)
+        if stray and class_folders(config.data) != [Path(config.data).resolve()]:
+            print(f"of no class, left out: {len(stray)} image(s) beside the class folders, {stray[0].name} for one",
+                  file=sys.stderr)  # fmt: skip
     data = load_images(config.data, config.split, size, left_out=damaged)
     for line in damaged:
         print(f"damaged, left out: {line}", file=sys.stderr)

@@ -18,10 +18,13 @@ from torch import Tensor
 
 from sngan_hub.hub import load_discriminator, load_generator
 from sngan_hub.judging import as_input, scores_of
+from sngan_hub.mixin import read_config
 from sngan_hub.names import nearest
 from sngan_hub.refining import Calibration, gamma_for
 from sngan_hub.resnet import Discriminator
 from sngan_hub.sources import Images, load_images
+
+from .config import Config
 
 BATCH = 100
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)  # of the squared weights; chosen on a tenth of the training images
@@ -57,7 +60,7 @@ def calibrate(model: str, source: str, seed: int = 0) -> Calibration:
     own for the largest ratio. Raises ``ValueError``.
     """
     g, d = load_generator(model), load_discriminator(model)
-    test = load_images(source, "test", d.size, left_out=[])
+    test = load_images(source, held_out_split(model, source), d.size, left_out=[])
     if d.n_classes:
         known = list(d.classes or map(str, range(d.n_classes)))
         if strangers := [name for name in test.classes if name not in known]:
@@ -88,6 +91,20 @@ def calibrate(model: str, source: str, seed: int = 0) -> Calibration:
     gamma = [gamma_for(over, ACCEPTANCE) for over in ratios - largest]
     return Calibration(slope, offset, largest[:, 0].tolist(), gamma, ACCEPTANCE, len(real), of_g.numel(), seed,
                        Path(source).name)  # fmt: skip
+
+
+def held_out_split(model: str, source: str) -> str:
+    """The split of ``source`` that ``model`` was not trained on, as far as can be known: of a run's own ``held_out``
+    folder all of it, else every tenth. Raises ``ValueError`` where a run was trained on the whole of ``source``.
+    """
+    path = Path(model) / "config.json"
+    config = Config(**read_config(path)) if (Path(model) / "generator").is_dir() and path.is_file() else Config()
+    if config.test_folder and Path(config.test_folder).resolve() == Path(source).resolve():
+        return "all"
+    if config.data and config.split == "all" and Path(config.data).resolve() == Path(source).resolve():
+        raise ValueError(f"data: {model} was trained on every image of {source}, and a discriminator says too much of "
+                         f"those; name a folder of others, of which every tenth is used")  # fmt: skip
+    return "test"
 
 
 def some_of(data: Images, n: int, seed: int) -> Images:

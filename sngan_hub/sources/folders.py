@@ -11,8 +11,9 @@ from .images import DAMAGED, SUFFIXES, TEST_EVERY, Images, in_split, read_pictur
 
 def class_folders(source: str) -> list[Path]:
     """The folders of ``source`` that hold images, in name order: their names are the classes, their order the labels.
+    A folder with images and no such folder in it is one class.
 
-    Raises ``FileNotFoundError`` where there are none, or where the classes lie one folder deeper.
+    Raises ``FileNotFoundError`` where there are no images, or where the classes lie one folder deeper.
     """
     folders = _inside(source)
     classes = [path for path in folders if any(is_image(child) for child in path.iterdir())]
@@ -20,9 +21,16 @@ def class_folders(source: str) -> list[Path]:
     if deeper and len(classes) < 2:  # a parent of train/ and val/, say: every image would get label 0
         names = " or ".join(map(str, deeper[:3]))
         raise FileNotFoundError(f"data: the class folders lie one folder deeper: name {names} instead of {source}")
+    if not classes and images_beside(source):
+        return [Path(source).resolve()]
     if not classes:
         raise FileNotFoundError(f"data: {source} holds no folder with images; expected {source}/CLASS/IMAGE.png")
     return classes
+
+
+def images_beside(source: str) -> list[Path]:
+    """The images that lie in ``source`` itself: of no class, where it has class folders."""
+    return sorted(path for path in Path(source).iterdir() if is_image(path) and path.is_file())
 
 
 def empty_folders(source: str) -> list[str]:
