@@ -17,6 +17,7 @@ from sngan_hub.convert import convert_file
 from sngan_hub.judging import scores_of
 from training.__main__ import main
 from training.config import make_config
+from training.describe import rates_of
 from training.finetune import has_discriminator, nearest_classes, parse_like, prepare_run, sensible
 from training.state import checkpoints, new_state
 
@@ -202,9 +203,36 @@ def test_sensible_settings_by_the_number_of_images(folders, tmp_path):
     assert config["freeze_d"] == 2 and config["augment"] == "color,translation,cutout" and config["batch_size"] == 4
 
 
+def test_a_dry_run_prints_the_run_and_touches_nothing(folders, tmp_path, capsys):
+    folder = folders("planets", "moods", "zebra")
+    (folder / "zebra" / "damaged.png").write_text("no picture, and no matter: it is not opened")
+    base = ["finetune", "--from", DONOR, "--data", str(folder), "--dry-run"]
+    for flags in ([], ["--out", str(tmp_path / "run")], ["--new_classes=nearest"], ["--conditioning=none"]):
+        assert main([*base, *flags]) == 0
+        said = capsys.readouterr().err
+        row = {line.split()[0]: line.split()[1] for line in said.splitlines() if len(line.split()) == 2}
+        assert row["freeze_d"] == "2" and row["steps"] == "2000" and "no scores: " in said
+        assert row["classes"] == ("none" if "--conditioning=none" in flags else "3")
+        expected = {"nearest": "between the 3 nearest of 10 classes", "none": "no classes: the mean of 10 classes"}
+        word = flags[0].partition("=")[2] if flags else ""
+        assert expected.get(word, "zebra: starts as the mean of 10 classes") in said
+    (folder / "zebra" / "damaged.png").unlink()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_rates_rise_where_adam_starts_afresh():
     config = make_config("finetune", warm_up=4, decay_from=10, decay_to=20)
     assert [config.lr_scale(s) for s in range(6)] == [0.25, 0.5, 0.75, 1, 1, 1] and config.lr_scale(15) == 0.5
+
+
+def test_more_steps_than_a_schedule_has_are_said():
+    """Rates that fall are 0 behind ``decay_to``; those of a preset without a fall stay, however many steps it runs."""
+    for preset in ("finetune", "stl10"):
+        config = make_config(preset, steps=300_000)
+        assert config.lr_scale(250_000) == 1 and rates_of(config) == "the same to the end"
+    falling = make_config("finetune", steps=30, decay_from=10, decay_to=20, warm_up=0)
+    assert falling.lr_scale(25) == 0 and "so the last 10 steps change nothing: raise --decay_to" in rates_of(falling)
+    assert rates_of(make_config("fashion32")) == "fall from step 7,000 to 0 at step 13,000"
 
 
 # Donors, data and resuming

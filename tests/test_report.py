@@ -295,7 +295,7 @@ def test_the_default_walk_with_scores(tmp_path, capsys):
         Image.fromarray(image.transpose(1, 2, 0)).save(path)
     out = tmp_path / "run"
     finetune(tmp_path / "data", out, "--steps=2", "--precision=bf16", "--threads=2")
-    assert "KID against held-out images every 250 steps" in capsys.readouterr().err
+    assert "KID against held-out images every 500 steps" in capsys.readouterr().err
     (score,) = scores_of_run(out, "kid1k_held_out")
     assert "in bfloat16; 22 held-out images" in score["evaluator"] and score["n"] == 1000
     assert score["value"] > 0.05 > abs(score["floor"])  # two steps are too few, and the training images are near

@@ -52,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "networks. The same command resumes. Every field is a flag; defaults follow the number of images.",
     )
     command.add_argument("--from", dest="donor", required=True, metavar="MODEL")
+    command.add_argument("--dry_run", action="store_true", help="print the run and stop; no image is opened")
     add_fields(command, preset="finetune")
     command.set_defaults(run=finetune)
 
@@ -201,20 +202,27 @@ def finetune(arguments: argparse.Namespace) -> None:
 
     from .finetune import begin, prepare_run
 
-    config = config_of(arguments)
-    if not config.out or not config.data:
+    config, dry = config_of(arguments), arguments.dry_run
+    if not config.data or not (config.out or dry):
         raise ValueError("out, data: fine-tuning needs both: --data FOLDER --out RUN")
     source_classes(config.data)
-    check_writable(Path(config.out), create=True)
+    if not dry:
+        check_writable(Path(config.out), create=True)
     given = {field.name for field in dataclasses.fields(Config) if hasattr(arguments, field.name)}
-    config, data, start = prepare_run(config, given)
+    config, data, start = prepare_run(config, given, open_images=not dry)
     from .describe import describe
 
     print(describe(config), file=sys.stderr)
+    if dry:
+        print("\n".join(start.notes if start else [f"{config.out}: goes on from its last checkpoint"]), file=sys.stderr)
+        return
     from .loop import train
     from .report import write_report
+    from .shares import is_first_process
 
     state = train(config, data, (lambda new: begin(new, start, config)) if start else None)
+    if not is_first_process():
+        return
     try:
         path, said = write_report(Path(config.out), data)
         print(f"{path}: {said}", file=sys.stderr)

@@ -49,7 +49,7 @@ class Config:
     beta2: float = 0.9
     steps: int = 50_000
     decay_from: int = 0  # the learning rates fall linearly to 0 ...
-    decay_to: int = 50_000  # ... at this step
+    decay_to: int = 50_000  # ... at this step; where both are the same they never fall
     seed: int = 0
 
     # The authors' pictures (datasets/imagenet.py)
@@ -155,7 +155,7 @@ class Config:
         """The factor of update ``step`` (0-based): Chainer's LinearShift, which sets the rate after the update."""
         if step < self.warm_up:
             return (step + 1) / self.warm_up
-        if step <= self.decay_from:
+        if step <= self.decay_from or self.decay_from == self.decay_to:
             return 1.0
         return max(0.0, (self.decay_to - step) / (self.decay_to - self.decay_from))
 

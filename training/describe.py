@@ -36,6 +36,7 @@ def describe(config: Config) -> str:
         f"{'forward':18}generator {flops[0] / 2e9:.3g} GMAC an image, discriminator {flops[1] / 2e9:.3g}",
         f"{'per iteration':18}{config.n_dis * config.batch_size} real and "
         f"{config.n_dis * config.batch_size + config.g_batch_size} generated images, about {total / 1e12:.3g} TFLOP",
+        f"{'rates':18}{rates_of(config)}",
         f"{'in all':18}about {total * config.steps / 1e18:.3g} EFLOP in {config.steps:,} iterations",
         f"{'hours':18}{hours}",
     ]
@@ -59,6 +60,16 @@ def iteration_flops(config: Config, of_generator: int, of_discriminator: int) ->
         + config.n_dis * config.batch_size * of_generator
         + 3 * judged * of_discriminator
     )
+
+
+def rates_of(config: Config) -> str:
+    if config.steps <= config.decay_from or config.decay_from == config.decay_to:
+        return "the same to the end"
+    said = f"fall from step {config.decay_from:,} to 0 at step {config.decay_to:,}"
+    if config.steps > config.decay_to:
+        said += (f", so the last {config.steps - config.decay_to:,} steps change nothing: raise --decay_to (and "
+                 f"--decay_from) with --steps")  # fmt: skip
+    return said
 
 
 def hours_of(config: Config, flops: int) -> str:

@@ -20,13 +20,13 @@ from sngan_hub.models import MODELS
 from sngan_hub.names import nearest
 from sngan_hub.network import AnyDiscriminator, AnyGenerator
 from sngan_hub.resnet import Discriminator, Generator
-from sngan_hub.sources import Images, load_images
+from sngan_hub.sources import Images, load_images, source_classes
 from sngan_hub.sources.folders import class_folders, empty_folders, images_beside, is_image
 from sngan_hub.sources.images import TEST_EVERY
 from sngan_hub.sources.prepared import is_prepared, read_about
 from sngan_hub.weights import find_record
 
-from .adopt import Start, adopt, folded_head, is_whole, nearest_classes, table_rows
+from .adopt import NEAREST, Start, adopt, folded_head, is_whole, nearest_classes, table_rows
 from .config import Config
 from .score import check_scoring
 from .state import State, checkpoints
@@ -40,20 +40,23 @@ SENSIBLE = ("freeze_d", "augment", "batch_size", "g_batch_size", "warm_up", "hel
 START = "start.json"  # what a run started from, for its report and its cards
 
 
-def prepare_run(config: Config, given: Collection[str] = ()) -> tuple[Config, Images, Start | None]:
+def prepare_run(
+    config: Config, given: Collection[str] = (), open_images: bool = True
+) -> tuple[Config, Images, Start | None]:
     """The run's whole settings and data in its class order; its start, or None where the run goes on. Settings that
-    are not ``given`` follow the number of images.
+    are not ``given`` follow the number of images. ``open_images`` False: for a dry run, the data's classes alone.
 
     Raises ``ValueError`` or ``FileNotFoundError`` with the way out.
     """
     out = Path(config.out)
-    if checkpoints(out):
+    if config.out and checkpoints(out):
         old = read_config(out / "config.json")
         kept = {name: old[name] for name in ("architecture", "generator_fields", "discriminator_fields", "class_order",
                                              "conditioning", "d_warm_up")}  # fmt: skip
         kept |= {name: old[name] for name in SENSIBLE if name not in given}
         config = dataclasses.replace(config, **kept)
-        return config, read_data(config, _size(config), []).in_order(json.loads(config.class_order)), None
+        data = read_data(config, _size(config), []) if open_images else no_images(config)
+        return config, data.in_order(json.loads(config.class_order)), None
     chosen_for, notes = sensible(config)
     config = dataclasses.replace(config, **{key: value for key, value in chosen_for.items() if key not in given})
     d = load_discriminator(config.donor) if has_discriminator(config.donor) else None
@@ -61,14 +64,14 @@ def prepare_run(config: Config, given: Collection[str] = ()) -> tuple[Config, Im
     if not isinstance(g, Generator) or not isinstance(d, Discriminator | None):
         raise ValueError(f"from: {config.donor} is a {type(g).__name__}; fine-tuning takes the ResNets")
     damaged: list[str] = []
-    data = read_data(config, g.size, damaged)
+    data = read_data(config, g.size, damaged) if open_images else no_images(config)
     known = list(g.classes or [str(i) for i in range(g.n_classes)])
     order = [name for name in known if name in data.classes] + [name for name in data.classes if name not in known]
     data = data.in_order(order)
     chosen = parse_like(config.like, order, known)
     unconditional = config.conditioning == "none"
     mixture, rows_of = mixtures(config, data, d, known, chosen)
-    notes += rows_of
+    notes += [f"no classes: the mean of {len(known)} classes"] * bool(known) if unconditional else rows_of
     fields_g, fields_d = _fields(g), _fields(d) if d is not None else {}
     check_conditioning(config, given, d)
     if unconditional:
@@ -146,6 +149,10 @@ def read_data(config: Config, size: int, damaged: list[str]) -> Images:
     return data
 
 
+def no_images(config: Config) -> Images:
+    return Images(np.empty((0, 3, 1, 1), np.uint8), np.empty(0, np.int64), source_classes(config.data))
+
+
 def _size(config: Config) -> int:
     return int(json.loads(config.generator_fields)["size"])
 
@@ -174,6 +181,9 @@ def mixtures(
             mixture[label, known.index(chosen.get(name, name))] = 1
             if name in chosen:
                 notes.append(f"{name}: starts as {chosen[name]}")
+        elif config.new_classes == "nearest" and known and not len(data.images):
+            mixture[label] = 1 / len(known)
+            notes.append(f"{name}: starts between the {NEAREST} nearest of {len(known)} classes")
         elif config.new_classes == "mean" and known:
             mixture[label] = 1 / len(known)
             notes.append(f"{name}: starts as the mean of {len(known)} classes")
@@ -211,11 +221,11 @@ def sensible(config: Config) -> tuple[dict[str, Any], list[str]]:
     if images < FEW and not config.test_folder:
         return {**chosen, "held_out": "none"}, [f"no scores: {images} images are too few to keep any from training; "
                                                 f"--held_out FOLDER names others"]  # fmt: skip
-    scored = {"score": "kid1k_held_out", "score_every": 250}
+    scored = {"score": "kid1k_held_out", "score_every": 500}
     try:
         if held < HELD_OUT and not config.test_folder:
             raise ValueError(f"every tenth image of a class is {held} images in all, {HELD_OUT} are needed")
         check_scoring(dataclasses.replace(config, **scored))
     except (ValueError, OSError) as error:
         return chosen, [f"no scores: {error}"]
-    return {**chosen, **scored}, ["KID against held-out images every 250 steps; the best snapshot becomes the result"]
+    return {**chosen, **scored}, ["KID against held-out images every 500 steps; the best snapshot becomes the result"]

@@ -79,7 +79,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "celeba64":   _mimicry(architecture="sngan_celeba64"),
     "celeba128":  _mimicry(n_dis=2, architecture="sngan_celeba128"),
     "lsun128":    _mimicry(n_dis=2, architecture="sngan_lsun128"),
-    "finetune":   dict(architecture="sngan_fashion32", source="ours: fine-tuning", batch_size=64, g_batch_size=64, n_dis=1, lr_g=3e-4, lr_d=6e-4, beta2=0.99, ema_decay=0.99, steps=1_000, decay_from=500, decay_to=1_000, warm_up=100, channels_last=True, log_every=50, sample_every=250, snapshot_every=500, checkpoint_every=250),
+    "finetune":   dict(architecture="sngan_fashion32", source="ours: fine-tuning", batch_size=64, g_batch_size=64, n_dis=1, lr_g=3e-4, lr_d=6e-4, beta2=0.99, ema_decay=0.998, steps=2_000, decay_from=0, decay_to=0, warm_up=100, channels_last=True, log_every=50, sample_every=500, snapshot_every=500, checkpoint_every=250),
     # ours: chosen by the pilots that docs/shipped-models.md records
     "fashion32":  dict(architecture="sngan_fashion32", data="fashion", augment="translation", **_OURS),
     "avatars32":  dict(architecture="sngan_avatars32", data="avatars", augment="color,translation", **_OURS),

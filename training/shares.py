@@ -6,6 +6,7 @@ gradients are averaged once before each optimiser step.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -31,6 +32,11 @@ class Share(NamedTuple):
     @property
     def slice(self) -> slice:
         return slice(self.start, self.stop)
+
+
+def is_first_process() -> bool:
+    """Of those that torchrun started, outside the loop."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def shares(total: int, micro_batch: int, accelerator: Accelerator) -> Iterator[Share]:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from functools import cached_property
 from typing import Any
@@ -205,6 +205,14 @@ def versions() -> dict[str, str]:
         "torch": str(torch.__version__),
         "torch-fidelity": torch_fidelity.__version__,
     }
+
+
+def made_on(rows: Iterable[dict[str, Any]]) -> str:
+    """The ``machine`` and ``versions`` of records, each combination once."""
+    return "; or ".join(dict.fromkeys(
+        f"{row['machine']}, " + ", ".join(f"{name} {version}" for name, version in row["versions"].items())
+        for row in rows
+    ))  # fmt: skip
 
 
 def json_line(model: str, source: str, protocol: str, score: Score) -> str:
