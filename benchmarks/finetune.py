@@ -21,7 +21,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from sngan_hub.metrics.protocols import machine, versions  # noqa: E402
+from sngan_hub.metrics.protocols import machine, made_on, versions  # noqa: E402
 from sngan_hub.sources import draw_avatars  # noqa: E402
 from training.log import read_log  # noqa: E402
 from training.score import scores_of_run  # noqa: E402
@@ -35,16 +35,17 @@ RECORDS = ROOT / "benchmarks" / "records"
 # fmt: off
 COMMON: dict[str, Any] = dict(
     steps=STEPS, decay_from=STEPS // 2, decay_to=STEPS, batch_size=32, g_batch_size=32, lr_g=3e-4, lr_d=6e-4,
-    augment="color,translation,cutout", precision="bf16", channels_last="true", threads=1, log_every=100,
-    sample_every=200, snapshot_every=200, checkpoint_every=200, spectrum_every=0, score_every=200,
+    ema_decay=0.99, augment="color,translation,cutout", precision="bf16", channels_last="true", threads=1,
+    log_every=100, sample_every=200, snapshot_every=200, checkpoint_every=200, spectrum_every=0, score_every=200,
     score="kid1k_held_out",
 )
 ARMS: dict[str, dict[str, Any]] = {
-    "full":         {"from": "sngan_avatars32", "trained": "all",   "freeze_d": 0},
-    "FreezeD":      {"from": "sngan_avatars32", "trained": "all",   "freeze_d": 2},
-    "gains":        {"from": "sngan_avatars32", "trained": "gains", "freeze_d": 0},
-    "from Fashion": {"from": "sngan_fashion32", "trained": "all",   "freeze_d": 0},
-    "from scratch": {"preset": "finetune", "architecture": "sngan_avatars32", "warm_up": 0},
+    "full":           {"from": "sngan_avatars32", "trained": "all",   "freeze_d": 0},
+    "FreezeD":        {"from": "sngan_avatars32", "trained": "all",   "freeze_d": 2},
+    "gains":          {"from": "sngan_avatars32", "trained": "gains", "freeze_d": 0},
+    "from Fashion":   {"from": "sngan_fashion32", "trained": "all",   "freeze_d": 0},
+    "random foreign": {"from": "tests/golden/foreign/mmgen32_cond10_wo.pth", "trained": "all", "freeze_d": 0},
+    "from scratch":   {"preset": "finetune", "architecture": "sngan_avatars32", "warm_up": 0},
 }
 # fmt: on
 
@@ -56,7 +57,8 @@ class Run(NamedTuple):
 
 
 RUNS = [Run(arm, 100, seed) for seed in range(3) for arm in ("full", "from scratch", "FreezeD", "gains")]
-RUNS[4:4] = [Run("from Fashion", 100, 0), *(Run(arm, n, 0) for n in (20, 500) for arm in ("full", "from scratch"))]
+RUNS += [Run("from Fashion", 100, 0), Run("random foreign", 100, 0)]
+RUNS += [Run(arm, n, 0) for n in (20, 500) for arm in ("full", "from scratch", "FreezeD")]
 
 
 def draw(folder: Path) -> None:
@@ -122,10 +124,9 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
                 when = f"by step {passed[0]}" if passed else f"not within {points[-1]} steps"
                 lines.append(f"* {images} images of each class, {arm}: from scratch's final KID ({end:.4f}) {when}.")
     last = rows[-1]
-    made = ", ".join(f"{key} {value}" for key, value in last["versions"].items())
     lines += ["", f"KID of 1,000 samples against {HELD_OUT * len(STYLES):,} images that no run saw, mean (least to "
               f"most) over seeds; {last['evaluator']}. Training images in the samples' place: {last['floor']:.4f}. "
-              f"Styles: {', '.join(STYLES)}. {last['machine']}; {made}."]  # fmt: skip
+              f"Styles: {', '.join(STYLES)}. {made_on(rows)}."]  # fmt: skip
     return lines
 
 

@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 from sngan_hub import load_discriminator, load_generator, sampling  # noqa: E402
 from sngan_hub.hub import load_calibration  # noqa: E402
 from sngan_hub.metrics.inception import features  # noqa: E402
-from sngan_hub.metrics.protocols import Evaluation, machine, versions  # noqa: E402
+from sngan_hub.metrics.protocols import Evaluation, machine, made_on, versions  # noqa: E402
 from sngan_hub.metrics.scores import fid, kid, mean_pairwise_distance  # noqa: E402
 from sngan_hub.refining import METHODS, maker  # noqa: E402
 
@@ -71,9 +71,7 @@ def main() -> None:
     lines = ["| model | sampling | FID | KID | diversity |", "|---|---|---|---|---|"]
     lines += [f"| `{row['model']}` | {row['sampling']} | {row['fid']:.1f} | {row['kid']:.4f} | {row['diversity']:.2f} |"
               for row in rows]  # fmt: skip
-    made = ", ".join(f"{key} {value}" for key, value in rows[-1]["versions"].items())
-    lines += ["", f"{N:,} samples, seed 0, against {N:,} test images, Inception in bfloat16; {rows[-1]['machine']}; "
-              f"{made}."]  # fmt: skip
+    lines += ["", f"{N:,} samples, seed 0, against {N:,} test images, Inception in bfloat16; {made_on(rows)}."]
     ROWS.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
