@@ -123,10 +123,10 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
                 passed = [step for step, value in zip(points, found.mean(0), strict=True) if value <= end]
                 when = f"by step {passed[0]}" if passed else f"not within {points[-1]} steps"
                 lines.append(f"* {images} images of each class, {arm}: from scratch's final KID ({end:.4f}) {when}.")
-    last = rows[-1]
+    floors = [row["floor"] for row in rows]
     lines += ["", f"KID of 1,000 samples against {HELD_OUT * len(STYLES):,} images that no run saw, mean (least to "
-              f"most) over seeds; {last['evaluator']}. Training images in the samples' place: {last['floor']:.4f}. "
-              f"Styles: {', '.join(STYLES)}. {made_on(rows)}."]  # fmt: skip
+              f"most) over seeds; {rows[-1]['evaluator']}. Training images in the samples' place: {min(floors):.4f} to "
+              f"{max(floors):.4f}. Styles: {', '.join(STYLES)}. {made_on(rows)}."]  # fmt: skip
     return lines
 
 

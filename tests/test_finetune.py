@@ -212,6 +212,7 @@ def test_a_dry_run_prints_the_run_and_touches_nothing(folders, tmp_path, capsys)
         said = capsys.readouterr().err
         row = {line.split()[0]: line.split()[1] for line in said.splitlines() if len(line.split()) == 2}
         assert row["freeze_d"] == "2" and row["steps"] == "2000" and "no scores: " in said
+        assert row["architecture"] == DONOR
         assert row["classes"] == ("none" if "--conditioning=none" in flags else "3")
         expected = {"nearest": "between the 3 nearest of 10 classes", "none": "no classes: the mean of 10 classes"}
         word = flags[0].partition("=")[2] if flags else ""

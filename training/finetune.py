@@ -85,7 +85,8 @@ def prepare_run(
         notes.append(f"{config.donor} has no discriminator: an untrained one is trained alone for {warm} steps first")
     elif unconditional and d.n_classes:
         fields_d["head_scale"] = float(folded_head(d).norm())
-    architecture = next(name for name, model in MODELS.items() if model.size == g.size and model.family == "resnet")
+    fits = [name for name, model in MODELS.items() if model.size == g.size and model.family == "resnet"]
+    architecture = next((name for name in fits if name == config.donor.split(".")[0]), fits[0])
     config = dataclasses.replace(
         config, architecture=architecture, class_order=json.dumps(order, ensure_ascii=False),
         conditioning="none" if unconditional else str(fields_d.get("conditioning", config.conditioning)),
