@@ -21,7 +21,7 @@ from sngan_hub.names import nearest
 from sngan_hub.network import AnyDiscriminator, AnyGenerator
 from sngan_hub.resnet import Discriminator, Generator
 from sngan_hub.sources import Images, load_images, source_classes
-from sngan_hub.sources.folders import class_folders, empty_folders, images_beside, is_image
+from sngan_hub.sources.folders import class_folders, is_image, of_no_class
 from sngan_hub.sources.images import TEST_EVERY
 from sngan_hub.sources.prepared import is_prepared, read_about
 from sngan_hub.weights import find_record
@@ -138,12 +138,8 @@ def _fields(network: AnyGenerator | AnyDiscriminator) -> dict[str, Any]:
 def read_data(config: Config, size: int, damaged: list[str]) -> Images:
     """What is trained on; damaged files are named, left out and added to ``damaged``."""
     if Path(config.data).is_dir() and not is_prepared(config.data):
-        for name in empty_folders(config.data):
-            print(f"no class, for it holds no image: {name}", file=sys.stderr)
-        stray = images_beside(config.data)
-        if stray and class_folders(config.data) != [Path(config.data).resolve()]:
-            print(f"of no class, left out: {len(stray)} image(s) beside the class folders, {stray[0].name} for one",
-                  file=sys.stderr)  # fmt: skip
+        for line in of_no_class(config.data):
+            print(line, file=sys.stderr)
     data = load_images(config.data, config.split, size, left_out=damaged)
     for line in damaged:
         print(f"damaged, left out: {line}", file=sys.stderr)

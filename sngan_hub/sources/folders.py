@@ -21,22 +21,24 @@ def class_folders(source: str) -> list[Path]:
     if deeper and len(classes) < 2:  # a parent of train/ and val/, say: every image would get label 0
         names = " or ".join(map(str, deeper[:3]))
         raise FileNotFoundError(f"data: the class folders lie one folder deeper: name {names} instead of {source}")
-    if not classes and images_beside(source):
+    if not classes and _images_beside(source):
         return [Path(source).resolve()]
     if not classes:
         raise FileNotFoundError(f"data: {source} holds no folder with images; expected {source}/CLASS/IMAGE.png")
     return classes
 
 
-def images_beside(source: str) -> list[Path]:
-    """The images that lie in ``source`` itself: of no class, where it has class folders."""
+def of_no_class(source: str) -> list[str]:
+    """A line for each folder of ``source`` that holds no image, and one for images beside its class folders."""
+    classes, beside = class_folders(source), _images_beside(source)
+    lines = [f"no class, for it holds no image: {path.name}" for path in _inside(source) if path not in classes]
+    if beside and classes != [Path(source).resolve()]:
+        lines.append(f"of no class, left out: {len(beside)} image(s) beside the class folders ({beside[0].name} ...)")
+    return lines
+
+
+def _images_beside(source: str) -> list[Path]:
     return sorted(path for path in Path(source).iterdir() if is_image(path) and path.is_file())
-
-
-def empty_folders(source: str) -> list[str]:
-    """Names of the folders of ``source`` that are no classes, for they hold no image."""
-    classes = class_folders(source)
-    return [path.name for path in _inside(source) if path not in classes]
 
 
 def _inside(source: str) -> list[Path]:
