@@ -12,7 +12,7 @@ NAMESPACE = "sngan-hub"  # on the Hugging Face Hub
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """``; nearest are ...`` for an error about an unknown name, or the legal names where none is near."""
-    names = list(names)
+    names = list(dict.fromkeys(names))
     close = difflib.get_close_matches(name, names, 3, 0.5)
     if close:
         return f"; nearest are {', '.join(close)}"

@@ -261,7 +261,9 @@ def test_a_donor_that_concatenates_the_class(folders, tmp_path, capsys):
     base = ["--from", donor, "--data", folder, "--out", tmp_path / "no", "--steps", 1]
     assert "mixes the class into its maps (concat)" in refusal(capsys, *base, "--conditioning", "none")
     assert "conditioning: got projection, legal are concat" in refusal(capsys, *base, "--conditioning", "projection")
-    assert "new_classes: nearest needs a donor with a projection" in refusal(capsys, *base, "--new_classes", "nearest")
+    for dry in ([], ["--dry-run"]):
+        said = refusal(capsys, *base, "--new_classes", "nearest", *dry)
+        assert "new_classes: nearest needs a donor with a projection" in said
 
 
 def test_a_donor_without_a_discriminator_gets_one_that_is_trained_first(folders, tmp_path, capsys):

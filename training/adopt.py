@@ -39,9 +39,13 @@ class Start:
 
 @torch.no_grad()
 def nearest_classes(d: Discriminator | None, images: np.ndarray) -> Tensor:
-    """Weights over the donor's classes: the three with the highest mean <e_y, phi(x)>, e_y of unit length."""
+    """Weights over the donor's classes: the three with the highest mean <e_y, phi(x)>, e_y of unit length. Without
+    images all alike. Raises ``ValueError`` for a D that has no such product.
+    """
     if d is None or d.embed is None or d.concat_after is not None:
         raise ValueError("new_classes: nearest needs a donor with a projection discriminator; mean does not")
+    if not len(images):
+        return torch.full((d.n_classes,), 1 / d.n_classes, dtype=torch.float64)
     d.eval()
     e = d.embed.effective_weight()
     features = d._pooled(as_input(images), None)

@@ -71,7 +71,7 @@ def prepare_run(
     chosen = parse_like(config.like, order, known)
     unconditional = config.conditioning == "none"
     mixture, rows_of = mixtures(config, data, d, known, chosen)
-    notes += [f"no classes: the mean of {len(known)} classes"] * bool(known) if unconditional else rows_of
+    notes += rows_of
     fields_g, fields_d = _fields(g), _fields(d) if d is not None else {}
     check_conditioning(config, given, d)
     if unconditional:
@@ -172,15 +172,14 @@ def mixtures(
 ) -> tuple[Tensor, list[str]]:
     """Each class's row as weights over the donor's rows, and a line for each class that is new."""
     mixture = torch.zeros(len(data.classes), len(known), dtype=torch.float64)
+    if config.conditioning == "none":
+        return mixture, [f"no classes: the mean of {len(known)} classes"] if known else []
     notes = []
     for label, name in enumerate(data.classes):
         if name in chosen or name in known:
             mixture[label, known.index(chosen.get(name, name))] = 1
             if name in chosen:
                 notes.append(f"{name}: starts as {chosen[name]}")
-        elif config.new_classes == "nearest" and known and not len(data.images):
-            mixture[label] = 1 / len(known)
-            notes.append(f"{name}: starts between the {NEAREST} nearest of {len(known)} classes")
         elif config.new_classes == "mean" and known:
             mixture[label] = 1 / len(known)
             notes.append(f"{name}: starts as the mean of {len(known)} classes")
@@ -188,7 +187,9 @@ def mixtures(
             images = data.images[np.flatnonzero(data.labels == label)[:LOOKED_AT]]
             mixture[label] = nearest_classes(d, images)
             found = sorted(((float(w), known[i]) for i, w in enumerate(mixture[label]) if w > 0), reverse=True)
-            notes.append(f"{name}: starts between " + ", ".join(f"{old} {weight:.2f}" for weight, old in found))
+            named = ", ".join(f"{old} {weight:.2f}" for weight, old in found)
+            unknown = f"the {NEAREST} nearest of {len(known)} classes"  # a dry run opens no image
+            notes.append(f"{name}: starts between {named if len(images) else unknown}")
         else:
             notes.append(f"{name}: starts afresh")
     return mixture, notes
