@@ -11,8 +11,9 @@ import torch
 from accelerate import Accelerator
 
 from sngan_hub.models import MODELS, Model
-from sngan_hub.normalizers import BatchNorm2d, Conv2d, as_one_forward, set_batch_norm_group, spectral_norm
+from sngan_hub.normalizers import BatchNorm2d, Conv2d, set_batch_norm_group, spectral_norm
 from sngan_hub.sources import Images
+from sngan_hub.spectral_norm import estimated
 from training import step as game
 from training.config import make_config
 from training.data import real_batch
@@ -205,8 +206,8 @@ def test_one_logical_forward_iterates_once():
     reference.load_state_dict(layer.state_dict())
     x = torch.randn(6, 3, 8, 8)
     expected = reference(x)
-    with as_one_forward(layer):
+    with estimated(layer):
         parts = [layer(part) for part in x.split(2)]
-    assert torch.allclose(torch.cat(parts), expected, atol=1e-6) and torch.equal(layer.u, reference.u)
+    assert torch.allclose(torch.cat(parts), expected, atol=1e-6) and torch.allclose(layer.u, reference.u, atol=1e-6)
     layer(x), reference(x)
-    assert torch.equal(layer.u, reference.u)  # and moves again in the next
+    assert torch.allclose(layer.u, reference.u, atol=1e-6)  # and moves again in the next

@@ -6,6 +6,7 @@ and G is not taught to draw it. Every draw is a function of (seed, step, part, i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -15,21 +16,8 @@ from torch import Tensor
 from .data import Stream, draws
 
 
-class Place(NamedTuple):
-    """Which images of a step's whole batch are here: draws are of the whole batch, whoever computes which part."""
-
-    start: int
-    total: int
-
-    def of(self, drawn: np.ndarray, x: Tensor) -> Tensor:
-        """(..., total, ...) with the batch as second dimension -> the part of ``x``, on its device."""
-        return torch.from_numpy(drawn[:, self.start : self.start + len(x)]).to(x.device)
-
-
-def color(x: Tensor, rng: np.random.Generator, place: Place | None = None) -> Tensor:
-    """Brightness -0.5..0.5, saturation 0..2, contrast 0.5..1.5."""
-    place = place or Place(0, len(x))
-    u = place.of(rng.random((3, place.total, 1, 1, 1), dtype=np.float32), x)
+def color(x: Tensor, u: Tensor) -> Tensor:
+    """Brightness -0.5..0.5, saturation 0..2, contrast 0.5..1.5, by ``u`` (3, N, 1, 1, 1) in [0, 1)."""
     x = x + (u[0] - 0.5)
     grey = x.mean(1, keepdim=True)
     x = (x - grey) * (u[1] * 2) + grey
@@ -37,12 +25,10 @@ def color(x: Tensor, rng: np.random.Generator, place: Place | None = None) -> Te
     return (x - mean) * (u[2] + 0.5) + mean
 
 
-def translation(x: Tensor, rng: np.random.Generator, place: Place | None = None, ratio: float = 1 / 8) -> Tensor:
-    """Shifts by up to ``ratio`` of the side, in whole pixels; what moves in is 0."""
+def translation(x: Tensor, shift: Tensor) -> Tensor:
+    """Shifts by ``shift`` (2, N, 1) whole pixels, down and right, up to an eighth of the side; what moves in is 0."""
     n, _, height, width = x.shape
-    side = round(width * ratio)
-    place = place or Place(0, n)
-    shift = place.of(rng.integers(-side, side + 1, (2, place.total, 1)), x)
+    side = _most(width)
     padded = torch.nn.functional.pad(x, (side, side, side, side))
     rows = torch.arange(height, device=x.device) + side + shift[0]  # (N, H)
     columns = torch.arange(width, device=x.device) + side + shift[1]
@@ -50,27 +36,54 @@ def translation(x: Tensor, rng: np.random.Generator, place: Place | None = None,
     return padded.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
-def cutout(x: Tensor, rng: np.random.Generator, place: Place | None = None, ratio: float = 1 / 2) -> Tensor:
-    """A square of ``ratio`` of the side, anywhere (partly outside too), becomes 0."""
-    n, _, height, width = x.shape
-    side = round(width * ratio)
-    place = place or Place(0, n)
-    corner = place.of(rng.integers(-(side // 2), width - side // 2 + 1, (2, place.total, 1)), x)
+def cutout(x: Tensor, corner: Tensor) -> Tensor:
+    """A square of half the side from ``corner`` (2, N, 1) on, which may lie outside, becomes 0."""
+    height, width = x.shape[2:]
     inside = [
-        (torch.arange(length, device=x.device) >= c) & (torch.arange(length, device=x.device) < c + side)
+        (torch.arange(length, device=x.device) >= c) & (torch.arange(length, device=x.device) < c + width // 2)
         for length, c in zip((height, width), corner, strict=True)
     ]
     return x * ~(inside[0][:, None, :, None] & inside[1][:, None, None, :])
 
 
-AUGMENTATIONS = {"color": color, "translation": translation, "cutout": cutout}
+def _most(size: int) -> int:
+    """The largest shift, in pixels."""
+    return round(size / 8)
 
 
-def augment(
-    x: Tensor, names: list[str], seed: int, step: int, part: int, place: Place | None = None
-) -> Tensor:  # (N, 3, S, S) -> same
-    if names:
-        rng = draws(seed, Stream.AUGMENT, step, part)
-        for name in names:
-            x = AUGMENTATIONS[name](x, rng, place)
+class Augmentation(NamedTuple):
+    draw: Callable[[np.random.Generator, int, int], np.ndarray]  # for n images of a size, the batch second
+    apply: Callable[[Tensor, Tensor], Tensor]
+
+
+def _u(rng: np.random.Generator, n: int, size: int) -> np.ndarray:
+    return rng.random((3, n, 1, 1, 1), dtype=np.float32)
+
+
+def _shift(rng: np.random.Generator, n: int, size: int) -> np.ndarray:
+    return rng.integers(-_most(size), _most(size) + 1, (2, n, 1))
+
+
+def _corner(rng: np.random.Generator, n: int, size: int) -> np.ndarray:
+    return rng.integers(-(size // 4), size - size // 4 + 1, (2, n, 1))
+
+
+AUGMENTATIONS = {
+    "color": Augmentation(_u, color),
+    "translation": Augmentation(_shift, translation),
+    "cutout": Augmentation(_corner, cutout),
+}
+
+
+def augment_draws(names: list[str], size: int, seed: int, step: int, part: int, total: int) -> list[Tensor]:
+    """What ``augment`` needs for a whole batch of ``total`` images, whoever computes which part: on the CPU, the batch
+    second in each.
+    """
+    rng = draws(seed, Stream.AUGMENT, step, part)
+    return [torch.from_numpy(AUGMENTATIONS[name].draw(rng, total, size)) for name in names]
+
+
+def augment(x: Tensor, names: list[str], drawn: list[Tensor]) -> Tensor:  # (N, 3, S, S) -> same
+    for name, own in zip(names, drawn, strict=True):
+        x = AUGMENTATIONS[name].apply(x, own)
     return x

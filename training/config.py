@@ -78,6 +78,8 @@ class Config:
     # The machine
     device: str = "cpu"
     precision: str = "fp32"  # fp32 or bf16
+    compile: str = "off"  # on: the steps are compiled by torch.compile; off: not; auto: where a run repays it
+    one_pass: bool = False  # real and fake images go through D together: the same algorithm, other roundings
     channels_last: bool = False
     threads: int = 0  # 0: torch's own choice
     micro_batch: int = 0  # images computed at once, for memory alone: a whole number of batch-norm groups (0: all)
@@ -102,6 +104,7 @@ class Config:
             "loss": tuple(LOSSES), "precision": ("fp32", "bf16"), "conditioning": ("projection", "concat", "none"),
             "setting": ("", *SETTINGS), "method": ("", *METHODS), "penalty": ("", "gradient", "orthonormal"),
             "new_classes": ("mean", "nearest", "fresh"), "trained": ("all", "tables", "gains"),
+            "compile": ("on", "off", "auto"),
         }  # fmt: skip
         for name, values in legal.items():
             if getattr(self, name) not in values:

@@ -31,13 +31,26 @@ CHECKPOINTS = "checkpoints"
 class ChainerAdam(torch.optim.Adam):
     """Adam as in Chainer: epsilon 1e-8 is added to sqrt(v) before the bias correction, not after it.
 
-    alpha sqrt(1 - beta2^t) / (1 - beta1^t) * m / (sqrt(v) + eps) is torch's step with eps / sqrt(1 - beta2^t).
+    alpha sqrt(1 - beta2^t) / (1 - beta1^t) * m / (sqrt(v) + eps) is torch's step with eps / sqrt(1 - beta2^t). One
+    fused kernel for all parameters; t is counted here, for reading it from a tensor would wait for the device.
     """
 
+    def __init__(self, params: Any, lr: float, betas: tuple[float, float]):
+        super().__init__(params, lr, betas, fused=True)
+        self.t: int | None = None  # updates done; None: as the loaded state says
+
+    def load_state_dict(self, state_dict: Any) -> None:
+        super().load_state_dict(state_dict)
+        for group in self.param_groups:  # a state of another form, from before, is computed like ours
+            group["fused"], group["foreach"] = True, None
+        self.t = None
+
     def step(self, closure: Any = None) -> Any:
+        if self.t is None:
+            self.t = max((int(own["step"]) for own in self.state.values() if "step" in own), default=0)
+        self.t += 1
         for group in self.param_groups:
-            t = 1 + max((int(self.state[p]["step"]) for p in group["params"] if p in self.state), default=0)
-            group["eps"] = 1e-8 / math.sqrt(1 - group["betas"][1] ** t)
+            group["eps"] = 1e-8 / math.sqrt(1 - group["betas"][1] ** self.t)
         return super().step(closure)
 
 
@@ -195,7 +208,7 @@ def load_checkpoint(state: State, config: Config, fingerprint: str, out: Path) -
     paths, damaged = checkpoints(out), []
     for path in reversed(paths):
         try:
-            parts = torch.load(path, map_location=config.device, weights_only=True)
+            parts = torch.load(path, map_location="cpu", weights_only=True)
             old, digest, resampling = (parts.pop(key) for key in ("config", "data", "resampling"))
         except (RuntimeError, OSError, EOFError, KeyError, AttributeError, pickle.UnpicklingError) as error:
             why = (str(error) or repr(error)).splitlines()[0]
