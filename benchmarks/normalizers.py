@@ -24,8 +24,8 @@ from accelerate import Accelerator  # noqa: E402
 
 from sngan_hub.sources import Images  # noqa: E402
 from training.config import METHODS, make_config  # noqa: E402
-from training.data import Feed  # noqa: E402
 from training.describe import device_kind  # noqa: E402
+from training.feed import Feed  # noqa: E402
 from training.state import new_state  # noqa: E402
 from training.step import train_step  # noqa: E402
 

@@ -26,8 +26,8 @@ from accelerate import Accelerator  # noqa: E402
 from sngan_hub.models import find_model  # noqa: E402
 from sngan_hub.sources import Images  # noqa: E402
 from training.config import PRESETS, Config, make_config  # noqa: E402
-from training.data import Feed  # noqa: E402
 from training.describe import THROUGHPUT, device_kind, forward_flops, iteration_flops, read_throughput  # noqa: E402
+from training.feed import Feed  # noqa: E402
 from training.state import new_state  # noqa: E402
 from training.step import train_step  # noqa: E402
 

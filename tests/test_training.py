@@ -72,6 +72,10 @@ def test_streams_are_independent_and_repeatable():
 # Augmentation
 
 
+def draws_of(name, n, size):
+    return torch.from_numpy(AUGMENTATIONS[name].draws(np.random.default_rng(0), n, size))
+
+
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_augmentation_is_differentiable_and_repeatable(name):
     x = torch.randn(6, 3, 16, 16, dtype=torch.float64, requires_grad=True)
@@ -88,7 +92,7 @@ def test_augmentation_is_differentiable_and_repeatable(name):
 
 def test_color_keeps_what_it_should():
     grey = torch.rand(50, 1, 4, 4).expand(-1, 3, -1, -1)
-    out = color(grey, np.random.default_rng(0))
+    out = color(grey, draws_of("color", 50, 4))
     assert torch.allclose(out[:, 0], out[:, 1], atol=1e-6)  # no colour from grey
     shift = out.mean((1, 2, 3)) - grey.mean((1, 2, 3))
     assert shift.abs().max() <= 0.5 + 1e-5 and shift.std() > 0.2
@@ -99,14 +103,15 @@ def test_color_keeps_what_it_should():
 def test_translation_moves_whole_pixels_by_an_eighth():
     x = torch.zeros(200, 3, 16, 16)
     x[:, :, 8, 8] = 1
-    places = translation(x, np.random.default_rng(0))[:, 0].flatten(1).argmax(1)
+    moved = translation(x, draws_of("translation", 200, 16))
+    places = moved[:, 0].flatten(1).argmax(1)
     rows, columns = places // 16 - 8, places % 16 - 8
     assert set(rows.tolist()) == set(columns.tolist()) == set(range(-2, 3))
-    assert torch.equal(translation(x, np.random.default_rng(0)).sum((1, 2, 3)), torch.full((200,), 3.0))
+    assert torch.equal(moved.sum((1, 2, 3)), torch.full((200,), 3.0))
 
 
 def test_cutout_removes_at_most_half_the_side():
-    gone = (cutout(torch.ones(300, 3, 16, 16), np.random.default_rng(0)) == 0)[:, 0].float().sum((1, 2))
+    gone = (cutout(torch.ones(300, 3, 16, 16), draws_of("cutout", 300, 16)) == 0)[:, 0].float().sum((1, 2))
     assert gone.max() == 64 and gone.min() >= 16 and gone.std() > 5
 
 

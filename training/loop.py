@@ -16,7 +16,7 @@ from sngan_hub.sources import Images, load_images
 
 from .check import check_data
 from .config import Config, save_config
-from .data import Feed
+from .feed import Feed
 from .log import Log, fixed_samples, real_spread, save_grid
 from .score import check_scoring, out_of_patience, score_snapshot
 from .shares import check_shares, lost_worker, share_state
