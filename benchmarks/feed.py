@@ -38,6 +38,7 @@ from training.state import new_state  # noqa: E402
 from training.step import train_step  # noqa: E402
 
 BATCH, N_DIS = 64, 5
+WHOLE = {"whole iterations": False, "whole iterations but for the noise": True}  # noise_there
 JPEG_SIDES = ((500, 375), (375, 500), (500, 333), (640, 480))
 
 
@@ -78,10 +79,13 @@ def parts_of(data: Images, size: int) -> dict[str, Callable[[int], object]]:
     }
 
 
-def iterations(data: Images, size: int, threads: int, steps: int) -> float:
-    """Images a second that ``Feed`` prepares for a step that takes no time."""
+def iterations(data: Images, size: int, threads: int, steps: int, noise_there: bool) -> float:
+    """Images a second that ``Feed`` prepares for a step that takes no time, by the host alone."""
     config = make_config("fashion32", batch_size=BATCH, g_batch_size=128, n_dis=N_DIS, flip=True, steps=steps + 1)
-    feed = Feed(data, config, size, 128, 10, threads=threads)
+    feed = Feed(data, config, size, 128, 10, threads=threads, noise_there=noise_there)
+    if noise_there:
+        elsewhere = torch.zeros(N_DIS, BATCH, 3, size, size)
+        feed._noise = lambda step: elsewhere
     feed.iteration(0)
     start = time.perf_counter()
     for step in range(1, steps + 1):
@@ -103,12 +107,12 @@ def rates(sizes: list[int], rounds: int, folder: Path) -> list[str]:
                     for name, act in acts.items():
                         value = per_second(act, threads, max(4, 1024 // size))
                         found.setdefault((name, threads), []).append(value)
-                    found.setdefault(("whole iterations", threads), []).append(
-                        iterations(data, size, threads, max(2, 256 // size))
-                    )
+                    for name, there in WHOLE.items():
+                        value = iterations(data, size, threads, max(3, 256 // size), there)
+                        found.setdefault((name, threads), []).append(value)
                 if not turn:
                     found = {}
-            for name in [*acts, "whole iterations"]:
+            for name in [*acts, *WHOLE]:
                 one, two = (statistics.median(found[name, threads]) for threads in (1, 2))
                 lines.append(f"| {size} px, {kind} | {name} | {one:,.0f} | {two:,.0f} |")
     return lines
@@ -140,11 +144,14 @@ def loading(n: int, rounds: int, folder: Path) -> list[str]:
             f"by 2, the same array; 20,000 take {20_000 / one:.0f} s and {20_000 / two:.0f} s."]  # fmt: skip
 
 
-def waiting(size: int, step_seconds: float, steps: int, folder: Path) -> str:
+def waiting(size: int, step_seconds: float, steps: int, folder: Path, noise_there: bool = False) -> str:
     """A loop whose step takes ``step_seconds`` of another device's time."""
     data = stored(folder, "prepared", size, 64 * 2**20 // (3 * size**2))
     config = make_config("fashion32", batch_size=BATCH, g_batch_size=128, n_dis=N_DIS, flip=True, steps=steps)
-    feed = Feed(data, config, size, 128, 10, threads=2)
+    feed = Feed(data, config, size, 128, 10, threads=2, noise_there=noise_there)
+    if noise_there:
+        elsewhere = torch.zeros(N_DIS, BATCH, 3, size, size)
+        feed._noise = lambda step: elsewhere
     feed.iteration(0)
     first, start = feed.waited, time.perf_counter()
     for step in range(1, steps):
@@ -153,7 +160,8 @@ def waiting(size: int, step_seconds: float, steps: int, folder: Path) -> str:
     wall, waited = time.perf_counter() - start, feed.waited - first
     feed.close()
     need = N_DIS * BATCH / step_seconds
-    return (f"| {size} px, a step of {1000 * step_seconds:.0f} ms ({need:,.0f} images/s) | {steps - 1} | {wall:.2f} | "
+    noise = ", noise on the device" if noise_there else ""
+    return (f"| {size} px, a step of {1000 * step_seconds:.0f} ms ({need:,.0f} images/s){noise} | {steps - 1} | {wall:.2f} | "
             f"{waited:.3f} | {waited / wall:.1%} |")  # fmt: skip
 
 
@@ -191,7 +199,8 @@ def main() -> None:
         lines += ["| loop | iterations | seconds | of them waiting for the feed | |", "|---|---|---|---|---|"]
         lines += [waiting(32 if smoke else 64, 0.1, 4 if smoke else 40, folder)]
         if not smoke:
-            lines += [waiting(size, s, 40, folder) for size, s in ((64, 0.032), (128, 0.4), (128, 0.2), (128, 0.1))]
+            lines += [waiting(size, s, 40, folder) for size, s in ((64, 0.032), (128, 0.2), (128, 0.1))]
+            lines += [waiting(size, s, 40, folder, True) for size, s in ((64, 0.032), (128, 0.1))]
         lines += [training(3, 8) if smoke else training(12, BATCH)]
     cores = os.cpu_count()
     lines += ["", f"{device_kind('cpu').split(',')[0]}, {cores} cores; Python {platform.python_version()}, numpy "

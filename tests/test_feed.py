@@ -14,6 +14,7 @@ from training.augment import augment, augment_draws, augmented
 from training.config import make_config
 from training.data import Stream, draws, latents, penalty_points, real_batch
 from training.feed import Feed
+from training.philox import uniform
 
 
 def some_data(n=24, size=32):
@@ -100,10 +101,11 @@ def test_every_share_is_that_of_the_batch_as_ever(case, processes, source, reque
         feed.close()
 
 
+@pytest.mark.parametrize("there", [False, True])
 @pytest.mark.parametrize("size", [4, 5])  # 3 * 5 * 5 values of an image: a share begins inside a block of Philox
-def test_a_share_may_begin_anywhere_in_the_noise(size):
+def test_a_share_may_begin_anywhere_in_the_noise(size, there):
     data, config = some_data(size=size), settings()
-    feeds = [Feed(data, config, size, process=p, processes=8) for p in range(8)]
+    feeds = [Feed(data, config, size, process=p, processes=8, noise_there=there) for p in range(8)]
     for step in (0, 3):
         noise = torch.cat([feed.iteration(step).real[1].noise for feed in feeds])
         expected = draws(5, Stream.NOISE, 2 * step + 1).random((8, 3, size, size), dtype=np.float32)
@@ -136,6 +138,15 @@ def test_latents_and_looks_are_those_of_the_step(processes, names, n_classes):
     assert names == "" or all(p.points == [] for p in parts)
     for feed in feeds:
         feed.close()
+
+
+def test_integers_of_tensors_draw_what_numpys_philox_draws():
+    for seed, step, part in ((0, 0, 0), (2**63 - 1, 2**40, 3), (7, 123_456, 0)):
+        expected = draws(seed, Stream.CROP, step, part).random(100_003, dtype=np.float32)
+        ours = uniform((seed, Stream.CROP), torch.tensor([step, step + 1]), 0, 100_003, part)
+        assert np.array_equal(ours[0].numpy(), expected)
+        assert np.array_equal(uniform((seed, Stream.CROP), torch.tensor([step]), 99_998, 5, part)[0], expected[-5:])
+        assert np.array_equal(ours[1, :9], draws(seed, Stream.CROP, step + 1, part).random(9, dtype=np.float32))
 
 
 def test_augmentation_draws_are_as_ever():

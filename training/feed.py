@@ -15,7 +15,8 @@ from torch import Tensor
 from sngan_hub.sources import Images
 
 from .augment import augment_draws
-from .data import dequantised, draw_noise, latents, penalty_points, real_pixels
+from .data import Stream, dequantised, draw_noise, latents, penalty_points, real_pixels
+from .philox import uniform
 
 if TYPE_CHECKING:
     from .config import Config
@@ -100,6 +101,8 @@ class Feed:
     Every number is a function of (seed, step, index in the global batch), so nothing needs to be saved, any step may be
     asked for, and process ``process`` of ``processes`` draws its consecutive share alone. ``size``: of the network's
     images. ``z_dim`` 0: no latents. ``ahead``: iterations that are kept ready, each as large as ``self.bytes``.
+    ``noise_there``: the noise, which is most of the threads' work and four fifths of the bytes, is drawn on the device
+    at its use, the same numbers.
     """
 
     def __init__(
@@ -114,13 +117,16 @@ class Feed:
         device: torch.device | str = "cpu",
         ahead: int = 3,
         threads: int = 0,  # 0: as many as can be of use
+        noise_there: bool = False,
     ):
         self.data, self.config, self.size, self.ahead = data, config, size, ahead
         self.z_dim, self.n_classes = z_dim, n_classes
         own, own_g = config.batch_size // processes, config.g_batch_size // processes
         self.own, self.own_g = (slice(n * process, n * (process + 1)) for n in (own, own_g))
-        self.layout, self.bytes = _layout(_fields(config, size, z_dim, n_classes, own, own_g))
-        device = torch.device(device)
+        fields = _fields(config, size, z_dim, n_classes, own, own_g)
+        self.noise = fields.pop("noise")[0] if noise_there else None
+        self.layout, self.bytes = _layout(fields)
+        self.device = device = torch.device(device)
         self.copies = SideStream(device) if device.type == "cuda" else InPlace()
         self.pool = ThreadPoolExecutor(max_workers=threads or max(1, min(ahead, os.cpu_count() or 1)))
         self.coming: dict[int, Future] = {}
@@ -136,7 +142,10 @@ class Feed:
         sent = self.coming.pop(step).result()
         self.waited += time.perf_counter() - start
         self.coming = {s: future for s, future in self.coming.items() if s > step}
-        return self._iteration(_views(self.copies.receive(sent), self.layout))
+        views = _views(self.copies.receive(sent), self.layout)
+        if self.noise:
+            views["noise"] = self._noise(step)
+        return self._iteration(views)
 
     def __call__(self, position: int) -> tuple[Tensor, Tensor]:
         """Batch number ``position`` of the run, ``n_dis`` to an iteration, as ``real_batch`` gives it."""
@@ -163,7 +172,8 @@ class Feed:
             out["pixels"][i], out["labels"][i] = real_pixels(
                 self.data, c.seed, position, c.batch_size, c.flip, c.crop, self.size, c.contrast_stretch, d
             )
-            draw_noise(c.seed, position, d.start, out["noise"][i])
+            if "noise" in out:
+                draw_noise(c.seed, position, d.start, out["noise"][i])
             if "points" in out:
                 out["points"][i] = penalty_points(c.seed, step, i, c.batch_size)[d]
         for part in range(c.n_dis + 1 if self.z_dim else 0):
@@ -177,6 +187,14 @@ class Feed:
             drawn = augment_draws(names, c.seed, step, look, total, self.size)
             for k, values in enumerate(drawn):
                 out[f"augment_{of}_{k}"][look - 1 if look else 0] = values[:, own]
+
+    def _noise(self, step: int) -> Tensor:
+        """``draw_noise`` of every D step, on the device."""
+        assert self.noise
+        n, of_image = self.config.n_dis, math.prod(self.noise[2:])
+        positions = torch.arange(step * n, (step + 1) * n, device=self.device)
+        first, count = self.own.start * of_image, self.noise[1] * of_image
+        return uniform((self.config.seed, Stream.NOISE), positions, first, count).view(self.noise)
 
     def _iteration(self, of: dict[str, Tensor]) -> Iteration:
         names = self.config.augmentations()
