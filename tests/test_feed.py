@@ -149,6 +149,12 @@ def test_integers_of_tensors_draw_what_numpys_philox_draws():
         assert np.array_equal(ours[1, :9], draws(seed, Stream.CROP, step + 1, part).random(9, dtype=np.float32))
 
 
+def test_a_device_that_draws_other_noise_is_refused(monkeypatch):
+    monkeypatch.setattr(fed, "uniform", lambda *a: uniform(*a) * (1 - 2**-24))
+    with pytest.raises(RuntimeError, match="cpu draws other noise than numpy does"):
+        Feed(some_data(), settings(), 32, noise_there=True)
+
+
 def test_augmentation_draws_are_as_ever():
     """Of the first runs: one generator for a look, asked by each augmentation in turn."""
     rng = draws(5, Stream.AUGMENT, 2, 3)

@@ -15,7 +15,7 @@ from torch import Tensor
 from sngan_hub.sources import Images
 
 from .augment import augment_draws
-from .data import Stream, dequantised, draw_noise, latents, penalty_points, real_pixels
+from .data import Stream, dequantised, draw_noise, draws, latents, penalty_points, real_pixels
 from .philox import uniform
 
 if TYPE_CHECKING:
@@ -130,6 +130,8 @@ class Feed:
         self.copies = SideStream(device) if device.type == "cuda" else InPlace()
         self.pool = ThreadPoolExecutor(max_workers=threads or max(1, min(ahead, os.cpu_count() or 1)))
         self.coming: dict[int, Future] = {}
+        if noise_there:
+            self._check_noise()
         self.last: tuple[int, Iteration] | None = None
         self.waited = 0.0  # seconds that ``iteration`` has waited for the threads, in all
 
@@ -195,6 +197,15 @@ class Feed:
         positions = torch.arange(step * n, (step + 1) * n, device=self.device)
         first, count = self.own.start * of_image, self.noise[1] * of_image
         return uniform((self.config.seed, Stream.NOISE), positions, first, count).view(self.noise)
+
+    def _check_noise(self) -> None:
+        """Raises ``RuntimeError`` on a device whose integers are not those that a run is made of."""
+        drawn = draws(self.config.seed, Stream.NOISE, 0).random(4096, dtype=np.float32)
+        there = uniform(
+            (self.config.seed, Stream.NOISE), torch.zeros(1, dtype=torch.int64, device=self.device), 0, 4096
+        )
+        if not np.array_equal(there[0].cpu().numpy(), drawn):
+            raise RuntimeError(f"{self.device} draws other noise than numpy does; run with noise_there=False")
 
     def _iteration(self, of: dict[str, Tensor]) -> Iteration:
         names = self.config.augmentations()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -17,16 +19,28 @@ def uniform(key: tuple[int, int], steps: Tensor, first: int, count: int, part: i
     """
     block, skipped = divmod(first, PER_BLOCK)
     blocks = -(-(skipped + count) // PER_BLOCK)
-    c0 = torch.arange(block + 1, block + 1 + blocks, device=steps.device).expand(len(steps), -1)  # numpy counts first
+    counter = torch.arange(block + 1, block + 1 + blocks, device=steps.device)  # numpy counts first
+    values = rounds(counter, torch.full_like(steps, part), steps, _round_keys(key, steps.device))
+    return values[:, skipped : skipped + count]
+
+
+@lru_cache(maxsize=8)  # one copy to the device, not one a step
+def _round_keys(key: tuple[int, int], device: torch.device) -> Tensor:
+    rows = [[_signed(k + i * by) for k, by in zip(key, KEY_STEPS, strict=True)] for i in range(10)]
+    return torch.tensor(rows, device=device)
+
+
+def rounds(counter: Tensor, part: Tensor, steps: Tensor, keys: Tensor) -> Tensor:
+    """(B,), (n,), (n,) and (10, 2), all int64 -> (n, 8 B) float32. Tensors alone: it may be compiled, to one kernel."""
+    c0 = counter.expand(len(steps), -1)
     c1 = torch.zeros_like(c0)
-    c2, c3 = torch.full_like(c0, part), steps[:, None].expand_as(c0)
-    k0, k1 = key
-    for _ in range(10):
+    c2, c3 = part[:, None].expand_as(c0), steps[:, None].expand_as(c0)
+    for key in keys.unbind():
         high0, low0 = _product(c0, MULTIPLIERS[0])
         high1, low1 = _product(c2, MULTIPLIERS[1])
-        c0, c1, c2, c3 = high1 ^ c1 ^ _signed(k0), low1, high0 ^ c3 ^ _signed(k1), low0
-        k0, k1 = k0 + KEY_STEPS[0], k1 + KEY_STEPS[1]
-    halves = torch.stack((c0, c1, c2, c3), -1).view(torch.int32).flatten(1)[:, skipped : skipped + count]
+        c0, c1, c2, c3 = high1 ^ c1 ^ key[0], low1, high0 ^ c3 ^ key[1], low0
+    words = torch.stack((c0, c1, c2, c3), -1)
+    halves = torch.stack((words, words >> 32), -1).flatten(1)  # the lower half of each first
     return ((halves >> 8) & 0xFFFFFF).float() * 2**-24
 
 
