@@ -160,7 +160,7 @@ def waiting(size: int, step_seconds: float, steps: int, folder: Path, noise_ther
     wall, waited = time.perf_counter() - start, feed.waited - first
     feed.close()
     need = N_DIS * BATCH / step_seconds
-    noise = ", noise on the device" if noise_there else ""
+    noise = ", noise left to the device" if noise_there else ""
     return (f"| {size} px, a step of {1000 * step_seconds:.0f} ms ({need:,.0f} images/s){noise} | {steps - 1} | "
             f"{wall:.2f} | {waited:.3f} | {waited / wall:.1%} |")  # fmt: skip
 
@@ -209,7 +209,8 @@ def main() -> None:
         f"Load average at the end {load:.1f}, this benchmark's included: what others leave is what is measured.",
     ]
     lines += ["", f"{device_kind('cpu').split(',')[0]}, {cores} cores; Python {platform.python_version()}, numpy "
-                  f"{np.__version__}, Pillow {PIL.__version__}. Nothing here has run on a GPU."]  # fmt: skip
+                  f"{np.__version__}, Pillow {PIL.__version__}. Nothing here has run on a GPU. "
+                  "Noise left to the device is not drawn here: those rows are the host's part alone."]  # fmt: skip
     text = "\n".join(lines) + "\n"
     print(text)
     if arguments.record:
