@@ -6,8 +6,8 @@
 torch's own spectral norm, two calls of D, torch's Adam. The contestants alternate in one process; after two warm-ups,
 medians of ``--repeats``. A contestant's weights move while it is timed. One JSON line for each part; ``--record`` adds
 them to benchmarks/records/steps.jsonl, from which ``python -m training tables`` prints the README's table.
-``--mimicry``: a clone of kwotsin/mimicry, whose networks at the paper's width then run beside ours. ``--before``: another
-checkout of this repository, whose iterations alternate with ours, each in a process of its own.
+``--mimicry``: a clone of kwotsin/mimicry, whose networks at the paper's width then run beside ours. ``--before``:
+another checkout of this repository, whose iterations alternate with ours, each in a process of its own.
 """
 
 from __future__ import annotations
@@ -38,9 +38,10 @@ from sngan_hub.metrics.protocols import machine, versions  # noqa: E402
 from sngan_hub.models import find_model  # noqa: E402
 from sngan_hub.normalizers import Conv2d, Embedding, Linear  # noqa: E402
 from training.config import Config, make_config  # noqa: E402
+from training.feed import Fake, Iteration, Real  # noqa: E402
 from training.losses import LOSSES  # noqa: E402
 from training.state import State, new_state  # noqa: E402
-from training.step import batch_of_fakes, discriminator_step, generator_step  # noqa: E402
+from training.step import discriminator_step, generator_step, images_for_d  # noqa: E402
 
 RECORDS = ROOT / "benchmarks" / "records" / "steps.jsonl"
 HINGE = LOSSES["hinge"]
@@ -112,11 +113,16 @@ class Ours:
         self.state: State = new_state(config, [str(i) for i in range(n_classes)])
 
     def d_step(self, batch: int, real: torch.Tensor, labels: torch.Tensor) -> None:
-        fakes = batch_of_fakes(self.state, self.config, 0, self.accelerator)
-        discriminator_step(self.state, self.config, real, labels, fakes, 0, self.accelerator)
+        drawn = Iteration([Real(real, None, labels)], [self.fake(batch)], [[], [], []], [])
+        fakes = images_for_d(self.state, self.config, drawn.fake[0], self.accelerator)
+        discriminator_step(self.state, self.config, drawn, 0, fakes, self.accelerator)
 
     def g_step(self, batch: int) -> None:
-        generator_step(self.state, self.config, self.accelerator)
+        generator_step(self.state, self.config, Iteration([], [self.fake(batch)], [[]], []), self.accelerator)
+
+    def fake(self, batch: int) -> Fake:
+        g = self.state.generator
+        return Fake(torch.randn(batch, g.z_dim), torch.randint(g.n_classes, (batch,)))
 
 
 def alternate(
@@ -174,7 +180,6 @@ import numpy as np, torch
 from accelerate import Accelerator
 from sngan_hub.sources import Images
 from training.config import make_config
-from training.data import Feed
 from training.state import new_state
 from training.step import train_step
 fields = json.loads(sys.argv[1])
@@ -183,7 +188,13 @@ config = make_config(fields.pop("preset"), **fields)
 rng = np.random.default_rng(0)
 data = Images(rng.integers(0, 256, (640, 3, 32, 32), dtype=np.uint8), np.arange(640) % 10, [str(i) for i in range(10)])
 accelerator = Accelerator(cpu=True, mixed_precision="no")
-state, feed = new_state(config, data.classes, accelerator.device), Feed(data, config, 32)
+state = new_state(config, data.classes, accelerator.device)
+try:
+    from training.feed import new_feed
+    feed = new_feed(data, config, state, accelerator)
+except ImportError:  # a checkout from before it
+    from training.data import Feed
+    feed = Feed(data, config, 32)
 for line in sys.stdin:
     start = time.perf_counter()
     train_step(state, config, feed, accelerator)
@@ -249,9 +260,10 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     for part in options.part:
         found = iterations_at_32(options) if part == "iteration" else steps_at_128(part, options)
-        line = json.dumps({"benchmark": "steps", "part": part, "batch": 64 if part == "iteration" else 8,
-                           "n": options.repeats, "machine": machine(), **versions(), "forms": found,
-                           "peak_rss_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2)})  # fmt: skip
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        about = {"benchmark": "steps", "part": part, "batch": 64 if part == "iteration" else 8, "n": options.repeats}
+        line = json.dumps({**about, "machine": machine(), **versions(), "forms": found,
+                           "peak_rss_gb": round(peak / 1e6, 2)})  # fmt: skip
         print(line, flush=True)
         if options.record and not options.smoke:
             with open(RECORDS, "a", encoding="utf-8") as file:

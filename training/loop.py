@@ -16,7 +16,7 @@ from sngan_hub.sources import Images, load_images
 
 from .check import check_data
 from .config import Config, save_config
-from .data import Feed
+from .feed import new_feed
 from .log import Log, fixed_samples, real_spread, save_grid
 from .score import check_scoring, out_of_patience, score_snapshot
 from .shares import check_shares, lost_worker, share_state
@@ -63,7 +63,7 @@ def train(config: Config, data: Images | None = None, begin: Callable[[State], N
 
     with (
         stop_requests() as stop,
-        closing(Feed(data, config, size)) as feed,
+        closing(new_feed(data, config, state, accelerator)) as feed,
         closing(bar),
         closing(log) if log else nullcontext(),
     ):

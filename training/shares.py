@@ -1,7 +1,7 @@
 """Who computes which images of a step: processes take consecutive shares of a batch, micro-batches parts of a share.
 
-The algorithm does not know: draws are of the whole batch, losses are means over it, batch norm sees whole groups, and
-gradients are averaged once before each optimiser step.
+The algorithm does not know: draws are of the whole batch (feed.py), losses are means over it, batch norm sees whole
+groups, and gradients are averaged once before each optimiser step.
 """
 
 from __future__ import annotations
@@ -24,9 +24,8 @@ if TYPE_CHECKING:  # the loop alone imports it
 
 
 class Share(NamedTuple):
-    start: int  # in the whole batch
+    start: int  # in this process's part of the batch
     stop: int
-    total: int  # images of the whole batch
     weight: float  # of this micro-batch in its process's mean
 
     @property
@@ -42,11 +41,10 @@ def is_first_process() -> bool:
 def shares(total: int, micro_batch: int, accelerator: Accelerator) -> Iterator[Share]:
     """This process's part of a batch of ``total`` images, ``micro_batch`` at a time (0: all at once)."""
     own = total // accelerator.num_processes
-    first = own * accelerator.process_index
     size = micro_batch or own
-    for start in range(first, first + own, size):
-        stop = min(start + size, first + own)
-        yield Share(start, stop, total, (stop - start) / own)
+    for start in range(0, own, size):
+        stop = min(start + size, own)
+        yield Share(start, stop, (stop - start) / own)
 
 
 def check_shares(config: Config, processes: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -13,10 +13,10 @@ from sngan_hub.network import AnyDiscriminator, AnyGenerator, Network
 from sngan_hub.normalizers import as_one_forward, set_batch_norm_group
 from sngan_hub.spectral_norm import estimated
 
-from .augment import augment, augment_draws
+from .augment import augment
 from .config import Config
-from .data import latents, penalty_points
 from .ema import update_ema
+from .feed import Fake, Iteration
 from .losses import LOSSES
 from .penalties import clip_weights_, gradient_penalty, orthonormal_penalty
 from .shares import Share, average_gradients, shares
@@ -25,11 +25,15 @@ from .state import State
 if TYPE_CHECKING:  # the loop alone imports it
     from accelerate import Accelerator
 
-Feed = Callable[[int], tuple[Tensor, Tensor]]  # number of a batch of the run -> real images, labels
 Labels = Tensor | None
+Images = list[tuple[Tensor, Labels]]  # of each micro-batch
 
 
-def train_step(state: State, config: Config, feed: Feed, accelerator: Accelerator) -> dict[str, Tensor]:
+class Feeds(Protocol):
+    def iteration(self, step: int) -> Iteration: ...
+
+
+def train_step(state: State, config: Config, feed: Feeds, accelerator: Accelerator) -> dict[str, Tensor]:
     """One iteration of the authors' updater.py: a G step, then ``n_dis`` D steps. Advances ``state.step``.
 
     Every process computes its consecutive share of each batch, in micro-batches whose gradients add up. Returns the
@@ -43,18 +47,19 @@ def train_step(state: State, config: Config, feed: Feed, accelerator: Accelerato
     for optimizer, lr in ((state.opt_g, config.lr_g), (state.opt_d, config.lr_d)):
         optimizer.param_groups[0]["lr"] = lr * config.lr_scale(step)
 
-    values = generator_step(state, config, accelerator)
-    fakes = [batch_of_fakes(state, config, i, accelerator) for i in range(config.n_dis)]  # G moves no more until then
+    drawn = feed.iteration(step)
+    values = generator_step(state, config, drawn, accelerator)
+    # G moves no more in this iteration, so all its images for D come first.
+    fakes = [images_for_d(state, config, drawn.fake[1 + i], accelerator) for i in range(config.n_dis)]
     for i, fake in enumerate(fakes):
-        real, labels = feed(step * config.n_dis + i)
-        values |= discriminator_step(state, config, real, labels, fake, i, accelerator)
+        values |= discriminator_step(state, config, drawn, i, fake, accelerator)
     state.step += 1
     if state.average is not state.generator:
         update_ema(state.average, state.generator, config.ema_decay, step)
     return values
 
 
-def generator_step(state: State, config: Config, accelerator: Accelerator) -> dict[str, Tensor]:
+def generator_step(state: State, config: Config, drawn: Iteration, accelerator: Accelerator) -> dict[str, Tensor]:
     """One update of G by D's scores of ``g_batch_size`` fakes -> ``loss_g``. D's u moves, its weights do not."""
     g, d, device = state.generator, state.discriminator, accelerator.device
     loss = torch.zeros((), device=device)
@@ -69,9 +74,9 @@ def generator_step(state: State, config: Config, accelerator: Accelerator) -> di
     state.opt_g.zero_grad(set_to_none=True)
     with as_one_forward(g, d) as hold, estimated(d):
         for share in shares(config.g_batch_size, config.micro_batch, accelerator):
-            z, y = own_latents(state, config, 0, share, device)
+            z, y = latents_of(drawn.fake[0], share)
             with config.autocast(device):
-                value = forms.generator_loss(g, d, z, y, own_draws(config, g.size, state.step, 0, share, device))
+                value = forms.generator_loss(g, d, z, y, look(drawn, 0, share))
             loss += add_gradient(value, share, accelerator)
             hold()
     average_gradients(g, accelerator)
@@ -82,34 +87,27 @@ def generator_step(state: State, config: Config, accelerator: Accelerator) -> di
     return {"loss_g": loss}
 
 
-Fakes = list[tuple[Tensor, Labels]]  # of each micro-batch: images and labels
-
-
 @torch.no_grad()
-def batch_of_fakes(state: State, config: Config, i: int, accelerator: Accelerator) -> Fakes:
-    """The generated images of D step ``i`` of this iteration, in this process's micro-batches."""
-    g, device, forms, made = state.generator, accelerator.device, forms_of(config), []
+def images_for_d(state: State, config: Config, fake: Fake, accelerator: Accelerator) -> Images:
+    """G's images of one D step, from ``fake``, in this process's micro-batches."""
+    g, forms, made = state.generator, forms_of(config), []
     set_batch_norm_group(g, config.bn_group_d)
-    with as_one_forward(g) as hold, config.autocast(device):
+    with as_one_forward(g) as hold, config.autocast(accelerator.device):
         for share in shares(config.batch_size, config.micro_batch, accelerator):
-            z, y = own_latents(state, config, 1 + i, share, device)
+            z, y = latents_of(fake, share)
             made.append((forms.generate(g, z, y), y))
             hold()
     return made
 
 
 def discriminator_step(
-    state: State, config: Config, real: Tensor, labels: Tensor, fakes: Fakes, i: int, accelerator: Accelerator
+    state: State, config: Config, drawn: Iteration, i: int, fakes: Images, accelerator: Accelerator
 ) -> dict[str, Tensor]:
     """Update ``i`` of D in this iteration, by ``batch_size`` real images and as many fakes -> its losses and scores."""
-    d, device, forms = state.discriminator, accelerator.device, forms_of(config)
+    d, device, forms, real = state.discriminator, accelerator.device, forms_of(config), drawn.real[i]
     own = list(shares(config.batch_size, config.micro_batch, accelerator))
-    reals: Fakes = [
-        (real[share.slice].to(device), labels[share.slice].to(device) if d.n_classes else None) for share in own
-    ]
-    drawn = [
-        [own_draws(config, d.size, state.step, 2 * i + 1 + fake, share, device) for share in own] for fake in (0, 1)
-    ]
+    reals: Images = [(real.images(share.slice), real.labels[share.slice] if d.n_classes else None) for share in own]
+    looks = [[look(drawn, 2 * i + 1 + fake, share) for share in own] for fake in (0, 1)]
     values = {key: torch.zeros((), device=device) for key in ("loss_d", "score_real", "score_fake")}
 
     def add(found: tuple[Tensor, dict[str, Tensor]], share: Share) -> None:
@@ -122,7 +120,7 @@ def discriminator_step(
     with estimated(d, 2) as use:
         if config.one_pass:
             use(None)
-            for share, *both in zip(own, reals, fakes, *drawn, strict=True):
+            for share, *both in zip(own, reals, fakes, *looks, strict=True):
                 with config.autocast(device):
                     found = forms.both_losses(d, *both)
                 add(found, share)
@@ -130,13 +128,13 @@ def discriminator_step(
             for k, (losses, images) in enumerate(((forms.real_loss, reals), (forms.fake_loss, fakes))):
                 use(k)
                 with as_one_forward(d) as hold:
-                    for share, (x, y), draws in zip(own, images, drawn[k], strict=True):
+                    for share, (x, y), draws in zip(own, images, looks[k], strict=True):
                         with config.autocast(device):
                             found = losses(d, x, y, draws)
                         add(found, share)
                         hold()
     if config.penalty:
-        values["penalty"] = add_penalty(state, config, reals, fakes, i, accelerator)
+        values["penalty"] = add_penalty(state, config, reals, fakes, drawn, i, accelerator)
     average_gradients(d, accelerator)
     state.opt_d.step()
     pull_to_start(state, d, config.l2_sp, state.opt_d)
@@ -145,7 +143,9 @@ def discriminator_step(
     return values
 
 
-def add_penalty(state: State, config: Config, reals: Fakes, fakes: Fakes, i: int, accelerator: Accelerator) -> Tensor:
+def add_penalty(
+    state: State, config: Config, reals: Images, fakes: Images, drawn: Iteration, i: int, accelerator: Accelerator
+) -> Tensor:
     """Adds the gradient of the penalty on D; its value."""
     d, device = state.discriminator, accelerator.device
     if config.penalty == "orthonormal":
@@ -153,11 +153,10 @@ def add_penalty(state: State, config: Config, reals: Fakes, fakes: Fakes, i: int
         accelerator.backward(term)
         return term.detach()
     total = torch.zeros((), device=device)
-    points = penalty_points(config.seed, state.step, i, config.batch_size)
     own = shares(config.batch_size, config.micro_batch, accelerator)
     with as_one_forward(d) as hold, estimated(d, twice=True):
         for share, (x, y), (fake, _) in zip(own, reals, fakes, strict=True):
-            term = gradient_penalty(d, x, fake, points[share.slice].to(device), y)
+            term = gradient_penalty(d, x, fake, drawn.points[i][share.slice], y)
             total += add_gradient(config.penalty_weight * term, share, accelerator)
             hold()
     return total
@@ -208,15 +207,13 @@ def forms_of(config: Config) -> Forms:
     return Forms(*forms)
 
 
-def own_latents(state: State, config: Config, part: int, share: Share, device: torch.device) -> tuple[Tensor, Labels]:
-    g = state.generator
-    z, y = latents(config.seed, state.step, part, share.total, g.z_dim, g.n_classes)
-    return z[share.slice].to(device), None if y is None else y[share.slice].to(device)
+def latents_of(fake: Fake, share: Share) -> tuple[Tensor, Labels]:
+    return fake.z[share.slice], None if fake.labels is None else fake.labels[share.slice]
 
 
-def own_draws(config: Config, size: int, step: int, part: int, share: Share, device: torch.device) -> list[Tensor]:
-    drawn = augment_draws(config.augmentations(), size, config.seed, step, part, share.total)
-    return [own[:, share.slice].to(device) for own in drawn]
+def look(drawn: Iteration, number: int, share: Share) -> list[Tensor]:
+    """The draws of the augmentation for one look of D at a micro-batch."""
+    return [own[:, share.slice] for own in drawn.looks[number]]
 
 
 def add_gradient(value: Tensor, share: Share, accelerator: Accelerator) -> Tensor:
