@@ -20,7 +20,7 @@ ORDER = [
 ]  # fmt: skip
 TRAINING = [
     "losses", "penalties", "data", "augment", "presets", "config", "philox", "feed", "ema", "state", "shares", "import_snapshot", "describe", "copies", "check",
-    "log", "score", "stop", "step", "loop", "adopt", "finetune", "report", "probe", "status", "listings", "prepare", "record", "ship", "publish",
+    "log", "score", "stop", "step", "machine", "loop", "adopt", "finetune", "report", "probe", "status", "listings", "prepare", "record", "ship", "publish",
     "__main__",
 ]  # fmt: skip
 

@@ -40,7 +40,7 @@ class TheirDraws:
     """Their latents and labels by step and part of the step, their real images by the batch's number."""
 
     def __init__(self, io, kill=None):
-        self.io, self.kill, self.served = io, kill, []
+        self.io, self.kill, self.served, self.waited = io, kill, [], 0.0
 
     def iteration(self, step):
         if step == self.kill:

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from .config import Config
-from .state import kept
+from .state import kept, to_host
 
 if TYPE_CHECKING:  # the loop alone imports it
     from accelerate import Accelerator
@@ -82,10 +82,24 @@ def share_state(state: State, accelerator: Accelerator) -> None:
         return
     from accelerate.utils import broadcast_object_list
 
-    parts = broadcast_object_list([state.state_dict() if accelerator.is_main_process else None])[0]
+    # By the CPU: tensors of the first process's GPU would be unpickled onto that GPU by every process.
+    parts = broadcast_object_list([to_host(state.state_dict()) if accelerator.is_main_process else None])[0]
     if not accelerator.is_main_process:
         assert parts is not None
         state.load_state_dict(parts)
+
+
+def any_process(said: bool, step: int, accelerator: Accelerator) -> bool:
+    """Whether any process says so, the same on all: a signal may reach them in different steps.
+
+    Asking makes a GPU's host wait, so there it is done in every tenth step alone, and False is said in between.
+    """
+    if accelerator.num_processes == 1:
+        return said
+    if accelerator.device.type != "cpu" and step % 10:
+        return False
+    flag = torch.tensor(float(said), device=accelerator.device)
+    return bool(accelerator.reduce(flag, "sum") > 0)  # type: ignore[operator]
 
 
 def lost_worker(error: RuntimeError, accelerator: Accelerator, out: Path) -> Exception:
