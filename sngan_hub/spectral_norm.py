@@ -5,8 +5,7 @@ matrix (shape[0], rest): out-channels for convolutions, classes for embeddings.
 
 There are two forms of one function. The plain form is what a layer computes by itself: one power iteration, W / sigma,
 and autograd. Training uses the fast form inside ``estimated``: the power iterations of all layers are done first, and
-the gradient through sigma is written by hand. Both agree up to rounding; tests hold them together. The fast form gives
-first derivatives only, so a gradient penalty uses the plain one.
+the gradient through sigma is written by hand. Both agree up to rounding; tests hold them together.
 """
 
 from __future__ import annotations
@@ -64,7 +63,7 @@ class SpectralNorm:
             raise ValueError(f"sn_eval: got {sn_eval!r}, legal are 'iterate' (the authors') and 'stored' (torch's)")
         self.sn_eval, self.scale, self.gain = sn_eval, scale, gain
         self.parts: tuple[Estimate, ...] = ()  # within `estimated`: one for each equal part of the batch
-        self.twice = False  # whether it must be differentiable twice
+        self.divide = False  # within `estimated`: whether the weight is divided whatever its size
 
     def __repr__(self) -> str:
         scale = "" if self.scale == 1 else f", scale={self.scale:g}"
@@ -79,10 +78,7 @@ class SpectralNorm:
         """The normalised weight for each part of the batch: one, but for real and fake images in one pass."""
         weight: Any = layer.weight
         with full_precision(weight):
-            if self.parts and layer.training and self.twice:
-                matrix = as_matrix(weight)
-                weights = [weight / torch.dot(part.u, matrix @ part.v) for part in self.parts]
-            elif self.parts and layer.training:
+            if self.parts and layer.training:
                 weights = [_Divided.apply(weight, *part) for part in self.parts]
             else:
                 weights = [weight / self._sigma(layer, weight.flatten(1))]
@@ -113,8 +109,8 @@ def apply_linear(
     divided by its sigma, which is the same function.
     """
     normalize, bias = layer.normalize, layer.bias
-    fast = isinstance(normalize, SpectralNorm) and layer.training and not normalize.twice
-    parts = normalize.parts if fast else ()
+    scaling = isinstance(normalize, SpectralNorm) and layer.training and not normalize.divide
+    parts = normalize.parts if scaling else ()
     weight = layer.weight
     if len(parts) == 1 and (weight.numel() <= x.numel() or _low_precision(x)):
         parts = ()  # the weight is the smaller one to divide, or its division is what float32 has to compute
@@ -261,8 +257,8 @@ def estimated(network: nn.Module, forwards: int = 1, twice: bool = False) -> Ite
 
     ``use(k)``: the forwards that follow are of number k (micro-batches of one logical forward share it). ``use(None)``:
     each forward holds the images of all of them, as equal consecutive parts of its batch. Exact, for the weights do not
-    move in between. Layers in evaluation mode go on by themselves. ``twice``: the forwards are to be differentiated
-    twice, as a gradient penalty is.
+    move in between. Layers in evaluation mode go on by themselves. ``twice``: their gradient by x is
+    differentiated again, as a gradient penalty is; then every weight is divided, for a scaled output gives none.
     """
     layers = normalized_layers(network)
     found = iterate(layers, forwards)
@@ -270,11 +266,11 @@ def estimated(network: nn.Module, forwards: int = 1, twice: bool = False) -> Ite
     def use(which: int | None) -> None:
         for i, layer in enumerate(layers):
             layer.normalize.parts = tuple(own[i] for own in (found if which is None else [found[which]]))
-            layer.normalize.twice = twice
+            layer.normalize.divide = twice
 
     use(0)
     try:
         yield use
     finally:
         for layer in layers:
-            layer.normalize.parts, layer.normalize.twice = (), False
+            layer.normalize.parts, layer.normalize.divide = (), False

@@ -1,9 +1,6 @@
 """The fast forms of a step are the plain one: values, gradients, u, whole trajectories; and nothing breaks the graph."""
 
 import copy
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -19,7 +16,6 @@ from training.config import make_config
 from training.state import ChainerAdam
 
 from . import test_processes as processes
-from .conftest import ROOT
 from .test_trajectory import NAME, SETTINGS, make_state, theirs, within  # noqa: F401
 
 
@@ -246,33 +242,18 @@ def test_the_steps_have_no_graph_break_and_compile_once(monkeypatch):
     monkeypatch.setattr(torch, "compile", traced)
     game.forms_of.cache_clear()
     try:
-        expected = processes.tensors(processes.run(6, torch.float64)[0])
         with torch._dynamo.config.patch(error_on_recompile=True):
-            for fields in ({}, {"one_pass": True}):
-                state, _, _ = processes.run(6, torch.float64, compile="on", **fields)
+            for model, fields in ((processes.TINY, {}), (processes.SHALLOW, {"one_pass": True})):
+                fields |= {"model": model, "transition_to": 2}  # the class strength moves, and comes to rest
+                expected = processes.tensors(processes.run(3, torch.float64, **fields)[0])
+                state, _, _ = processes.run(3, torch.float64, compile="on", **fields)
                 processes.assert_close(processes.tensors(state), expected, 1e-9)
+                torch.compiler.reset()
         assert not counters["graph_break"]
         assert len(compiled) == 10
     finally:
         game.forms_of.cache_clear()
         torch.compiler.reset()
-
-
-@pytest.mark.slow
-def test_the_compilers_steps_are_the_plain_ones(tmp_path):
-    """With the real compiler, in a process of its own: three iterations in float64, and the class strength moving."""
-    code = """
-import torch
-from tests import test_processes as processes
-torch.set_num_threads(1)
-fields = dict(n_dis=1, augment="color", batch_size=4, g_batch_size=8)
-expected = processes.tensors(processes.run(3, torch.float64, **fields)[0])
-state = processes.run(3, torch.float64, compile="on", one_pass=True, **fields)[0]
-processes.assert_close(processes.tensors(state), expected, 1e-9)
-"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
-                          env={**os.environ, "PYTHONPATH": str(ROOT), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)})  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
 
 
 def test_adam_counts_its_steps_through_a_checkpoint():

@@ -47,9 +47,13 @@ class InDtype:
         return drawn._replace(real=real, fake=fake)
 
 
-def run(steps, dtype, **overrides):
+TINY = Model(32, 2, {"widths": [8, 8, 4, 4]}, {"widths": [4, 4, 8, 8]})
+SHALLOW = Model(32, 2, {"widths": [8, 4], "bottom_width": 16}, {"widths": [4, 8], "down": "10"})  # soon compiled
+
+
+def run(steps, dtype, model=TINY, **overrides):
     """``steps`` iterations from the same start -> the state. Weights away from their symmetric start: biases too."""
-    MODELS["sngan_tiny"] = Model(32, 2, {"widths": [8, 8, 4, 4]}, {"widths": [4, 4, 8, 8]})
+    MODELS["sngan_tiny"] = model
     config = make_config("fashion32", **{**SETTINGS, **overrides})
     state = new_state(config, ["a", "b"])
     accelerator = Accelerator(cpu=True)
