@@ -19,8 +19,8 @@ ORDER = [
     "metrics.inception", "metrics.scores", "metrics.classifier", "metrics.protocols", "commandline", "commands", "cli",
 ]  # fmt: skip
 TRAINING = [
-    "losses", "penalties", "data", "augment", "presets", "config", "ema", "state", "shares", "import_snapshot", "describe", "copies", "check",
-    "log", "score", "stop", "step", "loop", "adopt", "finetune", "report", "probe", "status", "listings", "prepare", "record", "ship", "publish",
+    "losses", "penalties", "data", "augment", "presets", "config", "ema", "state", "shares", "import_snapshot", "copies", "check",
+    "log", "score", "stop", "step", "cost", "describe", "loop", "adopt", "finetune", "report", "probe", "status", "listings", "prepare", "record", "ship", "publish",
     "__main__",
 ]  # fmt: skip
 
