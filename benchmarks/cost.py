@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,10 +25,11 @@ sys.path.insert(0, str(ROOT))
 
 from accelerate import Accelerator  # noqa: E402
 
-from sngan_hub.models import find_model  # noqa: E402
+from sngan_hub.sources import Images  # noqa: E402
 from training.config import Config, make_config  # noqa: E402
 from training.cost import count_iteration, legal_device, predict  # noqa: E402
 from training.describe import device_kind  # noqa: E402
+from training.feed import new_feed  # noqa: E402
 from training.state import new_state  # noqa: E402
 from training.step import train_step  # noqa: E402
 
@@ -50,16 +52,19 @@ def child(preset: str, iterations: int) -> None:
     config = config_of(preset)
     torch.set_num_threads(1)
     accelerator = Accelerator(cpu=True)
-    state = new_state(config, [str(i) for i in range(CLASSES)])
-    size = find_model(config.architecture).size
-    real = torch.rand(config.batch_size, 3, size, size) * 2 - 1, torch.arange(config.batch_size) % CLASSES
+    classes = [str(i) for i in range(CLASSES)]
+    state = new_state(config, classes)
+    size, rng = state.generator.size, np.random.default_rng(0)
+    images = rng.integers(0, 256, (2 * config.batch_size, 3, size, size), dtype=np.uint8)
+    feed = new_feed(Images(images, np.arange(len(images)) % CLASSES, classes), config, state, accelerator)
     wall, cpu = [], []
     for _ in range(iterations + 1):
         accelerator.wait_for_everyone()
         start = time.perf_counter(), time.process_time()
-        train_step(state, config, lambda position: real, accelerator)
+        train_step(state, config, feed, accelerator)
         wall.append(time.perf_counter() - start[0])
         cpu.append(time.process_time() - start[1])
+    feed.close()
     if accelerator.is_main_process:
         print(json.dumps({"seconds": wall[1:], "cpu_seconds": cpu[1:]}), flush=True)
     accelerator.end_training()

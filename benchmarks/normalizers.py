@@ -24,8 +24,8 @@ from accelerate import Accelerator  # noqa: E402
 
 from sngan_hub.sources import Images  # noqa: E402
 from training.config import METHODS, make_config  # noqa: E402
-from training.data import Feed  # noqa: E402
 from training.describe import device_kind  # noqa: E402
+from training.feed import new_feed  # noqa: E402
 from training.state import new_state  # noqa: E402
 from training.step import train_step  # noqa: E402
 
@@ -47,7 +47,8 @@ def main() -> None:
     for method in METHODS:
         preset = {32: "cnn_cifar10", 48: "cnn_stl10"}[arguments.size]
         config = make_config(preset, method=method, setting="A", n_dis=arguments.n_dis, device=arguments.device)
-        runs[method] = (new_state(config, data.classes, accelerator.device), config, Feed(data, config, arguments.size))
+        state = new_state(config, data.classes, accelerator.device)
+        runs[method] = (state, config, new_feed(data, config, state, accelerator))
     seconds: dict[str, list[float]] = {method: [] for method in METHODS}
     for turn in range(arguments.rounds + 1):  # the first warms up
         for method, (state, config, feed) in runs.items():

@@ -26,8 +26,8 @@ from accelerate import Accelerator  # noqa: E402
 from sngan_hub.models import find_model  # noqa: E402
 from sngan_hub.sources import Images  # noqa: E402
 from training.config import PRESETS, Config, make_config  # noqa: E402
-from training.data import Feed  # noqa: E402
 from training.describe import THROUGHPUT, device_kind, forward_flops, iteration_flops, read_throughput  # noqa: E402
+from training.feed import new_feed  # noqa: E402
 from training.state import new_state  # noqa: E402
 from training.step import train_step  # noqa: E402
 
@@ -46,7 +46,7 @@ def run(config: Config) -> dict:
     state = new_state(config, data.classes, accelerator.device)
     with torch.device("meta"):
         flops = [forward_flops(network) for network in new_pair(config, n_classes)]
-    feed, seconds = Feed(data, config, size), []
+    feed, seconds = new_feed(data, config, state, accelerator), []
     for _ in range(ITERATIONS + (1 if config.device != "cpu" else 0)):  # a GPU's first is a warm-up
         start = time.perf_counter()
         losses = {key: float(value) for key, value in train_step(state, config, feed, accelerator).items()}

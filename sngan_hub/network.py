@@ -23,7 +23,7 @@ class Network(nn.Module, StrictHubMixin):
     classes: list[str] | None
 
     #: 0 gives every class the mean of the class tables, 1 (always, but for a run's class transition) its own row
-    class_strength: float = 1.0
+    class_strength: float | Tensor = 1.0
 
     #: Layers that training leaves as they are: they stay in evaluation mode, in which u and statistics do not move
     frozen: list[nn.Module]

@@ -20,10 +20,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .normalizers import Conv2d
+from .spectral_norm import apply_linear
 
 FORMS = ("auto", "plain", "fused")
 UPSAMPLE_MODES = ("nearest", "bilinear")
 TABLE = Path(__file__).with_name("resample_table.json")
+TABLE_ROWS: dict[str, dict] = json.loads(TABLE.read_text())["layers"]  # read here: a compiled step cannot read files
 
 
 def upsample2x(x: Tensor, mode: str = "nearest") -> Tensor:  # (N, C, H, W) -> (N, C, 2H, 2W)
@@ -81,18 +83,16 @@ def up_conv(x: Tensor, conv: Conv2d | FusedUpConv, mode: str = "nearest", form: 
     """Upsampling, then ``conv`` (3x3): (N, I, H, W) -> (N, O, 2H, 2W). Bilinear has no fused form."""
     if isinstance(conv, FusedUpConv):
         return conv(x)
-    weight = conv.effective_weight()
-    if mode == "nearest" and _fused("up", x, weight, form):
-        return conv_up_with_kernel(x, up_kernel(weight), conv.bias)
-    return F.conv2d(upsample2x(x, mode), weight, conv.bias, padding=1)
+    if mode == "nearest" and _fused("up", x, conv.weight, form):
+        return apply_linear(conv, x, lambda x, weight, bias: conv_up_with_kernel(x, up_kernel(weight), bias))
+    return conv(upsample2x(x, mode))
 
 
 def conv_down(x: Tensor, conv: Conv2d, form: str = "auto") -> Tensor:
     """``conv`` (3x3), then the mean over 2x2: (N, I, H, W) -> (N, O, H/2, W/2)."""
-    weight = conv.effective_weight()
-    if _fused("down", x, weight, form):
-        return conv_down_with_kernel(x, down_kernel(weight), conv.bias)
-    return downsample2x(F.conv2d(x, weight, conv.bias, padding=1))
+    if _fused("down", x, conv.weight, form):
+        return apply_linear(conv, x, lambda x, weight, bias: conv_down_with_kernel(x, down_kernel(weight), bias))
+    return downsample2x(conv(x))
 
 
 def _fused(kind: str, x: Tensor, weight: Tensor, form: str) -> bool:
@@ -104,14 +104,13 @@ def _fused(kind: str, x: Tensor, weight: Tensor, form: str) -> bool:
     return prefers_fused(kind, weight.shape[1], weight.shape[0], x.shape[-1], dtype, device)
 
 
-@cache
 def prefers_fused(kind: str, c_in: int, c_out: int, side: int, dtype: torch.dtype, device: str) -> bool:
     """The table's word for this layer. ``side`` is that of its input map.
 
     A shape that was not measured follows the rule that most measured ones do: fused where the small map is large enough
     for the channels to repay the kernel.
     """
-    row = _table().get(layer_key(kind, c_in, c_out, side, dtype, device))
+    row = TABLE_ROWS.get(layer_key(kind, c_in, c_out, side, dtype, device))
     if row is not None:
         return row["fused"]
     small = side if kind == "up" else side // 2
@@ -121,11 +120,6 @@ def prefers_fused(kind: str, c_in: int, c_out: int, side: int, dtype: torch.dtyp
 def layer_key(kind: str, c_in: int, c_out: int, side: int, dtype: torch.dtype, device: str) -> str:
     """``cpu/float32/up/256-128@32``: a row of the table."""
     return f"{device}/{str(dtype).removeprefix('torch.')}/{kind}/{c_in}-{c_out}@{side}"
-
-
-@cache
-def _table() -> dict[str, dict]:
-    return json.loads(TABLE.read_text())["layers"]
 
 
 @cache

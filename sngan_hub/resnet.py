@@ -23,7 +23,6 @@ from .normalizers import (
     Embedding,
     Linear,
     full_precision,
-    lookup_class,
     spectral_norm,
 )
 from .resample import UPSAMPLE_MODES, FusedUpConv, conv_down, downsample2x, up_conv, upsample2x
@@ -72,7 +71,7 @@ class GeneratorBlock(nn.Module):
         _init_block(self)
 
     def forward(
-        self, x: Tensor, y: Tensor | None, class_weights: Tensor | None, strength: float
+        self, x: Tensor, y: Tensor | None, class_weights: Tensor | None, strength: float | Tensor
     ) -> Tensor:  # (N, I, H, W) -> (N, O, 2H, 2W)
         h = F.relu(self.b1(x, y, class_weights, strength), inplace=True)
         h = up_conv(h, self.c1, self.upsample, self.form)
@@ -298,7 +297,7 @@ class Discriminator(
             score = self.linear(features)
             if self.embed is not None and self.concat_after is None:
                 assert y is not None
-                e = lookup_class(self.embed.effective_weight(), y, strength=self.class_strength)
+                e = self.embed.lookup(y, self.class_strength)
                 score = score + (e * features).sum(1, keepdim=True)
         return score
 
@@ -336,7 +335,7 @@ class Discriminator(
             if i == last:
                 break
             if i == self.concat_after:
-                e = lookup_class(self.embed.effective_weight(), y, strength=self.class_strength)  # type: ignore[union-attr,arg-type]
+                e = self.embed.lookup(y, self.class_strength)  # type: ignore[union-attr,arg-type]
                 h = torch.cat([h, e[:, :, None, None].expand(-1, -1, *h.shape[2:]).to(h.dtype)], 1)
         with full_precision(x):
             return F.relu(h).sum((2, 3), dtype=self.linear.weight.dtype)

@@ -12,8 +12,11 @@ from sngan_hub.models import MODELS, Model
 from sngan_hub.sources import Images
 from training import step as game
 from training.config import make_config
-from training.data import penalty_points, real_batch
+from training.data import latents, penalty_points, real_batch
+from training.feed import new_feed
 from training.state import new_state
+
+from .test_processes import InDtype
 
 G_WIDTHS, D_WIDTHS, DOWN = [6, 5, 4, 4], [4, 4, 5, 6], "1100"
 
@@ -135,12 +138,12 @@ def test_three_iterations(loss, conditioning, penalty, clip, monkeypatch):
         with torch.no_grad():
             for p in network.parameters():  # away from zeros and ones
                 p.add_(torch.randn_like(p) * 0.05)
-    latents = game.latents
-    monkeypatch.setattr(game, "latents", lambda *a: (latents(*a)[0].double(), latents(*a)[1]))
+    accelerator = Accelerator(cpu=True)
+    feed = InDtype(new_feed(data, config, state, accelerator), torch.float64)
 
-    def feed(position):
-        x, labels = real_batch(data, 0, position, 4)
-        return x.double(), labels
+    def latents_of(step, part, n):
+        z, y = latents(0, step, part, n, 128, n_classes)
+        return z.double(), y
 
     g = {k: p.detach().clone().requires_grad_() for k, p in state.generator.named_parameters()}
     d = {k: p.detach().clone().requires_grad_() for k, p in state.discriminator.named_parameters()}
@@ -151,11 +154,12 @@ def test_three_iterations(loss, conditioning, penalty, clip, monkeypatch):
     n_classes = 0 if conditioning == "none" else 3
     for step in range(3):
         alpha = 2e-4 * (1 if step == 0 else 1 - step / 6)
-        z, y = game.latents(0, step, 0, 6, 128, n_classes)
+        z, y = latents_of(step, 0, 6)
         adam_g.step(on_generated(discriminator(d, us, generator(g, stats, z, y), y)), alpha, 0.9)
         for i in range(2):
-            x, labels = feed(2 * step + i)
-            z, y = game.latents(0, step, 1 + i, 4, 128, n_classes)
+            x, labels = real_batch(data, 0, 2 * step + i, 4)
+            x = x.double()
+            z, y = latents_of(step, 1 + i, 4)
             real = discriminator(d, us, x, labels if n_classes else None)
             drawn = generator(g, stats, z, y).detach()
             total = on_real(real) + on_fake(discriminator(d, us, drawn, y))
@@ -166,7 +170,8 @@ def test_three_iterations(loss, conditioning, penalty, clip, monkeypatch):
             if clip:
                 for p in d.values():
                     p.data.clamp_(-clip, clip)
-        game.train_step(state, config, feed, Accelerator(cpu=True))
+        game.train_step(state, config, feed, accelerator)
+    feed.feed.close()
 
     # Biases before a batch norm have zero gradient; with beta1 = 0 Adam makes steps of the rounding noise, which moves
     # the running means with them and nothing else.

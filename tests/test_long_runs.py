@@ -23,7 +23,8 @@ from training import loop
 from training import step as game
 from training.check import contact_sheet, findings
 from training.config import METHODS, PRESETS, SETTINGS, make_config
-from training.data import Feed, random_crops, real_batch
+from training.data import crop_offsets, random_crops, real_batch
+from training.feed import Feed, new_feed
 from training.log import fixed_samples, read_lines, real_spread, shown_classes
 from training.loop import train
 from training.state import checkpoints, new_state
@@ -340,12 +341,13 @@ def test_random_crops_are_where_the_authors_put_them():
     pixels[:, 0] = np.arange(20)[:, None] * 10
     pixels[:, 1] = np.arange(20)[None] * 10
     rng = np.random.default_rng(0)
-    crops = random_crops(pixels, rng, np.zeros(4000, bool), 0.9, 18, False)
+    crops = random_crops(pixels, crop_offsets(rng, 4000, 20, 0.9), np.zeros(4000, bool), 0.9, 18, False)
     assert crops.shape == (4000, 3, 18, 18)
     tops, lefts = crops[:, 0, 0, 0] // 10, crops[:, 1, 0, 0] // 10
     assert set(tops.tolist()) == set(lefts.tolist()) == {0, 1}  # 0 .. 20 - 18 - 1: never the last offset
     assert abs(np.corrcoef(tops, lefts)[0, 1]) < 0.1
-    whole = random_crops(pixels[:2], rng, np.array([False, True]), 1.0, 20, False)
+    offsets = crop_offsets(rng, 2, 20, 1.0)
+    whole = random_crops(pixels[:2], offsets, np.array([False, True]), 1.0, 20, False)
     assert np.array_equal(whole[0], pixels[0]) and np.array_equal(whole[1], pixels[1][..., ::-1])
 
 
@@ -387,7 +389,7 @@ def test_two_iterations_of_every_preset_at_full_width(preset, tmp_path):
     data = some_data(2 * classes, config.stored_size or model.size, classes)
     state = new_state(config, data.classes)
     before = {k: v.clone() for n in (state.generator, state.discriminator) for k, v in n.named_parameters()}
-    feed = Feed(data, config, model.size, ahead=1)
+    feed = new_feed(data, config, state, Accelerator(cpu=True))
     for _ in range(2):
         losses = game.train_step(state, config, feed, Accelerator(cpu=True))
     feed.close()
@@ -452,7 +454,8 @@ def test_batch_norm_in_the_discriminator_sees_real_and_fake_apart():
     state.discriminator.norms[1].register_forward_hook(lambda m, x, y: seen.append(len(x[0])))
     from accelerate import Accelerator
 
-    game.train_step(state, config, Feed(some_data(), config, 32), Accelerator(cpu=True))
+    feed = new_feed(some_data(), config, state, Accelerator(cpu=True))
+    game.train_step(state, config, feed, Accelerator(cpu=True))
     assert seen == [4, 4, 4]  # G's fakes, then real, then fake
     assert int(state.discriminator.norms[1].num_batches_tracked) == 3
 

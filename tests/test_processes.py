@@ -11,11 +11,12 @@ import torch
 from accelerate import Accelerator
 
 from sngan_hub.models import MODELS, Model
-from sngan_hub.normalizers import BatchNorm2d, Conv2d, as_one_forward, set_batch_norm_group, spectral_norm
+from sngan_hub.normalizers import BatchNorm2d, Conv2d, set_batch_norm_group, spectral_norm
 from sngan_hub.sources import Images
+from sngan_hub.spectral_norm import estimated
 from training import step as game
 from training.config import make_config
-from training.data import real_batch
+from training.feed import Fake, Real, new_feed
 from training.shares import check_shares, shares
 from training.state import new_state
 
@@ -33,28 +34,39 @@ def some_data():
     return Images(rng.integers(0, 256, (40, 3, 32, 32), dtype=np.uint8), np.arange(40) % 2, ["a", "b"])
 
 
-def run(steps, dtype, **overrides):
+class InDtype:
+    """A run's own draws, with images and latents in ``dtype``."""
+
+    def __init__(self, feed, dtype):
+        self.feed, self.dtype = feed, dtype
+
+    def iteration(self, step):
+        drawn = self.feed.iteration(step)
+        real = [Real(own.images().to(self.dtype), None, own.labels) for own in drawn.real]
+        fake = [Fake(own.z.to(self.dtype), own.labels) for own in drawn.fake]
+        return drawn._replace(real=real, fake=fake)
+
+
+TINY = Model(32, 2, {"widths": [8, 8, 4, 4]}, {"widths": [4, 4, 8, 8]})
+SHALLOW = Model(32, 2, {"widths": [8, 4], "bottom_width": 16}, {"widths": [4, 8], "down": "10"})  # soon compiled
+
+
+def run(steps, dtype, model=TINY, **overrides):
     """``steps`` iterations from the same start -> the state. Weights away from their symmetric start: biases too."""
-    MODELS["sngan_tiny"] = Model(32, 2, {"widths": [8, 8, 4, 4]}, {"widths": [4, 4, 8, 8]})
+    MODELS["sngan_tiny"] = model
     config = make_config("fashion32", **{**SETTINGS, **overrides})
     state = new_state(config, ["a", "b"])
     accelerator = Accelerator(cpu=True)
     check_shares(config, accelerator.num_processes)
     for network in (state.generator, state.discriminator, state.average):
         network.to(dtype)
-    latents, data = game.latents, some_data()
-    game.latents = lambda *a: (latents(*a)[0].to(dtype), latents(*a)[1])
-
-    def feed(position):
-        x, labels = real_batch(data, config.seed, position, config.batch_size, config.flip)
-        return x.to(dtype), labels
-
+    feed = InDtype(new_feed(some_data(), config, state, accelerator), dtype)
     try:
         for _ in range(steps):
             losses = game.train_step(state, config, feed, accelerator)
         mean = accelerator.reduce(torch.stack(list(losses.values())), "mean")
     finally:
-        game.latents = latents
+        feed.feed.close()
         del MODELS["sngan_tiny"]
     return state, mean, accelerator
 
@@ -160,8 +172,8 @@ def test_shares_are_consecutive_and_cover_the_batch():
     for processes in (1, 2, 4):
         for micro in (0, 4, 8):
             found = [list(shares(32, micro, Processes(processes, rank))) for rank in range(processes)]
-            covered = [i for own in found for share in own for i in range(share.start, share.stop)]
-            assert covered == list(range(32))
+            covered = [[i for share in own for i in range(share.start, share.stop)] for own in found]
+            assert covered == [list(range(32 // processes))] * processes
             assert all(sum(share.weight for share in own) == pytest.approx(1) for own in found)
 
 
@@ -205,8 +217,8 @@ def test_one_logical_forward_iterates_once():
     reference.load_state_dict(layer.state_dict())
     x = torch.randn(6, 3, 8, 8)
     expected = reference(x)
-    with as_one_forward(layer):
+    with estimated(layer):
         parts = [layer(part) for part in x.split(2)]
-    assert torch.allclose(torch.cat(parts), expected, atol=1e-6) and torch.equal(layer.u, reference.u)
+    assert torch.allclose(torch.cat(parts), expected, atol=1e-6) and torch.allclose(layer.u, reference.u, atol=1e-6)
     layer(x), reference(x)
-    assert torch.equal(layer.u, reference.u)  # and moves again in the next
+    assert torch.allclose(layer.u, reference.u, atol=1e-6)  # and moves again in the next

@@ -12,15 +12,15 @@ from .conftest import ROOT
 
 # Rooms in reading order: a file imports only what stands before it.
 ORDER = [
-    "names", "classes", "normalizers", "resample", "mixin", "sampling", "refining", "morphing", "network", "resnet", "dcgan", "models", "published", "weights",
+    "names", "classes", "spectral_norm", "normalizers", "resample", "mixin", "sampling", "refining", "morphing", "network", "resnet", "dcgan", "models", "published", "weights",
     "convert.archive", "convert.families", "convert.parts", "convert.assumptions", "convert.networks",
     "convert.snapshot", "convert.folders", "fetch", "hub", "cards", "push", "catalogue", "analysis",
     "sources.images", "sources.avatars", "sources.downloads", "sources.folders", "sources.prepared", "judging",
     "metrics.inception", "metrics.scores", "metrics.classifier", "metrics.protocols", "commandline", "commands", "cli",
 ]  # fmt: skip
 TRAINING = [
-    "losses", "penalties", "data", "augment", "presets", "config", "ema", "state", "shares", "import_snapshot", "copies", "check",
-    "log", "score", "stop", "step", "cost", "describe", "loop", "adopt", "finetune", "report", "probe", "status", "listings", "prepare", "record", "ship", "publish",
+    "losses", "penalties", "data", "augment", "presets", "config", "philox", "feed", "ema", "state", "shares", "import_snapshot", "copies", "check",
+    "log", "score", "stop", "step", "cost", "describe", "machine", "loop", "adopt", "finetune", "report", "probe", "status", "listings", "prepare", "record", "ship", "publish",
     "__main__",
 ]  # fmt: skip
 

@@ -10,7 +10,7 @@ import torch
 
 from sngan_hub.resnet import Generator
 from sngan_hub.sources import Images
-from training.augment import AUGMENTATIONS, augment, color, cutout, translation
+from training.augment import AUGMENTATIONS, augment, augment_draws, color, cutout, translation
 from training.config import PRESETS, Config, differences, make_config
 from training.data import Stream, draws, latents, real_batch
 from training.ema import update_ema
@@ -72,23 +72,31 @@ def test_streams_are_independent_and_repeatable():
 # Augmentation
 
 
+def draws_of(name, n, size):
+    return torch.from_numpy(AUGMENTATIONS[name].draws(np.random.default_rng(0), n, size))
+
+
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_augmentation_is_differentiable_and_repeatable(name):
     x = torch.randn(6, 3, 16, 16, dtype=torch.float64, requires_grad=True)
-    y = augment(x, [name], 0, 3, 1)
-    assert y.shape == x.shape and torch.equal(y, augment(x, [name], 0, 3, 1))
-    assert not torch.equal(y, augment(x, [name], 0, 3, 2))
+
+    def seen(x, part=1):
+        return augment(x, [name], [torch.from_numpy(own) for own in augment_draws([name], 0, 3, part, 6, 16)])
+
+    y = seen(x)
+    assert y.shape == x.shape and torch.equal(y, seen(x))
+    assert not torch.equal(y, seen(x, part=2))
     probe = torch.randn_like(x)
     (grad,) = torch.autograd.grad((y * probe).sum(), x)
     step = 1e-6 * torch.randn_like(x)
-    change = ((augment(x + step, [name], 0, 3, 1) - y) * probe).sum()
+    change = ((seen(x + step) - y) * probe).sum()
     assert change.item() == pytest.approx((grad * step).sum().item(), rel=1e-3, abs=1e-9)
-    assert torch.equal(augment(x, [], 0, 3, 1), x)
+    assert torch.equal(augment(x, [], []), x)
 
 
 def test_color_keeps_what_it_should():
     grey = torch.rand(50, 1, 4, 4).expand(-1, 3, -1, -1)
-    out = color(grey, np.random.default_rng(0))
+    out = color(grey, draws_of("color", 50, 4))
     assert torch.allclose(out[:, 0], out[:, 1], atol=1e-6)  # no colour from grey
     shift = out.mean((1, 2, 3)) - grey.mean((1, 2, 3))
     assert shift.abs().max() <= 0.5 + 1e-5 and shift.std() > 0.2
@@ -99,14 +107,15 @@ def test_color_keeps_what_it_should():
 def test_translation_moves_whole_pixels_by_an_eighth():
     x = torch.zeros(200, 3, 16, 16)
     x[:, :, 8, 8] = 1
-    places = translation(x, np.random.default_rng(0))[:, 0].flatten(1).argmax(1)
+    moved = translation(x, draws_of("translation", 200, 16))
+    places = moved[:, 0].flatten(1).argmax(1)
     rows, columns = places // 16 - 8, places % 16 - 8
     assert set(rows.tolist()) == set(columns.tolist()) == set(range(-2, 3))
-    assert torch.equal(translation(x, np.random.default_rng(0)).sum((1, 2, 3)), torch.full((200,), 3.0))
+    assert torch.equal(moved.sum((1, 2, 3)), torch.full((200,), 3.0))
 
 
 def test_cutout_removes_at_most_half_the_side():
-    gone = (cutout(torch.ones(300, 3, 16, 16), np.random.default_rng(0)) == 0)[:, 0].float().sum((1, 2))
+    gone = (cutout(torch.ones(300, 3, 16, 16), draws_of("cutout", 300, 16)) == 0)[:, 0].float().sum((1, 2))
     assert gone.max() == 64 and gone.min() >= 16 and gone.std() > 5
 
 

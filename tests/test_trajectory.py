@@ -22,6 +22,7 @@ from sngan_hub.sources import Images
 from training import loop
 from training import step as game
 from training.config import make_config
+from training.feed import Fake, Iteration, Real
 from training.state import ChainerAdam, State
 
 from .conftest import GOLDEN, ROOT
@@ -35,27 +36,31 @@ SETTINGS = dict(
 )  # fmt: skip
 
 
-def their_draws(io):
+class TheirDraws:
     """Their latents and labels by step and part of the step, their real images by the batch's number."""
 
-    def latents(seed, step, part, n, z_dim, n_classes):
-        values, labels = (io[f"{name}_{3 * step + part:02d}"] for name in ("z", "y_fake"))
-        assert values.shape == (n, z_dim) and labels.shape == (n,)
-        return torch.from_numpy(values), torch.from_numpy(labels).long()
+    def __init__(self, io, kill=None):
+        self.io, self.kill, self.served, self.waited = io, kill, [], 0.0
 
-    def feed(position):
-        part = slice(position * 4, (position + 1) * 4)
-        return torch.from_numpy(io["x_real"][part]), torch.from_numpy(io["y_real"][part]).long()
+    def iteration(self, step):
+        if step == self.kill:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.served.append(step)
+        of = {name: torch.from_numpy(values) for name, values in self.io.items() if name.startswith(("z_", "y_", "x_"))}
+        fake = [Fake(of[f"z_{3 * step + part:02d}"], of[f"y_fake_{3 * step + part:02d}"].long()) for part in range(3)]
+        assert [len(own.z) for own in fake] == [6, 4, 4]
+        parts = [slice(position * 4, (position + 1) * 4) for position in (2 * step, 2 * step + 1)]
+        real = [Real(of["x_real"][part], None, of["y_real"][part].long()) for part in parts]
+        return Iteration(real, fake, [[]] * 5, [])
 
-    return latents, feed
+    def close(self):
+        pass
 
 
 @pytest.fixture
-def theirs(monkeypatch):
+def theirs():
     io = read_npz(GOLDEN / f"{NAME}.io.npz")
-    latents, feed = their_draws(io)
-    monkeypatch.setattr(game, "latents", latents)
-    return io, feed
+    return io, TheirDraws(io)
 
 
 def make_state(form):
@@ -90,44 +95,19 @@ def within(network, step, letter):
 def test_hinge_trajectory(theirs, form):
     io, feed = theirs
     config, state = make_config("fashion32", **SETTINGS), make_state(form)
-    served = []
-
-    def counted(position):
-        served.append(position)
-        return feed(position)
-
     for step in (1, 2):
-        losses = game.train_step(state, config, counted, Accelerator(cpu=True))
+        losses = game.train_step(state, config, feed, Accelerator(cpu=True))
         assert losses["loss_g"].item() == pytest.approx(io["loss_gen"][step - 1].item(), abs=1e-4)
         assert losses["loss_d"].item() == pytest.approx(io["loss_dis"][2 * step - 1].item(), abs=1e-4)
         within(state.generator, step, "G")
         within(state.discriminator, step, "D")
-    assert served == [0, 1, 2, 3] and state.step == 2
+    assert feed.served == [0, 1] and state.step == 2
 
 
 def whole_loop(out):
     """``training.loop.train`` from the authors' start, with their draws, in a process that KILL ends by SIGKILL."""
-    latents, feed = their_draws(read_npz(GOLDEN / f"{NAME}.io.npz"))
-
-    def or_die(seed, step, part, n, z_dim, n_classes):
-        if step > 1000:  # the grids' own latents
-            return drawn(seed, step, part, n, z_dim, n_classes)
-        if os.environ.get("KILL") and step == 1:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return latents(seed, step, part, n, z_dim, n_classes)
-
-    class Feed:
-        def __init__(self, *_):
-            pass
-
-        def __call__(self, position):
-            return feed(position)
-
-        def close(self):
-            pass
-
-    drawn = game.latents
-    game.latents, loop.Feed = or_die, Feed
+    feed = TheirDraws(read_npz(GOLDEN / f"{NAME}.io.npz"), 1 if os.environ.get("KILL") else None)
+    loop.new_feed = lambda *_: feed
     loop.new_state = lambda *_: make_state("plain")
     config = make_config("fashion32", **SETTINGS, out=out, architecture="sngan_cifar10", threads=1, log_every=1,
                          checkpoint_every=1, snapshot_every=2)  # fmt: skip

@@ -13,7 +13,7 @@ import torch
 from sngan_hub.models import find_model
 from sngan_hub.names import nearest
 
-from .presets import METHODS, PRESETS, SETTINGS
+from .presets import METHODS, PRESETS, SETTINGS, SPEEDS
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,10 @@ class Config:
     # The machine
     device: str = "cpu"
     precision: str = "fp32"  # fp32 or bf16
+    speed: str = ""  # gpu or cpu: a row of SPEEDS, settings for speed in place of the preset's; the same algorithm
+    tf32: bool = True  # on a GPU: what is float32 is multiplied in TF32 (10 bits of mantissa)
+    compile: str = "auto"  # the steps, by torch.compile: on, off, or auto (on from 5,000 iterations)
+    one_pass: bool = False  # real and fake images go through D together: the same algorithm, other roundings
     channels_last: bool = False
     threads: int = 0  # 0: torch's own choice
     micro_batch: int = 0  # images computed at once, for memory alone: a whole number of batch-norm groups (0: all)
@@ -102,6 +106,7 @@ class Config:
             "loss": tuple(LOSSES), "precision": ("fp32", "bf16"), "conditioning": ("projection", "concat", "none"),
             "setting": ("", *SETTINGS), "method": ("", *METHODS), "penalty": ("", "gradient", "orthonormal"),
             "new_classes": ("mean", "nearest", "fresh"), "trained": ("all", "tables", "gains"),
+            "speed": ("", *SPEEDS), "compile": ("on", "off", "auto"),
         }  # fmt: skip
         for name, values in legal.items():
             if getattr(self, name) not in values:
@@ -185,14 +190,14 @@ class Config:
 
 #: Fields that cannot change the result so far: a resumed run may differ in them.
 FREE = {
-    "out", "data", "source", "setting", "method", "n_classes", "micro_batch", "steps", "log_every", "sample_every",
-    "snapshot_every", "checkpoint_every", "keep_checkpoints", "spectrum_every", "score_every", "score", "patience",
-    "held_out",
+    "out", "data", "source", "setting", "method", "speed", "n_classes", "micro_batch", "steps", "log_every",
+    "sample_every", "snapshot_every", "checkpoint_every", "keep_checkpoints", "spectrum_every", "score_every", "score",
+    "patience", "held_out",
 }  # fmt: skip
 
 
 def make_config(preset: str, **overrides: Any) -> Config:
-    """The preset's row over the defaults, then a setting's and a method's row, then ``overrides``.
+    """The preset's row over the defaults, then a setting's, a method's and a speed's row, then ``overrides``.
 
     Raises ``ValueError`` naming what is wrong.
     """
@@ -202,9 +207,10 @@ def make_config(preset: str, **overrides: Any) -> Config:
     for name in overrides:
         if name not in fields:
             raise ValueError(f"config: unknown key {name!r}{nearest(name, fields)}")
-    setting, method = (str(overrides.get(name, "")) for name in ("setting", "method"))
+    setting, method, speed = (str(overrides.get(name, "")) for name in ("setting", "method", "speed"))
     values: dict[str, Any] = {"preset": preset}
-    for row in (PRESETS[preset], SETTINGS.get(setting, {}), METHODS.get(method, {}), overrides):
+    rows = SETTINGS.get(setting, {}), METHODS.get(method, {}), SPEEDS.get(speed, {})
+    for row in (PRESETS[preset], *rows, overrides):
         values |= row
     if isinstance(values.get("discriminator_fields"), dict):
         values["discriminator_fields"] = json.dumps(values["discriminator_fields"])
@@ -220,7 +226,8 @@ def differences(old: dict[str, Any], new: Config, done: int) -> list[str]:
 
     The schedule may change where no finished step's learning rate does.
     """
-    now, old = dataclasses.asdict(new), {**dataclasses.asdict(Config()), **old}  # fields that are new since then
+    now = dataclasses.asdict(new)
+    old = {**dataclasses.asdict(Config()), "compile": "off", **old}  # fields that are new since then
     same_rates = all(Config(**old).lr_scale(step) == new.lr_scale(step) for step in range(done))
     free = FREE | ({"decay_from", "decay_to"} if same_rates else set())
     return [

@@ -2,7 +2,8 @@
 
 One real iteration (forward, backward, optimisers, average) runs on fake tensors, which have shapes and no values, and
 every operation that reaches the backend is counted. A device is a row of devices.json: measured here, or from its
-vendor's data sheet. The feed, which other threads compute beside the step, and logs and snapshots are not in it.
+vendor's data sheet. The steps are counted uncompiled: torch.compile makes them faster than predicted. The feed, which
+other threads compute beside the step, and logs and snapshots are not in it.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ from torch.utils.flop_counter import flop_registry
 from sngan_hub.resample import prefers_fused
 
 from .config import Config
+from .feed import Iteration, empty_iteration
 from .shares import check_shares
 from .state import State, new_state
-from .step import train_step
+from .step import discriminator_step, images_for_d, train_step
 
 DEVICES = Path(__file__).with_name("devices.json")  # CPU rows are written by benchmarks/device_rates.py
 aten = torch.ops.aten
@@ -53,6 +55,7 @@ class Cost:
     ops: Counter[Op]
     processes: int
     reduced_bytes: int  # gradients, averaged over all processes: G's once, D's n_dis times
+    tf32: bool = True  # on a GPU: what is float32 is multiplied in TF32
 
     @property
     def flops(self) -> int:
@@ -107,7 +110,7 @@ def op_of(packet: Any, args: tuple, kwargs: dict, out: Any) -> Op:
     if packet in OF_ROWS:
         moved = 2 * sum(map(extent, made))
     elif packet in UNSHAPED:
-        moved = 2 * sum(map(extent, given))
+        moved = 2 * sum(map(extent, given)) - sum(map(extent, args[1]))  # gradients are read alone
     else:
         moved = sum(map(extent, given)) + sum(map(extent, made))
     flops = 0
@@ -143,19 +146,19 @@ class Processes:
 def count_iteration(config: Config, n_classes: int, processes: int = 1, kind: str = "cpu") -> Cost:
     """The cost of one iteration on each of ``processes`` devices of ``kind``, cpu or cuda.
 
-    Every D step is like the others: of two, what runs from the first one's batch to the second one's is one step.
-    Raises ``ValueError`` where the processes would cut a batch-norm group.
+    Every D step is like the others, so one of them is counted. Raises ``ValueError`` where the processes would cut a
+    batch-norm group.
     """
     check_shares(config, processes)
-    state, parts = run_on_fakes(replace(config, n_dis=min(config.n_dis, 2)), n_classes, processes, kind)
-    ops = sum(parts, Counter())
-    for op, n in parts[1].items():
-        ops[op] += n * max(config.n_dis - 2, 0)
-    return Cost(ops, processes, reduced_bytes(state, config))
+    state, ops, of_d = run_on_fakes(replace(config, n_dis=1), n_classes, processes, kind)
+    for op, n in of_d.items():
+        ops[op] += n * (config.n_dis - 1)
+    return Cost(ops, processes, reduced_bytes(state, config), config.tf32)
 
 
-def run_on_fakes(config: Config, n_classes: int, processes: int, kind: str) -> tuple[State, list[Counter[Op]]]:
-    """Runs one iteration -> the state; the operations up to the first batch of real images, and from each one on."""
+def run_on_fakes(config: Config, n_classes: int, processes: int, kind: str) -> tuple[State, Counter[Op], Counter[Op]]:
+    """Runs one iteration, and one D step more -> the state, and the operations of each. Nothing is compiled."""
+    config = replace(config, compile="off")
     accelerator: Any = Processes(processes)
     rng = torch.get_rng_state()  # the networks' maker seeds it, and must not move the caller's
     with torch.device("meta"):
@@ -165,29 +168,30 @@ def run_on_fakes(config: Config, n_classes: int, processes: int, kind: str) -> t
     with FakeTensorMode(allow_non_fake_inputs=True):
         make_fake(state)
         state.step = max(config.transition_to, config.d_warm_up, config.warm_up)  # past what is special at the start
-        for optimizer in (state.opt_g, state.opt_d):
-            group = optimizer.param_groups[0]
-            own = group["foreach"]
-            group["foreach"] = None if group.get("fused") else True
-            for p in group["params"]:  # Adam makes its averages in its first step
+        for optimizer in (state.opt_g, state.opt_d):  # Adam makes its averages in its first step
+            for p in optimizer.param_groups[0]["params"]:
                 p.grad = torch.empty_like(p)
             with CountOps():
                 optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-            if kind == "cpu":  # updates one tensor after the other; all at once is torch's choice on a GPU alone
-                group["foreach"] = own
-        size = state.generator.size
-        real = torch.empty(config.batch_size, 3, size, size), torch.empty(config.batch_size, dtype=torch.int64)
-        counted: list[Counter[Op]] = []
+        g = state.generator
+        drawn = empty_iteration(config, g.size, g.z_dim, g.n_classes, processes)
+        with CountOps() as whole:
+            train_step(state, config, Drawn(drawn), accelerator)
+        with CountOps() as of_d:
+            fakes = images_for_d(state, config, drawn.fake[1], accelerator)
+            discriminator_step(state, config, drawn, 0, fakes, accelerator)
+    return state, whole.ops, of_d.ops
 
-        def feed(position: int) -> tuple[Tensor, Tensor]:  # what is between two calls is a D step
-            counted.append(counter.ops)
-            counter.ops = Counter()
-            return real
 
-        with CountOps() as counter:
-            train_step(state, config, feed, accelerator)
-    return state, [*counted, counter.ops]
+class Drawn:
+    """A feed that gives every step the same."""
+
+    def __init__(self, drawn: Iteration):
+        self.drawn = drawn
+
+    def iteration(self, step: int) -> Iteration:
+        return self.drawn
 
 
 def reduced_bytes(state: State, config: Config) -> int:
@@ -255,12 +259,9 @@ class Device:
     peak: dict[str, float] | None = None
     together: dict[str, float] | None = None  # CPU: shares of flops and bytes that each of two processes keeps
 
-    def rate(self, op: Op) -> float:
-        """A second. cuDNN computes convolutions of float32 in TF32, torch's default; matrix products stay float32."""
-        precision = op.precision
-        if self.kind == "cuda" and op.kind == "conv" and precision == "fp32":
-            precision = "tf32"
-        return self.flops[precision]
+    def rate(self, op: Op, tf32: bool) -> float:
+        """FLOP a second of an operation that multiplies."""
+        return self.flops["tf32" if self.kind == "cuda" and tf32 and op.precision == "fp32" else op.precision]
 
 
 def read_devices() -> dict[str, Device]:
@@ -301,7 +302,8 @@ def predict(cost: Cost, device: Device) -> Seconds:
     shared = device.together if device.together and 1 < cost.processes else {}
     flops, moved = shared.get("flops", 1.0), shared.get("bytes", 1.0)
     compute = sum(
-        n * max(op.flops / (device.rate(op) * flops), op.bytes / (device.bytes * moved)) for op, n in cost.ops.items()
+        n * max(op.flops / (device.rate(op, cost.tf32) * flops), op.bytes / (device.bytes * moved))
+        for op, n in cost.ops.items()
     )
     host = cost.launches * device.launch
     p = cost.processes

@@ -1,12 +1,10 @@
-"""What a step is fed: real batches, latents and labels, each a pure function of (seed, step, index in the batch)."""
+"""What a step draws: real batches, latents and labels, each a pure function of (seed, step, index in the batch)."""
 
 from __future__ import annotations
 
 import enum
-import os
-from concurrent.futures import Future, ThreadPoolExecutor
+import math
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,9 +12,6 @@ from torch import Tensor
 
 from sngan_hub.sources import Images
 from sngan_hub.sources.images import cropped
-
-if TYPE_CHECKING:
-    from .config import Config
 
 
 class Stream(enum.IntEnum):
@@ -42,33 +37,6 @@ def _order(seed: int, epoch: int, n: int) -> np.ndarray:
     return draws(seed, Stream.ORDER, epoch).permutation(n)
 
 
-class Feed:
-    """Batch number ``position`` of a run, computed ahead by threads while a step runs.
-
-    Every batch is a function of (seed, position), so nothing needs to be saved, and any position may be asked for.
-    """
-
-    def __init__(self, data: Images, config: Config, size: int, ahead: int = 4):
-        self.data, self.config, self.size, self.ahead = data, config, size, ahead
-        self.pool = ThreadPoolExecutor(max_workers=min(ahead, os.cpu_count() or 1))
-        self.coming: dict[int, Future] = {}
-
-    def __call__(self, position: int) -> tuple[Tensor, Tensor]:
-        for p in range(position, position + self.ahead + 1):
-            if p not in self.coming:
-                self.coming[p] = self.pool.submit(self.compute, p)
-        batch = self.coming.pop(position).result()
-        self.coming = {p: future for p, future in self.coming.items() if p > position}
-        return batch
-
-    def compute(self, position: int) -> tuple[Tensor, Tensor]:
-        c = self.config
-        return real_batch(self.data, c.seed, position, c.batch_size, c.flip, c.crop, self.size, c.contrast_stretch)
-
-    def close(self) -> None:
-        self.pool.shutdown(wait=False, cancel_futures=True)
-
-
 def real_batch(
     data: Images,
     seed: int,
@@ -79,37 +47,76 @@ def real_batch(
     size: int = 0,
     stretch: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Batch number ``position`` of a run -> images (B, 3, S, S) float32 in [-1, 1), labels (B,).
+    """Batch number ``position`` of a run -> images (B, 3, S, S) float32 in [-1, 1), labels (B,)."""
+    pixels, labels = real_pixels(data, seed, position, batch_size, flip, crop, size, stretch)
+    noise = draw_noise(seed, position, 0, np.empty(pixels.shape, np.float32))
+    return dequantised(torch.from_numpy(pixels), torch.from_numpy(noise)), torch.from_numpy(labels)
 
-    x = pixel / 128 - 1 + U[0, 1/128), the authors' dequantisation (datasets/imagenet.py). Epochs are permutations.
+
+def real_pixels(
+    data: Images,
+    seed: int,
+    position: int,
+    batch_size: int,
+    flip: bool = False,
+    crop: float = 1.0,
+    size: int = 0,
+    stretch: bool = False,
+    own: slice = slice(None),
+) -> tuple[np.ndarray, np.ndarray]:
+    """Images ``own`` of batch number ``position`` -> (N, 3, S, S) uint8, labels (N,). Epochs are permutations.
+
     Images that are stored larger than ``size``, or cropped, go through the authors' crop, stretch and resize.
     """
     n, stored = len(data.images), data.images.shape[-1]
-    index = batch_index(seed, position, batch_size, n)
-    pixels = data.images[index]
-    flips = draws(seed, Stream.FLIP, position).random(batch_size) < 0.5 if flip else np.zeros(batch_size, bool)
+    index = batch_index(seed, position, batch_size, n)[own]
+    pixels = data.images[index]  # by an array of numbers: a copy
+    flips = (draws(seed, Stream.FLIP, position).random(batch_size) < 0.5 if flip else np.zeros(batch_size, bool))[own]
     if crop < 1 or (size or stored) != stored:
-        pixels = random_crops(pixels, draws(seed, Stream.CROP, position), flips, crop, size or stored, stretch)
+        offsets = crop_offsets(draws(seed, Stream.CROP, position), batch_size, stored, crop)[own]
+        pixels = random_crops(pixels, offsets, flips, crop, size or stored, stretch)
     elif flip:
-        pixels = np.where(flips[:, None, None, None], pixels[..., ::-1], pixels)
-    x = torch.from_numpy(pixels).float().div_(128).sub_(1)
-    noise = draws(seed, Stream.NOISE, position).random(x.shape, dtype=np.float32)
-    return x.add_(torch.from_numpy(noise), alpha=1 / 128), torch.from_numpy(data.labels[index])
+        pixels[flips] = pixels[flips][..., ::-1]
+    return pixels, data.labels[index]
+
+
+def draw_noise(seed: int, position: int, start: int, out: np.ndarray) -> np.ndarray:
+    """The dequantisation noise of images ``start`` and on of batch number ``position``, float32 in [0, 1), into
+    ``out`` (N, 3, S, S): what drawing the whole batch would give them, but what lies before is skipped.
+    """
+    rng = draws(seed, Stream.NOISE, position)
+    before = start * math.prod(out.shape[1:])
+    rng.bit_generator.advance(before // 8)  # type: ignore  # each value of Philox's counter gives 8 float32
+    rng.random(before % 8, dtype=np.float32)
+    return rng.random(out=out, dtype=np.float32)
+
+
+def dequantised(pixels: Tensor, noise: Tensor) -> Tensor:
+    """uint8 and U[0, 1) -> float32: pixel / 128 - 1 + noise / 128, the authors' dequantisation (datasets/imagenet.py).
+
+    All but the last sum is exact in float32, so every device rounds once, to the same number.
+    """
+    return pixels.float().div_(128).sub_(1).add_(noise, alpha=1 / 128)
 
 
 def batch_index(seed: int, position: int, batch_size: int, n: int) -> np.ndarray:
     """Which images batch number ``position`` holds: consecutive ones of a permutation of each epoch."""
-    places = np.arange(position * batch_size, (position + 1) * batch_size)
-    return np.array([_order(seed, int(p) // n, n)[int(p) % n] for p in places])
+    first, stop = position * batch_size, (position + 1) * batch_size
+    epochs = range(first // n, (stop - 1) // n + 1)
+    return np.concatenate([_order(seed, e, n)[max(first - e * n, 0) : stop - e * n] for e in epochs])
+
+
+def crop_offsets(rng: np.random.Generator, n: int, stored: int, crop: float) -> np.ndarray:
+    """(n, 2): top and left of each crop, anywhere but the last offset, as the authors draw them."""
+    side = int(stored * crop)
+    return rng.integers(0, max(stored - side, 1), (n, 2))  # 0 .. stored - side - 1
 
 
 def random_crops(
-    pixels: np.ndarray, rng: np.random.Generator, flips: np.ndarray, crop: float, size: int, stretch: bool
+    pixels: np.ndarray, offsets: np.ndarray, flips: np.ndarray, crop: float, size: int, stretch: bool
 ) -> np.ndarray:
-    """Squares of ``crop`` times the side, anywhere but the last offset, as the authors draw them; 1 is the whole."""
-    stored = pixels.shape[-1]
-    side = int(stored * crop)
-    offsets = rng.integers(0, max(stored - side, 1), (len(pixels), 2))  # 0 .. stored - side - 1
+    """Squares of ``crop`` times the side at ``offsets`` (N, 2), of images that are flipped before; 1 is the whole."""
+    side = int(pixels.shape[-1] * crop)
     return np.stack([
         cropped(image.transpose(1, 2, 0), top, left, side, size, bool(flipped), stretch)
         for image, (top, left), flipped in zip(pixels, offsets, flips, strict=True)

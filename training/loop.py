@@ -16,11 +16,12 @@ from sngan_hub.sources import Images, load_images
 
 from .check import check_data
 from .config import Config, save_config
-from .data import Feed
+from .feed import new_feed
 from .log import Log, fixed_samples, real_spread, save_grid
+from .machine import set_up
 from .score import check_scoring, out_of_patience, score_snapshot
-from .shares import check_shares, lost_worker, share_state
-from .state import State, hold_to_start, load_checkpoint, new_state, not_finite, save_checkpoint, save_snapshot
+from .shares import any_process, check_shares, lost_worker, share_state
+from .state import CheckpointWriter, State, hold_to_start, load_checkpoint, new_state, not_finite, save_snapshot
 from .step import train_step
 from .stop import stop_requests
 
@@ -33,8 +34,7 @@ def train(config: Config, data: Images | None = None, begin: Callable[[State], N
     """
     if config.score_every:
         check_scoring(config)
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    config = set_up(config)
     accelerator = Accelerator(cpu=config.device == "cpu", mixed_precision="no")
     check_shares(config, accelerator.num_processes)
     out, main = Path(config.out), accelerator.is_main_process
@@ -63,8 +63,9 @@ def train(config: Config, data: Images | None = None, begin: Callable[[State], N
 
     with (
         stop_requests() as stop,
-        closing(Feed(data, config, size)) as feed,
+        closing(new_feed(data, config, state, accelerator)) as feed,
         closing(bar),
+        closing(CheckpointWriter(config, fingerprint, out, accelerator.device.type != "cpu")) as checkpoints,
         closing(log) if log else nullcontext(),
     ):
         ended = out_of_patience(out, config, accelerator)
@@ -72,7 +73,8 @@ def train(config: Config, data: Images | None = None, begin: Callable[[State], N
             try:
                 losses = train_step(state, config, feed, accelerator)
                 bar.update()
-                saving = due(config.checkpoint_every) or bool(stop)
+                stopping = any_process(bool(stop), state.step, accelerator)
+                saving = due(config.checkpoint_every) or stopping
                 if due(config.log_every) or saving:
                     mean: torch.Tensor = accelerator.reduce(torch.stack(list(losses.values())), "mean")  # type: ignore
                     values = dict(zip(losses, mean.tolist(), strict=True))
@@ -80,7 +82,8 @@ def train(config: Config, data: Images | None = None, begin: Callable[[State], N
                         raise not_finite(f"losses {values}", state.step, out)
                     if log and due(config.log_every):
                         samples = fixed_samples(state.average, config.seed)
-                        gauge = log.write(state.step, {**values, "lr_scale": config.lr_scale(state.step)}, samples)
+                        about = {"lr_scale": config.lr_scale(state.step), "data_wait_s": round(feed.waited, 3)}
+                        gauge = log.write(state.step, {**values, **about}, samples)
                         bar.set_postfix({k: f"{values[k]:.2f}" for k in ("loss_d", "loss_g")}, spread=f"{gauge:.2f}")
                 if log and due(config.sample_every):
                     save_grid(fixed_samples(state.average, config.seed), out / "samples" / f"{state.step:07d}.png")
@@ -93,12 +96,14 @@ def train(config: Config, data: Images | None = None, begin: Callable[[State], N
                 if due(config.score_every):
                     ended = out_of_patience(out, config, accelerator)
                 if main and (saving or ended):
-                    save_checkpoint(state, config, fingerprint, out)
+                    checkpoints.save(state)
             except RuntimeError as error:
                 raise lost_worker(error, accelerator, out) from error
-            if stop and state.step < config.steps:
+            if stopping and state.step < config.steps:
+                checkpoints.wait()
+                by = stop[0] if stop else "another process"
                 raise InterruptedError(
-                    f"{out}: stopped by {stop[0]} at step {state.step}, which is saved; the same command goes on"
+                    f"{out}: stopped by {by} at step {state.step}, which is saved; the same command goes on"
                 )
     accelerator.wait_for_everyone()
     accelerator.end_training()

@@ -30,6 +30,13 @@ METHODS: dict[str, dict[str, Any]] = {
     "none":            dict(discriminator_fields={"normalizer": "none"}),
 }
 
+#: What a machine computes fastest; none of it changes the algorithm. bfloat16 keeps statistics, sigma, sums, losses and
+#: Adam in float32. Figures: docs/training.md, Speed and memory.
+SPEEDS: dict[str, dict[str, Any]] = {
+    "gpu": dict(precision="bf16", channels_last=True, one_pass=True),
+    "cpu": dict(channels_last=True),
+}
+
 _OURS = dict(
     n_dis=1, batch_size=64, g_batch_size=64, lr_g=3e-4, lr_d=6e-4, beta2=0.99, ema_decay=0.999,
     steps=13_000, decay_from=7_000, decay_to=13_000, transition_from=2_500, transition_to=5_000,

@@ -1,7 +1,7 @@
 """Who computes which images of a step: processes take consecutive shares of a batch, micro-batches parts of a share.
 
-The algorithm does not know: draws are of the whole batch, losses are means over it, batch norm sees whole groups, and
-gradients are averaged once before each optimiser step.
+The algorithm does not know: draws are of the whole batch (feed.py), losses are means over it, batch norm sees whole
+groups, and gradients are averaged once before each optimiser step.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from .config import Config
-from .state import kept
+from .state import kept, to_host
 
 if TYPE_CHECKING:  # the loop alone imports it
     from accelerate import Accelerator
@@ -24,9 +24,8 @@ if TYPE_CHECKING:  # the loop alone imports it
 
 
 class Share(NamedTuple):
-    start: int  # in the whole batch
+    start: int  # in this process's part of the batch
     stop: int
-    total: int  # images of the whole batch
     weight: float  # of this micro-batch in its process's mean
 
     @property
@@ -42,11 +41,10 @@ def is_first_process() -> bool:
 def shares(total: int, micro_batch: int, accelerator: Accelerator) -> Iterator[Share]:
     """This process's part of a batch of ``total`` images, ``micro_batch`` at a time (0: all at once)."""
     own = total // accelerator.num_processes
-    first = own * accelerator.process_index
     size = micro_batch or own
-    for start in range(first, first + own, size):
-        stop = min(start + size, first + own)
-        yield Share(start, stop, total, (stop - start) / own)
+    for start in range(0, own, size):
+        stop = min(start + size, own)
+        yield Share(start, stop, (stop - start) / own)
 
 
 def check_shares(config: Config, processes: int) -> None:
@@ -84,10 +82,24 @@ def share_state(state: State, accelerator: Accelerator) -> None:
         return
     from accelerate.utils import broadcast_object_list
 
-    parts = broadcast_object_list([state.state_dict() if accelerator.is_main_process else None])[0]
+    # By the CPU: tensors of the first process's GPU would be unpickled onto that GPU by every process.
+    parts = broadcast_object_list([to_host(state.state_dict()) if accelerator.is_main_process else None])[0]
     if not accelerator.is_main_process:
         assert parts is not None
         state.load_state_dict(parts)
+
+
+def any_process(said: bool, step: int, accelerator: Accelerator) -> bool:
+    """Whether any process says so, the same on all: a signal may reach them in different steps.
+
+    Asking makes a GPU's host wait, so there it is done in every tenth step alone, and False is said in between.
+    """
+    if accelerator.num_processes == 1:
+        return said
+    if accelerator.device.type != "cpu" and step % 10:
+        return False
+    flag = torch.tensor(float(said), device=accelerator.device)
+    return bool(accelerator.reduce(flag, "sum") > 0)  # type: ignore[operator]
 
 
 def lost_worker(error: RuntimeError, accelerator: Accelerator, out: Path) -> Exception:

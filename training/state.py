@@ -9,6 +9,8 @@ import os
 import pickle
 import shutil
 import sys
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,13 +33,26 @@ CHECKPOINTS = "checkpoints"
 class ChainerAdam(torch.optim.Adam):
     """Adam as in Chainer: epsilon 1e-8 is added to sqrt(v) before the bias correction, not after it.
 
-    alpha sqrt(1 - beta2^t) / (1 - beta1^t) * m / (sqrt(v) + eps) is torch's step with eps / sqrt(1 - beta2^t).
+    alpha sqrt(1 - beta2^t) / (1 - beta1^t) * m / (sqrt(v) + eps) is torch's step with eps / sqrt(1 - beta2^t). One
+    fused kernel for all parameters; t is counted here, for reading it from a tensor would wait for the device.
     """
 
+    def __init__(self, params: Any, lr: float, betas: tuple[float, float]):
+        super().__init__(params, lr, betas, fused=True)
+        self.t: int | None = None  # updates done; None: as the loaded state says
+
+    def load_state_dict(self, state_dict: Any) -> None:
+        super().load_state_dict(state_dict)
+        for group in self.param_groups:  # a state of another form, from before, is computed like ours
+            group["fused"], group["foreach"] = True, None
+        self.t = None
+
     def step(self, closure: Any = None) -> Any:
+        if self.t is None:
+            self.t = max((int(own["step"]) for own in self.state.values() if "step" in own), default=0)
+        self.t += 1
         for group in self.param_groups:
-            t = 1 + max((int(self.state[p]["step"]) for p in group["params"] if p in self.state), default=0)
-            group["eps"] = 1e-8 / math.sqrt(1 - group["betas"][1] ** t)
+            group["eps"] = 1e-8 / math.sqrt(1 - group["betas"][1] ** self.t)
         return super().step(closure)
 
 
@@ -81,6 +96,10 @@ def new_state(config: Config, classes: list[str], device: torch.device | None = 
     """Networks and optimisers before the first step, a function of the seed."""
     torch.manual_seed(config.seed)
     generator, discriminator = new_networks(config, len(classes), classes)
+    if config.one_pass and any(isinstance(module, BatchNorm2d) for module in discriminator.modules()):
+        raise ValueError(
+            "one_pass: this discriminator has batch norm, whose statistics are of real or fake images alone"
+        )
     if config.penalty == "orthonormal":
         orthonormal_(discriminator)
     for network in (generator, discriminator):
@@ -149,17 +168,64 @@ def checkpoints(out: Path) -> list[Path]:
     return sorted((out / CHECKPOINTS).glob("[0-9]*.pt"))
 
 
-def save_checkpoint(state: State, config: Config, fingerprint: str, out: Path) -> Path:
+class CheckpointWriter:
     """Writes ``out/checkpoints/STEP.pt`` whole or not at all, then removes all but the last ``keep_checkpoints``.
 
-    Raises ``OSError`` where it cannot be written, ``FloatingPointError`` where the weights are no longer finite; the
-    checkpoints before it stay.
+    ``behind``: for a state on a GPU, which is copied to the host at once and written by a thread while the run goes on;
+    what fails there is raised by the next call. Otherwise it is written before ``save`` returns.
     """
-    if not all(torch.isfinite(p).all() for n in (state.generator, state.discriminator) for p in n.parameters()):
-        raise not_finite("weights", state.step, out)
+
+    def __init__(self, config: Config, fingerprint: str, out: Path, behind: bool = False):
+        self.config, self.fingerprint, self.out = config, fingerprint, out
+        self.pool = ThreadPoolExecutor(1) if behind else None
+        self.pending: Future | None = None
+
+    def save(self, state: State) -> None:
+        """Raises ``OSError`` where it cannot be written, ``FloatingPointError`` where the weights are no longer
+        finite; the checkpoints before it stay.
+        """
+        self.wait()
+        parameters = [p for network in (state.generator, state.discriminator) for p in network.parameters()]
+        if not torch.stack([torch.isfinite(p).all() for p in parameters]).all():
+            raise not_finite("weights", state.step, self.out)
+        parts = {"config": asdict(self.config), "data": self.fingerprint, "resampling": table_digest()}
+        if self.pool is None:
+            write_checkpoint({**parts, **state.state_dict()}, self.config, self.out)
+        else:
+            parts |= to_host(state.state_dict())
+            self.pending = self.pool.submit(write_checkpoint, parts, self.config, self.out)
+
+    def wait(self) -> None:
+        pending, self.pending = self.pending, None
+        if pending:
+            pending.result()
+
+    def close(self) -> None:
+        try:
+            self.wait()
+        finally:
+            if self.pool:
+                self.pool.shutdown()
+
+
+def save_checkpoint(state: State, config: Config, fingerprint: str, out: Path) -> None:
+    """One checkpoint, written when it returns; see ``CheckpointWriter.save``."""
+    with closing(CheckpointWriter(config, fingerprint, out)) as writer:
+        writer.save(state)
+
+
+def to_host(parts: Any) -> Any:
+    """Copies of all tensors in dicts and lists, on the CPU."""
+    if isinstance(parts, torch.Tensor):
+        return parts.detach().to("cpu", copy=True)
+    if isinstance(parts, dict):
+        return {key: to_host(value) for key, value in parts.items()}
+    return [to_host(value) for value in parts] if isinstance(parts, list) else parts
+
+
+def write_checkpoint(parts: dict[str, Any], config: Config, out: Path) -> Path:
     folder = out / CHECKPOINTS
-    path, temporary = folder / f"{state.step:07d}.pt", folder / ".writing.pt"
-    parts = {"config": asdict(config), "data": fingerprint, "resampling": table_digest(), **state.state_dict()}
+    path, temporary = folder / f"{parts['step']:07d}.pt", folder / ".writing.pt"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         torch.save(parts, temporary)
@@ -195,7 +261,7 @@ def load_checkpoint(state: State, config: Config, fingerprint: str, out: Path) -
     paths, damaged = checkpoints(out), []
     for path in reversed(paths):
         try:
-            parts = torch.load(path, map_location=config.device, weights_only=True)
+            parts = torch.load(path, map_location="cpu", weights_only=True)
             old, digest, resampling = (parts.pop(key) for key in ("config", "data", "resampling"))
         except (RuntimeError, OSError, EOFError, KeyError, AttributeError, pickle.UnpicklingError) as error:
             why = (str(error) or repr(error)).splitlines()[0]

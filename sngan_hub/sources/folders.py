@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from .images import DAMAGED, SUFFIXES, TEST_EVERY, Images, in_split, read_picture
 
@@ -61,24 +64,36 @@ def load_folder(source: str, split: str, size: int, stretch: bool = False, left_
     """Raises ``ValueError`` where the split is empty, and naming every damaged image; with a list ``left_out`` they
     are left out and named in it instead.
     """
-    images, labels, damaged = [], [], []
     folders = class_folders(source)
-    for label, folder in enumerate(folders):
-        for i, path in enumerate(sorted(filter(is_image, folder.iterdir()))):
-            if not in_split(i, TEST_EVERY, split):
-                continue
-            try:
-                images.append(read_picture(path.read_bytes(), size, stretch=stretch))
+    chosen = [
+        (path, label)
+        for label, folder in enumerate(folders)
+        for i, path in enumerate(sorted(filter(is_image, folder.iterdir())))
+        if in_split(i, TEST_EVERY, split)
+    ]
+    images, labels, damaged = np.empty((len(chosen), 3, size, size), np.uint8), [], []
+    Image.init()  # the threads would race: of two at once, one looks for its decoder before they are all known
+
+    def read(path: Path) -> np.ndarray | str:
+        try:
+            return read_picture(path.read_bytes(), size, stretch=stretch)
+        except DAMAGED as error:
+            return f"{path}: {error}"
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes and resizes outside the interpreter's lock
+        for (_, label), found in zip(chosen, pool.map(read, [path for path, _ in chosen]), strict=True):
+            if isinstance(found, str):
+                damaged.append(found)
+            else:
+                images[len(labels)] = found
                 labels.append(label)
-            except DAMAGED as error:
-                damaged.append(f"{path}: {error}")
     if left_out is not None:
         left_out += damaged
     elif damaged:
         raise ValueError(f"data: {len(damaged)} damaged image(s); mend or remove them, or leave them out by `python -m "
                          f"training prepare {source} OUT`:\n  " + "\n  ".join(damaged))  # fmt: skip
-    if damaged and not images:
+    if damaged and not labels:
         raise ValueError(f"data: none of the {len(damaged)} image(s) in {source} can be read; {damaged[0]}")
-    if not images:
+    if not labels:
         raise ValueError(f"data: {source} has no image in split {split!r} (every tenth of a class is kept for test)")
-    return Images(np.stack(images), np.array(labels, np.int64), [folder.name for folder in folders])
+    return Images(images[: len(labels)], np.array(labels, np.int64), [folder.name for folder in folders])

@@ -1,0 +1,68 @@
+"""How a run uses its machine: threads, TF32, cuDNN, and whether its steps are compiled."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+from .config import Config
+
+REPAID_BY = 5_000  # iterations whose saved time is about that of compiling: benchmarks/steps.py
+
+
+def set_up(config: Config) -> Config:
+    """Applies the settings of the process -> the config with ``compile`` decided: on or off.
+
+    ``auto`` takes what the run in ``config.out`` was started with; a new run compiles from 5,000 iterations on. Where
+    nothing can be compiled a line says so, and the run goes on without.
+    """
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    if config.device.startswith("cuda") and torch.cuda.is_available():
+        torch.backends.cudnn.benchmark = True  # shapes never change within a run
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = config.tf32
+    config = dataclasses.replace(config, compile=wanted_compile(config))
+    if config.compile == "on":
+        # Beside the run, so that a resumed one finds it; set by the user, it is left as it is.
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(config.out, "compiled").absolute()))
+        reason = why_not_compiled(config.device)
+        if reason:
+            print(f"compile: torch.compile does not work here ({reason}); the steps run uncompiled", file=sys.stderr)
+            config = dataclasses.replace(config, compile="off")
+        else:
+            print(
+                "compile: the first iteration compiles the steps, which takes one to several minutes", file=sys.stderr
+            )
+    return config
+
+
+def wanted_compile(config: Config) -> str:
+    """``on`` or ``off``: what ``auto`` means for this run."""
+    if config.compile != "auto":
+        return config.compile
+    path = Path(config.out, "config.json")
+    if config.out and path.is_file():
+        try:
+            return json.loads(path.read_text(encoding="utf-8")).get("compile", "off")
+        except ValueError:
+            pass
+    return "on" if config.steps >= REPAID_BY else "off"
+
+
+def why_not_compiled(device: str) -> str:
+    """Empty where ``torch.compile`` works here, else the first line of what it says."""
+    try:
+        with torch.no_grad():
+            torch.compile(_probe, fullgraph=True)(torch.zeros(64, device=device))
+    except Exception as error:  # of a missing compiler, of Triton, of Python's version: of any kind
+        return (str(error).strip() or repr(error)).splitlines()[0]
+    return ""
+
+
+def _probe(x: torch.Tensor) -> torch.Tensor:
+    return (x * 2 + 1).sin()
