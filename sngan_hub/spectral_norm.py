@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -247,8 +248,10 @@ def _units(vectors: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
 
 @lru_cache(maxsize=16)
 def _places(sizes: tuple[int, ...], device: torch.device) -> Tensor:
-    """Which vector each element of all of them, one behind the other, belongs to. Kept: a copy to a GPU would wait."""
-    return torch.repeat_interleave(torch.tensor(sizes)).to(device)
+    """Which vector each element of all of them, one behind the other, belongs to. Kept: a copy to a GPU would wait;
+    from numpy, for it must hold numbers also where training/cost.py counts on tensors that hold none.
+    """
+    return torch.from_numpy(np.repeat(np.arange(len(sizes)), sizes)).to(device)
 
 
 @contextmanager

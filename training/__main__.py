@@ -24,7 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="train, or go on with the run in --out",
         description="The same command resumes a run. Every field of the config is a flag.",
     )
-    command.add_argument("--dry_run", action="store_true", help="print the run and stop")
+    command.add_argument("--dry_run", action="store_true", help="print the run and stop; no image is opened")
+    add_for(command)
     add_fields(command)
     command.set_defaults(run=train)
 
@@ -53,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     command.add_argument("--from", dest="donor", required=True, metavar="MODEL")
     command.add_argument("--dry_run", action="store_true", help="print the run and stop; no image is opened")
+    add_for(command)
     add_fields(command, preset="finetune")
     command.set_defaults(run=finetune)
 
@@ -130,6 +132,20 @@ def add_fields(command: argparse.ArgumentParser, preset: str = "") -> None:
             )  # fmt: skip
 
 
+def add_for(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--for", dest="predicted_for", metavar="DEVICE",
+        help="with --dry-run: predict the seconds on this device (H100, RTX 4090 ...) instead of this machine",
+    )  # fmt: skip
+
+
+def asked_device(arguments: argparse.Namespace) -> str | None:
+    """Of a dry run: the device to predict for, "" for this machine; None where the run goes on."""
+    if arguments.predicted_for and not arguments.dry_run:
+        raise ValueError(f"for: got {arguments.predicted_for!r}, which predicts and needs --dry-run")
+    return (arguments.predicted_for or "") if arguments.dry_run else None
+
+
 def config_of(arguments: argparse.Namespace) -> Config:
     fields = {field.name for field in dataclasses.fields(Config)} - {"preset"}
     return make_config(arguments.preset, **{k: v for k, v in vars(arguments).items() if k in fields})
@@ -175,7 +191,7 @@ def recipe_of(preset: str) -> dict[str, Any]:
 
 
 def train(arguments: argparse.Namespace) -> None:
-    config = config_of(arguments)
+    config, device = config_of(arguments), asked_device(arguments)
     if config.donor:
         raise ValueError(
             f"donor: got {config.donor!r}, which `train` would not read: python -m training finetune --from"
@@ -186,7 +202,7 @@ def train(arguments: argparse.Namespace) -> None:
         raise ValueError("data: missing; name a folder or a source: --data FOLDER")
     from .describe import describe
 
-    print(describe(config), file=sys.stderr)
+    print(describe(config, device), file=sys.stderr)
     if arguments.dry_run:
         return
 
@@ -202,7 +218,7 @@ def finetune(arguments: argparse.Namespace) -> None:
 
     from .finetune import begin, prepare_run
 
-    config, dry = config_of(arguments), arguments.dry_run
+    config, dry, device = config_of(arguments), arguments.dry_run, asked_device(arguments)
     if not config.data or not (config.out or dry):
         raise ValueError("out, data: fine-tuning needs both: --data FOLDER --out RUN")
     source_classes(config.data)
@@ -212,7 +228,7 @@ def finetune(arguments: argparse.Namespace) -> None:
     config, data, start = prepare_run(config, given, open_images=not dry)
     from .describe import describe
 
-    print(describe(config), file=sys.stderr)
+    print(describe(config, device), file=sys.stderr)
     if dry:
         print("\n".join(start.notes if start else [f"{config.out}: goes on from its last checkpoint"]), file=sys.stderr)
         return

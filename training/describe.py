@@ -15,20 +15,28 @@ from sngan_hub.network import AnyDiscriminator, AnyGenerator
 from sngan_hub.sources import source_classes
 
 from .config import Config
+from .cost import find_device, legal_device, prediction, slow_bf16
 from .state import new_networks
 
 THROUGHPUT = Path(__file__).with_name("throughput.json")  # written by benchmarks/presets.py
 
 
-def describe(config: Config) -> str:
-    """Opens no image: presets know their class counts, and a folder is listed."""
+def describe(config: Config, predicted_for: str | None = None) -> str:
+    """Opens no image: presets know their class counts, and a folder is listed.
+
+    ``predicted_for``: a device of devices.json whose seconds are predicted too, "" for this machine's; None: nothing
+    is predicted, and the hours are those measured on this machine.
+    """
     n = len(source_classes(config.data)) if config.data else config.n_classes
     with torch.device("meta"):
         g, d = new_networks(config, n)
     counts = [f"{sum(p.numel() for p in network.parameters()):,}" for network in (g, d)]
     flops = [forward_flops(network) for network in (g, d)]
     total = iteration_flops(config, *flops)
-    hours = hours_of(config, total)
+    device = predicted_for or device_kind(config.device)
+    if predicted_for:
+        device = legal_device(predicted_for).name
+    hours = hours_of(config, total, device)
     lines = [f"{key:18}{value}" for key, value in dataclasses.asdict(config).items()]
     lines += [
         f"{'classes':18}{g.n_classes or 'none'}",
@@ -40,7 +48,19 @@ def describe(config: Config) -> str:
         f"{'in all':18}about {total * config.steps / 1e18:.3g} EFLOP in {config.steps:,} iterations",
         f"{'hours':18}{hours}",
     ]
+    if predicted_for is not None:
+        lines += predicted_lines(config, n, device)
+    if config.precision == "bf16" and device == device_kind("cpu") and (warning := slow_bf16()):
+        lines.append(f"{'warning':18}{warning}")
     return "\n".join(lines)
+
+
+def predicted_lines(config: Config, n_classes: int, device: str) -> list[str]:
+    row = find_device(device)
+    if row is None:
+        return [f"{'predicted':18}unknown: no rates of {device}; measure them: benchmarks/device_rates.py --record, or "
+                f"name another device: --for H100"]  # fmt: skip
+    return prediction(config, n_classes, row)
 
 
 def forward_flops(network: AnyGenerator | AnyDiscriminator) -> int:
@@ -72,13 +92,18 @@ def rates_of(config: Config) -> str:
     return said
 
 
-def hours_of(config: Config, flops: int) -> str:
-    """From the committed throughput of this kind of device at this preset's networks, or ``unknown``."""
-    device = device_kind(config.device)
+def hours_of(config: Config, flops: int, device: str = "") -> str:
+    """From the committed throughput of this preset's networks on this kind of device, or ``unknown``.
+
+    ``device``: another than this machine's, by its name in devices.json.
+    """
+    device = device or device_kind(config.device)
     for row in read_throughput():
-        if (row["device"], row["precision"], row["architecture"]) == (device, config.precision, config.architecture):
+        known = find_device(row["device"]) if row["device"] != device else None
+        same = row["device"] == device or (known is not None and known.name == device)
+        if same and (row["precision"], row["architecture"]) == (config.precision, config.architecture):
             seconds = flops / (row["tflops"] * 1e12)
-            return f"about {seconds * config.steps / 3600:,.1f} ({seconds:.3g} s an iteration on {device})"
+            return f"about {seconds * config.steps / 3600:,.1f}, measured ({seconds:.3g} s an iteration on {device})"
     return f"unknown: benchmarks/presets.py has not been run on {device}"
 
 

@@ -232,6 +232,12 @@ def new_feed(data: Images, config: Config, state: State, accelerator: Accelerato
     return Feed(*of)
 
 
+def empty_iteration(config: Config, size: int, z_dim: int, n_classes: int, processes: int = 1) -> Iteration:
+    """The shapes of one process's draws, without their values, for who only counts."""
+    feed = Feed(None, config, size, z_dim, n_classes, 0, processes)  # type: ignore[arg-type]  # asked for no images
+    return feed._iteration(_views(torch.empty(feed.bytes, dtype=torch.uint8), feed.layout))
+
+
 Fields = dict[str, tuple[tuple[int, ...], torch.dtype]]
 
 

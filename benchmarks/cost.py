@@ -1,0 +1,112 @@
+"""The cost model against the clock: two presets, one process and two, one thread each.
+
+Writes benchmarks/records/cost.jsonl. The device's row must be there: ``OMP_NUM_THREADS=1 python
+benchmarks/device_rates.py --record``. Two processes run as torchrun's, over gloo. Beside the seconds on the clock stand
+the CPU seconds, which other work on the machine moves less.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from accelerate import Accelerator  # noqa: E402
+
+from sngan_hub.sources import Images  # noqa: E402
+from training.config import Config, make_config  # noqa: E402
+from training.cost import count_iteration, legal_device, predict  # noqa: E402
+from training.describe import device_kind  # noqa: E402
+from training.feed import new_feed  # noqa: E402
+from training.state import new_state  # noqa: E402
+from training.step import train_step  # noqa: E402
+
+RECORD = ROOT / "benchmarks" / "records" / "cost.jsonl"
+CLASSES = 10
+
+#: preset -> what differs, so that two processes can share a batch and an iteration takes seconds
+RUNS: dict[str, dict[str, Any]] = {
+    "fashion32": dict(precision="fp32", bn_group_d=32, bn_group_g=32),
+    "dogcat64": dict(batch_size=16, g_batch_size=16, bn_group_d=8, bn_group_g=8, n_dis=2, channels_last=True),
+}
+
+
+def config_of(preset: str) -> Config:
+    return make_config(preset, **{**RUNS[preset], "n_classes": CLASSES})
+
+
+def child(preset: str, iterations: int) -> None:
+    """One of the processes: prints wall and CPU seconds of each iteration behind the first."""
+    config = config_of(preset)
+    torch.set_num_threads(1)
+    accelerator = Accelerator(cpu=True)
+    classes = [str(i) for i in range(CLASSES)]
+    state = new_state(config, classes)
+    size, rng = state.generator.size, np.random.default_rng(0)
+    images = rng.integers(0, 256, (2 * config.batch_size, 3, size, size), dtype=np.uint8)
+    feed = new_feed(Images(images, np.arange(len(images)) % CLASSES, classes), config, state, accelerator)
+    wall, cpu = [], []
+    for _ in range(iterations + 1):
+        accelerator.wait_for_everyone()
+        start = time.perf_counter(), time.process_time()
+        train_step(state, config, feed, accelerator)
+        wall.append(time.perf_counter() - start[0])
+        cpu.append(time.process_time() - start[1])
+    feed.close()
+    if accelerator.is_main_process:
+        print(json.dumps({"seconds": wall[1:], "cpu_seconds": cpu[1:]}), flush=True)
+    accelerator.end_training()
+
+
+def measure(preset: str, processes: int, iterations: int) -> dict[str, list[float]]:
+    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"] if processes > 1 else []
+    command = [sys.executable, *launch, __file__, "--child", preset, "--iterations", str(iterations)]
+    done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, text=True,
+                          check=True)  # fmt: skip
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--iterations", type=int, default=5)
+    parser.add_argument("--no-record", action="store_true")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        child(arguments.child, arguments.iterations)
+        return
+    torch.set_num_threads(1)
+    device, rows = legal_device(device_kind("cpu")), []
+    for preset in RUNS:
+        for processes in (1, 2):
+            predicted = predict(count_iteration(config_of(preset), CLASSES, processes), device)
+            found = measure(preset, processes, arguments.iterations)
+            seconds, cpu = (statistics.median(found[key]) for key in ("seconds", "cpu_seconds"))
+            rows.append({
+                "device": device.name, "preset": preset, "fields": RUNS[preset], "processes": processes,
+                "n": arguments.iterations, "predicted": round(predicted.total, 4), "seconds": round(seconds, 4),
+                "range": [round(min(found["seconds"]), 4), round(max(found["seconds"]), 4)],
+                "cpu_seconds": round(cpu, 4), "predicted_over_measured": round(predicted.total / seconds, 3),
+                "parts": {key: round(value, 4) for key, value in predicted._asdict().items()},
+                "torch": str(torch.__version__),
+            })  # fmt: skip
+            print(f"{preset:12}{processes} process(es): predicted {predicted.total:.3g} s, measured {seconds:.3g} s "
+                  f"({cpu:.3g} CPU s): {predicted.total / seconds:.2f}", flush=True)  # fmt: skip
+    if not arguments.no_record:
+        RECORD.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

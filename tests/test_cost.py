@@ -1,0 +1,238 @@
+"""The cost model: counts against counts by hand, prediction against its formula, and loosely against the clock."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from sngan_hub.models import MODELS, Model, create_discriminator, create_generator
+from training import cost, describe
+from training.config import make_config
+from training.cost import (
+    Cost,
+    CountOps,
+    Device,
+    Op,
+    count_iteration,
+    find_device,
+    predict,
+    prediction,
+    read_devices,
+    run_on_fakes,
+    slow_bf16,
+)
+
+from .conftest import ROOT
+
+TINY = dict(architecture="sngan_tiny", batch_size=8, g_batch_size=16, bn_group_d=8, bn_group_g=8, precision="fp32",
+            channels_last=False, augment="", transition_from=0, transition_to=0, data="")  # fmt: skip
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    model = Model(32, 2, {"widths": [8, 8, 4, 4]}, {"widths": [4, 4, 8, 8]})
+    monkeypatch.setitem(MODELS, "sngan_tiny", model)
+    return lambda **overrides: make_config("fashion32", **{**TINY, **overrides})
+
+
+def counted(work):
+    with CountOps() as counter:
+        work()
+    return counter.ops
+
+
+def test_a_layer_by_hand():
+    x, conv = torch.randn(2, 3, 8, 8), torch.nn.Conv2d(3, 5, 3, padding=1)
+    ops = counted(lambda: conv(x).view(2, -1).t())  # views launch nothing
+    (op,) = ops
+    assert ops[op] == 1 and op.kind == "conv" and op.precision == "fp32"
+    assert op.flops == 2 * 2 * 5 * 3 * 9 * 64
+    assert op.bytes == 4 * (2 * 3 * 64 + 5 * 3 * 9 + 5 + 2 * 5 * 64)
+
+
+def test_every_launch_of_a_tiny_net():
+    x, w = torch.randn(4, 6), torch.randn(6, 3, requires_grad=True)
+
+    def step():
+        loss = torch.relu(x @ w).sum()  # mm, relu, sum
+        loss.backward()  # ones_like, (expand), threshold_backward, (t), mm, (detach)
+
+    ops = counted(step)
+    assert ops.total() == 6 and sum(n for op, n in ops.items() if op.kind == "matmul") == 2
+    assert sum(op.flops * n for op, n in ops.items()) == 2 * 2 * 4 * 6 * 3
+    with torch.no_grad():  # in place: read and written
+        assert counted(lambda: w.add_(1)) == Counter({Op("other", "fp32", 0, 2 * 4 * 18): 1})
+    table = torch.randn(1000, 16)  # two rows of it, and the two indices
+    assert [op.bytes for op in counted(lambda: torch.nn.functional.embedding(torch.tensor([3, 5]), table))
+            if op.bytes > 16] == [2 * 4 * 2 * 16]  # fmt: skip
+    assert cost.extent(torch.ones(1, 5).expand(100, 5)) == 20
+
+
+@pytest.mark.parametrize("name, form, gmac", [
+    ("sngan_imagenet128", "plain", 9.09), ("sngan_imagenet128", "fused", 5.62),
+    ("sngan_imagenet128_discriminator", "plain", 2.88), ("sngan_imagenet128_discriminator", "fused", 1.77),
+])  # fmt: skip
+def test_known_sizes_of_the_large_networks(name, form, gmac):
+    judge = name.endswith("_discriminator")
+    with torch.device("meta"), torch.no_grad():
+        network = create_discriminator("sngan_imagenet128") if judge else create_generator(name)
+        network.eval().set_resampling(form)
+        x = torch.zeros(1, 3, 128, 128) if judge else torch.zeros(1, network.z_dim)
+        ops = counted(lambda: network(x, torch.zeros(1, dtype=torch.int64)))
+    macs = sum(op.flops * n for op, n in ops.items() if op.kind == "conv") / 2
+    if form == "plain":  # the authors' shortcuts run on the large map, ours on the small one: a quarter of the pixels
+        sides = [64 // 2**i for i in range(5)] if judge else [4 * 2**i for i in range(5)]
+        shortcuts = [(block.c_sc, side) for block, side in zip(network.blocks, sides, strict=False)]
+        macs += sum(3 * c.in_channels * c.out_channels * side**2 for c, side in shortcuts[1 if judge else 0 :])
+    assert macs / 1e9 == pytest.approx(gmac, abs=0.01)
+
+
+def test_many_d_steps_are_what_one_tells(tiny):
+    for fields in (dict(n_dis=3, ema_decay=0.9), dict(n_dis=2, ema_decay=0.0, augment="color,translation,cutout")):
+        _, whole, of_d = run_on_fakes(tiny(**fields), 2, 1, "cpu")  # every D step is run here
+        assert count_iteration(tiny(**fields), 2).ops == whole and 0 < of_d.total() < whole.total() / fields["n_dis"]
+
+
+def test_flops_are_linear_in_the_batch_and_shared_by_processes(tiny):
+    small, middle, large = (
+        count_iteration(tiny(batch_size=n, g_batch_size=2 * n, bn_group_g=8), 2).flops for n in (8, 16, 32)
+    )
+    assert large - middle == 2 * (middle - small)
+    two = count_iteration(tiny(batch_size=16, g_batch_size=32, bn_group_g=8), 2, processes=2)
+    assert two.flops == small and two.processes == 2
+
+
+def test_all_reduce_bytes_are_four_for_each_parameter(tiny):
+    config = tiny(n_dis=3)
+    g, d = create_generator("sngan_tiny"), create_discriminator("sngan_tiny")
+    of_g, of_d = (sum(p.numel() for p in network.parameters()) for network in (g, d))
+    found = dataclasses.replace(count_iteration(config, 2), processes=2)
+    assert found.reduced_bytes == 4 * (of_g + 3 * of_d)
+    device = Device(
+        "x", "cuda", {"tf32": 1e12, "fp32": 1e12}, 1e12, 0.0, inside=1e3, between=1e2, per_node=2, source=""
+    )
+    assert predict(found, device).reduce == pytest.approx(2 * 1 / 2 * found.reduced_bytes / 1e3)
+    assert predict(dataclasses.replace(found, processes=4), device).reduce == pytest.approx(
+        2 * 3 / 4 * found.reduced_bytes / 1e2
+    )
+    assert predict(dataclasses.replace(found, processes=1), device).reduce == 0
+
+
+def test_seconds_follow_the_formula():
+    ops = Counter({Op("conv", "fp32", 800, 10): 2, Op("other", "fp32", 0, 60): 1, Op("matmul", "fp32", 100, 1): 1})
+    common = dict(bytes=10.0, launch=2.0, inside=1.0, between=1.0, per_node=8, source="")
+    cpu = Device("c", "cpu", {"fp32": 100.0}, **common, together={"flops": 0.5, "bytes": 1.0})
+    gpu = Device("g", "cuda", {"fp32": 100.0, "tf32": 400.0}, **common)
+    assert predict(Cost(ops, 1, 0), cpu)[:] == (2 * 8 + 6 + 1, 8, 0, 31)
+    assert predict(Cost(ops, 2, 0), cpu).compute == 2 * 16 + 6 + 2
+    assert predict(Cost(ops, 1, 0, tf32=False), gpu)[:] == (2 * 8 + 6 + 1, 8, 0, 23)  # the longer counts
+    assert predict(Cost(ops, 1, 0), gpu)[:] == (2 * 2 + 6 + 0.25, 8, 0, 10.25)
+    slow = dataclasses.replace(gpu, launch=5.0)
+    assert predict(Cost(ops, 1, 0), slow).total == 20
+
+
+def test_bf16_is_counted_as_bf16(tiny):
+    ops = count_iteration(tiny(precision="bf16"), 2).ops
+    assert {op.precision for op in ops if op.kind == "conv"} == {"bf16"}
+    full = count_iteration(tiny(), 2)
+    assert sum(op.bytes * n for op, n in ops.items() if op.kind == "conv") < 0.6 * sum(
+        op.bytes * n for op, n in full.ops.items() if op.kind == "conv"
+    )
+    with FakeTensorMode():  # counting leaves no mode behind, and no seed
+        pass
+    before = torch.get_rng_state()
+    count_iteration(tiny(seed=5), 2)
+    assert torch.equal(before, torch.get_rng_state()) and not isinstance(torch.ones(1), torch._subclasses.FakeTensor)
+
+
+def test_devices_are_whole_rows_and_found_by_what_torch_calls_them():
+    assert {"H100", "H200", "A100", "RTX 4090"} <= set(read_devices())
+    for row in read_devices().values():
+        needed = {"fp32", "tf32", "bf16"} if row.kind == "cuda" else {"fp32", "bf16"}
+        assert needed <= set(row.flops) and row.source and row.bytes > 0 and row.launch > 0
+        if row.kind == "cuda":
+            assert row.peak and all(row.flops[key] < row.peak[key] for key in needed)
+        else:
+            assert row.source.startswith("measured") and row.together
+    assert find_device("NVIDIA H100 80GB HBM3") == find_device("h100") == read_devices()["H100"]
+    assert find_device("NVIDIA GeForce RTX 4090").name == "RTX 4090" and find_device("abacus") is None
+
+
+def test_a_dry_run_names_another_device_and_says_what_cannot_be(tmp_path, capsys, monkeypatch):
+    from training.__main__ import main
+
+    monkeypatch.chdir(tmp_path)
+    rows = [{"device": "NVIDIA H100 80GB HBM3", "precision": "fp32", "architecture": "sngan_imagenet128", "tflops": 71}]
+    (tmp_path / "t.json").write_text(json.dumps(rows))
+    monkeypatch.setattr(describe, "THROUGHPUT", tmp_path / "t.json")
+    assert main(["train", "--preset", "imagenet128_projection", "--dry-run", "--for", "h100"]) == 0
+    said = capsys.readouterr().err
+    hours, predicted = said.index("measured (0.25 s an iteration on H100)"), said.index("predicted for     H100")
+    assert hours < predicted
+    lines = {line[:18].strip(): line[18:] for line in said.splitlines()}
+    assert "17.7 TFLOP" in lines["cost"] and "launches" in lines["cost"]
+    assert lines["4 devices"].endswith("16 real images a D step and 32 a G step on each")
+    assert lines["8 devices"] == lines["64 devices"] == "not possible, batch_size 64 in batch-norm groups of 16"
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", "--preset", "fashion32", "--dry-run", "--for", "abacus"])
+    assert "for: got 'abacus', legal are H100; H200; A100; RTX 4090" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", "--preset", "fashion32", "--data", "x", "--out", "run", "--for", "H100"])
+    assert "needs --dry-run" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["t.json"]
+
+
+def test_64_devices_where_the_groups_allow_them(tiny, monkeypatch):
+    monkeypatch.setattr(cost, "count_iteration", lambda config, n, p, kind: Cost(Counter(), p, 4))
+    config = tiny(batch_size=128, g_batch_size=128, bn_group_d=2, bn_group_g=2)
+    said = "\n".join(prediction(config, 2, read_devices()["H100"]))
+    assert "8 devices" in said and "64 devices" in said and "not possible" not in said
+    assert "2 real images a D step and 2 a G step on each" in said
+    whole = "\n".join(prediction(tiny(bn_group_d=0, bn_group_g=0), 2, read_devices()["H100"]))
+    assert whole.count("not possible, batch_size 8 is one batch-norm group") == 2
+
+
+def test_slow_bf16_is_said_where_it_is_slow(monkeypatch):
+    monkeypatch.setattr(cost.platform, "machine", lambda: "x86_64")
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda: False, raising=False)
+    assert "fp32" in slow_bf16()
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True, raising=False)
+    assert slow_bf16() == ""
+    monkeypatch.setattr(cost.platform, "machine", lambda: "arm64")
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
+    assert slow_bf16() == ""
+
+
+CLOCK = """
+import json, sys, time
+import torch
+sys.path.insert(0, "benchmarks")
+torch.set_num_threads(1)
+import device_rates, cost as bench
+from training.cost import Device, count_iteration, predict
+bench.RUNS["fashion32"] |= {"batch_size": 32, "g_batch_size": 32}
+device_rates.BATCH = 8
+found = device_rates.rates()
+device = Device("here", "cpu", {key: found[key] for key in ("fp32", "bf16")}, found["bytes"], found["launch"], 1, 1, 1, "")
+predicted = predict(count_iteration(bench.config_of("fashion32"), 10), device).total
+bench.child("fashion32", 3)
+print(predicted)
+"""
+
+
+@pytest.mark.slow
+def test_prediction_agrees_with_the_clock_within_a_factor_of_two():
+    """In CPU seconds of one thread, by rates measured a moment before."""
+    done = subprocess.run([sys.executable, "-c", CLOCK], cwd=ROOT, env={**os.environ, "PYTHONPATH": ".",
+                          "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=500)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    *_, times, predicted = done.stdout.splitlines()
+    measured = sorted(json.loads(times)["cpu_seconds"])[1]
+    assert 0.5 < float(predicted) / measured < 2, (predicted, measured)
