@@ -3,7 +3,7 @@
 Batches 1 and 8, eval, no gradients; the contestants alternate in one run, two warm-ups, median of five.
 ``conv_rate`` is what a large 3x3 convolution reaches in the same run, in GFLOP/s, and ``of_conv_rate`` how much of that
 for_sampling() in float32 reaches, counted on the FLOPs of the form that runs: its kernels', once folded and fused.
-Where the processor does not compute in bfloat16, that contestant is left out. ``--smoke``: a 32-px network, one
+Where the processor does not compute in bfloat16, that contestant is left out. ``--smoke``: a small 32-px network, one
 warm-up and two repeats, in seconds.
 """
 
@@ -61,7 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--smoke", action="store_true")
     smoke = parser.parse_args().smoke
-    name, warm_ups, repeats = ("sngan_cifar10", 1, 2) if smoke else ("sngan_imagenet128", 2, 5)
+    name, warm_ups, repeats = ("sngan_fashion32", 1, 2) if smoke else ("sngan_imagenet128", 2, 5)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     g = create_generator(name).eval().to(device)
     g.set_resampling("plain")
