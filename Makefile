@@ -47,6 +47,8 @@ soak: $(VENV)/.installed debian metrics
 bench: $(VENV)/.installed
 	$(PY) benchmarks/resample.py
 	$(PY) benchmarks/speed.py
+	$(PY) benchmarks/steps.py
+	$(PY) benchmarks/feed.py
 	$(PY) benchmarks/convert.py
 	$(PY) benchmarks/prepare.py
 	$(PY) benchmarks/normalizers.py

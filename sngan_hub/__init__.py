@@ -2,16 +2,23 @@
 
 >>> from sngan_hub import load_generator
 >>> images = load_generator("sngan_fashion32").sample(classes=["Sneaker"], n=4, seed=0)  # uint8 (4, 3, 32, 32)
+
+A name is imported when it is first asked for, so that `sngan --help` does not wait for torch.
 """
 
-from .convert import load_chainer, to_chainer
-from .hub import load_discriminator, load_generator
-from .models import MODELS, create_discriminator, create_generator, list_models
-from .network import AnyDiscriminator, AnyGenerator
-from .normalizers import spectral_norm
-from .resnet import Discriminator, Generator
-from .sampling import labelled_grid, save_png
-from .weights import WEIGHTS, Record, Score
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .convert import load_chainer, to_chainer
+    from .hub import load_discriminator, load_generator
+    from .models import MODELS, create_discriminator, create_generator, list_models
+    from .network import AnyDiscriminator, AnyGenerator
+    from .normalizers import spectral_norm
+    from .resnet import Discriminator, Generator
+    from .sampling import labelled_grid, save_png
+    from .weights import WEIGHTS, Record, Score
 
 __version__ = "0.3.0"
 __all__ = [
@@ -34,3 +41,29 @@ __all__ = [
     "spectral_norm",
     "to_chainer",
 ]
+
+_MODULES = {  # as above, for when the program runs
+    "convert": ("load_chainer", "to_chainer"),
+    "hub": ("load_discriminator", "load_generator"),
+    "models": ("MODELS", "create_discriminator", "create_generator", "list_models"),
+    "network": ("AnyDiscriminator", "AnyGenerator"),
+    "normalizers": ("spectral_norm",),
+    "resnet": ("Discriminator", "Generator"),
+    "sampling": ("labelled_grid", "save_png"),
+    "weights": ("WEIGHTS", "Record", "Score"),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULE_OF:
+        value = getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
+        globals()[name] = value
+        return value
+    if not name.startswith("_") and find_spec(f"{__name__}.{name}"):
+        return import_module(f".{name}", __name__)  # `import sngan_hub` has always led to its modules
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -42,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     refine.add_argument("--rejection", action="store_true", help="keep what the calibrated discriminator accepts")
     refine.add_argument("--ddls", action="store_true", help="50 Langevin steps of z by the calibrated discriminator")
     command.add_argument("--batch_size", type=int, default=50)
+    _add_precision(command)
     command.add_argument(
         "--out", type=Path, required=True, metavar="FILE.png|DIR", help="a folder gets a file an image"
     )
@@ -54,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument("--n", type=int, default=4, help="rows, each of another z (default 4; a film shows one)")
     command.add_argument("--seed", type=int, help="0 .. 2^63 - 1; drawn and shown when left out")
     command.add_argument("--truncation", type=float, metavar="T")
+    _add_precision(command)
     command.add_argument("--out", type=Path, required=True, metavar="FILE.png|.gif|.mp4")
     command.set_defaults(run=commands.morph)
 
@@ -63,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument("--seconds", type=float, default=8.0)
     command.add_argument("--seed", type=int, help="0 .. 2^63 - 1; drawn and shown when left out")
     command.add_argument("--truncation", type=float, metavar="T")
+    _add_precision(command)
     command.add_argument("--out", type=Path, required=True, metavar="FILE.gif|.mp4")
     command.set_defaults(run=commands.walk)
 
@@ -150,6 +153,15 @@ def _model_names(**_: object) -> list[str]:
     from .weights import WEIGHTS
 
     return [*MODELS, *(name for name, record in WEIGHTS.items() if record.kind == "generator")]
+
+
+def _add_precision(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--precision",
+        choices=("fp32", "bf16", "auto"),
+        default="fp32",
+        help="of the network (default fp32); auto: bf16 where the processor computes in it, half a level away",
+    )
 
 
 def add_push_flags(command: argparse.ArgumentParser) -> None:

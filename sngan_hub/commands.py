@@ -7,8 +7,12 @@ import json
 import math
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .commandline import check_writable
+
+if TYPE_CHECKING:  # torch is imported for well-formed arguments only
+    from .network import AnyGenerator
 
 
 def push(arguments: argparse.Namespace) -> None:
@@ -101,6 +105,21 @@ def convert(arguments: argparse.Namespace) -> None:
         print("\n".join(f"  {note}" for note in one.notes))
 
 
+def _fast(generator: AnyGenerator, arguments: argparse.Namespace) -> tuple[AnyGenerator, str | None]:
+    """The form that samples by ``--precision``, and what a picture says of it: nothing of float32."""
+    import torch
+
+    from .inference import fast_bfloat16, sampling_dtype
+
+    device = next(generator.parameters()).device
+    dtype = sampling_dtype(arguments.precision, device)
+    if dtype == torch.bfloat16 and not fast_bfloat16(device):
+        print(
+            "precision: this processor does not compute in bfloat16, so bf16 is slower here than fp32", file=sys.stderr
+        )
+    return generator.for_sampling(dtype), None if dtype == torch.float32 else "bf16"
+
+
 def _class_names(given: str | None) -> tuple[str, ...] | None:
     from .classes import CLASS_LISTS, class_list
 
@@ -155,7 +174,7 @@ def sample(arguments: argparse.Namespace) -> None:
     if chosen is not None:  # refused before anything is computed
         chosen = resolve_classes(chosen, generator.classes, generator.n_classes)
     seed = sampling.random_seed_from_system() if arguments.seed is None else arguments.seed
-    fast, make = generator.for_sampling(), None
+    (fast, precision), make = _fast(generator, arguments), None
     if method and calibration:
         make = maker(method, fast, load_discriminator(arguments.model), calibration, arguments.truncation)
     request = (arguments.n, seed, arguments.truncation, arguments.batch_size)
@@ -163,7 +182,7 @@ def sample(arguments: argparse.Namespace) -> None:
     total = arguments.n * (1 if chosen is None else len(chosen))
     names = sampling.class_names(generator)
     about = {"model": arguments.model, "tag": _tag(arguments.model), "seed": seed, "truncation": arguments.truncation,
-             "method": method}  # fmt: skip
+             "method": method, "precision": precision}  # fmt: skip
     images, labels, done = [], [], 0
     if not as_file:
         out.mkdir(parents=True, exist_ok=True)
@@ -211,12 +230,14 @@ def morph(arguments: argparse.Namespace) -> None:
     generator = load_generator(arguments.model)
     seed = sampling.random_seed_from_system() if arguments.seed is None else arguments.seed
     rows = arguments.n if suffix == ".png" else 1
+    fast, precision = _fast(generator, arguments)
     images = between(
-        generator.for_sampling(), arguments.classes, arguments.steps, rows, seed, arguments.truncation
+        fast, arguments.classes, arguments.steps, rows, seed, arguments.truncation
     )  # (rows, frames, 3, S, S)
     if suffix == ".png":
         about = {"model": arguments.model, "tag": _tag(arguments.model), "seed": seed,
-                 "truncation": arguments.truncation, "classes": " to ".join(arguments.classes)}  # fmt: skip
+                 "truncation": arguments.truncation, "classes": " to ".join(arguments.classes),
+                 "precision": precision}  # fmt: skip
         sampling.save_png(sampling.labelled_grid(images.flatten(0, 1), images.shape[1]), out, about)
     else:
         there_and_back = [images[0], images[0, 1:-1].flip(0)] if images.shape[1] > 2 else [images[0]]
@@ -241,7 +262,8 @@ def walk(arguments: argparse.Namespace) -> None:
     generator = load_generator(arguments.model)
     seed = sampling.random_seed_from_system() if arguments.seed is None else arguments.seed
     count = max(2, round(arguments.seconds * FRAMES_PER_SECOND))
-    batches = frames_of(generator.for_sampling(), arguments.classes, count, seed, arguments.truncation)
+    fast, _ = _fast(generator, arguments)
+    batches = frames_of(fast, arguments.classes, count, seed, arguments.truncation)
     with tqdm(total=count, unit="frame", disable=None, leave=False) as bar:
 
         def counted():

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from . import sampling
 from .mixin import StrictHubMixin
 from .normalizers import Conv2d, Linear
-from .resample import FORMS, FusedUpConv
+from .resample import FORMS
 
 
 class Network(nn.Module, StrictHubMixin):
@@ -102,22 +102,18 @@ class AnyGenerator(Network):
         return sampling.sample(self, classes, n, seed, truncation, batch_size)
 
     def for_sampling(self, dtype: torch.dtype = torch.float32) -> AnyGenerator:
-        """The fast form for inference: a copy in eval mode, channels-last, with what can be computed once.
+        """The fast form for inference, on the same device and in eval mode, with what can be computed once.
 
-        Same call, same pictures to 1e-4 in float32; ``torch.bfloat16`` stays under two levels in the mean. It cannot be
-        trained or saved.
+        Same call, same images to 1e-4 in float32; those of ``torch.bfloat16`` differ by under two levels in the mean.
+        It cannot be trained or saved.
         """
         fast = copy.deepcopy(self).eval().requires_grad_(False)
-        fast.fuse()
         for module in fast.modules():
-            if isinstance(module, Conv2d | Linear | nn.ConvTranspose2d | FusedUpConv):  # batch norm stays float32
+            if isinstance(module, Conv2d | Linear | nn.ConvTranspose2d):  # batch norm stays float32
                 module.to(dtype)
         fast.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         fast._hub_mixin_config = None
         return fast
-
-    def fuse(self) -> None:
-        """Replaces layers by faster ones for inference; nothing here."""
 
 
 class AnyDiscriminator(Network):

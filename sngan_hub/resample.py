@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from .normalizers import Conv2d
 from .spectral_norm import apply_linear
@@ -64,25 +64,8 @@ def conv_down_with_kernel(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Ten
     return F.conv2d(x, kernel, bias, stride=2, padding=1)
 
 
-class FusedUpConv(nn.Module):
-    """A nearest-upsampling convolution whose fused kernel is computed once, for inference."""
-
-    kernel: Tensor
-    bias: Tensor | None
-
-    def __init__(self, conv: Conv2d):
-        super().__init__()
-        self.register_buffer("kernel", up_kernel(conv.effective_weight().detach()).contiguous())
-        self.register_buffer("bias", None if conv.bias is None else conv.bias.detach().clone())
-
-    def forward(self, x: Tensor) -> Tensor:
-        return conv_up_with_kernel(x, self.kernel, self.bias)
-
-
-def up_conv(x: Tensor, conv: Conv2d | FusedUpConv, mode: str = "nearest", form: str = "auto") -> Tensor:
+def up_conv(x: Tensor, conv: Conv2d, mode: str = "nearest", form: str = "auto") -> Tensor:
     """Upsampling, then ``conv`` (3x3): (N, I, H, W) -> (N, O, 2H, 2W). Bilinear has no fused form."""
-    if isinstance(conv, FusedUpConv):
-        return conv(x)
     if mode == "nearest" and _fused("up", x, conv.weight, form):
         return apply_linear(conv, x, lambda x, weight, bias: conv_up_with_kernel(x, up_kernel(weight), bias))
     return conv(upsample2x(x, mode))

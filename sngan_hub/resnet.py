@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .inference import FastGenerator
 from .network import AnyDiscriminator, AnyGenerator, check_classes
 from .normalizers import (
     WEIGHT_NORMALIZERS,
@@ -25,7 +26,7 @@ from .normalizers import (
     full_precision,
     spectral_norm,
 )
-from .resample import UPSAMPLE_MODES, FusedUpConv, conv_down, downsample2x, up_conv, upsample2x
+from .resample import UPSAMPLE_MODES, conv_down, downsample2x, up_conv, upsample2x
 
 
 class Row(NamedTuple):
@@ -194,11 +195,8 @@ class Generator(
         h = F.relu(self.bn(h), inplace=True)
         return torch.tanh(self.conv(h).to(z.dtype))
 
-    def fuse(self) -> None:
-        for block in self.blocks:
-            assert isinstance(block, GeneratorBlock)
-            if block.upsample == "nearest":
-                block.c1 = FusedUpConv(block.c1)  # type: ignore[assignment]
+    def for_sampling(self, dtype: torch.dtype = torch.float32) -> AnyGenerator:
+        return FastGenerator(self, dtype)
 
 
 class Discriminator(

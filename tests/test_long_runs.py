@@ -355,7 +355,7 @@ def test_stored_images_are_cropped_to_the_networks_size(tmp_path):
     data = some_data(size=48)
     config = settings(tmp_path, stored_size=48, crop=0.9, flip=True, contrast_stretch=True)
     feed = Feed(data, config, 32)
-    x, y = feed(3)
+    x = feed.iteration(3).real[0].images()
     assert x.shape == (4, 3, 32, 32) and -1 <= x.min() and x.max() < 1
     assert torch.equal(x, real_batch(data, 0, 3, 4, True, 0.9, 32, True)[0])
     feed.close()
@@ -366,7 +366,8 @@ def test_batches_computed_ahead_are_the_batches():
     data = some_data()
     feed = Feed(data, settings(""), 32, ahead=3)
     for position in (0, 1, 2, 7, 8, 3):  # in order, after a leap, and back
-        x, y = feed(position)
+        real = feed.iteration(position).real[0]
+        x, y = real.images(), real.labels
         expected = real_batch(data, 0, position, 4)
         assert torch.equal(x, expected[0]) and torch.equal(y, expected[1])
         assert len(feed.coming) <= 8

@@ -121,9 +121,10 @@ class Feed:
         ahead: int = 3,
         threads: int = 0,  # 0: as many as can be of use
         noise_there: bool = False,
+        compiled: bool = False,  # the noise's integers there
     ):
         self.data, self.config, self.size, self.ahead = data, config, size, ahead
-        self.z_dim, self.n_classes = z_dim, n_classes
+        self.z_dim, self.n_classes, self.compiled = z_dim, n_classes, compiled
         own, own_g = config.batch_size // processes, config.g_batch_size // processes
         self.own, self.own_g = (slice(n * process, n * (process + 1)) for n in (own, own_g))
         fields = _fields(config, size, z_dim, n_classes, own, own_g)
@@ -135,7 +136,6 @@ class Feed:
         self.coming: dict[int, Future] = {}
         if noise_there:
             self._check_noise()
-        self.last: tuple[int, Iteration] | None = None
         self.waited = 0.0  # seconds that ``iteration`` has waited for the threads, in all
 
     def iteration(self, step: int) -> Iteration:
@@ -151,14 +151,6 @@ class Feed:
         if self.noise:
             views["noise"] = self._noise(step)
         return self._iteration(views)
-
-    def __call__(self, position: int) -> tuple[Tensor, Tensor]:
-        """Batch number ``position`` of the run, ``n_dis`` to an iteration, as ``real_batch`` gives it."""
-        step, i = divmod(position, self.config.n_dis)
-        if self.last is None or self.last[0] != step:
-            self.last = step, self.iteration(step)
-        real = self.last[1].real[i]
-        return real.images(), real.labels
 
     def close(self) -> None:
         self.pool.shutdown(cancel_futures=True)
@@ -199,7 +191,9 @@ class Feed:
         n, of_image = self.config.n_dis, math.prod(self.noise[2:])
         positions = torch.arange(step * n, (step + 1) * n, device=self.device)
         first, count = self.own.start * of_image, self.noise[1] * of_image
-        return uniform((self.config.seed, Stream.NOISE), positions, first, count).view(self.noise)
+        return uniform((self.config.seed, Stream.NOISE), positions, first, count, compiled=self.compiled).view(
+            self.noise
+        )
 
     def _check_noise(self) -> None:
         """Raises ``RuntimeError`` on a device whose integers are not those that a run is made of."""
@@ -232,7 +226,7 @@ def new_feed(data: Images, config: Config, state: State, accelerator: Accelerato
     of = (data, config, g.size, g.z_dim, g.n_classes, accelerator.process_index, accelerator.num_processes, device)
     if device.type == "cuda":
         try:
-            return Feed(*of, noise_there=True)
+            return Feed(*of, noise_there=True, compiled=config.compile == "on")
         except RuntimeError:  # other integers: numpy draws it here
             pass
     return Feed(*of)

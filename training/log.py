@@ -40,15 +40,18 @@ class Log:
             temporary.write_text("".join(kept))
             os.replace(temporary, path)
         self.writer = SummaryWriter(str(out / "tensorboard"), purge_step=step)
-        self.spread, self.seen, self.clock = spread, step, time.perf_counter()
+        self.spread, self.seen, self.clock, self.waited = spread, step, time.perf_counter(), 0.0
 
-    def write(self, step: int, values: dict[str, Any], samples: Tensor) -> float:
-        """Adds the gauge of ``fixed_samples`` and the seconds per step since the last line; returns its mean."""
+    def write(self, step: int, values: dict[str, Any], samples: Tensor, waited: float = 0.0) -> float:
+        """Adds the gauge of ``fixed_samples``, the seconds per step since the last line, and of them those that the
+        step waited for its data; returns the gauge's mean. ``waited``: in all, since the run was started.
+        """
         ratio = pixel_spread(samples, PER_CLASS) / self.spread
         now = time.perf_counter()
         values = {**values, "spread": float(ratio.mean()), "spread_worst": float(ratio.min()),
-                  "seconds_per_step": (now - self.clock) / (step - self.seen)}  # fmt: skip
-        self.seen, self.clock = step, now
+                  "seconds_per_step": (now - self.clock) / (step - self.seen),
+                  "data_wait_per_step": (waited - self.waited) / (step - self.seen)}  # fmt: skip
+        self.seen, self.clock, self.waited = step, now, waited
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **values}) + "\n")
         for name, value in values.items():

@@ -82,8 +82,8 @@ def train(config: Config, data: Images | None = None, begin: Callable[[State], N
                         raise not_finite(f"losses {values}", state.step, out)
                     if log and due(config.log_every):
                         samples = fixed_samples(state.average, config.seed)
-                        about = {"lr_scale": config.lr_scale(state.step), "data_wait_s": round(feed.waited, 3)}
-                        gauge = log.write(state.step, {**values, **about}, samples)
+                        values_now = {**values, "lr_scale": config.lr_scale(state.step)}
+                        gauge = log.write(state.step, values_now, samples, feed.waited)
                         bar.set_postfix({k: f"{values[k]:.2f}" for k in ("loss_d", "loss_g")}, spread=f"{gauge:.2f}")
                 if log and due(config.sample_every):
                     save_grid(fixed_samples(state.average, config.seed), out / "samples" / f"{state.step:07d}.png")

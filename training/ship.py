@@ -97,9 +97,36 @@ def readme_tables(text: str) -> str:
     text = _between("scores", rows, text)
     for name in ("space", "walk"):
         text = _from_benchmark(name, text)
+    text = _between("steps", step_rows(RECORDS / "steps.jsonl"), text)
     others = [row for row in listing() if row["where"] not in ("shipped", "untrained")]
     header, *cells = list_cells([{**row, "cached": False} for row in others])
     return _between("others", ["| " + " | ".join(row) + " |" for row in (header, ["---"] * len(header), *cells)], text)
+
+
+#: What each part of benchmarks/steps.py times, and which contestant the others are compared with
+PARTS = {
+    "d": ("D step, 128 px, batch 8", "plain"),
+    "g": ("G step, 128 px, batch 8", "plain"),
+    "iteration": ("iteration, 32 px, batch 64", "before"),
+}
+
+
+def step_rows(path: Path) -> list[str]:
+    """The newest record of each part and machine, a row for each form."""
+    if not path.is_file():
+        return []
+    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    newest = {(record["part"], record["machine"]): record for record in records}
+    rows = ["| what | form | seconds (range) | times as fast | machine |", "|---|---|---|---|---|"]
+    for (part, machine), record in newest.items():
+        what, base = PARTS[part]
+        for form, taken in record["forms"].items():
+            setting = form.removeprefix("ours, compiled ").removeprefix("ours ")  # fp32, n_dis 1
+            against = record["forms"].get(f"{base} {setting}" if part == "iteration" else base)
+            ratio = "" if against is None or against is taken else f"{against['median_s'] / taken['median_s']:.2f}"
+            rows.append(f"| {what} | {form} | {taken['median_s']:.3g} ({taken['range_s']:.2g}) | {ratio} | {machine}, "
+                        f"torch {record['torch']} |")  # fmt: skip
+    return rows
 
 
 def guide_tables(text: str) -> str:
