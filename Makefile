@@ -6,7 +6,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 DEBIAN := dataset-fashion-mnist chromium fonts-dejavu-core
 
-.PHONY: demo test test-slow soak bench docs lint metrics debian clean
+.PHONY: demo test test-slow soak bench cost gpu docs lint metrics debian clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -55,6 +55,16 @@ bench: $(VENV)/.installed
 	$(PY) benchmarks/presets.py
 	$(PY) benchmarks/refining.py
 	$(PY) benchmarks/walk.py
+
+# Predicted seconds against the clock, on a machine that does nothing else; then this machine's own row is right too.
+cost: $(VENV)/.installed
+	$(PY) benchmarks/device_rates.py --record
+	OMP_NUM_THREADS=1 $(PY) benchmarks/device_rates.py --record
+	OMP_NUM_THREADS=1 $(PY) benchmarks/cost.py
+
+# Everything that a GPU can tell, in pieces: the same command goes on with what is missing. PIECES=a,b BUDGET=540 (seconds)
+gpu: $(VENV)/.installed
+	$(PY) benchmarks/gpu.py $(if $(PIECES),--pieces $(PIECES)) $(if $(BUDGET),--seconds $(BUDGET))
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .

@@ -99,6 +99,7 @@ def main() -> None:
                 "n": arguments.iterations, "predicted": round(predicted.total, 4), "seconds": round(seconds, 4),
                 "range": [round(min(found["seconds"]), 4), round(max(found["seconds"]), 4)],
                 "cpu_seconds": round(cpu, 4), "predicted_over_measured": round(predicted.total / seconds, 3),
+                "predicted_over_cpu": round(predicted.total / cpu, 3),
                 "parts": {key: round(value, 4) for key, value in predicted._asdict().items()},
                 "torch": str(torch.__version__),
             })  # fmt: skip

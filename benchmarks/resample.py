@@ -31,11 +31,13 @@ def shapes() -> set[tuple[str, int, int, int]]:
     with torch.device("meta"):
         for name in MODELS:
             g, d = create_generator(name), create_discriminator(name)
-            for i, block in enumerate(g.blocks):
+            for i, block in enumerate(getattr(g, "blocks", [])):
+                if not hasattr(block, "form"):  # a network of other blocks, which have but one
+                    break
                 found.add(("up", block.c1.in_channels, block.c1.out_channels, g.bottom_width * 2**i))
             side = d.size
-            for block in d.blocks:
-                if block.down:
+            for block in getattr(d, "blocks", []):
+                if hasattr(block, "form") and block.down:
                     found.add(("down", block.c2.in_channels, block.c2.out_channels, side))
                     side //= 2
     return found
@@ -52,35 +54,40 @@ def seconds(kind: str, x: torch.Tensor, conv: Conv2d, form: str) -> float:
     return time.perf_counter() - start
 
 
-def main() -> None:
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    layers = json.loads(TABLE.read_text())["layers"] if TABLE.is_file() else {}
-    layers = {key: row for key, row in layers.items() if not key.startswith(f"{device}/")}
-    for kind, c_in, c_out, side in sorted(shapes()):
-        for dtype in (torch.float32, torch.bfloat16):
-            x = (
-                torch.randn(BATCH, c_in, side, side, device=device)
-                .to(memory_format=torch.channels_last)
-                .requires_grad_()
-            )
-            conv = Conv2d(c_in, c_out, 3, padding=1).to(device=device, memory_format=torch.channels_last)
-            times: dict[str, list[float]] = {"plain": [], "fused": []}
-            with torch.autocast(device, dtype, enabled=dtype != torch.float32):
-                for repeat in range(REPEATS + 1):
-                    for form, taken in times.items():
-                        value = seconds(kind, x, conv, form)
-                        if repeat:
-                            taken.append(value)
-            plain, fused = (statistics.median(taken) * 1e3 for taken in times.values())
-            key = layer_key(kind, c_in, c_out, side, dtype, device)
-            layers[key] = {"fused": fused < plain, "plain_ms": round(plain, 2), "fused_ms": round(fused, 2)}
-            print(f"{key:36} plain {plain:8.2f} ms  fused {fused:8.2f} ms  {plain / fused:.2f}x", file=sys.stderr)
+def measure_layer(layer: tuple[str, int, int, int], dtype: torch.dtype, device: str) -> tuple[str, dict]:
+    """-> the key and the row of the table for a layer of ``shapes``."""
+    kind, c_in, c_out, side = layer
+    x = torch.randn(BATCH, c_in, side, side, device=device).to(memory_format=torch.channels_last).requires_grad_()
+    conv = Conv2d(c_in, c_out, 3, padding=1).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    times: dict[str, list[float]] = {"plain": [], "fused": []}
+    with torch.autocast(device, dtype, enabled=dtype != torch.float32):
+        for repeat in range(REPEATS + 1):
+            for form, taken in times.items():
+                value = seconds(kind, x, conv, form)
+                if repeat:
+                    taken.append(value)
+    plain, fused = (statistics.median(taken) * 1e3 for taken in times.values())
+    key = layer_key(kind, c_in, c_out, side, dtype, device)
+    print(f"{key:36} plain {plain:8.2f} ms  fused {fused:8.2f} ms  {plain / fused:.2f}x", file=sys.stderr)
+    return key, {"fused": fused < plain, "plain_ms": round(plain, 2), "fused_ms": round(fused, 2)}
+
+
+def write_table(layers: dict[str, dict], device: str, path: Path = TABLE) -> None:
+    """Replaces the rows of this kind of device in the table."""
+    old = json.loads(path.read_text(encoding="utf-8"))["layers"] if path.is_file() else {}
+    layers = {key: row for key, row in old.items() if not key.startswith(f"{device}/")} | layers
     about = (
         f"benchmarks/resample.py: batch {BATCH}, forward + backward, channels-last, median of {REPEATS}; "
         f"last run on {machine()}, torch {torch.__version__}"
     )
     rows = ",\n".join(f"  {json.dumps(key)}: {json.dumps(row)}" for key, row in sorted(layers.items()))
-    TABLE.write_text(f'{{"about": {json.dumps(about)},\n "layers": {{\n{rows}\n }}}}\n')
+    path.write_text(f'{{"about": {json.dumps(about)},\n "layers": {{\n{rows}\n }}}}\n', encoding="utf-8")
+
+
+def main() -> None:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    dtypes = torch.float32, torch.bfloat16
+    write_table(dict(measure_layer(layer, dtype, device) for layer in sorted(shapes()) for dtype in dtypes), device)
 
 
 if __name__ == "__main__":

@@ -132,9 +132,9 @@ def extent(tensor: Tensor) -> int:
 class Processes:
     """Stands for accelerate's Accelerator: the first of so many processes, whose gradients are averaged for nothing."""
 
-    def __init__(self, count: int):
+    def __init__(self, count: int = 1, device: str = "cpu"):
         self.num_processes, self.process_index, self.is_main_process = count, 0, True
-        self.device = torch.device("cpu")
+        self.device = torch.device(device)
 
     def backward(self, loss: Tensor) -> None:
         loss.backward()

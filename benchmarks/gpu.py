@@ -1,0 +1,293 @@
+"""Everything that a GPU can tell about this code, in pieces of under ten minutes: ``make gpu``.
+
+Each piece runs in a process of its own and adds one JSON line to benchmarks/records/gpu.jsonl, keyed by the device and
+the piece's name; the same command goes on with what is missing. ``tests`` runs what needs CUDA, ``resample`` writes
+this device's rows of sngan_hub/resample_table.json, ``sample`` draws pictures, ``train:PRESET:PRECISION`` times the D
+step, the G step and the whole iteration of a preset. Without a GPU, ``--small`` runs the same script on the CPU with
+narrow networks; its figures mean nothing, and go where ``--record`` says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import os
+import re
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from accelerate import Accelerator  # noqa: E402
+
+from benchmarks import resample  # noqa: E402
+from sngan_hub import create_generator  # noqa: E402
+from training.augment import augment_draws  # noqa: E402
+from training.config import Config, make_config  # noqa: E402
+from training.cost import CountOps, Drawn, count_iteration, find_device, predict  # noqa: E402
+from training.describe import device_kind  # noqa: E402
+from training.feed import Fake, Iteration, Real  # noqa: E402
+from training.machine import set_up  # noqa: E402
+from training.state import new_state  # noqa: E402
+from training.step import discriminator_step, generator_step, images_for_d, train_step  # noqa: E402
+
+RECORD = ROOT / "benchmarks" / "records" / "gpu.jsonl"
+MINUTES = 10  # no piece may take longer
+PRESETS = ("imagenet128_projection", "imagenet64", "fashion32")
+PRECISIONS = ("fp32", "bf16")
+SAMPLED = ("sngan_imagenet128", "sngan_imagenet64", "sngan_fashion32")
+CLASSES = 10  # where the preset's data decide
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    device: str  # cuda or cpu
+    small: bool
+    table: Path
+
+    @property
+    def repeats(self) -> int:
+        return 1 if self.small else 5
+
+    def wait(self) -> None:
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+
+    def median_seconds(self, act: Callable[[], object]) -> float:
+        """Of ``repeats``, behind two warm-ups: cuDNN chooses its algorithms in the first."""
+        taken = []
+        for repeat in range(self.repeats + 2):
+            self.wait()
+            start = time.perf_counter()
+            act()
+            self.wait()
+            taken += [time.perf_counter() - start] if repeat >= 2 else []
+        return statistics.median(taken)
+
+    def peak_memory(self) -> int:
+        if self.device == "cuda":
+            return torch.cuda.max_memory_allocated()
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+# Pieces --------------------------------------------------------------------------------------------------------------
+
+
+def run_tests(run: Run) -> dict[str, Any]:
+    """The tests that need CUDA; without it all are skipped."""
+    command = [sys.executable, "-m", "pytest", "-m", "cuda", "tests/test_cuda.py"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    sys.stderr.write(done.stdout + done.stderr)
+    last = (done.stdout.splitlines() or [""])[-1]
+    found = {kind: int(n) for n, kind in re.findall(r"(\d+) (passed|failed|skipped|error)", last)}
+    if done.returncode not in (0, 1) or not found:
+        raise RuntimeError(f"pytest ended with exit code {done.returncode} and {last!r}")
+    failed = [line.split()[1] for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return {"passed": found.get("passed", 0), "skipped": found.get("skipped", 0), "failed": failed}
+
+
+def measure_resampling(run: Run) -> dict[str, Any]:
+    layers = sorted(resample.shapes(), key=lambda layer: (layer[3], *layer))[: 2 if run.small else None]
+    dtypes = torch.float32, torch.bfloat16
+    rows = dict(resample.measure_layer(layer, dtype, run.device) for layer in layers for dtype in dtypes)
+    resample.write_table(rows, run.device, run.table)
+    return {"layers": len(rows), "fused": sum(row["fused"] for row in rows.values()), "rows": rows}
+
+
+@torch.no_grad()
+def measure_sampling(run: Run) -> dict[str, Any]:
+    """Images a second of the form for inference, by network, precision and batch."""
+    found = {}
+    for name in SAMPLED[-1:] if run.small else SAMPLED:
+        generator = create_generator(name).eval().to(run.device)
+        for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+            fast = generator.for_sampling(dtype)
+            for batch in (1, 2) if run.small else (1, 8, 64, 256):
+                z = torch.randn(batch, generator.z_dim, device=run.device)
+                y = torch.zeros(batch, dtype=torch.int64, device=run.device) if generator.n_classes else None
+                seconds = run.median_seconds(lambda fast=fast, z=z, y=y: fast(z, y))
+                found[f"{name}, {precision}, batch {batch}"] = round(batch / seconds, 2)
+    return {"images_per_s": found, "peak_memory_gb": round(run.peak_memory() / 1e9, 3)}
+
+
+def config_of(preset: str, precision: str, run: Run) -> Config:
+    """The preset as users are told to run it on a GPU, but uncompiled, as the prediction is."""
+    fields: dict[str, Any] = {"speed": "gpu" if precision == "bf16" else "", "precision": precision, "compile": "off",
+                              "channels_last": True, "device": run.device}  # fmt: skip
+    config = make_config(preset, **fields)
+    if not run.small:
+        return config
+    blocks = {"imagenet128_projection": 6, "imagenet64": 5, "fashion32": 4}[preset]
+    narrow = json.dumps({"widths": [4] * blocks})
+    return dataclasses.replace(config, generator_fields=narrow, discriminator_fields=narrow, n_dis=1, batch_size=4,
+                               g_batch_size=4, bn_group_d=0, bn_group_g=0)  # fmt: skip
+
+
+def drawn_once(config: Config, z_dim: int, size: int, n_classes: int, device: torch.device) -> Iteration:
+    """What an iteration draws, on the device already: the feed has a benchmark of its own, feed.py."""
+
+    def labels(n: int) -> torch.Tensor:
+        return torch.randint(max(n_classes, 1), (n,), device=device)
+
+    def fake(n: int) -> Fake:
+        return Fake(torch.randn(n, z_dim, device=device), labels(n) if n_classes else None)
+
+    def look(number: int) -> list[torch.Tensor]:
+        n = config.batch_size if number else config.g_batch_size
+        drawn = augment_draws(config.augmentations(), 0, 0, number, n, size)
+        return [torch.from_numpy(values).to(device) for values in drawn]
+
+    shape = config.batch_size, 3, size, size
+    real = [Real(torch.randint(256, shape, dtype=torch.uint8, device=device), torch.rand(shape, device=device),
+                 labels(config.batch_size)) for _ in range(config.n_dis)]  # fmt: skip
+    fakes = [fake(config.g_batch_size), *(fake(config.batch_size) for _ in range(config.n_dis))]
+    points = [torch.rand(config.batch_size, device=device) for _ in range(config.n_dis if config.penalty else 0)]
+    return Iteration(real, fakes, [look(number) for number in range(2 * config.n_dis + 1)], points)
+
+
+def measure_training(preset: str, precision: str, run: Run) -> dict[str, Any]:
+    config = set_up(config_of(preset, precision, run))
+    n_classes = config.n_classes or CLASSES
+    accelerator = Accelerator(cpu=run.device == "cpu", mixed_precision="no")
+    state = new_state(config, [str(i) for i in range(n_classes)], accelerator.device)
+    state.step = config.transition_to  # past the class transition
+    g = state.generator
+    drawn = drawn_once(config, g.z_dim, g.size, g.n_classes, accelerator.device)
+
+    def d_step() -> None:
+        fakes = images_for_d(state, config, drawn.fake[1], accelerator)
+        discriminator_step(state, config, drawn, 0, fakes, accelerator)
+
+    def iteration() -> None:
+        train_step(state, config, Drawn(drawn), accelerator)
+
+    if run.device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    of_d = run.median_seconds(d_step)
+    of_g = run.median_seconds(lambda: generator_step(state, config, drawn, accelerator))
+    whole = run.median_seconds(iteration)
+    peak = run.peak_memory()
+    cost = count_iteration(config, n_classes, 1, run.device)
+    row = find_device(device_kind(run.device))
+    multiplied_in = "bf16" if precision == "bf16" else "tf32" if config.tf32 else "fp32"
+    best = row.peak[multiplied_in] if row and row.peak else None
+    images = config.n_dis * config.batch_size
+    return {
+        "preset": preset, "precision": precision, "one_pass": config.one_pass, "tf32": config.tf32,
+        "d_step_s": round(of_d, 5), "g_step_s": round(of_g, 5), "iteration_s": round(whole, 5),
+        "real_images_per_s": round(images / whole, 2), "tflop": round(cost.flops / 1e12, 5),
+        "mfu": round(cost.flops / whole / best, 4) if best else None, "peak_memory_gb": round(peak / 1e9, 3),
+        "launches": count_launches(iteration, run), "counted_launches": cost.launches,
+        "predicted_s": round(predict(cost, row).total, 5) if row else None,
+        "hours": round(whole * config.steps / 3600, 2), "steps": config.steps,
+    }  # fmt: skip
+
+
+def count_launches(act: Callable[[], None], run: Run) -> int:
+    """Kernels that the host launches: by the profiler on a GPU, by operations on a CPU."""
+    if run.device != "cuda":
+        with CountOps() as counter:
+            act()
+        return counter.ops.total()
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
+        act()
+        run.wait()
+    return sum(e.count for e in profiler.key_averages() if re.match(r"cu(da)?LaunchKernel", e.key))
+
+
+PIECES: dict[str, Callable[[Run], dict[str, Any]]] = {
+    "tests": run_tests,
+    "resample": measure_resampling,  # before what is timed: the steps then take the forms that it chose
+    "sample": measure_sampling,
+    **{f"train:{preset}:{precision}": lambda run, preset=preset, precision=precision: measure_training(
+        preset, precision, run) for preset in PRESETS for precision in PRECISIONS},
+}  # fmt: skip
+
+
+# Records -------------------------------------------------------------------------------------------------------------
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+
+
+def missing(names: list[str], device: str, path: Path) -> Iterator[str]:
+    done = {(row["device"], row["piece"]) for row in read_records(path)}
+    yield from (name for name in names if (device, name) not in done)
+
+
+def run_piece(name: str, run: Run) -> dict[str, Any]:
+    start = time.perf_counter()
+    with contextlib.redirect_stdout(sys.stderr):  # the record alone is on stdout
+        found = PIECES[name](run)
+    return {"device": device_kind(run.device), "piece": name, "small": run.small, "torch": str(torch.__version__),
+            "cuda": torch.version.cuda if run.device == "cuda" else None,
+            "seconds": round(time.perf_counter() - start, 1), "found": found}  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pieces", default="", help=f"of {', '.join(PIECES)}; comma-separated, in this order")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after these; the next call goes on")
+    parser.add_argument("--again", action="store_true", help="pieces that are recorded too; they replace what is there")
+    parser.add_argument("--small", action="store_true", help="narrow networks, once, on whatever there is")
+    parser.add_argument("--record", type=Path, default=RECORD)
+    parser.add_argument("--table", type=Path, default=resample.TABLE, help="where the rows of resampling go")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    run = Run(device, arguments.small, arguments.table)
+    if arguments.one:
+        print(json.dumps(run_piece(arguments.one, run)))
+        return 0
+    if device == "cpu" and not arguments.small:
+        parser.error("no GPU that torch can use is here; --small runs the script on the CPU, to see that it works")
+    if arguments.small and (arguments.record == RECORD or arguments.table == resample.TABLE):
+        parser.error("--small: its figures mean nothing; name other files: --record FILE --table FILE")
+    names = [name for name in arguments.pieces.split(",") if name] or list(PIECES)
+    for name in names:
+        if name not in PIECES:
+            parser.error(f"pieces: got {name!r}, legal are {', '.join(PIECES)}")
+    end, failed = time.monotonic() + arguments.seconds, 0
+    kind = device_kind(device)
+    for name in names if arguments.again else missing(names, kind, arguments.record):
+        left = min(end - time.monotonic(), MINUTES * 60)
+        if left <= 0:
+            print("out of time; the same command goes on with the rest", file=sys.stderr)
+            break
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        command = [sys.executable, __file__, "--one", name, "--table", str(arguments.table)]
+        command += ["--small"] if arguments.small else []
+        try:
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=left,
+                                  env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
+        except subprocess.TimeoutExpired:
+            print(f"{name}: not done after {left:.0f} s; nothing was recorded", file=sys.stderr)
+            failed += 1
+            continue
+        if done.returncode:
+            print(f"{name}: failed with exit code {done.returncode}; nothing was recorded", file=sys.stderr)
+            failed += 1
+            continue
+        line = done.stdout.splitlines()[-1]
+        rows = [row for row in read_records(arguments.record) if (row["device"], row["piece"]) != (kind, name)]
+        arguments.record.write_text("".join(f"{json.dumps(row)}\n" for row in rows) + line + "\n", encoding="utf-8")
+        print(line, flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,103 @@
+"""``make gpu`` without a GPU: what it records, that it goes on where it stopped, and what it refuses."""
+
+import json
+import os
+import subprocess
+import sys
+
+import jsonschema
+import pytest
+import torch
+
+from benchmarks import gpu
+
+from .conftest import ROOT
+
+NUMBER, COUNT = {"type": "number", "minimum": 0}, {"type": "integer", "minimum": 0}
+MAYBE = {"type": ["number", "null"], "minimum": 0}
+
+
+def fields(**own):
+    return {"type": "object", "properties": own, "required": list(own), "additionalProperties": False}
+
+
+FOUND = {
+    "tests": fields(passed=COUNT, skipped=COUNT, failed={"type": "array", "items": {"type": "string"}}),
+    "resample": fields(layers=COUNT, fused=COUNT, rows={
+        "type": "object", "minProperties": 1, "propertyNames": {"pattern": "^(cpu|cuda)/(float32|bfloat16)/(up|down)/"},
+        "additionalProperties": fields(fused={"type": "boolean"}, plain_ms=NUMBER, fused_ms=NUMBER)}),
+    "sample": fields(images_per_s={"type": "object", "minProperties": 1, "additionalProperties": NUMBER},
+                     peak_memory_gb=NUMBER),
+    "train": fields(
+        preset={"enum": list(gpu.PRESETS)}, precision={"enum": list(gpu.PRECISIONS)}, one_pass={"type": "boolean"},
+        tf32={"type": "boolean"}, d_step_s=NUMBER, g_step_s=NUMBER, iteration_s=NUMBER, real_images_per_s=NUMBER,
+        tflop=NUMBER, mfu={**MAYBE, "maximum": 1}, peak_memory_gb=NUMBER, launches=COUNT, counted_launches=COUNT,
+        predicted_s=MAYBE, hours=NUMBER, steps=COUNT),
+}  # fmt: skip
+
+
+def check(row):
+    schema = fields(device={"type": "string"}, piece={"enum": list(gpu.PIECES)}, small={"type": "boolean"},
+                    torch={"type": "string"}, cuda={"type": ["string", "null"]}, seconds=NUMBER,
+                    found=FOUND[row["piece"].partition(":")[0]])  # fmt: skip
+    jsonschema.validate(row, schema)
+
+
+def call(*arguments):
+    return subprocess.run([sys.executable, "benchmarks/gpu.py", *map(str, arguments)], cwd=ROOT, capture_output=True,
+                          text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=500)  # fmt: skip
+
+
+def test_committed_records_are_of_gpus_and_whole():
+    for row in gpu.read_records(gpu.RECORD):
+        check(row)
+        assert not row["small"] and row["cuda"]
+
+
+def test_what_is_done_is_not_done_again(tmp_path):
+    path = tmp_path / "gpu.jsonl"
+    assert list(gpu.missing(["a", "b"], "X", path)) == ["a", "b"]
+    path.write_text('{"device": "X", "piece": "a"}\n{"device": "Y", "piece": "b"}\n')
+    assert list(gpu.missing(["a", "b"], "X", path)) == ["b"]
+    assert list(gpu.missing(["a", "b"], "Y", path)) == ["a"]
+
+
+def refusal(monkeypatch, capsys, *arguments):
+    monkeypatch.setattr(sys, "argv", ["gpu.py", *map(str, arguments)])
+    with pytest.raises(SystemExit, match="2"):
+        gpu.main()
+    return capsys.readouterr().err
+
+
+def test_what_is_refused(tmp_path, monkeypatch, capsys):
+    small = ("--small", "--record", tmp_path / "r", "--table", tmp_path / "t")
+    assert "pieces: got 'abacus', legal are tests, resample" in refusal(
+        monkeypatch, capsys, *small, "--pieces", "abacus"
+    )
+    assert "name other files" in refusal(monkeypatch, capsys, "--small")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert "no GPU" in refusal(monkeypatch, capsys)
+
+
+@pytest.mark.slow
+def test_the_small_form_records_every_piece_and_goes_on(tmp_path):
+    record, table = tmp_path / "gpu.jsonl", tmp_path / "table.json"
+    command = ("--small", "--record", record, "--table", table)
+    assert call(*command, "--seconds", "0").returncode == 0 and not record.exists()
+    pieces = ["tests", "resample", "sample", "train:fashion32:bf16"]
+    for chosen in (pieces[:2], pieces):  # each call does what is missing
+        done = call(*command, "--pieces", ",".join(chosen))
+        assert done.returncode == 0, done.stderr
+        rows = gpu.read_records(record)
+        assert [row["piece"] for row in rows] == chosen
+    assert call(*command, "--pieces", "tests", "--again").returncode == 0
+    rows = gpu.read_records(record)
+    assert [row["piece"] for row in rows] == [*pieces[1:], "tests"]
+    for row in rows:
+        check(row)
+    found = {row["piece"]: row["found"] for row in rows}
+    assert found["tests"]["failed"] == [] and found["tests"]["passed"] + found["tests"]["skipped"] > 5
+    layers = json.loads(table.read_text())["layers"]
+    assert layers == found["resample"]["rows"] and len(layers) == 4
+    for piece in pieces[3:]:  # what runs is what was counted on tensors without values
+        assert found[piece]["launches"] == pytest.approx(found[piece]["counted_launches"], rel=0.02)
