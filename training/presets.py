@@ -33,7 +33,7 @@ METHODS: dict[str, dict[str, Any]] = {
 #: What a machine computes fastest; none of it changes the algorithm. bfloat16 keeps statistics, sigma, sums, losses and
 #: Adam in float32. Figures: docs/training.md, Speed and memory.
 SPEEDS: dict[str, dict[str, Any]] = {
-    "gpu": dict(precision="bf16", channels_last=True, one_pass=True),
+    "gpu": dict(precision="bf16", channels_last=True),
     "cpu": dict(channels_last=True),
 }
 

@@ -97,7 +97,6 @@ def readme_tables(text: str) -> str:
     text = _between("scores", rows, text)
     for name in ("space", "walk"):
         text = _from_benchmark(name, text)
-    text = _between("steps", step_rows(RECORDS / "steps.jsonl"), text)
     others = [row for row in listing() if row["where"] not in ("shipped", "untrained")]
     header, *cells = list_cells([{**row, "cached": False} for row in others])
     return _between("others", ["| " + " | ".join(row) + " |" for row in (header, ["---"] * len(header), *cells)], text)
@@ -142,6 +141,7 @@ def guide_tables(text: str) -> str:
             f"{row['peak_memory_gb']:.1f} GB | {row['micro_batch'] or '-'} | {row['device']}, torch {row['torch']} |"
         )
     text = _between("throughput", rows, text)
+    text = _between("steps", step_rows(RECORDS / "steps.jsonl"), text)
     for name in ("prepare", "normalizers", "probe", "walk", "finetune", "refining"):
         text = _from_benchmark(name, text)
     return text
