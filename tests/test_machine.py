@@ -26,7 +26,11 @@ def config_of(out="", **fields):
     return make_config("fashion32", **{**TINY, "out": str(out), "precision": "fp32", **fields})
 
 
-def test_a_run_that_repays_it_is_compiled_and_a_resumed_one_as_before(tmp_path):
+def test_a_run_that_repays_it_is_compiled_and_a_resumed_one_as_before(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    assert machine.wanted_compile(config_of(steps=5_000)) == "off"
+    assert machine.wanted_compile(config_of(steps=5_000, device="cuda")) == "on"
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     assert machine.wanted_compile(config_of(steps=4_999)) == "off"
     assert machine.wanted_compile(config_of(steps=5_000)) == "on"
     assert machine.wanted_compile(config_of(steps=10, compile="on")) == "on"

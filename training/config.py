@@ -80,7 +80,7 @@ class Config:
     precision: str = "fp32"  # fp32 or bf16
     speed: str = ""  # gpu or cpu: a row of SPEEDS, settings for speed in place of the preset's; the same algorithm
     tf32: bool = True  # on a GPU: what is float32 is multiplied in TF32 (10 bits of mantissa)
-    compile: str = "auto"  # the steps, by torch.compile: on, off, or auto (on from 5,000 iterations)
+    compile: str = "auto"  # the steps, by torch.compile: on, off, or auto (on where 5,000 iterations repay it)
     one_pass: bool = False  # real and fake images go through D together: the same algorithm, other roundings
     channels_last: bool = False
     threads: int = 0  # 0: torch's own choice

@@ -12,14 +12,14 @@ import torch
 
 from .config import Config
 
-REPAID_BY = 5_000  # iterations whose saved time is about that of compiling: benchmarks/steps.py
+REPAID_BY = 5_000  # iterations whose saved time is about that of compiling, where compiling saves any
 
 
 def set_up(config: Config) -> Config:
     """Applies the settings of the process -> the config with ``compile`` decided: on or off.
 
-    ``auto`` takes what the run in ``config.out`` was started with; a new run compiles from 5,000 iterations on. Where
-    nothing can be compiled a line says so, and the run goes on without.
+    ``auto`` takes what the run in ``config.out`` was started with; a new run compiles from 5,000 iterations on, where
+    that is faster. Where nothing can be compiled a line says so, and the run goes on without.
     """
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -51,7 +51,14 @@ def wanted_compile(config: Config) -> str:
             return json.loads(path.read_text(encoding="utf-8")).get("compile", "off")
         except ValueError:
             pass
-    return "on" if config.steps >= REPAID_BY else "off"
+    return "on" if config.steps >= REPAID_BY and compiling_pays(config.device) else "off"
+
+
+def compiling_pays(device: str) -> bool:
+    """On a GPU and on processors with AVX-512; on others convolutions are nearly all of a step, and it gains nothing
+    (benchmarks/records/steps.jsonl).
+    """
+    return not device.startswith("cpu") or torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 
 
 def why_not_compiled(device: str) -> str:
