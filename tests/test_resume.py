@@ -59,7 +59,8 @@ def ending(out):
         for p in ("generator", "discriminator", "snapshots/0000060/generator")
     }
     log = [
-        {k: v for k, v in json.loads(line).items() if k != "seconds_per_step"} for line in (out / "log.jsonl").open()
+        {k: v for k, v in json.loads(line).items() if k not in ("seconds_per_step", "data_wait_per_step")}
+        for line in (out / "log.jsonl").open()
     ]
     return checkpoint, files, log
 
