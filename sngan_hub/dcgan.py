@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .network import AnyDiscriminator, AnyGenerator
-from .normalizers import WEIGHT_NORMALIZERS, BatchNorm2d, Conv2d, Linear, full_precision, layer_norm
+from .normalizers import WEIGHT_NORMALIZERS, BatchNorm2d, Conv2d, Linear, layer_norm
+from .spectral_norm import full_precision
 
 ACTIVATION_NORMALIZERS: dict[str, Callable[[int], nn.Module] | None] = {
     "none": None,

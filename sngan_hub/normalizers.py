@@ -16,11 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .spectral_norm import SpectralNorm, apply_linear, full_precision, power_iteration, unit
-
-__all__ = ["BatchNorm2d", "Conv2d", "Embedding", "LayerNorm", "Linear", "SpectralNorm", "WEIGHT_NORMALIZERS",
-           "as_one_forward", "full_precision", "layer_norm", "lookup_class", "no_norm", "power_iteration",
-           "set_batch_norm_group", "spectral_norm", "spectral_norm_with_gain", "weight_norm"]  # fmt: skip
+from .spectral_norm import SpectralNorm, apply_linear, unit
 
 
 class Normalized(nn.Module):

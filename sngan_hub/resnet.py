@@ -23,10 +23,10 @@ from .normalizers import (
     Conv2d,
     Embedding,
     Linear,
-    full_precision,
     spectral_norm,
 )
 from .resample import UPSAMPLE_MODES, conv_down, downsample2x, up_conv, upsample2x
+from .spectral_norm import full_precision
 
 
 class Row(NamedTuple):

@@ -15,6 +15,17 @@ ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = Path(__file__).parent / "golden"
 
 
+def real_batch(data, seed, position, batch_size, *how):
+    """Batch number ``position`` of a run, whole, by the parts of the feed -> images in [-1, 1), labels; ``how``: as
+    ``real_pixels`` takes it.
+    """
+    from training.data import dequantised, draw_noise, real_pixels
+
+    pixels, labels = real_pixels(data, seed, position, batch_size, *how)
+    noise = draw_noise(seed, position, 0, np.empty(pixels.shape, np.float32))
+    return dequantised(torch.from_numpy(pixels), torch.from_numpy(noise)), torch.from_numpy(labels)
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)

@@ -25,7 +25,6 @@ from training.cost import (
     prediction,
     read_devices,
     run_on_fakes,
-    slow_bf16,
 )
 
 from .conftest import ROOT
@@ -198,16 +197,28 @@ def test_64_devices_where_the_groups_allow_them(tiny, monkeypatch):
     assert whole.count("not possible, batch_size 8 is one batch-norm group") == 2
 
 
-def test_slow_bf16_is_said_where_it_is_slow(monkeypatch):
-    monkeypatch.setattr(cost.platform, "machine", lambda: "x86_64")
-    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
-        monkeypatch.setattr(torch.cpu, name, lambda: False, raising=False)
-    assert "fp32" in slow_bf16()
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True, raising=False)
-    assert slow_bf16() == ""
-    monkeypatch.setattr(cost.platform, "machine", lambda: "arm64")
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
-    assert slow_bf16() == ""
+def test_bf16_is_warned_of_where_it_is_slow(monkeypatch):
+    slow = make_config("fashion32", precision="bf16", n_classes=10)
+    monkeypatch.setattr(describe.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(describe, "fast_bfloat16", lambda device: False)
+    assert "--precision fp32" in describe.describe(slow).splitlines()[-1]
+    assert "--precision fp32" not in describe.describe(dataclasses.replace(slow, precision="fp32"))
+    monkeypatch.setattr(describe.platform, "machine", lambda: "arm64")
+    assert "--precision fp32" not in describe.describe(slow)
+    monkeypatch.setattr(describe.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(describe, "fast_bfloat16", lambda device: True)
+    assert "--precision fp32" not in describe.describe(slow)
+
+
+def test_a_dry_run_says_whether_the_steps_are_compiled(monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+
+    def said(**fields):
+        lines = describe.describe(make_config("fashion32", n_classes=10, **fields)).splitlines()
+        return next(line for line in lines if line.startswith("compiled"))
+
+    assert "yes, in the first iteration" in said() and "too short a run" in said(steps=100)
+    assert said(compile="off").split() == ["compiled", "no"] and "yes" in said(steps=100, compile="on")
 
 
 CLOCK = """

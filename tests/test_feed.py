@@ -12,9 +12,11 @@ from sngan_hub.sources.images import cropped
 from training import feed as fed
 from training.augment import augment, augment_draws
 from training.config import make_config
-from training.data import Stream, draws, latents, penalty_points, real_batch
+from training.data import Stream, draws, latents, penalty_points
 from training.feed import Feed
 from training.philox import uniform
+
+from .conftest import real_batch
 
 
 def some_data(n=24, size=32):

@@ -12,10 +12,11 @@ from sngan_hub.models import MODELS, Model
 from sngan_hub.sources import Images
 from training import step as game
 from training.config import make_config
-from training.data import latents, penalty_points, real_batch
+from training.data import latents, penalty_points
 from training.feed import new_feed
 from training.state import new_state
 
+from .conftest import real_batch
 from .test_processes import InDtype
 
 G_WIDTHS, D_WIDTHS, DOWN = [6, 5, 4, 4], [4, 4, 5, 6], "1100"

@@ -23,13 +23,13 @@ from training import loop
 from training import step as game
 from training.check import contact_sheet, findings
 from training.config import METHODS, PRESETS, SETTINGS, make_config
-from training.data import crop_offsets, random_crops, real_batch
+from training.data import crop_offsets, random_crops
 from training.feed import Feed, new_feed
 from training.log import fixed_samples, read_lines, real_spread, shown_classes
 from training.loop import train
 from training.state import checkpoints, new_state
 
-from .conftest import ROOT
+from .conftest import ROOT, real_batch
 from .test_resume import alive, command, ending, equal, last_step, run
 
 SMALL = dict(

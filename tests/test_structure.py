@@ -19,7 +19,7 @@ ORDER = [
     "metrics.inception", "metrics.scores", "metrics.classifier", "metrics.protocols", "commandline", "commands", "cli",
 ]  # fmt: skip
 TRAINING = [
-    "losses", "penalties", "data", "augment", "presets", "config", "philox", "feed", "ema", "state", "shares", "import_snapshot", "copies", "check",
+    "losses", "penalties", "data", "augment", "presets", "config", "philox", "feed", "ema", "state", "shares", "machine", "import_snapshot", "copies", "check",
     "log", "score", "stop", "step", "cost", "describe", "machine", "loop", "adopt", "finetune", "report", "probe", "status", "listings", "prepare", "record", "ship", "publish",
     "__main__",
 ]  # fmt: skip

@@ -12,10 +12,12 @@ from sngan_hub.resnet import Generator
 from sngan_hub.sources import Images
 from training.augment import AUGMENTATIONS, augment, augment_draws, color, cutout, translation
 from training.config import PRESETS, Config, differences, make_config
-from training.data import Stream, draws, latents, real_batch
+from training.data import Stream, draws, latents
 from training.ema import update_ema
 from training.log import pixel_spread
 from training.losses import LOSSES
+
+from .conftest import real_batch
 
 
 def some_images(n=20, size=8):
@@ -53,7 +55,7 @@ def test_values_are_dequantised_as_the_authors_do():
 def test_flips_are_flips():
     data = some_images(8)
     plain, _ = real_batch(data, 0, 0, 8)
-    flipped, _ = real_batch(data, 0, 0, 8, flip=True)
+    flipped, _ = real_batch(data, 0, 0, 8, True)
     whole = torch.floor((plain + 1) * 128)
     same = [torch.equal(torch.floor((b + 1) * 128), a) for a, b in zip(whole, flipped, strict=True)]
     mirrored = [torch.equal(torch.floor((b + 1) * 128), a.flip(2)) for a, b in zip(whole, flipped, strict=True)]

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from sngan_hub.judging import as_input
 from sngan_hub.network import AnyDiscriminator, AnyGenerator
-from sngan_hub.normalizers import BatchNorm2d, power_iteration
+from sngan_hub.normalizers import BatchNorm2d
 from sngan_hub.resnet import Discriminator, Generator
+from sngan_hub.spectral_norm import power_iteration
 
 from .config import Config
 from .state import State, checkpoints, is_trained

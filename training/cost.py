@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import platform
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -360,17 +359,3 @@ def prediction(config: Config, n_classes: int, device: Device) -> list[str]:
             f"; {config.batch_size // p} real images a D step and {config.g_batch_size // p} a G step on each"
         )
     return lines
-
-
-# What this machine is ------------------------------------------------------------------------------------------------
-
-
-def slow_bf16() -> str:
-    """A warning where bf16 is asked of an x86 processor that has no instructions for it; else empty."""
-    if platform.machine().lower() not in ("x86_64", "amd64", "i686"):
-        return ""
-    has = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-    if any(check is not None and check() for check in has):
-        return ""
-    return ("bf16 on this processor (no AVX512_BF16, no AMX) computes convolutions several times slower than fp32: "
-            "--precision fp32")  # fmt: skip

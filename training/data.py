@@ -37,22 +37,6 @@ def _order(seed: int, epoch: int, n: int) -> np.ndarray:
     return draws(seed, Stream.ORDER, epoch).permutation(n)
 
 
-def real_batch(
-    data: Images,
-    seed: int,
-    position: int,
-    batch_size: int,
-    flip: bool = False,
-    crop: float = 1.0,
-    size: int = 0,
-    stretch: bool = False,
-) -> tuple[Tensor, Tensor]:
-    """Batch number ``position`` of a run -> images (B, 3, S, S) float32 in [-1, 1), labels (B,)."""
-    pixels, labels = real_pixels(data, seed, position, batch_size, flip, crop, size, stretch)
-    noise = draw_noise(seed, position, 0, np.empty(pixels.shape, np.float32))
-    return dequantised(torch.from_numpy(pixels), torch.from_numpy(noise)), torch.from_numpy(labels)
-
-
 def real_pixels(
     data: Images,
     seed: int,

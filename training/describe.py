@@ -11,11 +11,13 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from sngan_hub.inference import fast_bfloat16
 from sngan_hub.network import AnyDiscriminator, AnyGenerator
 from sngan_hub.sources import source_classes
 
 from .config import Config
-from .cost import find_device, legal_device, prediction, slow_bf16
+from .cost import find_device, legal_device, prediction
+from .machine import wanted_compile
 from .state import new_networks
 
 THROUGHPUT = Path(__file__).with_name("throughput.json")  # written by benchmarks/presets.py
@@ -47,12 +49,21 @@ def describe(config: Config, predicted_for: str | None = None) -> str:
         f"{'rates':18}{rates_of(config)}",
         f"{'in all':18}about {total * config.steps / 1e18:.3g} EFLOP in {config.steps:,} iterations",
         f"{'hours':18}{hours}",
+        f"{'compiled':18}{compile_of(config)}",
     ]
     if predicted_for is not None:
         lines += predicted_lines(config, n, device)
-    if config.precision == "bf16" and device == device_kind("cpu") and (warning := slow_bf16()):
-        lines.append(f"{'warning':18}{warning}")
+    x86 = platform.machine().lower() in ("x86_64", "amd64")  # of others torch does not say what they compute in
+    if config.precision == "bf16" and device == device_kind("cpu") and x86 and not fast_bfloat16("cpu"):
+        lines.append(f"{'warning':18}bf16: this processor has neither AVX512_BF16 nor AMX, and takes several times as "
+                     f"long as for fp32: --precision fp32")  # fmt: skip
     return "\n".join(lines)
+
+
+def compile_of(config: Config) -> str:
+    if wanted_compile(config) == "off":
+        return "no" if config.compile == "off" else "no: too short a run, or a processor where it gains nothing"
+    return "yes, in the first iteration, which takes one to several minutes; the hours above are uncompiled"
 
 
 def predicted_lines(config: Config, n_classes: int, device: str) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from .config import Config
+from .shares import is_first_process
 
 REPAID_BY = 5_000  # iterations whose saved time is about that of compiling, where compiling saves any
 
@@ -32,13 +33,18 @@ def set_up(config: Config) -> Config:
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(config.out, "compiled").absolute()))
         reason = why_not_compiled(config.device)
         if reason:
-            print(f"compile: torch.compile does not work here ({reason}); the steps run uncompiled", file=sys.stderr)
+            say(f"compile: torch.compile does not work here ({reason}); the steps run uncompiled")
             config = dataclasses.replace(config, compile="off")
         else:
             print(
                 "compile: the first iteration compiles the steps, which takes one to several minutes", file=sys.stderr
             )
     return config
+
+
+def say(line: str) -> None:
+    if is_first_process():
+        print(line, file=sys.stderr)
 
 
 def wanted_compile(config: Config) -> str:
