@@ -197,6 +197,14 @@ def test_64_devices_where_the_groups_allow_them(tiny, monkeypatch):
     assert whole.count("not possible, batch_size 8 is one batch-norm group") == 2
 
 
+def test_a_device_is_named_by_its_whole_word():
+    assert find_device("NVIDIA H100 80GB HBM3").name == find_device("h100").name == "H100"
+    assert find_device("NVIDIA GeForce RTX 4090").name == "RTX 4090"
+    assert find_device("H1000") is None and find_device("NVIDIA A1000") is None
+    with pytest.raises(ValueError, match="for: got 'H1000', legal are H100; H200"):
+        cost.legal_device("H1000")
+
+
 def test_bf16_is_warned_of_where_it_is_slow(monkeypatch):
     slow = make_config("fashion32", precision="bf16", n_classes=10)
     monkeypatch.setattr(describe.platform, "machine", lambda: "x86_64")
@@ -217,8 +225,10 @@ def test_a_dry_run_says_whether_the_steps_are_compiled(monkeypatch):
         lines = describe.describe(make_config("fashion32", n_classes=10, **fields)).splitlines()
         return next(line for line in lines if line.startswith("compiled"))
 
-    assert "yes, in the first iteration" in said() and "too short a run" in said(steps=100)
+    assert "yes, in the first iteration" in said() and "under 5,000 iterations" in said(steps=100)
     assert said(compile="off").split() == ["compiled", "no"] and "yes" in said(steps=100, compile="on")
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    assert "gains nothing on this cpu" in said()
 
 
 CLOCK = """

@@ -5,7 +5,9 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -50,6 +52,19 @@ def test_without_a_compiler_a_line_says_so_and_the_run_goes_on(tmp_path, monkeyp
     )
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "compiled")
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+
+
+def test_what_is_compiled_is_kept_beside_the_run_unless_the_user_says_where(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "why_not_compiled", lambda device: "")
+    torchs_own = str(Path(tempfile.gettempdir(), "torchinductor_somebody"))  # as torch sets it when it first looks
+    for before, expected in (
+        ("", tmp_path / "compiled"),
+        (torchs_own, tmp_path / "compiled"),
+        ("/a/place", "/a/place"),
+    ):
+        monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", before)
+        machine.set_up(config_of(tmp_path, compile="on"))
+        assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(expected)
 
 
 @pytest.mark.slow
@@ -179,15 +194,15 @@ for out, steps in (("whole", 4), ("parts", 2), ("parts", 4)):
 #: In float64 against the uncompiled step, the class strength moving: in the long form alone, for it compiles anew.
 EXACT = """
 fields = dict(n_dis=1, batch_size=4, g_batch_size=8, model=processes.SHALLOW)
-expected = processes.tensors(processes.run(3, torch.float64, **fields)[0])
-state = processes.run(3, torch.float64, compile="on", one_pass=True, **fields)[0]
+expected = processes.tensors(processes.run(20, torch.float64, **fields)[0])
+state = processes.run(20, torch.float64, compile="on", one_pass=True, **fields)[0]
 processes.assert_close(processes.tensors(state), expected, 1e-9, processes.moved_by_rounding)
 """
 
 
 @pytest.mark.slow
 def test_compiled_steps_resume_byte_for_byte_and_are_the_uncompiled_ones(tmp_path):
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}  # one for all
     code = RUN + (EXACT if os.environ.get("SOAK") else "")
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, env=env, capture_output=True, text=True

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -271,7 +272,7 @@ def find_device(name: str) -> Device | None:
     """The row whose name is ``name``, or a word of it: torch calls an H100 ``NVIDIA H100 80GB HBM3``."""
     devices = read_devices()
     for row in devices.values():
-        if row.name.lower() == name.lower() or (row.kind == "cuda" and row.name.lower() in name.lower()):
+        if row.name.lower() == name.lower() or (row.kind == "cuda" and re.search(rf"\b{row.name}\b", name, re.I)):
             return row
     return None
 

@@ -17,7 +17,7 @@ from sngan_hub.sources import source_classes
 
 from .config import Config
 from .cost import find_device, legal_device, prediction
-from .machine import wanted_compile
+from .machine import REPAID_BY, wanted_compile
 from .state import new_networks
 
 THROUGHPUT = Path(__file__).with_name("throughput.json")  # written by benchmarks/presets.py
@@ -62,7 +62,10 @@ def describe(config: Config, predicted_for: str | None = None) -> str:
 
 def compile_of(config: Config) -> str:
     if wanted_compile(config) == "off":
-        return "no" if config.compile == "off" else "no: too short a run, or a processor where it gains nothing"
+        if config.compile == "off":
+            return "no"
+        few = config.steps < REPAID_BY
+        return f"no: {f'under {REPAID_BY:,} iterations' if few else f'it gains nothing on this {config.device}'}"
     return "yes, in the first iteration, which takes one to several minutes; the hours above are uncompiled"
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ import torch
 from .config import Config
 from .shares import is_first_process
 
+CACHE = "TORCHINDUCTOR_CACHE_DIR"
 REPAID_BY = 5_000  # iterations whose saved time is about that of compiling, where compiling saves any
 
 
@@ -30,7 +32,8 @@ def set_up(config: Config) -> Config:
     config = dataclasses.replace(config, compile=wanted_compile(config))
     if config.compile == "on":
         # Beside the run, so that a resumed one finds it; set by the user, it is left as it is.
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(config.out, "compiled").absolute()))
+        if not set_by_user(os.environ.get(CACHE, "")):
+            os.environ[CACHE] = str(Path(config.out, "compiled").absolute())
         reason = why_not_compiled(config.device)
         if reason:
             say(f"compile: torch.compile does not work here ({reason}); the steps run uncompiled")
@@ -40,6 +43,12 @@ def set_up(config: Config) -> Config:
                 "compile: the first iteration compiles the steps, which takes one to several minutes", file=sys.stderr
             )
     return config
+
+
+def set_by_user(folder: str) -> bool:
+    """Torch itself puts its default, TMP/torchinductor_USER, into the variable when it first looks."""
+    own = Path(tempfile.gettempdir())
+    return bool(folder) and not (Path(folder).parent == own and Path(folder).name.startswith("torchinductor_"))
 
 
 def say(line: str) -> None:
