@@ -198,8 +198,8 @@ def test_sensible_settings_by_the_number_of_images(folders, tmp_path):
         chosen, (said,) = sensible(make_config("finetune", data=str(root)))
         assert expected.items() <= chosen.items() and said
         assert ("score_every" in chosen) == (each > 3 and "KID" in said)
-    finetune(folders("planets", "moods"), tmp_path, "--steps=0")
-    config = json.loads((tmp_path / "config.json").read_text())
+    finetune(folders("planets", "moods"), tmp_path / "run", "--steps=0")
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["freeze_d"] == 2 and config["augment"] == "color,translation,cutout" and config["batch_size"] == 4
 
 

@@ -12,14 +12,14 @@ from .conftest import ROOT
 
 # Rooms in reading order: a file imports only what stands before it.
 ORDER = [
-    "names", "classes", "spectral_norm", "normalizers", "resample", "mixin", "sampling", "refining", "morphing", "network", "inference", "resnet", "dcgan", "models", "published", "weights",
+    "names", "devices", "classes", "spectral_norm", "normalizers", "resample", "mixin", "sampling", "refining", "morphing", "network", "inference", "resnet", "dcgan", "models", "published", "weights", "resolve",
     "convert.archive", "convert.families", "convert.parts", "convert.assumptions", "convert.networks",
     "convert.snapshot", "convert.folders", "fetch", "hub", "cards", "push", "catalogue", "analysis",
     "sources.images", "sources.avatars", "sources.downloads", "sources.folders", "sources.prepared", "judging",
     "metrics.inception", "metrics.scores", "metrics.classifier", "metrics.protocols", "commandline", "commands", "cli",
 ]  # fmt: skip
 TRAINING = [
-    "losses", "penalties", "data", "augment", "presets", "config", "philox", "feed", "ema", "state", "shares", "machine", "import_snapshot", "copies", "check",
+    "losses", "penalties", "data", "augment", "presets", "config", "philox", "feed", "ema", "run_folder", "transition", "state", "shares", "machine", "import_snapshot", "copies", "check",
     "log", "score", "stop", "step", "cost", "describe", "machine", "loop", "adopt", "finetune", "report", "probe", "status", "listings", "prepare", "record", "ship", "publish",
     "__main__",
 ]  # fmt: skip

@@ -117,19 +117,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run(f"python -m training {arguments.command}", lambda: arguments.run(arguments))
 
 
+#: Fields that only `finetune` reads
+FINE_TUNING = ("donor", "new_classes", "like", "class_order", "trained", "freeze_d", "l2_sp", "d_warm_up")
+
+
 def add_fields(command: argparse.ArgumentParser, preset: str = "") -> None:
-    """Every field of the config as a flag; ``preset``: the only one there is."""
+    """Every field of the config that the command reads, as a flag; ``preset``: the only one there is."""
     if preset:
         command.set_defaults(preset=preset)
     else:
         command.add_argument("--preset", required=True, help=", ".join(PRESETS))
+        for name in FINE_TUNING:
+            command.add_argument(f"--{name}", action=_OfFineTuning, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     for field in dataclasses.fields(Config):
-        if field.name not in ("preset", *(["donor"] if preset else [])):
+        if field.name not in ("preset", *(["donor", "class_order"] if preset else FINE_TUNING)):
             kind = type(field.default)
             command.add_argument(
                 f"--{field.name}", type=_truth if kind is bool else kind, default=argparse.SUPPRESS,
                 metavar=kind.__name__.upper(),
             )  # fmt: skip
+
+
+class _OfFineTuning(argparse.Action):
+    """A flag that this command would read and not obey."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any, option_string: str | None = None) -> None:
+        parser.error(f"{option_string} is a setting of fine-tuning: python -m training finetune --from MODEL")
 
 
 def add_for(command: argparse.ArgumentParser) -> None:
@@ -192,21 +205,20 @@ def recipe_of(preset: str) -> dict[str, Any]:
 
 def train(arguments: argparse.Namespace) -> None:
     config, device = config_of(arguments), asked_device(arguments)
-    if config.donor:
-        raise ValueError(
-            f"donor: got {config.donor!r}, which `train` would not read: python -m training finetune --from"
-        )
     if not config.out and not arguments.dry_run:
         raise ValueError("out: missing; name the run's folder: --out RUN")
     if not config.data and not arguments.dry_run:
         raise ValueError("data: missing; name a folder or a source: --data FOLDER")
     from .describe import describe
+    from .run_folder import check_out
 
+    if not arguments.dry_run:
+        check_out(Path(config.out))
+        check_writable(Path(config.out), create=True)
     print(describe(config, device), file=sys.stderr)
     if arguments.dry_run:
         return
 
-    check_writable(Path(config.out), create=True)
     from .loop import train
 
     state = train(config)
@@ -217,12 +229,14 @@ def finetune(arguments: argparse.Namespace) -> None:
     from sngan_hub.sources import source_classes
 
     from .finetune import begin, prepare_run
+    from .run_folder import check_out
 
     config, dry, device = config_of(arguments), arguments.dry_run, asked_device(arguments)
     if not config.data or not (config.out or dry):
         raise ValueError("out, data: fine-tuning needs both: --data FOLDER --out RUN")
     source_classes(config.data)
     if not dry:
+        check_out(Path(config.out))
         check_writable(Path(config.out), create=True)
     given = {field.name for field in dataclasses.fields(Config) if hasattr(arguments, field.name)}
     config, data, start = prepare_run(config, given, open_images=not dry)
@@ -260,22 +274,24 @@ def import_(arguments: argparse.Namespace) -> None:
 
     from .config import save_config
     from .import_snapshot import import_snapshot
+    from .run_folder import check_out, locked
     from .state import checkpoints, save_checkpoint, save_snapshot
 
     config = config_of(arguments)
     if not config.out or not config.data:
         raise ValueError("out, data: a run needs both: --out RUN --data FOLDER")
     out = Path(config.out)
+    check_out(out)
     if checkpoints(out):
         raise FileExistsError(f"out: {out} holds a run already; choose another")
     check_writable(out, create=True)
     size = find_model(config.architecture).size
     data = load_images(config.data, "train", config.stored_size or size, config.stretches_at_load(size))
     state = import_snapshot(arguments.snapshot, config, data.classes)
-    out.mkdir(parents=True, exist_ok=True)
-    save_config(config, out / "config.json")
-    save_snapshot(state, out)
-    save_checkpoint(state, config, data.fingerprint(), out)
+    with locked(out):
+        save_config(config, out / "config.json")
+        save_snapshot(state, out)
+        save_checkpoint(state, config, data.fingerprint(), out)
     print(
         f"{out}: iteration {state.step} of {arguments.snapshot}; the train command with the same flags goes on from it"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,7 @@ class Config:
     transition_to: int = 0  # ... and full from here on (Shahbazi et al. 2022)
 
     # The machine
-    device: str = "cpu"
+    device: str = "auto"  # auto (a GPU where there is one), cpu, cuda, or cuda:1, one GPU of several
     precision: str = "fp32"  # fp32 or bf16
     speed: str = ""  # gpu or cpu: a row of SPEEDS, settings for speed in place of the preset's; the same algorithm
     tf32: bool = True  # on a GPU: what is float32 is multiplied in TF32 (10 bits of mantissa)
@@ -192,7 +193,7 @@ class Config:
 FREE = {
     "out", "data", "source", "setting", "method", "speed", "n_classes", "micro_batch", "steps", "log_every",
     "sample_every", "snapshot_every", "checkpoint_every", "keep_checkpoints", "spectrum_every", "score_every", "score",
-    "patience", "held_out",
+    "patience", "held_out", "device",
 }  # fmt: skip
 
 
@@ -218,7 +219,22 @@ def make_config(preset: str, **overrides: Any) -> Config:
 
 
 def save_config(config: Config, path: Path) -> None:
-    path.write_text(json.dumps(dataclasses.asdict(config), indent=2) + "\n", encoding="utf-8")
+    """Written whole or not at all."""
+    temporary = path.with_name(f".{path.name}")
+    temporary.write_text(json.dumps(dataclasses.asdict(config), indent=2) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def same_rates(old: Config, new: Config, done: int) -> bool:
+    """Whether the learning rates of steps 0 to ``done`` - 1 are the same.
+
+    Both fall piecewise linearly: where they agree next to every corner, they agree in between.
+    """
+    corners = {0, done - 1}
+    for config in (old, new):
+        corners |= {config.warm_up, config.decay_from, config.decay_to}
+    beside = {corner + k for corner in corners for k in (-1, 0, 1)}
+    return all(old.lr_scale(step) == new.lr_scale(step) for step in beside if 0 <= step < done)
 
 
 def differences(old: dict[str, Any], new: Config, done: int) -> list[str]:
@@ -228,8 +244,7 @@ def differences(old: dict[str, Any], new: Config, done: int) -> list[str]:
     """
     now = dataclasses.asdict(new)
     old = {**dataclasses.asdict(Config()), "compile": "off", **old}  # fields that are new since then
-    same_rates = all(Config(**old).lr_scale(step) == new.lr_scale(step) for step in range(done))
-    free = FREE | ({"decay_from", "decay_to"} if same_rates else set())
+    free = FREE | ({"decay_from", "decay_to"} if same_rates(Config(**old), new, done) else set())
     return [
         f"{name}: was {old.get(name)!r}, now {now[name]!r}"
         for name in now

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from sngan_hub.devices import resolve_device
 from sngan_hub.inference import fast_bfloat16
 from sngan_hub.network import AnyDiscriminator, AnyGenerator
 from sngan_hub.sources import source_classes
@@ -29,6 +30,7 @@ def describe(config: Config, predicted_for: str | None = None) -> str:
     ``predicted_for``: a device of devices.json whose seconds are predicted too, "" for this machine's; None: nothing
     is predicted, and the hours are those measured on this machine.
     """
+    config = dataclasses.replace(config, device=str(resolve_device(config.device)))
     n = len(source_classes(config.data)) if config.data else config.n_classes
     with torch.device("meta"):
         g, d = new_networks(config, n)
@@ -51,6 +53,10 @@ def describe(config: Config, predicted_for: str | None = None) -> str:
         f"{'hours':18}{hours}",
         f"{'compiled':18}{compile_of(config)}",
     ]
+    strength = config.class_strength(max(config.steps - 1, 0))
+    if strength < 1:
+        lines.append(f"{'warning':18}the run ends within the class transition, at {strength:.0%} of the class's rows; "
+                     f"they are whole from step {config.transition_to:,} on: raise --steps")  # fmt: skip
     if predicted_for is not None:
         lines += predicted_lines(config, n, device)
     x86 = platform.machine().lower() in ("x86_64", "amd64")  # of others torch does not say what they compute in
@@ -126,7 +132,9 @@ def read_throughput() -> list[dict[str, Any]]:
 
 
 def device_kind(device: str) -> str:
-    """``NVIDIA H200``, or the processor's name and torch's number of threads."""
+    """``NVIDIA H200``, or the processor's name and torch's number of threads. ``device`` may be ``auto``."""
+    if device == "auto":
+        device = str(resolve_device(device))
     if device.startswith("cuda") and torch.cuda.is_available():
         return torch.cuda.get_device_name(device)
     name = platform.processor() or platform.machine()

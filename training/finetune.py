@@ -20,6 +20,7 @@ from sngan_hub.models import MODELS
 from sngan_hub.names import nearest
 from sngan_hub.network import AnyDiscriminator, AnyGenerator
 from sngan_hub.resnet import Discriminator, Generator
+from sngan_hub.resolve import resolve
 from sngan_hub.sources import Images, load_images, source_classes
 from sngan_hub.sources.folders import class_folders, is_image, of_no_class
 from sngan_hub.sources.images import TEST_EVERY
@@ -117,12 +118,12 @@ def check_conditioning(config: Config, given: Collection[str], d: Discriminator 
 
 def has_discriminator(donor: str) -> bool:
     """Whether the donor brings one; what cannot be had for another reason still fails at loading."""
-    path = Path(donor)
-    if path.is_dir():
-        return (path / "discriminator").exists()
-    if path.is_file():
-        return any(one.kind == "discriminator" for one in convert_file(path))
-    if "/" in donor:
+    found = resolve(donor)
+    if found.kind == "folder":
+        return (found.path / "discriminator").exists()
+    if found.kind == "file":
+        return any(one.kind == "discriminator" for one in convert_file(found.path))
+    if found.kind == "repository":
         return True
     find_record(donor, "generator")
     try:

@@ -19,6 +19,7 @@ from sngan_hub.network import AnyDiscriminator, AnyGenerator
 from sngan_hub.sources import Images
 
 from .data import latents
+from .run_folder import LINES
 
 PER_CLASS = 20
 SHOWN = 10  # classes in the grid and the gauge, spread evenly over all
@@ -27,14 +28,14 @@ SHOWN = 10  # classes in the grid and the gauge, spread evenly over all
 class Log:
     """``out/log.jsonl``, ``out/spectrum.jsonl`` and ``out/tensorboard``.
 
-    Lines past ``step``, of a run that was cut off, are dropped on opening from every .jsonl of the run.
+    Lines past ``step``, of a run that was cut off, are dropped on opening, from what the run itself wrote.
     """
 
     def __init__(self, out: Path, step: int, spread: Tensor):
         from torch.utils.tensorboard import SummaryWriter
 
         self.path = out / "log.jsonl"
-        for path in out.glob("*.jsonl"):
+        for path in (out / name for name in LINES if (out / name).is_file()):
             kept = [line for line in path.read_text().splitlines(True) if _step(line) <= step]
             temporary = path.with_suffix(".tmp")
             temporary.write_text("".join(kept))

@@ -19,8 +19,9 @@ from .config import Config, save_config
 from .feed import new_feed
 from .log import Log, fixed_samples, real_spread, save_grid
 from .machine import set_up
+from .run_folder import check_out, locked
 from .score import check_scoring, out_of_patience, score_snapshot
-from .shares import any_process, check_shares, lost_worker, share_state
+from .shares import any_process, check_shares, is_first_process, lost_worker, share_state
 from .state import CheckpointWriter, State, hold_to_start, load_checkpoint, new_state, not_finite, save_snapshot
 from .step import train_step
 from .stop import stop_requests
@@ -34,7 +35,13 @@ def train(config: Config, data: Images | None = None, begin: Callable[[State], N
     """
     if config.score_every:
         check_scoring(config)
+    check_out(Path(config.out))
     config = set_up(config)
+    with locked(Path(config.out)) if is_first_process() else nullcontext():
+        return _train(config, data, begin)
+
+
+def _train(config: Config, data: Images | None, begin: Callable[[State], None] | None) -> State:
     accelerator = Accelerator(cpu=config.device == "cpu", mixed_precision="no")
     check_shares(config, accelerator.num_processes)
     out, main = Path(config.out), accelerator.is_main_process
@@ -44,6 +51,7 @@ def train(config: Config, data: Images | None = None, begin: Callable[[State], N
     state = new_state(config, data.classes, accelerator.device)
     if main:
         resumed = load_checkpoint(state, config, fingerprint, out)
+        save_config(config, out / "config.json")  # from here on the folder is known as a run's
         check_data(data, config, size, out)
         if begin and not resumed:
             begin(state)
@@ -53,8 +61,6 @@ def train(config: Config, data: Images | None = None, begin: Callable[[State], N
     if config.l2_sp:
         hold_to_start(state, out)
     share_state(state, accelerator)
-    if main:
-        save_config(config, out / "config.json")
     log = Log(out, state.step, real_spread(data, state.generator.n_classes)) if main else None
     bar = tqdm(total=config.steps, initial=state.step, unit="step", disable=None if main else True)
 

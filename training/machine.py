@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+from sngan_hub.devices import resolve_device
+
 from .config import Config
 from .shares import is_first_process
 
@@ -19,14 +21,21 @@ REPAID_BY = 5_000  # iterations whose saved time is about that of compiling, whe
 
 
 def set_up(config: Config) -> Config:
-    """Applies the settings of the process -> the config with ``compile`` decided: on or off.
+    """Applies the settings of the process -> the config with ``device`` and ``compile`` decided.
 
     ``auto`` takes what the run in ``config.out`` was started with; a new run compiles from 5,000 iterations on, where
     that is faster. Where nothing can be compiled a line says so, and the run goes on without.
     """
     if config.threads:
         torch.set_num_threads(config.threads)
-    if config.device.startswith("cuda") and torch.cuda.is_available():
+    device = resolve_device(config.device)
+    config = dataclasses.replace(config, device=str(device))
+    if device.type == "cuda":
+        if device.index is not None:
+            if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+                raise ValueError(f"device: got {config.device!r}, one GPU for several processes; legal is cuda: each "
+                                 f"process takes its own")  # fmt: skip
+            torch.cuda.set_device(device)  # accelerate takes the current one
         torch.backends.cudnn.benchmark = True  # shapes never change within a run
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = config.tf32
     config = dataclasses.replace(config, compile=wanted_compile(config))
@@ -73,7 +82,8 @@ def compiling_pays(device: str) -> bool:
     """On a GPU and on processors with AVX-512; on others convolutions are nearly all of a step, and it gains nothing
     (benchmarks/records/steps.jsonl).
     """
-    return not device.startswith("cpu") or torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    kind = str(resolve_device(device)) if device == "auto" else device
+    return not kind.startswith("cpu") or torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 
 
 def why_not_compiled(device: str) -> str:

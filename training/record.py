@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
+from sngan_hub.cards import as_text
 from sngan_hub.mixin import SAFETENSORS_SINGLE_FILE, read_config
+from sngan_hub.models import find_model
 from sngan_hub.push import load_any
+from sngan_hub.resolve import resolve
 from sngan_hub.weights import KINDS, Record, Score
 
 from .config import FREE
 from .log import read_lines, read_log
+from .run_folder import linked_step
 from .score import SCORES
 
 #: What a card must say about each source that we train shipped models on.
@@ -53,8 +58,11 @@ def recipe_of(run: Path) -> dict[str, Any]:
 
 def donor_name(donor: str) -> str:
     """What the cards call it: a name or a Hub id; of a path on this machine, its last part alone."""
-    is_id = donor.count("/") == 1 and not donor.startswith((".", "/", "~")) and not Path(donor).exists()
-    return donor if is_id else Path(donor).name
+    try:
+        is_path = resolve(donor).kind in ("folder", "file")
+    except (OSError, ValueError):  # it was a path, and is no longer there
+        is_path = True
+    return Path(donor).name if is_path else donor
 
 
 def network_facts(folder: Path) -> dict[str, Any]:
@@ -66,22 +74,25 @@ def run_records(run: Path, about: str = "", data: str = "", licence: str = "") -
     """A record for each network of the run, for its cards. What is not said in words is said to be missing."""
     config = read_config(run / "config.json")
     known = SOURCES.get(config["data"], {})
-    step = int((run / "generator").resolve().parent.name)
+    step = linked_step(run)
     scores = {row["protocol"]: Score(**{k: v for k, v in row.items() if k not in ("step", "protocol")})
               for row in read_lines(run / SCORES) if row["step"] == step}  # fmt: skip
     records = {}
+    data_name = Path(config["data"]).name or "data"
+    recipe = {"data": data_name, "family": find_model(config["architecture"]).family, **recipe_of(run), "steps": step}
+    slug = re.sub(r"[^0-9A-Za-z]+", "_", data_name).strip("_") or "data"
     for kind in KINDS:
         network = load_any(run / kind)
         records[kind] = Record(
-            name=f"{config['architecture']}.run", kind=kind, licence=licence or "not stated",
+            name=f"{slug}.run", kind=kind, licence=licence or "not stated",
             about=about or f"{'A conditional' if network.n_classes else 'An unconditional'} SNGAN of {network.size} px,"
             f" trained for {step:,} iterations by the recipe of {config['source']}.",
-            data=data or known.get("data", f"Trained on `{Path(config['data']).name}`, which its publisher has not "
+            data=data or known.get("data", f"Trained on {as_text(data_name)}, which its publisher has not "
                                    f"described."),
             data_licence=known.get("data_licence", "not stated"),
             limits=known.get("limits", f"{network.size} px. It draws what its training data held, with their gaps and "
                              f"biases; nobody has measured them."),
-            classes=tuple(network.classes or ()), recipe={**recipe_of(run), "steps": step}, scores=scores,
+            classes=tuple(network.classes or ()), recipe=recipe, scores=scores,
             folder=run / kind, **network_facts(run / kind),
         )  # fmt: skip
     return records

@@ -23,6 +23,7 @@ from .config import Config
 from .copies import ALARM, copying, nearest, small
 from .finetune import START
 from .log import read_log, shown_classes
+from .run_folder import linked_step
 from .score import scores_of_run
 
 COLUMNS = 8  # pictures of each class
@@ -45,7 +46,7 @@ def write_report(out: Path, data: Images | None = None) -> tuple[Path, str]:
         raise FileNotFoundError(f"run: {out} holds no run with a snapshot")
     config, generator = Config(**read_config(out / "config.json")), load_generator(out)
     about = json.loads((out / START).read_text(encoding="utf-8")) if (out / START).is_file() else {}
-    step = int((out / "generator").resolve().parent.name)
+    step = linked_step(out)
     chosen = shown_classes(generator.n_classes) if generator.n_classes else None
     images = generator.for_sampling().sample(chosen, COLUMNS if chosen else COLUMNS**2, seed=config.seed)
     names = [class_names(generator)[label] for label in chosen] if chosen else None

@@ -15,7 +15,9 @@ from sngan_hub.sources import source_classes
 
 from .config import Config
 from .log import read_lines
-from .state import State, link_snapshot
+from .run_folder import link_snapshot
+from .state import State
+from .transition import settled
 
 if TYPE_CHECKING:  # the loop alone imports it
     from accelerate import Accelerator
@@ -44,7 +46,7 @@ def score_snapshot(state: State, config: Config, out: Path) -> float:
 
     start = time.perf_counter()
     of = (config.data, [config.score], config.seed, config.test_folder, config.precision)
-    for name, score in evaluate(state.average.for_sampling(), *of):
+    for name, score in evaluate(settled(state.average).for_sampling(), *of):
         line = {"step": state.step, "protocol": name, **asdict(score)}
         with open(out / SCORES, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")

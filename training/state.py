@@ -19,6 +19,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
+from sngan_hub.devices import resolve_device
 from sngan_hub.models import create_discriminator, create_generator
 from sngan_hub.network import AnyDiscriminator, AnyGenerator
 from sngan_hub.normalizers import BatchNorm2d
@@ -26,6 +27,8 @@ from sngan_hub.resample import table_digest
 
 from .config import Config, differences
 from .penalties import orthonormal_
+from .run_folder import link_snapshot, snapshot_folder
+from .transition import check_transition, settled
 
 CHECKPOINTS = "checkpoints"
 
@@ -87,9 +90,17 @@ def new_networks(
     overrides: dict[str, Any] = {"n_classes": 0} if config.conditioning == "none" else {
         "n_classes": n_classes, "classes": classes}  # fmt: skip
     judge = {"conditioning": config.conditioning} if config.conditioning != "none" else {}
-    g_fields, d_fields = json.loads(config.generator_fields), json.loads(config.discriminator_fields)
-    return (create_generator(config.architecture, **{**overrides, **g_fields}),
-            create_discriminator(config.architecture, **{**overrides, **judge, **d_fields}))  # fmt: skip
+    networks = []
+    for name, create, own in (("generator_fields", create_generator, overrides),
+                              ("discriminator_fields", create_discriminator, {**overrides, **judge})):  # fmt: skip
+        fields = json.loads(getattr(config, name))
+        try:
+            networks.append(create(config.architecture, **{**own, **fields}))
+        except (TypeError, ValueError, AttributeError) as error:
+            if not fields:
+                raise
+            raise ValueError(f"{name}: got {getattr(config, name)}: {error}") from error
+    return networks[0], networks[1]
 
 
 def new_state(config: Config, classes: list[str], device: torch.device | None = None) -> State:
@@ -100,10 +111,12 @@ def new_state(config: Config, classes: list[str], device: torch.device | None = 
         raise ValueError(
             "one_pass: this discriminator has batch norm, whose statistics are of real or fake images alone"
         )
+    if config.transition_to:
+        check_transition(generator, discriminator)
     if config.penalty == "orthonormal":
         orthonormal_(discriminator)
     for network in (generator, discriminator):
-        network.train().to(device or config.device)
+        network.train().to(device or resolve_device(config.device))
         if config.channels_last:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     betas = (config.beta1, config.beta2)
@@ -277,12 +290,15 @@ def load_checkpoint(state: State, config: Config, fingerprint: str, out: Path) -
             raise ValueError(f"{out}: holds a run with other settings; choose another --out, or undo\n  "
                              + "\n  ".join(changed))  # fmt: skip
         state.load_state_dict(parts)
+        if old.get("device", config.device) != config.device:
+            print(f"{path}: was made on {old['device']}, and the run goes on on {config.device}: the last bits of what "
+                  f"follows may differ", file=sys.stderr)  # fmt: skip
         for other in damaged:  # kept for whoever wants to look, no longer counted among the last
             other.rename(other.with_suffix(".damaged"))
         return True
     if paths:
-        raise ValueError(f"{out / CHECKPOINTS}: no readable checkpoint among {len(paths)}; remove them to start anew, "
-                         f"or choose another --out")  # fmt: skip
+        raise ValueError(f"{out / CHECKPOINTS}: none of {len(paths)} checkpoint(s) can be read; restore the folder "
+                         f"from a copy, or name another --out to start anew")  # fmt: skip
     return False
 
 
@@ -293,7 +309,8 @@ def save_snapshot(state: State, out: Path, link: bool = True) -> Path:
         for kind, network in (("generator", state.average), ("discriminator", state.discriminator)):
             temporary = folder.with_name(f".{folder.name}-{kind}")
             shutil.rmtree(temporary, ignore_errors=True)
-            network.save_pretrained(temporary)
+            temporary.mkdir(parents=True)
+            settled(network)._save_pretrained(temporary)
             folder.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(folder / kind, ignore_errors=True)
             os.replace(temporary, folder / kind)
@@ -302,16 +319,3 @@ def save_snapshot(state: State, out: Path, link: bool = True) -> Path:
     if link or not (out / "generator").exists():
         link_snapshot(out, state.step)
     return folder
-
-
-def snapshot_folder(out: Path, step: int) -> Path:
-    return out / "snapshots" / f"{step:07d}"
-
-
-def link_snapshot(out: Path, step: int) -> None:
-    """``out/generator`` and ``out/discriminator`` lead to the snapshot of ``step``: the latest one, or the best."""
-    for kind in ("generator", "discriminator"):
-        link = out / f".{kind}"
-        link.unlink(missing_ok=True)
-        link.symlink_to(Path("snapshots") / snapshot_folder(out, step).name / kind)
-        os.replace(link, out / kind)

@@ -27,7 +27,7 @@ def status(out: Path) -> dict[str, object]:
         "preset": config["preset"],
         "step": step,
         "steps": steps,
-        "done": f"{step / steps:.1%}",
+        "done": f"{step / steps if steps else 1:.1%}",
         "seconds_per_step": seconds,
         "hours_left": None if seconds is None else round(max(0, steps - step) * seconds / 3600, 2),
         "last_line_minutes_ago": round((time.time() - (out / "log.jsonl").stat().st_mtime) / 60, 1) if rows else None,

@@ -1,0 +1,315 @@
+"""A run's folder: what may become one, what in it is touched, who may write to it; and what a snapshot alone gives."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from sngan_hub.devices import resolve_device
+from sngan_hub.hub import load_discriminator, load_generator
+from sngan_hub.normalizers import BatchNorm2d
+from training.__main__ import main
+from training.config import differences, make_config, same_rates
+from training.describe import describe
+from training.log import Log
+from training.loop import train
+from training.run_folder import check_out, link_snapshot, linked_step, locked
+from training.state import new_state, save_snapshot
+from training.status import lines, status
+from training.transition import settled
+
+from .conftest import ROOT
+
+SMALL = {"architecture": "sngan_fashion32", "generator_fields": '{"widths": [8, 8], "bottom_width": 16}',
+         "discriminator_fields": '{"widths": [4, 8], "down": "10"}', "n_dis": 1, "batch_size": 4, "g_batch_size": 4,
+         "precision": "fp32", "threads": 1}  # fmt: skip
+
+
+def config_of(**fields):
+    return make_config("fashion32", **{**SMALL, **fields})
+
+
+def refusal(capsys, *arguments):
+    with pytest.raises(SystemExit) as stopped:
+        main([str(argument) for argument in arguments])
+    said = capsys.readouterr().err
+    assert stopped.value.code == 2 and "Traceback" not in said
+    return said.splitlines()[-1]
+
+
+@pytest.fixture
+def run(tmp_path, image_folder):
+    """A finished run of two steps in tmp_path/run."""
+    train(config_of(data=str(image_folder), out=str(tmp_path / "run"), steps=2, decay_to=0, decay_from=0,
+                    transition_from=0, transition_to=0, snapshot_every=1, spectrum_every=0))  # fmt: skip
+    return tmp_path / "run"
+
+
+# What may become a run's folder
+
+
+def test_a_folder_that_is_no_run_is_refused_before_anything_is_written(tmp_path, image_folder, capsys):
+    network = tmp_path / "network"
+    load_generator("sngan_fashion32").save_pretrained(network)
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "thesis.txt").write_text("years of work")
+    base = ["--data", image_folder, "--steps", 1, "--batch_size", 4, "--g_batch_size", 4]
+    for folder, what in ((network, "holds a network"), (notes, "1 file(s) that are no run's (thesis.txt ...)")):
+        before = {path: path.read_bytes() for path in folder.iterdir()}
+        assert what in refusal(capsys, "train", "--preset", "fashion32", *base, "--out", folder)
+        assert what in refusal(capsys, "finetune", "--from", "sngan_fashion32", *base, "--out", folder)
+        with pytest.raises(FileExistsError, match="name an empty or new folder"):
+            train(config_of(data=str(image_folder), out=str(folder), steps=1))
+        assert before == {path: path.read_bytes() for path in folder.iterdir()}
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / ".DS_Store").touch()
+    (tmp_path / "new" / "compiled").mkdir()  # of a run that was stopped before its first step
+    for fine in ("new", "missing"):
+        check_out(tmp_path / fine)
+
+
+def test_only_what_the_run_wrote_is_cut_back(tmp_path):
+    """An image folder's metadata.jsonl, or a user's notes, are nobody's lines to drop."""
+    rows = '{"file_name": "a.png"}\n{"step": 9}\n'
+    for name in ("metadata.jsonl", "notes.jsonl", "log.jsonl", "spectrum.jsonl", "scores.jsonl"):
+        (tmp_path / name).write_text(rows)
+    Log(tmp_path, 5, torch.ones(2)).close()
+    left = {path.name: path.read_text() for path in tmp_path.glob("*.jsonl")}
+    assert left.pop("metadata.jsonl") == left.pop("notes.jsonl") == rows and set(left.values()) == {""}
+
+
+def test_a_second_run_in_one_folder_is_refused_until_the_first_is_dead(tmp_path, image_folder, capsys):
+    out = tmp_path / "run"
+    hold = f"from pathlib import Path; from training.run_folder import locked\nwith locked(Path({str(out)!r})):\n" \
+           "    print('held', flush=True); import time; time.sleep(60)"  # fmt: skip
+    with subprocess.Popen([sys.executable, "-c", hold], cwd=ROOT, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout.readline() == "held\n"
+        flags = ["train", "--preset", "fashion32", "--data", image_folder, "--out", out, "--steps", 1]
+        assert f"another process is training in {out}" in refusal(capsys, *flags)
+        assert [path.name for path in out.iterdir()] == [".lock"]
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+        for _ in range(50):
+            try:
+                with locked(out):
+                    break
+            except FileExistsError:
+                time.sleep(0.1)
+        else:
+            raise AssertionError("the lock outlived its process")
+
+
+# Runs that were copied
+
+
+def copied(run, to):
+    subprocess.run(["cp", "-rL", run, to], check=True)
+    assert not (to / "generator").is_symlink()
+    return to
+
+
+def test_a_run_copied_without_links_resumes_reports_and_publishes(run, tmp_path, capsys, monkeypatch):
+    from training.publish import stage
+    from training.report import write_report
+
+    copy = copied(run, tmp_path / "copy")
+    assert linked_step(copy) == linked_step(run) == 2
+    assert load_generator(copy).size == 32
+    config = json.loads((copy / "config.json").read_text())
+    assert write_report(copy)[0].is_file()
+    assert len(stage(copy, "alice/pets", tmp_path / "staged")) == 2
+    train(make_config("fashion32", **{k: v for k, v in config.items() if k not in ("preset", "out", "steps")},
+                      out=str(copy), steps=3))  # fmt: skip
+    assert (copy / "generator").is_symlink() and linked_step(copy) == 3
+    assert not [path for path in copy.iterdir() if path.name.startswith((".old", ".gen", ".dis"))]
+
+
+def test_where_there_are_no_links_the_best_snapshot_is_copied(run, monkeypatch):
+    def none(self, target, target_is_directory=False):
+        raise OSError("a required privilege is not held by the client")
+
+    monkeypatch.setattr("pathlib.Path.symlink_to", none)
+    for step in (1, 2, 1):
+        link_snapshot(run, step)
+        assert not (run / "generator").is_symlink() and linked_step(run) == step
+        assert load_discriminator(run).size == 32
+    shutil.rmtree(run / "snapshots" / "0000001")
+    with pytest.raises(ValueError, match="copy the run whole"):
+        linked_step(run)
+
+
+# The class transition
+
+
+@pytest.mark.parametrize("fields", [
+    {}, {"normalizer": "spectral_gain"}, {"sn_eval": "stored"}, {"conditioning": "concat", "concat_after": 1},
+    {"normalizer": "none"},
+])  # fmt: skip
+def test_a_snapshot_alone_gives_what_was_measured_within_the_transition(fields, tmp_path):
+    conditioning = {"conditioning": fields["conditioning"]} if "conditioning" in fields else {}
+    fields = json.dumps({"widths": [8, 16], "down": "10", **fields})
+    state = new_state(config_of(discriminator_fields=fields, ema_decay=0.9, **conditioning), ["a", "b", "c"])
+    rng = torch.Generator().manual_seed(0)
+    for module in [*state.average.modules(), *state.generator.modules()]:
+        if isinstance(module, BatchNorm2d):
+            module.weight.data.normal_(generator=rng)
+            module.bias.data.normal_(generator=rng)
+    state.discriminator.embed.weight.data.normal_(generator=rng)
+    z, y = torch.randn(6, 128, generator=rng), torch.arange(6) % 3
+    x = torch.rand(6, 3, 32, 32, generator=rng) * 2 - 1
+    for strength in (0.0, 0.4):
+        for network in (state.generator, state.discriminator, state.average):
+            network.class_strength = torch.tensor(strength)
+        state.step += 1
+        folder = save_snapshot(state, tmp_path / str(strength))
+        with torch.no_grad():
+            pictures = state.average.eval()(z, y)
+            scores = state.discriminator.eval()(x, y)
+            g, d = load_generator(folder), load_discriminator(folder)
+            assert torch.allclose(g(z, y), pictures, atol=1e-5)
+            assert torch.allclose(d(x, y), scores, atol=2e-5), (d(x, y) - scores).abs().max()
+            if strength:
+                assert not torch.allclose(settled_at_one(state.average)(z, y), pictures, atol=1e-3)
+        assert state.generator.class_strength == strength  # the run goes on as it was
+    assert settled(g) is g
+
+
+def settled_at_one(network):
+    import copy
+
+    new = copy.deepcopy(network)
+    new.class_strength = 1.0
+    return new
+
+
+def test_a_table_of_unit_rows_has_no_transition():
+    fields = '{"widths": [8, 16], "down": "10", "normalizer": "weight"}'
+    with pytest.raises(ValueError, match="transition_to: .*length 1"):
+        new_state(config_of(discriminator_fields=fields), ["a", "b"])
+
+
+def test_a_dry_run_says_that_a_run_ends_within_the_transition():
+    assert "ends within the class transition, at 20% of the class's rows" in describe(config_of(steps=3001))
+    assert "class transition" not in describe(config_of(steps=5001))
+    assert "class transition" not in describe(config_of(steps=1, transition_to=0, transition_from=0))
+
+
+# The device
+
+
+def test_the_device_is_resolved_once_and_what_is_not_there_is_refused(monkeypatch, tmp_path, image_folder, capsys):
+    assert resolve_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    flags = ["--preset", "fashion32", "--data", image_folder, "--out", tmp_path / "run", "--steps", 1]
+    for unknown in ("foo", "cuda:x", "meta", "cpu:3", ""):
+        assert "legal are auto, cpu, cuda, cuda:N, mps" in refusal(capsys, "train", *flags, "--device", unknown)
+    assert "device: got 'cuda', but" in refusal(capsys, "train", *flags, "--device", "cuda")
+    assert not (tmp_path / "run").exists()
+    assert "device            cpu" in describe(config_of())
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert str(resolve_device()) == "cuda" and str(resolve_device("cuda:1")) == "cuda:1"
+    with pytest.raises(ValueError, match="there are 2 GPUs; legal are cuda:0 to cuda:1"):
+        resolve_device("cuda:2")
+
+
+def test_a_run_goes_on_on_another_device_and_says_so(run, capsys):
+    config = json.loads((run / "config.json").read_text())
+    assert config["device"] == ("cuda" if torch.cuda.is_available() else "cpu")
+    newest = sorted((run / "checkpoints").glob("*.pt"))[-1]
+    parts = torch.load(newest, weights_only=True)
+    parts["config"]["device"] = "cuda:3"
+    torch.save(parts, newest)
+    overrides = {k: v for k, v in config.items() if k not in ("preset", "steps")}
+    assert train(make_config("fashion32", **overrides, steps=3)).step == 3
+    assert "made on cuda:3, and the run goes on on" in capsys.readouterr().err
+
+
+def test_no_message_advises_to_delete_checkpoints(run):
+    for path in (run / "checkpoints").iterdir():
+        path.write_bytes(b"damaged")
+    config = json.loads((run / "config.json").read_text())
+    with pytest.raises(ValueError, match="can be read; restore the folder from a copy") as error:
+        train(make_config("fashion32", **{k: v for k, v in config.items() if k != "preset"}))
+    assert "remove" not in str(error.value) and "delete" not in str(error.value)
+
+
+# Settings
+
+
+def test_schedules_are_compared_without_walking_through_them():
+    start = time.perf_counter()
+    long = {"steps": 450_000, "decay_from": 400_000, "decay_to": 450_000, "warm_up": 100}
+    old = config_of(**long)
+    assert same_rates(old, config_of(**long), 449_999)
+    assert not differences(vars(old), config_of(**{**long, "decay_from": 420_000, "decay_to": 500_000}), 400_000)
+    assert time.perf_counter() - start < 0.5
+    rng = np.random.default_rng(0)
+    agreed = 0
+    for _ in range(3000):  # against the definition: every step
+        a, b = ({"decay_from": int(f), "decay_to": int(f + w), "warm_up": int(u)} for f, w, u in
+                zip(rng.integers(0, 12, 2), rng.integers(0, 4, 2), rng.integers(0, 3, 2), strict=True))  # fmt: skip
+        a, b, done = config_of(**a), config_of(**b), int(rng.integers(0, 18))
+        expected = all(a.lr_scale(step) == b.lr_scale(step) for step in range(done))
+        assert same_rates(a, b, done) == expected
+        agreed += expected
+    assert 300 < agreed < 2700
+
+
+def test_flags_are_whole_and_those_of_fine_tuning_belong_to_it(tmp_path, image_folder, capsys):
+    base = ["train", "--preset", "fashion32", "--data", image_folder, "--out", tmp_path / "run"]
+    assert "unrecognized arguments: --batch 7" in refusal(capsys, *base, "--batch", 7)
+    for flag, value in (("--freeze-d", "1"), ("--l2_sp", "0.1"), ("--like", "a=b"), ("--trained", "tables")):
+        assert "is a setting of fine-tuning" in refusal(capsys, *base, f"{flag}={value}")
+    assert not (tmp_path / "run").exists()
+
+
+# What crashed
+
+
+def test_the_status_of_a_run_of_no_steps(run):
+    path = run / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "steps": 0}))
+    (run / "log.jsonl").unlink()
+    found = status(run)
+    assert found["done"] == "100.0%" and "step" in lines(found)
+
+
+@pytest.mark.parametrize("fields", ['{"x": 1}', '{"widths": 3}', '{"widths": ["a"]}', '{"size": 7}', '{"z_dim": 0}'])
+def test_fields_that_no_network_has_are_one_line(fields, tmp_path, image_folder, capsys):
+    flags = ["train", "--preset", "fashion32", "--data", image_folder, "--out", tmp_path / "run", "--steps", 1]
+    assert "generator_fields" in refusal(capsys, *flags, "--generator_fields", fields)
+
+
+def test_folders_of_any_name_under_the_c_locale_and_without_a_home(tmp_path, image_folder):
+    data, out = tmp_path / "Bücher 猫", tmp_path / "läufe"
+    shutil.copytree(image_folder, data)
+    os.rename(data / "left", data / "süß")
+    flags = ["--preset", "fashion32", "--steps", "1", "--batch_size", "4", "--g_batch_size", "4", "--precision", "fp32"]
+    flags += [f"--{key}={SMALL[key]}" for key in ("generator_fields", "discriminator_fields")]
+    environment = {k: v for k, v in os.environ.items() if k not in ("HOME", "LANG", "LC_CTYPE", "PYTHONUTF8")}
+    environment |= {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "OMP_NUM_THREADS": "1"}
+    for command in (["-m", "training", "train", *flags, "--data", data, "--out", out],
+                    ["-m", "training", "status", out], ["-m", "training", "report", out],
+                    ["-m", "sngan_hub.cli", "sample", out, "--n", "2", "--out", tmp_path / "ü.png"],
+                    ["-m", "sngan_hub.cli", "info", out]):  # fmt: skip
+        done = subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, env=environment, capture_output=True)
+        assert done.returncode == 0 and b"Traceback" not in done.stderr, done.stderr.decode(errors="replace")
+
+
+def test_one_gpu_cannot_be_named_for_several_processes(monkeypatch, tmp_path):
+    from training.machine import set_up
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="one GPU for several processes"):
+        set_up(config_of(device="cuda:1", out=str(tmp_path)))
