@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from .fetch import place
 from .hub import is_cached, load_discriminator, load_generator
 from .models import MODELS, create_discriminator, create_generator
+from .resolve import resolve
 from .weights import KINDS, WEIGHTS, default_tag, find_record
 
 LEGEND = """
@@ -84,7 +84,7 @@ def about_architecture(architecture: str, kind: str) -> str:
 
 def about(model: str) -> dict[str, Any]:
     """What ``sngan info`` prints. A name is looked up and not fetched; a file, a folder or a repository is loaded."""
-    return _about_place(model) if Path(model).exists() or "/" in model else _about_name(model)
+    return _about_name(model) if resolve(model).kind == "name" else _about_place(model)
 
 
 def _about_name(name: str) -> dict:

@@ -46,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument(
         "--out", type=Path, required=True, metavar="FILE.png|DIR", help="a folder gets a file an image"
     )
+    _add_device(command)
     command.set_defaults(run=commands.sample)
 
     command = subparsers.add_parser("morph", help="from class to class, z staying: a strip of pictures, or a film")
@@ -57,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument("--truncation", type=float, metavar="T")
     _add_precision(command)
     command.add_argument("--out", type=Path, required=True, metavar="FILE.png|.gif|.mp4")
+    _add_device(command)
     command.set_defaults(run=commands.morph)
 
     command = subparsers.add_parser("walk", help="a film along a closed path through z")
@@ -67,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument("--truncation", type=float, metavar="T")
     _add_precision(command)
     command.add_argument("--out", type=Path, required=True, metavar="FILE.gif|.mp4")
+    _add_device(command)
     command.set_defaults(run=commands.walk)
 
     command = subparsers.add_parser(
@@ -80,6 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument("--class", dest="class_name", metavar="NAME")
     command.add_argument("--at_least", type=float, metavar="SCORE", help="only pictures that reach it")
     command.add_argument("--json", action="store_true", help="a line a picture, with its score as every class")
+    _add_device(command)
     command.set_defaults(run=commands.score)
 
     command = subparsers.add_parser(
@@ -102,6 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--json", action="store_true", help="no table, only the JSON lines")
     command.add_argument("--record", action="store_true", help="keep the scores in a shipped model's record and cards")
+    _add_device(command)
     command.set_defaults(run=commands.evaluate)
 
     command = subparsers.add_parser(
@@ -128,6 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument("--network", choices=("discriminator", "generator"), default="discriminator")
     command.add_argument("--out", type=Path, metavar="FILE.png", help="the figure; without, the table alone")
     command.add_argument("--json", action="store_true", help="every singular value, as JSON")
+    _add_device(command)
     command.set_defaults(run=commands.spectrum)
 
     _offer_completion(parser)
@@ -161,6 +167,14 @@ def _add_precision(command: argparse.ArgumentParser) -> None:
         choices=("fp32", "bf16", "auto"),
         default="fp32",
         help="of the network (default fp32); auto: bf16 where the processor computes in it, half a level away",
+    )
+
+
+def _add_device(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--device",
+        default="auto",
+        help="auto (an NVIDIA GPU where there is one, else the CPU), cpu, cuda, cuda:N, mps",
     )
 
 

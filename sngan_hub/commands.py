@@ -23,15 +23,14 @@ def push(arguments: argparse.Namespace) -> None:
 
 def push_all(folders: list[tuple[Path, str]], arguments: argparse.Namespace) -> None:
     """Each folder to its repository, by the flags of ``add_push_flags``; or what would be sent."""
-    from .push import CARD, FILES
+    from .push import FILES, card_of
     from .push import push as send
 
     for folder, repo in folders:
         files = [folder / name for name in FILES if (folder / name).is_file()]
         if arguments.dry_run:
-            card = folder / CARD
             print(f"{repo}: " + ", ".join(f"{path.name} ({path.stat().st_size:,} bytes)" for path in files))
-            print(card.read_text(encoding="utf-8") if card.is_file() else f"(no {CARD}: the Hub shows an empty page)")
+            print(card_of(folder, repo))
             continue
         address = send(folder, repo, arguments.private, arguments.revision, arguments.tag, arguments.create_pr)
         print(f"{address}: {', '.join(path.name for path in files)}")
@@ -169,14 +168,20 @@ def sample(arguments: argparse.Namespace) -> None:
     check_writable(out.parent if as_file else out, create=not as_file)
     method = "rejection" if arguments.rejection else "ddls" if arguments.ddls else None
     calibration = load_calibration(arguments.model) if method else None
-    generator = load_generator(arguments.model)
+    generator = load_generator(arguments.model, device=arguments.device)
     chosen = arguments.classes
     if chosen is not None:  # refused before anything is computed
         chosen = resolve_classes(chosen, generator.classes, generator.n_classes)
     seed = sampling.random_seed_from_system() if arguments.seed is None else arguments.seed
     (fast, precision), make = _fast(generator, arguments), None
     if method and calibration:
-        make = maker(method, fast, load_discriminator(arguments.model), calibration, arguments.truncation)
+        make = maker(
+            method,
+            fast,
+            load_discriminator(arguments.model, device=arguments.device),
+            calibration,
+            arguments.truncation,
+        )
     request = (arguments.n, seed, arguments.truncation, arguments.batch_size)
     batches = sampling.sample_batches(fast, chosen, *request, make)
     total = arguments.n * (1 if chosen is None else len(chosen))
@@ -227,7 +232,7 @@ def morph(arguments: argparse.Namespace) -> None:
     if suffix not in (".png", *FILMS):
         raise ValueError(f"out: got {out}, legal are FILE.png, {', '.join('FILE' + film for film in FILMS)}")
     check_writable(out.parent, create=False)
-    generator = load_generator(arguments.model)
+    generator = load_generator(arguments.model, device=arguments.device)
     seed = sampling.random_seed_from_system() if arguments.seed is None else arguments.seed
     rows = arguments.n if suffix == ".png" else 1
     fast, precision = _fast(generator, arguments)
@@ -259,7 +264,7 @@ def walk(arguments: argparse.Namespace) -> None:
     if not 0 < arguments.seconds <= 60:
         raise ValueError(f"seconds: got {arguments.seconds}, legal is above 0 and up to 60")
     check_writable(out.parent, create=False)
-    generator = load_generator(arguments.model)
+    generator = load_generator(arguments.model, device=arguments.device)
     seed = sampling.random_seed_from_system() if arguments.seed is None else arguments.seed
     count = max(2, round(arguments.seconds * FRAMES_PER_SECOND))
     fast, _ = _fast(generator, arguments)
@@ -282,7 +287,7 @@ def score(arguments: argparse.Namespace) -> None:
     from .judging import pictures_in, score_files
 
     paths = pictures_in(arguments.folder)
-    discriminator = load_discriminator(arguments.model)
+    discriminator = load_discriminator(arguments.model, device=arguments.device)
     names = discriminator.classes or [str(i) for i in range(discriminator.n_classes)] or ["score"]
     wanted = None
     if arguments.class_name is not None:
@@ -334,7 +339,7 @@ def spectrum(arguments: argparse.Namespace) -> None:
             raise ValueError(f"out: got {arguments.out}, legal is FILE.png")
         check_writable(arguments.out.parent, create=False)
     load = load_generator if arguments.network == "generator" else load_discriminator
-    rows = spectra(load(arguments.model))
+    rows = spectra(load(arguments.model, device=arguments.device))
     if arguments.json:
         print(json.dumps({row.layer: {"values": row.values.tolist(), "sigma": row.sigma} for row in rows}))
     else:
@@ -357,7 +362,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     if record and record.folder is None:
         raise ValueError(f"record: {record.name} is not shipped here, so its record cannot take our scores")
     folder = record.folder.parent if record and record.folder else None
-    generator = load_generator(arguments.model).for_sampling()
+    generator = load_generator(arguments.model, device=arguments.device).for_sampling()
     model = record.name if record else arguments.model
     for name, score in measure(generator, arguments.data, arguments.protocol.split(","), arguments.seed):
         line = json_line(model, arguments.data, name, score)

@@ -14,10 +14,12 @@ import torch
 from huggingface_hub import hf_hub_download
 
 from .convert import convert_file
+from .devices import resolve_device
 from .fetch import cache_folder, fetch, forget, one_process_at_a_time, place, sha256_of
 from .mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE
 from .network import AnyDiscriminator, AnyGenerator
 from .refining import CALIBRATION, Calibration, read_calibration
+from .resolve import resolve
 from .weights import KINDS, WEIGHTS, Record, find_record
 
 
@@ -34,12 +36,14 @@ def load_generator(
     ``name``: ``architecture[.tag]`` (sngan_fashion32), a network's folder, a folder with generator/ and
     discriminator/ (a run), the authors' .npz, a .pth of mmgeneration, StudioGAN or mimicry, or a Hub repository id.
     ``weights``: a tag, or any of these in place of the name's own. ``revision`` and ``token`` are for the Hub. Weights
-    that others published are fetched, checked and converted once. Raises ``ValueError`` or ``FileNotFoundError``.
+    that others published are fetched, checked and converted once. ``device``: as ``resolve_device`` takes it. Raises
+    ``ValueError`` or ``FileNotFoundError``.
     """
+    on = resolve_device(device)
     network = _load(name, weights, "generator", revision, token)
     if not isinstance(network, AnyGenerator):
         raise ValueError(f"{weights or name}: is a {type(network).__name__}; use load_discriminator")
-    return network.to(device=device, dtype=dtype)
+    return network.to(device=on, dtype=dtype)
 
 
 def load_discriminator(
@@ -51,31 +55,30 @@ def load_discriminator(
     dtype: torch.dtype | None = None,
 ) -> AnyDiscriminator:
     """As ``load_generator``, for the discriminator; both ``NAME`` and ``NAME_discriminator`` name it."""
+    on = resolve_device(device)
     network = _load(name, weights, "discriminator", revision, token)
     if not isinstance(network, AnyDiscriminator):
         raise ValueError(f"{weights or name}: is a {type(network).__name__}; use load_generator")
-    return network.to(device=device, dtype=dtype)
+    return network.to(device=on, dtype=dtype)
 
 
 def _load(
     name: str | Path, weights: str | Path | None, kind: str, revision: str | None, token: str | bool | None
 ) -> AnyGenerator | AnyDiscriminator:
     cls = AnyGenerator if kind == "generator" else AnyDiscriminator
-    source = str(name if weights is None else weights)
-    path = Path(source)
-    if path.is_dir():
+    found = resolve(name if weights is None else weights)
+    path = found.path
+    if found.kind == "folder":
         folder = path / kind if (path / kind).is_dir() else path
         if not (folder / CONFIG_NAME).is_file():
             raise FileNotFoundError(f"{folder}: has no {CONFIG_NAME}; a network's folder holds it and "
                                     f"{SAFETENSORS_SINGLE_FILE}. Another code base's folder is converted first: sngan "
                                     f"convert {path} OUT")  # fmt: skip
         return cls.from_pretrained(folder)
-    if path.is_file():
+    if found.kind == "file":
         return _from_file(path, kind, None if weights is None else str(name))
-    if source.count("/") == 1 and not source.startswith((".", "/", "~")):
-        return _from_hub(cls, source, kind, revision, token)
-    if "/" in source:
-        raise FileNotFoundError(f"{source}: no such file or folder")
+    if found.kind == "repository":
+        return _from_hub(cls, found.text, kind, revision, token)
     record = find_record(str(name), kind, None if weights is None else str(weights))
     return cls.from_pretrained(local_folder(record))
 
@@ -95,10 +98,11 @@ def _from_hub(
 
 def calibration_folder(name: str) -> Path:
     """Where the calibration of a model's discriminator lies on this machine. Raises as ``load_discriminator``."""
-    path = Path(name)
-    if path.is_dir():
+    found = resolve(name)
+    path = found.path
+    if found.kind == "folder":
         return path / "discriminator" if (path / "discriminator").is_dir() else path
-    if path.is_file() or "/" in name:
+    if found.kind != "name":
         raise FileNotFoundError(f"{name}: a calibration belongs to a folder or a name: convert or download it first")
     return local_folder(find_record(name, "discriminator"))
 
@@ -108,7 +112,7 @@ def load_calibration(name: str) -> Calibration:
 
     Raises ``FileNotFoundError`` with the way to fit one.
     """
-    if name.count("/") == 1 and not Path(name).exists():
+    if resolve(name).kind == "repository":
         repo = name if name.endswith("-discriminator") else f"{name}-discriminator"
         try:
             with hub_errors(repo):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
+from huggingface_hub import ModelCard, PyTorchModelHubMixin, hf_hub_download
 from huggingface_hub.constants import CONFIG_NAME, SAFETENSORS_SINGLE_FILE
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -47,6 +47,18 @@ class StrictHubMixin(PyTorchModelHubMixin):
         )
         text = json.dumps(self.config, indent=2, ensure_ascii=False) + "\n"
         _write_atomically(save_directory / CONFIG_NAME, lambda path: Path(path).write_text(text, encoding="utf-8"))
+
+    def generate_model_card(self, repo_id: str = "", **_: Any) -> ModelCard:  # type: ignore[override]
+        """What ``save_pretrained`` and ``push_to_hub`` write where there is no README.md yet."""
+        from .cards import network_card
+
+        return ModelCard(network_card(self, repo_id), ignore_metadata_errors=True)  # type: ignore[arg-type]
+
+    def push_to_hub(self, repo_id: str, *, model_card_kwargs: dict[str, Any] | None = None, **arguments: Any) -> str:
+        """As ``PyTorchModelHubMixin.push_to_hub``; the card names the repository."""
+        return super().push_to_hub(
+            repo_id, model_card_kwargs={"repo_id": repo_id, **(model_card_kwargs or {})}, **arguments
+        )
 
     @classmethod
     def from_pretrained(  # type: ignore[override]

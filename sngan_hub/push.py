@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from huggingface_hub import HfApi
 from huggingface_hub.utils import validate_repo_id
 
-from .cards import PICTURE
+from .cards import PICTURE, network_card
 from .hub import hub_errors
 from .mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, read_config
 from .network import AnyDiscriminator, AnyGenerator, Network
@@ -26,9 +29,11 @@ def networks_in(folder: Path, repo: str) -> Iterator[tuple[Path, str]]:
     """
     try:
         validate_repo_id(repo)
-        assert repo.count("/") == 1
-    except (ValueError, AssertionError) as error:
-        raise ValueError(f"repo: got {repo!r}, legal is NAMESPACE/NAME of letters, digits, - _ and .") from error
+        legal = repo.count("/") == 1
+    except ValueError:
+        legal = False
+    if not legal:
+        raise ValueError(f"repo: got {repo!r}, legal is NAMESPACE/NAME of letters, digits, - _ and .")
     pair = [folder / kind for kind in KINDS if (folder / kind / CONFIG_NAME).is_file()]
     if not pair and not (folder / CONFIG_NAME).is_file():
         raise FileNotFoundError(f"folder: {folder} holds no network: neither {CONFIG_NAME} nor generator/")
@@ -41,6 +46,26 @@ def load_any(folder: Path) -> Network:
     """The network in ``folder``, of either kind."""
     generator = read_config(folder / CONFIG_NAME).get("class", "").endswith("Generator")
     return (AnyGenerator if generator else AnyDiscriminator).from_pretrained(folder)
+
+
+def card_of(folder: Path, repo: str) -> str:
+    """The card in ``folder``, or one made of the network there."""
+    path = folder / CARD
+    return path.read_text(encoding="utf-8") if path.is_file() else network_card(load_any(folder), repo)
+
+
+@contextmanager
+def with_card(folder: Path, repo: str) -> Iterator[Path]:
+    """``folder`` itself where it holds a card, else a copy of what is pushed with one."""
+    if (folder / CARD).is_file():
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as name:
+        copy = Path(name)
+        for path in (folder / file for file in FILES if (folder / file).is_file()):
+            shutil.copy(path, copy / path.name)
+        (copy / CARD).write_text(card_of(folder, repo), encoding="utf-8")
+        yield copy
 
 
 def push(
@@ -60,7 +85,7 @@ def push(
     ``OSError`` in one line.
     """
     api = HfApi(token=token)
-    with hub_errors(repo):
+    with hub_errors(repo), with_card(folder, repo) as folder:
         api.create_repo(repo, private=private, exist_ok=True)
         if revision and not create_pr:
             api.create_branch(repo, branch=revision, exist_ok=True)

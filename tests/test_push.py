@@ -1,6 +1,7 @@
 """Networks to the Hub and back, over a loopback Hub; cards that its client's own validators accept."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from sngan_hub.weights import WEIGHTS
 from training.__main__ import main as training
 from training.config import make_config
 from training.loop import train
+from training.publish import stage
 
 from . import minihub
 
@@ -78,7 +80,7 @@ class Hub:
     def load(self, what, token="hf_alice", offline=False):
         self.user(token, offline)
         try:
-            network = eval(what, vars(sngan_hub))
+            network = eval(what, {name: getattr(sngan_hub, name) for name in sngan_hub.__all__})
         except (ValueError, OSError) as error:
             return f"ERROR {error}"
         return f"{type(network).__name__} {network.classes} {weight_of(network)}"
@@ -243,7 +245,7 @@ def test_cards_are_valid_metadata(run, tmp_path):
         assert all(result.metric_value is not None for result in card.data.eval_results)
         for heading in ("## Scores", "## Data and licence", "## Limits", "## Recipe"):
             assert heading in card.text
-    assert 'load_generator("alice/pets")' in texts[4] and 'weights="alice/pets"' in texts[4]
+    assert 'load_generator("alice/pets")' in texts[4] and "torch.hub" not in texts[4]
     assert Image.open(tmp_path / "staged" / "generator" / "samples.png").height == 2 * 66 + 2  # two classes, a row each
 
 
@@ -278,3 +280,59 @@ def test_publishing_what_is_no_run(tmp_path, capsys):
 def test_a_pair_is_two_repositories_and_a_network_is_one():
     assert [repo for _, repo in networks_in(PAIR, "a/b")] == ["a/b", "a/b-discriminator"]
     assert [repo for _, repo in networks_in(PAIR / "discriminator", "a/judge")] == ["a/judge"]
+
+
+# Cards of what somebody else named
+
+
+NAMES = [
+    "<script>alert(1)</script>",
+    'a "quoted" class',
+    "| `tick` *bold* [link](http://x.y) |",
+    "line\nbreak",
+    "plain",
+]
+
+
+def test_class_names_do_nothing_in_a_card(tmp_path):
+    from sngan_hub.cards import as_text, network_card
+    from sngan_hub.resnet import Discriminator, Generator
+
+    fields = {"size": 32, "n_classes": 5, "widths": [8, 8], "classes": NAMES}
+    for network in (Generator(bottom_width=16, **fields), Discriminator(down="10", **fields)):
+        text = network_card(network, "alice/pets")
+        assert "<script" not in text and "\\[link\\](http:&#47;/x.y)" in text and "| `tick`" not in text and "line\nbreak" not in text
+        assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text and "plain" in text
+        compile(text.split("```python\n")[1].split("```")[0], "card", "exec")
+        assert ModelCard(text).data.library_name == "sngan-hub"
+    assert as_text("T-shirt, Ankle boot (it's 2)") == "T-shirt, Ankle boot (it's 2)"
+
+
+def test_saved_and_pushed_networks_have_a_card_of_their_own(hub, tmp_path):
+    from sngan_hub import load_generator
+
+    network = load_generator("sngan_fashion32")
+    network.save_pretrained(tmp_path / "saved")
+    text = (tmp_path / "saved" / "README.md").read_text()
+    assert "More Information Needed" not in text and "32x32 px" in text and "Trouser" in text
+    (tmp_path / "saved" / "README.md").unlink()
+    shown = hub.call(sngan, "push", tmp_path / "saved", "alice/clothes", "--dry-run")
+    assert 'load_generator("alice/clothes")' in shown.stdout and not hub.hub.repos
+    assert hub.call(sngan, "push", tmp_path / "saved", "alice/clothes").returncode == 0
+    hub.user("hf_alice", False)
+    network.push_to_hub("alice/others")
+    for repo in ("alice/clothes", "alice/others"):
+        entry = hub.hub.repos["model", repo]
+        card = entry.commits[entry.branches["main"]]["files"]["README.md"]["data"].decode()
+        assert "More Information Needed" not in card and f'load_generator("{repo}")' in card
+    assert not (tmp_path / "saved" / "README.md").exists()
+
+
+def test_a_run_on_ones_own_pictures_is_not_published_as_another_data_set(run, tmp_path):
+    for folder, _ in stage(run, "alice/pets", tmp_path / "staged"):
+        text = (folder / "README.md").read_text()
+        config = json.loads((run / "config.json").read_text())
+        assert config["architecture"] not in text and "torch.hub" not in text
+        assert f"| data | {Path(config['data']).name} |" in text and "| family | resnet |" in text
+        for result in ModelCard(text).data.eval_results or []:
+            assert result.dataset_type == Path(config["data"]).name.replace("-", "_")

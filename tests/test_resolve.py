@@ -1,0 +1,67 @@
+"""What MODEL means: a folder, a file, a Hub repository or a name; and that nothing else touches the network."""
+
+import pytest
+
+from sngan_hub import load_discriminator, load_generator
+from sngan_hub.cli import main as sngan
+from sngan_hub.resolve import resolve
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("the network was asked")
+
+    for name in ("sngan_hub.hub.hf_hub_download", "sngan_hub.mixin.hf_hub_download"):
+        monkeypatch.setattr(name, refuse)
+    monkeypatch.setattr("socket.socket.connect", refuse)
+
+
+@pytest.mark.parametrize("text, kind", [
+    ("sngan_fashion32", "name"), ("sngan_fashion32.v1", "name"), ("nobody", "name"), ("alice/pets", "repository"),
+    ("alice/pets-discriminator", "repository"), ("a.b/c_d", "repository"), ("here", "folder"), ("here/file", "file"),
+])  # fmt: skip
+def test_what_a_model_is(text, kind, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "file").touch()
+    assert resolve(text).kind == kind
+
+
+@pytest.mark.parametrize("text, said", [
+    ("runs/typo", "runs/typo: no such file or folder (runs is a folder, so this is no Hub repository); nearest are type"),
+    ("runs/a/b", "no such file or folder"), ("./typo", "no such file or folder"), ("/none/at/all", "no such file"),
+    ("~/none", "no such file or folder"), ("alice/weights.npz", "no such file or folder"),
+    ("weights.pth", "no such file or folder"), ("runs\\typo", "no such file or folder"), ("runs/", "holds it and"),
+    ("alice/two words", "nor a Hub repository id"), ("alice/", "no such file or folder"),
+    ("", "legal are a name, a folder, a file or a Hub repository id"), ("sngan_fashion", "nearest are sngan_fashion32"),
+])  # fmt: skip
+def test_a_typing_error_is_answered_at_once_by_every_command(text, said, tmp_path, monkeypatch, no_network, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "type").mkdir(parents=True)
+    for load in (load_generator, load_discriminator):
+        with pytest.raises((ValueError, FileNotFoundError)) as error:
+            load(text)
+        assert said in str(error.value)
+    with pytest.raises(SystemExit):
+        sngan(["sample", text, "--out", "x.png"])
+    assert said in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        sngan(["info", text])
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "x.png").exists()
+
+
+@pytest.mark.parametrize("command", [
+    ["sample", "sngan_fashion32", "--out", "x.png"], ["walk", "sngan_fashion32", "--out", "x.gif"],
+    ["morph", "sngan_fashion32", "--classes", "0", "1", "--out", "x.png"], ["spectrum", "sngan_fashion32"],
+    ["score", "sngan_fashion32", "."], ["evaluate", "sngan_fashion32", "--data", "fashion", "--protocol", "diversity"],
+])  # fmt: skip
+def test_every_command_that_computes_takes_a_device(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    (tmp_path / "a.png").touch()
+    for device, said in (("cuda", "device: got 'cuda', but"), ("tpu", "device: got 'tpu', legal are auto, cpu, cuda")):
+        with pytest.raises(SystemExit):
+            sngan([*command, "--device", device])
+        assert said in capsys.readouterr().err
