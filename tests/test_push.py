@@ -301,7 +301,12 @@ def test_class_names_do_nothing_in_a_card(tmp_path):
     fields = {"size": 32, "n_classes": 5, "widths": [8, 8], "classes": NAMES}
     for network in (Generator(bottom_width=16, **fields), Discriminator(down="10", **fields)):
         text = network_card(network, "alice/pets")
-        assert "<script" not in text and "\\[link\\](http:&#47;/x.y)" in text and "| `tick`" not in text and "line\nbreak" not in text
+        assert (
+            "<script" not in text
+            and "\\[link\\](http:&#47;/x.y)" in text
+            and "| `tick`" not in text
+            and "line\nbreak" not in text
+        )
         assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text and "plain" in text
         compile(text.split("```python\n")[1].split("```")[0], "card", "exec")
         assert ModelCard(text).data.library_name == "sngan-hub"
