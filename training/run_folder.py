@@ -28,9 +28,9 @@ def is_run(folder: Path) -> bool:
 def check_out(out: Path) -> None:
     """Raises ``FileExistsError`` unless ``out`` is missing, empty or a run: nothing of anybody else's is written over.
 
-    Hidden files do not count.
+    Hidden files do not count. Of several processes the first one alone looks, for it is the one that writes.
     """
-    if not out.is_dir() or is_run(out):
+    if os.environ.get("RANK", "0") != "0" or not out.is_dir() or is_run(out):
         return
     strangers = sorted(p.name for p in out.iterdir() if not p.name.startswith(".") and p.name != COMPILED)
     if strangers:
