@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .eval_mode import in_eval_mode
 from .sampling import latents, uniforms
 
 CALIBRATION = "calibration.json"  # in the discriminator's folder
@@ -96,6 +97,7 @@ def maker(
     if len(calibration.gamma) != max(discriminator.n_classes, 1):
         raise ValueError(f"calibration: is of {len(calibration.gamma)} classes, the discriminator has "
                          f"{discriminator.n_classes}")  # fmt: skip
+    generator, discriminator = in_eval_mode(generator), in_eval_mode(discriminator)
     if method == "ddls":
         if truncation is not None:
             raise ValueError("truncation: Langevin steps leave |z| < t; use one of the two")

@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from torch import Tensor
 
 from .classes import resolve_classes
+from .eval_mode import in_eval_mode
 
 MAX_SEED = 2**63 - 1
 MAX_IMAGES = 100_000
@@ -97,14 +98,13 @@ def sample_batches(
     if total > MAX_IMAGES:
         raise ValueError(f"n: {n} for each of {total // n} classes is {total:,} images, legal is up to {MAX_IMAGES:,}")
     seed = random_seed() if seed is None else seed
-    make = make or (lambda z, y, seed, start: generator(z, y))
     return _batches(generator, make, wanted, n, total, seed, truncation, batch_size)
 
 
 @torch.no_grad()
 def _batches(
     generator: Any,
-    make: Callable,
+    make: Callable | None,
     wanted: list[int] | None,
     n: int,
     total: int,
@@ -112,18 +112,14 @@ def _batches(
     truncation: float | None,
     batch_size: int,
 ) -> Iterator[tuple[Tensor, list[int] | None]]:
-    device = next(generator.parameters()).device
+    network, device = in_eval_mode(generator), next(generator.parameters()).device
+    make = make or (lambda z, y, seed, start: network(z, y))
     for start in range(0, total, batch_size):
         count = min(batch_size, total - start)
         z, y = latents(seed, start, count, generator.z_dim, generator.n_classes, truncation)
         if wanted is not None:
             y = torch.tensor([wanted[i // n] for i in range(start, start + count)])
-        training = generator.training
-        generator.eval()
-        try:
-            images = make(z.to(device), None if y is None else y.to(device), seed, start)
-        finally:
-            generator.train(training)
+        images = make(z.to(device), None if y is None else y.to(device), seed, start)
         yield to_uint8(images).cpu(), None if y is None else y.tolist()
 
 
