@@ -35,7 +35,8 @@ ROWS = (
 
 
 def measure(name: str, source: str) -> Iterator[dict[str, Any]]:
-    g, d, calibration = load_generator(name).for_sampling(), load_discriminator(name), load_calibration(name)
+    plain, d, calibration = load_generator(name), load_discriminator(name), load_calibration(name)
+    g = plain.for_sampling()
     e = Evaluation(g, source, precision="bf16")
     k = g.n_classes
     real = e.real_features("test", N)
@@ -43,7 +44,11 @@ def measure(name: str, source: str) -> Iterator[dict[str, Any]]:
     for method in (None, *METHODS):
         if (name, method or "plain") in {(row["model"], row["sampling"]) for row in read_rows()}:
             continue
-        make = maker(method, g, d, calibration) if method else lambda z, y, seed, start: g(z, y)
+        make = (
+            maker(method, plain if method == "ddls" else g, d, calibration)
+            if method
+            else lambda z, y, seed, start: g(z, y)
+        )
         images = []
         with torch.no_grad():
             for first in tqdm(range(0, N, 50), method or "plain", leave=False, disable=None):

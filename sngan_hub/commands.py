@@ -175,13 +175,10 @@ def sample(arguments: argparse.Namespace) -> None:
     seed = sampling.random_seed_from_system() if arguments.seed is None else arguments.seed
     (fast, precision), make = _fast(generator, arguments), None
     if method and calibration:
-        make = maker(
-            method,
-            fast,
-            load_discriminator(arguments.model, device=arguments.device),
-            calibration,
-            arguments.truncation,
-        )
+        d = load_discriminator(arguments.model, device=arguments.device)
+        drawn_by = generator if method == "ddls" else fast  # Langevin steps are taken in float64
+        precision = None if method == "ddls" else precision
+        make = maker(method, drawn_by, d, calibration, arguments.truncation)
     request = (arguments.n, seed, arguments.truncation, arguments.batch_size)
     batches = sampling.sample_batches(fast, chosen, *request, make)
     total = arguments.n * (1 if chosen is None else len(chosen))

@@ -3,11 +3,12 @@ Rejection Sampling) and Langevin steps in the latent space (Che et al. 2020, DDL
 
 Both need D's score as a log ratio of densities, log p_real(x) - log p_G(x) = slope * score + offset. A calibration
 holds that logistic map; ``python -m training probe --calibrate`` fits it on held-out real pictures and on G's own.
-Image i stays a function of (seed, i), up to the last bits of D's score.
+Image i stays a function of (seed, i): equal to one level in any batch and on any number of threads.
 """
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import math
@@ -101,8 +102,18 @@ def maker(
     if method == "ddls":
         if truncation is not None:
             raise ValueError("truncation: Langevin steps leave |z| < t; use one of the two")
-        return lambda *request: langevin(generator, discriminator, calibration, *request)
+        g, d = in_double(generator), in_double(discriminator)
+        return lambda *request: langevin(g, d, calibration, *request)
     return lambda *request: rejection(generator, discriminator, calibration, truncation, *request)
+
+
+def in_double(network: Any) -> Any:
+    """A copy in float64. Raises ``ValueError`` for a form that was made for sampling, which has one precision."""
+    try:
+        return copy.deepcopy(network).double()
+    except ValueError as error:
+        raise ValueError(f"generator: Langevin steps take the network itself, not its form for sampling ({error})"
+                         ) from error  # fmt: skip
 
 
 def rejection(
@@ -135,12 +146,17 @@ def langevin(
     generator: Any, discriminator: Any, calibration: Calibration, z: Tensor, y: Tensor | None, seed: int, start: int,
     steps: int = STEPS, step_size: float = STEP_SIZE,
 ) -> Tensor:  # fmt: skip
-    """z <- z - step_size / 2 grad E(z) + sqrt(step_size) noise, with E(z) = |z|^2 / 2 - log ratio of G(z)."""
+    """z <- z - step_size / 2 grad E(z) + sqrt(step_size) noise, with E(z) = |z|^2 / 2 - log ratio of G(z).
+
+    The chain runs in float64, with networks that do: it multiplies differences, and in float32 the order of summation
+    in another batch, or on another number of threads, ends in another picture.
+    """
+    z = z.double()
     for step in range(steps):
-        noise = latents(seed, start, len(z), generator.z_dim, 0, None, LANGEVIN + step)[0].to(z.device)
+        noise = latents(seed, start, len(z), generator.z_dim, 0, None, LANGEVIN + step)[0].to(z.device, z.dtype)
         with torch.enable_grad():
             z = z.detach().requires_grad_()
-            ratio = calibration.log_ratio(discriminator(generator(z, y).float(), y))
+            ratio = calibration.log_ratio(discriminator(generator(z, y), y))
             (uphill,) = torch.autograd.grad(ratio.sum(), z)
         z = z.detach() - step_size / 2 * (z.detach() - uphill) + step_size**0.5 * noise
     return generator(z, y)

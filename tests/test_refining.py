@@ -11,11 +11,13 @@ from torch import nn
 
 from sngan_hub import load_discriminator, load_generator
 from sngan_hub.cli import main as sngan
+from sngan_hub.hub import load_calibration
 from sngan_hub.judging import scores_of
 from sngan_hub.refining import (
     CALIBRATION,
     Calibration,
     gamma_for,
+    in_double,
     langevin,
     maker,
     read_calibration,
@@ -100,13 +102,53 @@ def test_an_image_is_a_function_of_seed_and_index(method):
     c = Calibration(**PLAIN, max_log_ratio=[float(ratios.max())] * 2, gamma=[gamma] * 2)
     make = maker(method, g, d, c, None)
     if method == "ddls":
-        make = lambda *request: langevin(g, d, c, *request, steps=3)  # noqa: E731
+        make = lambda *request: langevin(in_double(g), in_double(d), c, *request, steps=3)  # noqa: E731
     whole = sample(g, None, 40, 7, None, 40, make)
     for batch, n in ((7, 40), (40, 12)):
         assert (sample(g, None, n, 7, None, batch, make).int() - whole[:n].int()).abs().max() <= 1
     plain = sample(g, None, 40, 7)
     kept = (plain == whole).flatten(1).all(1)
     assert not kept.all() and (method == "ddls" or kept.any())  # a first candidate that is accepted is the plain image
+
+
+def in_batches(make, g, n, pairs):
+    """The same ``n`` pictures in batches of several sizes, on several numbers of threads."""
+    threads = torch.get_num_threads()
+    try:
+        for batch, used in pairs:
+            torch.set_num_threads(used)
+            yield sample(g, None, n, 3, None, batch, make).int()
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("method", ["ddls", "rejection"])
+def test_refined_pictures_do_not_depend_on_batch_or_threads(method):
+    """The whole chain, steep enough that float32 ends in other pictures in another batch."""
+    from sngan_hub import Discriminator, Generator
+
+    torch.manual_seed(0)
+    g, d = (
+        Generator(16, 2, widths=[16, 8, 8], bottom_width=4).eval(),
+        Discriminator(16, 2, widths=[8, 16], down="11").eval(),
+    )
+    ratios = 3000 * scores_of(d, sample(g, [0, 1], 50, 1)).double()
+    gamma = gamma_for((ratios - ratios.max()).flatten(), 0.5)
+    c = Calibration(**{**PLAIN, "slope": 3000.0}, max_log_ratio=[float(ratios.max())] * 2, gamma=[gamma] * 2)
+    make = maker(method, g, d, c)
+    if method == "ddls":  # fewer steps, on what maker makes of the pair
+        make = lambda *request: langevin(in_double(g), in_double(d), c, *request, steps=20)  # noqa: E731
+    first, *others = in_batches(make, g, 6, ((1, 1), (4, 1), (6, 2)))
+    assert all((other - first).abs().max() <= 1 for other in others)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method, n", [("ddls", 4), ("rejection", 20)])
+def test_a_trained_pairs_refined_pictures_do_not_depend_on_batch_or_threads(method, n):
+    g, d = load_generator("sngan_avatars32"), load_discriminator("sngan_avatars32")
+    make = maker(method, g, d, load_calibration("sngan_avatars32"))
+    first, *others = in_batches(make, g, n, ((1, 1), (n, 2)))
+    assert all((other - first).abs().max() <= 1 for other in others)
 
 
 def test_langevin_steps_reach_the_posterior():
@@ -127,7 +169,7 @@ def test_langevin_steps_reach_the_posterior():
 
     c = Calibration(**PLAIN, max_log_ratio=[0.0], gamma=[0.0])
     z, _ = latents(3, 0, 4000, 3)
-    end = langevin(Plane(), Bowl(), c, z, None, 3, 0, steps=200, step_size=0.05)[..., 0, 0]
+    end = langevin(Plane(), Bowl(), c, z, None, 3, 0, steps=200, step_size=0.05)[..., 0, 0].float()
     assert torch.allclose(end.mean(0), torch.full((3,), k * a / (1 + k)), atol=0.03)
     assert torch.allclose(end.var(0), torch.full((3,), 1 / (1 + k)), atol=0.03)
     assert torch.allclose(torch.corrcoef(end.T), torch.eye(3), atol=0.06)
