@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .evaluating import evaluating
 from .normalizers import Conv2d, Embedding, Linear
 
 
@@ -30,10 +31,8 @@ class Spectrum(NamedTuple):
 @torch.no_grad()
 def spectra(network: nn.Module) -> list[Spectrum]:
     """A row for each convolution, linear layer and class table, in the order of the network. Changes nothing in it."""
-    training = network.training
-    network.eval()
     rows = []
-    for name, layer in network.named_modules():
+    for name, layer in evaluating(network).named_modules():
         if isinstance(layer, Conv2d | Linear | Embedding):
             weight, used = layer.weight.double().flatten(1), layer.effective_weight().double().flatten(1)
             sigma = None
@@ -41,7 +40,6 @@ def spectra(network: nn.Module) -> list[Spectrum]:
                 place = weight.abs().argmax()
                 sigma = float(weight.flatten()[place] / used.flatten()[place])
             rows.append(Spectrum(name, tuple(used.shape), torch.linalg.svdvals(used), sigma))  # type: ignore[arg-type]
-    network.train(training)
     return rows
 
 

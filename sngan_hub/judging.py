@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .evaluating import evaluating
 from .sampling import as_tensor
 from .sources.images import DAMAGED, SUFFIXES, read_picture
 
@@ -46,14 +47,9 @@ def as_input(images: np.ndarray | Tensor) -> Tensor:
 def scores_of(discriminator: Any, images: np.ndarray | Tensor, batch_size: int = 50) -> Tensor:
     """uint8 (N, 3, S, S) -> (N, classes), or (N, 1) without classes; float32 on the CPU."""
     device = next(discriminator.parameters()).device
-    training = discriminator.training
-    discriminator.eval()
-    try:
-        parts = [discriminator.class_scores(as_input(images[i : i + batch_size]).to(device)).cpu()
-                 for i in range(0, len(images), batch_size)]  # fmt: skip
-    finally:
-        discriminator.train(training)
-    return torch.cat(parts)
+    network = evaluating(discriminator)
+    return torch.cat([network.class_scores(as_input(images[i : i + batch_size]).to(device)).cpu()
+                      for i in range(0, len(images), batch_size)])  # fmt: skip
 
 
 def score_files(discriminator: Any, paths: list[Path], batch_size: int = 50) -> Iterator[Scored]:

@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from .classes import resolve_classes
+from .evaluating import evaluating
 from .sampling import check_request, latents, random_seed, to_pil, to_uint8
 
 MOST_CLASSES = 4
@@ -31,15 +32,11 @@ CIRCLES = 3  # of a walk: the more, the more varied and the faster
 def _images(generator: Any, z: Tensor, y: Tensor | None, weights: Tensor | None, batch_size: int) -> Iterator[Tensor]:
     """uint8 batches on the CPU; ``y`` and ``weights`` (N, K), or None without classes."""
     device = next(generator.parameters()).device
-    training = generator.training
-    generator.eval()
-    try:
-        for start in range(0, len(z), batch_size):
-            part = slice(start, start + batch_size)
-            given = () if y is None or weights is None else (y[part].to(device), weights[part].to(device))
-            yield to_uint8(generator(z[part].to(device), *given)).cpu()
-    finally:
-        generator.train(training)
+    network = evaluating(generator)
+    for start in range(0, len(z), batch_size):
+        part = slice(start, start + batch_size)
+        given = () if y is None or weights is None else (y[part].to(device), weights[part].to(device))
+        yield to_uint8(network(z[part].to(device), *given)).cpu()
 
 
 def _chosen(generator: Any, classes: Sequence[str | int], least: int) -> list[int]:

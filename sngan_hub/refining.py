@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .evaluating import evaluating
 from .sampling import latents, uniforms
 
 CALIBRATION = "calibration.json"  # in the discriminator's folder
@@ -108,6 +109,7 @@ def rejection(
     y: Tensor | None, seed: int, start: int,
 ) -> Tensor:  # fmt: skip
     """Image i is the first of its own candidates that is accepted; candidate 0 is the plain sample. The label stays."""
+    generator, discriminator = evaluating(generator), evaluating(discriminator)
     n, device = len(z), z.device
     best = torch.full((n,), -math.inf)
     pending, images = torch.arange(n), torch.empty(0)
@@ -134,6 +136,7 @@ def langevin(
     steps: int = STEPS, step_size: float = STEP_SIZE,
 ) -> Tensor:  # fmt: skip
     """z <- z - step_size / 2 grad E(z) + sqrt(step_size) noise, with E(z) = |z|^2 / 2 - log ratio of G(z)."""
+    generator, discriminator = evaluating(generator), evaluating(discriminator)
     for step in range(steps):
         noise = latents(seed, start, len(z), generator.z_dim, 0, None, LANGEVIN + step)[0].to(z.device)
         with torch.enable_grad():

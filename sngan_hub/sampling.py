@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from torch import Tensor
 
 from .classes import resolve_classes
+from .evaluating import evaluating
 
 MAX_SEED = 2**63 - 1
 MAX_IMAGES = 100_000
@@ -88,6 +89,7 @@ def sample_batches(
     """Batches of uint8 images (b, 3, S, S) on the CPU with their labels; all arguments are checked before the first.
 
     ``make``: draws pictures from (z, y, seed, number of the first image) in the generator's place; see refining.py.
+    The generator is in any mode and stays so: pictures are those of eval mode.
     """
     check_request(n, seed, truncation)
     if batch_size < 1:
@@ -97,7 +99,7 @@ def sample_batches(
     if total > MAX_IMAGES:
         raise ValueError(f"n: {n} for each of {total // n} classes is {total:,} images, legal is up to {MAX_IMAGES:,}")
     seed = random_seed() if seed is None else seed
-    make = make or (lambda z, y, seed, start: generator(z, y))
+    make = make or (lambda z, y, seed, start: evaluating(generator)(z, y))
     return _batches(generator, make, wanted, n, total, seed, truncation, batch_size)
 
 
@@ -118,12 +120,7 @@ def _batches(
         z, y = latents(seed, start, count, generator.z_dim, generator.n_classes, truncation)
         if wanted is not None:
             y = torch.tensor([wanted[i // n] for i in range(start, start + count)])
-        training = generator.training
-        generator.eval()
-        try:
-            images = make(z.to(device), None if y is None else y.to(device), seed, start)
-        finally:
-            generator.train(training)
+        images = make(z.to(device), None if y is None else y.to(device), seed, start)
         yield to_uint8(images).cpu(), None if y is None else y.tolist()
 
 

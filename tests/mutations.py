@@ -100,6 +100,7 @@ MUTATIONS: list[tuple[str, str, str, str, str]] = [  # what, file, right, wrong,
     ("a checkpoint that moves on",       "training/state.py",        'return parts.detach().to("cpu", copy=True)', 'return parts.detach().to("cpu")', "test_machine.py::test_a_checkpoint_behind_the_step_is_the_state_of_its_step"),
     ("a resumed run in another form",    "training/config.py",       '{**dataclasses.asdict(Config()), "compile": "off", **old}', "{**dataclasses.asdict(Config()), **old}", "test_machine.py::test_a_resumed_run_keeps_its_form"),
     ("processes that stop one by one",   "training/shares.py",       'flag = torch.tensor(float(said), device=accelerator.device)\n    return bool(accelerator.reduce(flag, "sum") > 0)', 'flag = torch.tensor(float(said), device=accelerator.device)\n    return bool(flag > 0)', "test_machine.py::test_all_processes_stop_at_the_same_step"),
+    ("sampling that switches modes",     "sngan_hub/evaluating.py",  "    copies = {module:", "    return network.eval()\n    copies = {module:", "test_evaluating.py"),
 ]
 # fmt: on
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from torchvision.utils import save_image
 
 from sngan_hub.analysis import spectra
+from sngan_hub.evaluating import evaluating
 from sngan_hub.network import AnyDiscriminator, AnyGenerator
 from sngan_hub.sources import Images
 
@@ -102,14 +103,12 @@ def fixed_samples(generator: AnyGenerator, seed: int, per_class: int = PER_CLASS
     device = next(generator.parameters()).device
     z, _ = latents(seed, 2**40, 0, len(shown) * per_class, generator.z_dim, 0)
     y = torch.tensor(shown).repeat_interleave(per_class)
-    training = generator.training
-    generator.eval()
+    network = evaluating(generator)
     with torch.no_grad():
         images = [
-            generator(part.to(device), labels.to(device) if generator.n_classes else None).float().cpu()
+            network(part.to(device), labels.to(device) if generator.n_classes else None).float().cpu()
             for part, labels in zip(z.split(50), y.split(50), strict=True)
         ]
-    generator.train(training)
     return torch.cat(images)
 
 
