@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .eval_mode import in_eval_mode
+from .evaluating import evaluating
 from .normalizers import Conv2d, Embedding, Linear
 
 
@@ -32,7 +32,7 @@ class Spectrum(NamedTuple):
 def spectra(network: nn.Module) -> list[Spectrum]:
     """A row for each convolution, linear layer and class table, in the order of the network. Changes nothing in it."""
     rows = []
-    for name, layer in in_eval_mode(network).named_modules():
+    for name, layer in evaluating(network).named_modules():
         if isinstance(layer, Conv2d | Linear | Embedding):
             weight, used = layer.weight.double().flatten(1), layer.effective_weight().double().flatten(1)
             sigma = None

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .eval_mode import in_eval_mode
+from .evaluating import evaluating
 from .sampling import as_tensor
 from .sources.images import DAMAGED, SUFFIXES, read_picture
 
@@ -46,7 +46,8 @@ def as_input(images: np.ndarray | Tensor) -> Tensor:
 @torch.no_grad()
 def scores_of(discriminator: Any, images: np.ndarray | Tensor, batch_size: int = 50) -> Tensor:
     """uint8 (N, 3, S, S) -> (N, classes), or (N, 1) without classes; float32 on the CPU."""
-    network, device = in_eval_mode(discriminator), next(discriminator.parameters()).device
+    device = next(discriminator.parameters()).device
+    network = evaluating(discriminator)
     return torch.cat([network.class_scores(as_input(images[i : i + batch_size]).to(device)).cpu()
                       for i in range(0, len(images), batch_size)])  # fmt: skip
 

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from .classes import resolve_classes
-from .eval_mode import in_eval_mode
+from .evaluating import evaluating
 from .sampling import check_request, latents, random_seed, to_pil, to_uint8
 
 MOST_CLASSES = 4
@@ -31,7 +31,8 @@ CIRCLES = 3  # of a walk: the more, the more varied and the faster
 @torch.no_grad()
 def _images(generator: Any, z: Tensor, y: Tensor | None, weights: Tensor | None, batch_size: int) -> Iterator[Tensor]:
     """uint8 batches on the CPU; ``y`` and ``weights`` (N, K), or None without classes."""
-    network, device = in_eval_mode(generator), next(generator.parameters()).device
+    device = next(generator.parameters()).device
+    network = evaluating(generator)
     for start in range(0, len(z), batch_size):
         part = slice(start, start + batch_size)
         given = () if y is None or weights is None else (y[part].to(device), weights[part].to(device))

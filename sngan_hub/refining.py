@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .eval_mode import in_eval_mode
+from .evaluating import evaluating
 from .sampling import latents, uniforms
 
 CALIBRATION = "calibration.json"  # in the discriminator's folder
@@ -98,7 +98,7 @@ def maker(
     if len(calibration.gamma) != max(discriminator.n_classes, 1):
         raise ValueError(f"calibration: is of {len(calibration.gamma)} classes, the discriminator has "
                          f"{discriminator.n_classes}")  # fmt: skip
-    generator, discriminator = in_eval_mode(generator), in_eval_mode(discriminator)
+    generator, discriminator = evaluating(generator), evaluating(discriminator)
     if method == "ddls":
         if truncation is not None:
             raise ValueError("truncation: Langevin steps leave |z| < t; use one of the two")
@@ -121,6 +121,7 @@ def rejection(
     y: Tensor | None, seed: int, start: int,
 ) -> Tensor:  # fmt: skip
     """Image i is the first of its own candidates that is accepted; candidate 0 is the plain sample. The label stays."""
+    generator, discriminator = evaluating(generator), evaluating(discriminator)
     n, device = len(z), z.device
     best = torch.full((n,), -math.inf)
     pending, images = torch.arange(n), torch.empty(0)

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from torch import Tensor
 
 from .classes import resolve_classes
-from .eval_mode import in_eval_mode
+from .evaluating import evaluating
 
 MAX_SEED = 2**63 - 1
 MAX_IMAGES = 100_000
@@ -89,6 +89,7 @@ def sample_batches(
     """Batches of uint8 images (b, 3, S, S) on the CPU with their labels; all arguments are checked before the first.
 
     ``make``: draws pictures from (z, y, seed, number of the first image) in the generator's place; see refining.py.
+    The generator is in any mode and stays so: pictures are those of eval mode.
     """
     check_request(n, seed, truncation)
     if batch_size < 1:
@@ -98,13 +99,14 @@ def sample_batches(
     if total > MAX_IMAGES:
         raise ValueError(f"n: {n} for each of {total // n} classes is {total:,} images, legal is up to {MAX_IMAGES:,}")
     seed = random_seed() if seed is None else seed
+    make = make or (lambda z, y, seed, start: evaluating(generator)(z, y))
     return _batches(generator, make, wanted, n, total, seed, truncation, batch_size)
 
 
 @torch.no_grad()
 def _batches(
     generator: Any,
-    make: Callable | None,
+    make: Callable,
     wanted: list[int] | None,
     n: int,
     total: int,
@@ -112,8 +114,7 @@ def _batches(
     truncation: float | None,
     batch_size: int,
 ) -> Iterator[tuple[Tensor, list[int] | None]]:
-    network, device = in_eval_mode(generator), next(generator.parameters()).device
-    make = make or (lambda z, y, seed, start: network(z, y))
+    device = next(generator.parameters()).device
     for start in range(0, total, batch_size):
         count = min(batch_size, total - start)
         z, y = latents(seed, start, count, generator.z_dim, generator.n_classes, truncation)

@@ -54,7 +54,6 @@ MUTATIONS: list[tuple[str, str, str, str, str]] = [  # what, file, right, wrong,
     ("statistics move in every micro-batch", "sngan_hub/normalizers.py", "            layer.held = held\n", "            pass\n", "test_processes.py::test_micro_batches_are_exact"),
     ("a micro-batch weighs as the whole", "training/shares.py",      "(stop - start) / own)", "1.0)", "test_processes.py::test_micro_batches_are_exact"),
     ("augmentation drawn per part",      "training/feed.py",         "[look - 1 if look else 0] = values[:, own]", "[look - 1 if look else 0] = values[:, : own.stop - own.start]", "test_feed.py::test_latents_and_looks_are_those_of_the_step"),
-    ("sampling in the trained network",  "sngan_hub/eval_mode.py",   "    return _shallow(network, {})", "    return network.eval()", "test_eval_mode.py"),
     ("Langevin steps in float32",        "sngan_hub/refining.py",    "return copy.deepcopy(network).double()", "return copy.deepcopy(network)", "test_refining.py::test_refined_pictures_do_not_depend_on_batch_or_threads"),
     ("a device that is not there",       "sngan_hub/devices.py",     "    if device.type == \"cuda\":\n        count", "    if False:\n        count", "test_run_folder.py::test_the_device_is_resolved_once_and_what_is_not_there_is_refused"),
     ("a snapshot without its strength",  "training/state.py",        "settled(network)._save_pretrained", "network._save_pretrained", "test_run_folder.py::test_a_snapshot_alone_gives_what_was_measured_within_the_transition"),
@@ -108,6 +107,7 @@ MUTATIONS: list[tuple[str, str, str, str, str]] = [  # what, file, right, wrong,
     ("a checkpoint that moves on",       "training/state.py",        'return parts.detach().to("cpu", copy=True)', 'return parts.detach().to("cpu")', "test_machine.py::test_a_checkpoint_behind_the_step_is_the_state_of_its_step"),
     ("a resumed run in another form",    "training/config.py",       '{**dataclasses.asdict(Config()), "compile": "off", **old}', "{**dataclasses.asdict(Config()), **old}", "test_machine.py::test_a_resumed_run_keeps_its_form"),
     ("processes that stop one by one",   "training/shares.py",       'flag = torch.tensor(float(said), device=accelerator.device)\n    return bool(accelerator.reduce(flag, "sum") > 0)', 'flag = torch.tensor(float(said), device=accelerator.device)\n    return bool(flag > 0)', "test_machine.py::test_all_processes_stop_at_the_same_step"),
+    ("sampling that switches modes",     "sngan_hub/evaluating.py",  "    copies = {module:", "    return network.eval()\n    copies = {module:", "test_evaluating.py"),
 ]
 # fmt: on
 

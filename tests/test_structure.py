@@ -12,7 +12,7 @@ from .conftest import ROOT
 
 # Rooms in reading order: a file imports only what stands before it.
 ORDER = [
-    "names", "devices", "eval_mode", "classes", "spectral_norm", "normalizers", "resample", "mixin", "sampling", "refining", "morphing", "network", "inference", "resnet", "dcgan", "models", "published", "weights", "resolve",
+    "names", "devices", "evaluating", "classes", "spectral_norm", "normalizers", "resample", "mixin", "sampling", "refining", "morphing", "network", "inference", "resnet", "dcgan", "models", "published", "weights", "resolve",
     "convert.archive", "convert.families", "convert.parts", "convert.assumptions", "convert.networks",
     "convert.snapshot", "convert.folders", "fetch", "hub", "cards", "push", "catalogue", "analysis",
     "sources.images", "sources.avatars", "sources.downloads", "sources.folders", "sources.prepared", "judging",

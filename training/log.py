@@ -15,7 +15,7 @@ from torch import Tensor
 from torchvision.utils import save_image
 
 from sngan_hub.analysis import spectra
-from sngan_hub.eval_mode import in_eval_mode
+from sngan_hub.evaluating import evaluating
 from sngan_hub.network import AnyDiscriminator, AnyGenerator
 from sngan_hub.sources import Images
 
@@ -104,7 +104,7 @@ def fixed_samples(generator: AnyGenerator, seed: int, per_class: int = PER_CLASS
     device = next(generator.parameters()).device
     z, _ = latents(seed, 2**40, 0, len(shown) * per_class, generator.z_dim, 0)
     y = torch.tensor(shown).repeat_interleave(per_class)
-    network = in_eval_mode(generator)
+    network = evaluating(generator)
     with torch.no_grad():
         images = [
             network(part.to(device), labels.to(device) if generator.n_classes else None).float().cpu()
