@@ -168,6 +168,8 @@ def prepare(arguments: argparse.Namespace) -> None:
     given = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(Recipe)}
     recipe = Recipe(**{**fields, **{name: value for name, value in given.items() if value is not None}})
     listing = list_source(arguments.source)
+    for line in listing.notes:
+        print(line, file=sys.stderr)
     if (arguments.preset or "").startswith("dogcat"):
         listing = dogs_and_cats(listing)
     about = prepare(listing, arguments.folder, recipe, arguments.source, arguments.workers)
