@@ -4,6 +4,7 @@ import io
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from sngan_hub.sources import load_images, source_classes
 from sngan_hub.sources.images import cropped, read_picture, square
 from training import prepare as preparing
 from training.__main__ import main
+from training.finetune import count_images
 from training.listings import dogs_and_cats, list_source
 
 from .conftest import GOLDEN, ROOT
@@ -136,6 +138,133 @@ def test_archives_of_every_kind_hold_the_same_pictures(tmp_path):
         found = list_source(str(source))
         assert found.classes == expected.classes and np.array_equal(found.labels, expected.labels)
         assert [found.read(i) for i in range(10)] == [expected.read(i) for i in range(10)]
+
+
+def archived(folder, path):
+    with tarfile.open(path, "w") as tar:
+        tar.add(folder, ".")
+    return path
+
+
+@pytest.mark.parametrize("layout, classes, said", [
+    (["cat/a.png", "ship/sub/b.png", "ship/sub/deep/c.png"], {"cat": "a", "ship": "bc"}, "class ship: all its images"),
+    (["cat/a.png", "cat/.hid/b.png", ".git/c.png", "cat/._d.png"], {"cat": "a"}, ""),
+    (["set/cat/a.png", "set/dog/b.png", "set/dog/old/c.png"], {"cat": "a", "dog": "bc"}, "folders are those of set"),
+    (["a.png", "b.png", "notes/readme.txt"], {"source": "ab"}, ""),
+    (["cat/a.png", "b.png"], {"cat": "a"}, "of no class, left out: 1 image(s) beside the class folders (b.png ...)"),
+    (["cat/a-/b.png", "cat/a/c.png", "cat/a.png"], {"cat": "cba"}, ""),
+    (["train/cat/a.png", "val/cat/b.png"], "one folder deeper.*[ /]train", ""),
+    (["a.png", "set/cat/b.png"], "one folder deeper.*[ /]set", ""),
+    (["cat/readme.txt"], "holds no folder with images", ""),
+    (["cat/a.png", "run/config.json", "run/log.jsonl", "run/samples/b.png"], {"cat": "a"}, "for it is a run: run"),
+    (["cat/a.png", "cat/net/config.json", "cat/net/model.safetensors", "cat/net/b.png"], {"cat": "a"}, "a network"),
+    (["cat/a.png", "made/dataset.json", "made/images.npy", "made/b.png"], {"cat": "a"}, "a prepared data set"),
+    (["cat/a.png", "other/config.json", "other/log.jsonl", "other/b.png"], {"cat": "a", "other": "b"}, ""),
+])  # fmt: skip
+def test_a_folder_and_its_tar_have_the_same_classes(layout, classes, said, tmp_path):
+    """One rule: the top-level folders are the classes, what lies below one at any depth is its own."""
+    folder = tmp_path / "source"
+    for name in layout:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        config = '{"preset": "fashion32"}' if name.startswith("run") else "{}"
+        (folder / name).write_text(config if name.endswith("json") else Path(name).name[0])
+    for source in (folder, archived(folder, tmp_path / "source.tar")):
+        if isinstance(classes, str):
+            with pytest.raises(FileNotFoundError, match=classes):
+                list_source(str(source))
+            continue
+        found = list_source(str(source))
+        read = {name: "" for name in found.classes}
+        for i, label in enumerate(found.labels):
+            read[found.classes[label]] += found.read(i).decode()
+        assert read == classes and list(read) == sorted(classes)
+        assert said in "; ".join(found.notes) and bool(said) == bool(
+            [x for x in found.notes if "holds no image" not in x]
+        )
+    if isinstance(classes, dict):
+        assert count_images(str(folder)) == (len("".join(classes.values())), 0)
+
+
+def test_every_tenth_of_a_deep_class_in_name_order(tmp_path):
+    """The order of prepare and of a folder read whole is one, and so are their splits."""
+    for i in range(40):
+        path = tmp_path / "source" / "c" / ["", "a", "a-b", "z/y"][i % 4] / f"{i:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encoded(i))
+    (tmp_path / "source" / "c" / "z" / "back").symlink_to(tmp_path / "source")  # in a circle
+    (tmp_path / "source" / "c" / "z" / "self").symlink_to("self")
+    assert prepare(tmp_path / "source", tmp_path / "of_folder", "--size", 32) == 0
+    assert prepare(archived(tmp_path / "source", tmp_path / "c.tar"), tmp_path / "of_tar", "--size", 32) == 0
+    for split, n in (("train", 36), ("test", 4)):
+        whole = load_images(str(tmp_path / "source"), split, 32)
+        assert len(whole.images) == n and count_images(str(tmp_path / "source")) == (40, 4)
+        for name in ("of_folder", "of_tar"):
+            assert np.array_equal(np.asarray(load_images(str(tmp_path / name), split, 32).images), whole.images)
+
+
+def test_links_of_a_tar_are_pictures_too(tmp_path):
+    """A .tar holds a file with two names once; GNU tar writes the second as a hard link."""
+    folder = tmp_path / "source"
+    (folder / "cat").mkdir(parents=True)
+    (folder / "cat" / "a.png").write_text("a")
+    os.link(folder / "cat" / "a.png", folder / "cat" / "b.png")
+    (folder / "cat" / "c.png").symlink_to("b.png")
+    (folder / "cat" / "d.png").symlink_to("nowhere.png")
+    found = list_source(str(archived(folder, tmp_path / "links.tar")))
+    assert [found.read(i) for i in range(len(found.names))] == [b"a"] * 3
+    assert [Path(name).name for name in found.names] == ["a.png", "b.png", "c.png"]
+    assert "1 link(s) in" in found.notes[0] and "(cat/d.png ...)" in found.notes[0]
+
+
+def test_archives_that_are_not_whole_or_not_plain_are_refused_in_a_line(tmp_path, capsys):
+    folder, out = tmp_path / "source" / "cat", tmp_path / "out"
+    folder.mkdir(parents=True)
+    for i in range(3):
+        (folder / f"{i}.png").write_bytes(encoded(i))
+    whole = archived(folder.parent, tmp_path / "whole.tar").read_bytes()
+    members = tarfile.open(tmp_path / "whole.tar").getmembers()
+    cut = tmp_path / "cut.tar"
+    last = members[-1]
+    damaged = bytearray(whole)
+    damaged[last.offset : last.offset + 50] = b"x" * 50
+    for content, text in (
+        (b"", "is empty (0 bytes)"),
+        (whole[:100], "is not a plain .tar"),
+        (whole[: last.offset_data + 10], "is cut off"),
+        (whole[: last.offset + 100], "is cut off"),
+        (bytes(damaged), "is cut off or damaged"),
+    ):
+        cut.write_bytes(content)
+        said = refusal(capsys, cut, out)
+        assert text in said and said.count("\n") == 1, (text, said)
+        with tarfile.open(tmp_path / "outer.tar", "w") as tar:  # and so inside another, and beside others in a folder
+            tar.add(cut, "n1.tar")
+            tar.add(tmp_path / "whole.tar", "n2.tar")
+        said = refusal(capsys, tmp_path / "outer.tar", out)
+        assert said.count("\n") == 1 and f"{tmp_path / 'outer.tar'}/n1.tar: is" in said, said
+    cut.write_bytes(whole[: last.offset])  # between two members: what is there can be read, and it is said
+    assert prepare(cut, out, "--size", 16) == 0
+    assert "cut.tar: has no end mark; it may be cut off" in capsys.readouterr().err
+    assert "is cut off" not in whole.decode("latin-1") and prepare(cut, out, "--size", 16) == 0
+
+
+def test_two_kinds_or_two_classes_of_one_name_are_refused(tmp_path, capsys):
+    folder = tmp_path / "source"
+    for name in ("a/cat", "b/cat"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "0.png").write_bytes(encoded(0))
+        archived(folder / name, folder / f"{name}.tar")
+    with tarfile.open(tmp_path / "twice.tar", "w") as tar:
+        for name in ("a/cat.tar", "b/cat.tar"):
+            tar.add(folder / name, name)
+    assert "two classes are named 'cat'" in refusal(capsys, tmp_path / "twice.tar", tmp_path / "out")
+    for source in (folder / "a", archived(folder / "a", tmp_path / "both.tar")):
+        said = refusal(capsys, source, tmp_path / "out")
+        assert "holds .tar files (cat.tar ...) and folders of images (cat ...)" in said
+    shutil.rmtree(folder / "a" / "cat")
+    (folder / "a" / "stray.png").write_bytes(encoded(1))
+    assert prepare(folder / "a", tmp_path / "out", "--size", 16) == 0
+    assert "left out: 1 image(s) beside the .tar files (stray.png ...)" in capsys.readouterr().err
 
 
 def test_a_table_of_the_datasets_library(tmp_path):

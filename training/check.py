@@ -11,6 +11,8 @@ from PIL.Image import Image
 
 from sngan_hub.sampling import labelled_grid, save_png
 from sngan_hub.sources import Images
+from sngan_hub.sources.folders import of_no_class
+from sngan_hub.sources.prepared import is_prepared
 
 from .config import Config
 from .copies import near_copies
@@ -19,6 +21,13 @@ LOOKED_AT = 2000  # images whose pixels are read
 NEAR_COPIES = 1000  # images that are compared with each other
 FEW = 50  # images of a class
 SHEET = 10  # classes, and images of each, on the contact sheet
+
+
+def say_left_out(source: str) -> None:
+    """Prints what of a folder of class folders is no picture of a class."""
+    if Path(source).is_dir() and not is_prepared(source):
+        for line in of_no_class(source):
+            print(line, file=sys.stderr)
 
 
 def check_data(data: Images, config: Config, size: int, out: Path) -> None:

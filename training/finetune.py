@@ -22,12 +22,13 @@ from sngan_hub.network import AnyDiscriminator, AnyGenerator
 from sngan_hub.resnet import Discriminator, Generator
 from sngan_hub.resolve import resolve
 from sngan_hub.sources import Images, load_images, source_classes
-from sngan_hub.sources.folders import class_folders, is_image, of_no_class
+from sngan_hub.sources.folders import folder_classes
 from sngan_hub.sources.images import TEST_EVERY
 from sngan_hub.sources.prepared import is_prepared, read_about
 from sngan_hub.weights import find_record
 
 from .adopt import NEAREST, Start, adopt, folded_head, is_whole, nearest_classes, table_rows
+from .check import say_left_out
 from .config import Config
 from .score import check_scoring
 from .state import State, checkpoints
@@ -138,9 +139,7 @@ def _fields(network: AnyGenerator | AnyDiscriminator) -> dict[str, Any]:
 
 def read_data(config: Config, size: int, damaged: list[str]) -> Images:
     """What is trained on; damaged files are named, left out and added to ``damaged``."""
-    if Path(config.data).is_dir() and not is_prepared(config.data):
-        for line in of_no_class(config.data):
-            print(line, file=sys.stderr)
+    say_left_out(config.data)
     data = load_images(config.data, config.split, size, left_out=damaged)
     for line in damaged:
         print(f"damaged, left out: {line}", file=sys.stderr)
@@ -199,7 +198,7 @@ def mixtures(
 def count_images(source: str) -> tuple[int, int]:
     """All images, and those among them that are kept for scores; a folder's files are listed, not opened."""
     if Path(source).is_dir() and not is_prepared(source):
-        counts = [sum(map(is_image, folder.iterdir())) for folder in class_folders(source)]
+        counts = list(map(len, folder_classes(source).values()))
         return sum(counts), sum(n // TEST_EVERY for n in counts)
     size = read_about(source)["size"] if is_prepared(source) else 32
     return tuple(len(load_images(source, split, size).images) for split in ("train", "test"))  # type: ignore[return-value]

@@ -2,18 +2,17 @@
 
 A folder of class folders, or of one .tar a class (ImageNet as it is published); a .tar of either kind; ``celeba`` and
 ``lsun`` as torchvision keeps them; ``hf:NAME[:SPLIT]`` of the ``datasets`` library, or a folder that its
-``save_to_disk`` wrote. What is a class of a folder and of a .tar is one rule, ``arrange`` of sngan_hub/sources/folders.py.
+``save_to_disk`` wrote. What is a class is one rule for folders and archives: ``arrange`` of sources/folders.py.
 """
 
 from __future__ import annotations
 
-import io
 import os
 import posixpath
 import tarfile
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from PIL.Image import Image
@@ -90,27 +89,15 @@ def is_shown(name: str) -> bool:
     return not name.startswith(".")
 
 
-class UpTo(io.RawIOBase):
+class UpTo:
     """A file's bytes as if it ended at ``stop``: an archive inside another must not be read past its end."""
 
-    def __init__(self, file: io.BufferedReader, stop: int):
+    def __init__(self, file: BinaryIO, stop: int):
         self.file, self.stop = file, stop
+        self.seek, self.tell = file.seek, file.tell
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self.file.seek(self.stop + offset if whence == 2 else offset, 0 if whence == 2 else whence)
-
-    def tell(self) -> int:
-        return self.file.tell()
-
-    def read(self, n: int = -1) -> bytes:
-        left = max(0, self.stop - self.file.tell())
-        return self.file.read(left if n < 0 else min(n, left))
+    def read(self, n: int) -> bytes:
+        return self.file.read(max(0, min(n, self.stop - self.file.tell())))
 
 
 class Archive(NamedTuple):
@@ -123,43 +110,44 @@ class Archive(NamedTuple):
         return [self.pieces[parts] for parts in sorted(self.pieces) if is_image(Path(parts[-1]))]
 
 
-def read_archive(path: Path, offset: int = 0, length: int = -1) -> Archive:
-    """The tar that takes ``length`` bytes (-1: all) from ``offset`` of ``path``. Reads headers alone; hard and soft
-    links lead to the pictures that they name.
+def read_archive(path: Path, inner: Piece | None = None) -> Archive:
+    """The tar ``path``, or the one ``inner`` in it. Reads headers alone; offsets count from the file's start. Hard and
+    soft links lead to the files that they name.
 
     Raises ``ValueError`` for what is no plain tar, or does not end where it should.
     """
-    where = f"source: {path}" + (f", the archive at byte {offset}" if offset else "")
-    stop = path.stat().st_size if length < 0 else offset + length
-    if stop > path.stat().st_size:
-        raise ValueError(f"{where}: is cut off; get it again, or unpack what is there and name the folder")
+    whole = path.stat().st_size
+    offset, stop, name = (inner.offset, inner.offset + inner.length, inner.name) if inner else (0, whole, str(path))
+    again = "get it again, or unpack what is there and name the folder"
+    if stop > whole:
+        raise ValueError(f"source: {name}: is cut off; {again}")
     if stop == offset:
-        raise ValueError(f"{where}: is empty (0 bytes); get it again")
+        raise ValueError(f"source: {name}: is empty (0 bytes); get it again")
     files: dict[Parts, Piece] = {}
     links: dict[Parts, Parts] = {}
     with open(path, "rb") as file:
         file.seek(offset)
         if file.read(512)[257:262] not in (b"ustar", b"\0\0\0\0\0"):  # a compressed one has no seekable members
-            raise ValueError(f"{where}: is not a plain .tar; unpack it first, and name the folder")
+            raise ValueError(f"source: {name}: is not a plain .tar; unpack it first, and name the folder")
         file.seek(offset)
         try:
-            with tarfile.open(fileobj=UpTo(file, stop), mode="r:") as tar:  # type: ignore[arg-type]  # its offsets count from the file's start
+            with tarfile.open(fileobj=UpTo(file, stop), mode="r:") as tar:  # type: ignore[arg-type]
                 for m in tar:
                     parts = _parts(m.name)
-                    if not parts or not all(map(is_shown, parts)):
+                    if not parts:
                         continue
                     links.pop(parts, None)
                     if m.isfile():
                         files[parts] = Piece(str(path), f"{path}/{m.name}", m.offset_data, m.size)
-                    elif m.islnk() and _parts(m.linkname) in files:
-                        files[parts] = files[_parts(m.linkname)]._replace(name=f"{path}/{m.name}")
                     elif m.islnk() or m.issym():
                         target = m.linkname if m.islnk() else posixpath.join(posixpath.dirname(m.name), m.linkname)
                         links[parts] = _parts(target)
                 end = tar.offset
         except tarfile.TarError as error:
-            raise ValueError(f"{where}: is cut off or damaged ({error}); get it again, or unpack what is there and name "
-                             f"the folder") from error  # fmt: skip
+            raise ValueError(f"source: {name}: is cut off or damaged ({error}); {again}") from error
+        file.seek(end)
+        if any(UpTo(file, stop).read(512)):  # no header, so tarfile has stopped, and not the zeros that end a tar
+            raise ValueError(f"source: {name}: is cut off or damaged at byte {end}; {again}")
     lost = []
     for parts in links:
         target = parts
@@ -167,14 +155,14 @@ def read_archive(path: Path, offset: int = 0, length: int = -1) -> Archive:
             target = links.get(target, target)
         if target in files:
             files[parts] = files[target]._replace(name=f"{path}/{'/'.join(parts)}")
-        elif is_image(Path(parts[-1])):
+        elif all(map(is_shown, parts)) and is_image(Path(parts[-1])):
             lost.append("/".join(parts))
     if end > stop or any(piece.offset + piece.length > stop for piece in files.values()):
-        raise ValueError(f"{where}: is cut off; get it again, or unpack what is there and name the folder")
-    notes = [f"left out: {len(lost)} link(s) in {path} to files that it does not hold ({lost[0]} ...)"] if lost else []
+        raise ValueError(f"source: {name}: is cut off; {again}")
+    notes = [f"left out: {len(lost)} link(s) in {name} to files that it does not hold ({lost[0]} ...)"] if lost else []
     if stop - end < 512:  # two blocks of zeros end a tar
-        notes.append(f"{where.removeprefix('source: ')}: has no end mark; it may be cut off")
-    return Archive(files, notes)
+        notes.append(f"{name}: has no end mark; it may be cut off")
+    return Archive({parts: piece for parts, piece in files.items() if all(map(is_shown, parts))}, notes)
 
 
 def _parts(name: str) -> Parts:
@@ -193,7 +181,7 @@ def _of_archive(path: Path) -> Listing:
         notes += _beside_tars(str(path), [tar[-1] for tar in tars], images)
         classes = []
         for tar in tars:
-            archive = read_archive(path, files[tar].offset, files[tar].length)
+            archive = read_archive(path, files[tar])
             notes += archive.notes
             classes.append((PurePosixPath(tar[-1]).stem, archive.in_order()))
         return _named(classes, notes)
@@ -216,16 +204,14 @@ def _without_outputs(files: dict[Parts, Piece]) -> tuple[dict[Parts, Piece], lis
         config = files.get((*folder, "config.json"))
         if kind := product(names, lambda config=config: Pieces([config])(0) if config else b""):
             kinds[folder] = kind
-    kept = {
-        parts: piece for parts, piece in files.items() if not any(parts[:k] in kinds for k in range(1, len(parts)))
-    }
+    kept = {parts: piece for parts, piece in files.items() if not any(parts[:k] in kinds for k in range(1, len(parts)))}
     return (kept if kinds else files), [
         f"no class, left out, for it is {kind}: {'/'.join(folder)}" for folder, kind in kinds.items()
     ]
 
 
 def _beside_tars(source: str, tars: list[str], images: Iterable[Parts]) -> list[str]:
-    """A line for pictures beside .tar files. Raises ``ValueError`` where they lie in folders, which may be classes too."""
+    """A line for pictures beside .tar files. Raises ``ValueError`` where they lie in folders: which are the classes?"""
     images = list(images)
     folders = sorted({parts[0] for parts in images if len(parts) > 1})
     if folders:
@@ -241,17 +227,16 @@ def _named(classes: list[tuple[str, list[Piece]]], notes: Iterable[str] = ()) ->
 
     Raises ``ValueError`` where two classes have one name, ``FileNotFoundError`` where there is no image.
     """
-    classes = sorted(classes, key=lambda row: row[0])
+    notes = [*notes, *(f"no class, for it holds no image: {name}" for name, own in classes if not own)]
+    classes = sorted((row for row in classes if row[1]), key=lambda row: row[0])
     names = [name for name, _ in classes]
     if twice := [a for a, b in zip(names, names[1:], strict=False) if a == b]:
         raise ValueError(f"source: two classes are named {twice[0]!r}; give each a name of its own")
-    if not any(pieces for _, pieces in classes):
+    if not classes:
         raise FileNotFoundError("source: holds no image")
     pieces = [piece for _, own in classes for piece in own]
     labels = np.repeat(np.arange(len(classes)), [len(own) for _, own in classes])
-    return Listing(
-        [piece.name for piece in pieces], labels, synset_names(names) or names, Pieces(pieces), tuple(notes)
-    )
+    return Listing([piece.name for piece in pieces], labels, synset_names(names) or names, Pieces(pieces), tuple(notes))
 
 
 def dogs_and_cats(listing: Listing) -> Listing:

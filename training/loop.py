@@ -14,7 +14,7 @@ from tqdm import tqdm
 from sngan_hub.models import find_model
 from sngan_hub.sources import Images, load_images
 
-from .check import check_data
+from .check import check_data, say_left_out
 from .config import Config, save_config
 from .feed import new_feed
 from .log import Log, fixed_samples, real_spread, save_grid
@@ -46,7 +46,10 @@ def _train(config: Config, data: Images | None, begin: Callable[[State], None] |
     check_shares(config, accelerator.num_processes)
     out, main = Path(config.out), accelerator.is_main_process
     size = find_model(config.architecture).size
-    data = data or load_images(config.data, config.split, config.stored_size or size, config.stretches_at_load(size))
+    if data is None:
+        if main:
+            say_left_out(config.data)
+        data = load_images(config.data, config.split, config.stored_size or size, config.stretches_at_load(size))
     fingerprint = data.fingerprint()
     state = new_state(config, data.classes, accelerator.device)
     if main:

@@ -43,8 +43,10 @@ def check_out(out: Path) -> None:
 def locked(out: Path) -> Iterator[None]:
     """Holds ``out`` for this process. The system releases the lock when the process ends, in whatever way.
 
-    Raises ``FileExistsError`` where another process holds it. A file system without locks is used without one.
+    A folder that is made for it and holds nothing else in the end is removed again. Raises ``FileExistsError`` where
+    another process holds it. A file system without locks is used without one.
     """
+    new = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
     lock = FileLock(out / LOCK)
     try:
@@ -57,6 +59,8 @@ def locked(out: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        if new and [path.name for path in out.iterdir()] == [LOCK]:
+            shutil.rmtree(out)
         lock.release()
 
 

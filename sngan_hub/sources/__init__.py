@@ -3,7 +3,7 @@
 ``fashion``   Fashion-MNIST, padded to 32 px, three equal channels (Debian's dataset-fashion-mnist, or torchvision)
 ``avatars``   DiceBear drawings in ten CC0 styles, drawn here by seed: procedural drawings, not photographs
 ``cifar10``, ``cifar100``, ``stl10``  through torchvision; STL-10's unlabelled pictures, at 48 px
-a folder      of class folders with images, or one that ``python -m training prepare`` made (CelebA, LSUN, ImageNet)
+a folder      of class folders, or one that ``python -m training prepare`` made (CelebA, LSUN, ImageNet)
 
 Every source has two splits whose images are disjoint: ``train``, and ``test`` for scores. A folder's are ``all`` too.
 """
@@ -20,7 +20,7 @@ from ..fetch import cache_folder
 from ..names import nearest
 from .avatars import AVATAR_STYLES, draw_avatars, load_avatars
 from .downloads import FASHION_CLASSES, FASHION_DEBIAN, load_cifar, load_fashion, load_stl10
-from .folders import class_folders, load_folder
+from .folders import folder_classes, load_folder
 from .images import SPLITS, Images
 from .prepared import is_prepared, load_prepared, read_about
 
@@ -48,7 +48,7 @@ def source_classes(source: str) -> list[str]:
         return SOURCES[source].classes
     if is_prepared(source):
         return read_about(source)["classes"]
-    return [folder.name for folder in class_folders(_known(source))]
+    return list(folder_classes(_known(source)))
 
 
 def load_images(

@@ -1,74 +1,178 @@
-"""A folder of class folders, read whole into memory; what is too large for that is prepared first."""
+"""A folder of class folders, read whole into memory; what is too large for that is prepared first.
+
+``arrange`` is the one rule of what is a class, for folders and for archives alike: the folders at the top are the
+classes, and the pictures at any depth below one are its own. Single folders on the way down are passed through; a
+source without any folder is one class of its own name.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from .images import DAMAGED, SUFFIXES, TEST_EVERY, Images, in_split, read_picture
 
-
-def class_folders(source: str) -> list[Path]:
-    """The folders of ``source`` that hold images, in name order: their names are the classes, their order the labels.
-    A folder with images and no such folder in it is one class.
-
-    Raises ``FileNotFoundError`` where there are no images, or where the classes lie one folder deeper.
-    """
-    folders = _inside(source)
-    classes = [path for path in folders if any(is_image(child) for child in path.iterdir())]
-    deeper = [path for path in folders if path not in classes and any(_holds_classes(path))]
-    if deeper and len(classes) < 2:  # a parent of train/ and val/, say: every image would get label 0
-        names = " or ".join(map(str, deeper[:3]))
-        raise FileNotFoundError(f"data: the class folders lie one folder deeper: name {names} instead of {source}")
-    if not classes and _images_beside(source):
-        return [Path(source).resolve()]
-    if not classes:
-        raise FileNotFoundError(f"data: {source} holds no folder with images; expected {source}/CLASS/IMAGE.png")
-    return classes
-
-
-def of_no_class(source: str) -> list[str]:
-    """A line for each folder of ``source`` that holds no image, and one for images beside its class folders."""
-    classes, beside = class_folders(source), _images_beside(source)
-    lines = [f"no class, for it holds no image: {path.name}" for path in _inside(source) if path not in classes]
-    if beside and classes != [Path(source).resolve()]:
-        lines.append(f"of no class, left out: {len(beside)} image(s) beside the class folders ({beside[0].name} ...)")
-    return lines
-
-
-def _images_beside(source: str) -> list[Path]:
-    return sorted(path for path in Path(source).iterdir() if is_image(path) and path.is_file())
-
-
-def _inside(source: str) -> list[Path]:
-    """The folders in ``source``, but for hidden ones and links back to it or to what it lies in."""
-    above = [Path(source).resolve(), *Path(source).resolve().parents]
-    found = (path for path in Path(source).iterdir() if path.is_dir() and not path.name.startswith("."))
-    return sorted(path for path in found if path.resolve() not in above)
-
-
-def _holds_classes(folder: Path) -> list[Path]:
-    inner = (path for path in folder.iterdir() if path.is_dir())
-    return [path for path in inner if any(is_image(child) for child in path.iterdir())]
+Parts = tuple[str, ...]  # of a picture's path below its source
 
 
 def is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
+# ---------------------------------------------------------------------------------------------------------------------
+# The rule
+
+
+class Arranged(NamedTuple):
+    classes: dict[str, list[int]]  # name -> which of the paths, in the order of their parts
+    root: Parts  # the single folders that were passed through
+    notes: list[str]  # what is left out or was passed through, a line each
+
+
+def arrange(paths: Sequence[Parts], name: str, source: str) -> Arranged:
+    """``paths``: of pictures below ``source``. ``name``: of the class where no folder names one.
+
+    Raises ``FileNotFoundError`` where there is no picture, or where the classes lie one folder deeper.
+    """
+    order = sorted(range(len(paths)), key=lambda i: paths[i])
+    root: Parts = ()
+    while True:
+        depth = len(root)
+        beside = [i for i in order if len(paths[i]) == depth + 1]
+        below = [i for i in order if len(paths[i]) > depth + 1]
+        tops = list(dict.fromkeys(paths[i][depth] for i in below))
+        direct = {paths[i][depth] for i in below if len(paths[i]) == depth + 2}
+        if direct or not tops:
+            break
+        if len(tops) > 1 or beside:  # train/ and val/, say: they would be the classes
+            raise FileNotFoundError(_deeper(source, root, tops))
+        root += (tops[0],)
+    if not order:
+        raise FileNotFoundError(f"data: {source} holds no folder with images; expected {source}/CLASS/IMAGE.png")
+    notes = [f"the class folders are those of {'/'.join(root)}"] if root else []
+    if not tops:
+        return Arranged({name: beside}, root, notes)
+    if beside:
+        first = paths[beside[0]][-1]
+        notes.append(f"of no class, left out: {len(beside)} image(s) beside the class folders ({first} ...)")
+    notes += [f"class {top}: all its images lie in folders below it" for top in tops if top not in direct]
+    classes: dict[str, list[int]] = {top: [] for top in tops}
+    for i in below:
+        classes[paths[i][depth]].append(i)
+    return Arranged(classes, root, notes)
+
+
+def _deeper(source: str, root: Parts, tops: list[str]) -> str:
+    if Path(source).is_file():
+        return (f"source: the class folders of {source} lie one folder deeper; unpack it and name the folder "
+                f"{' or '.join('/'.join((*root, top)) for top in tops[:3])}")  # fmt: skip
+    names = " or ".join(str(Path(source, *root, top)) for top in tops[:3])
+    return f"data: the class folders lie one folder deeper: name {names} instead of {source}"
+
+
+def product(names: Collection[str], config: Callable[[], bytes]) -> str:
+    """What a folder of these ``names`` is, where it is our own output and no pictures of a class; else empty.
+
+    ``config`` reads its config.json.
+    """
+    if {"dataset.json", "images.npy"} <= set(names):
+        return "a prepared data set"
+    if "config.json" not in names:
+        return ""
+    if "model.safetensors" in names:
+        return "a network"
+    try:
+        fields = json.loads(config())
+    except (OSError, ValueError):
+        return ""
+    of_run = {"checkpoints", "log.jsonl", "snapshots"} & set(names)
+    return "a run" if isinstance(fields, dict) and "preset" in fields and of_run else ""
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Folders
+
+
+class Found(NamedTuple):
+    images: list[tuple[Parts, Path]]
+    outputs: list[tuple[Parts, str]]  # folders that are a run, a network or a prepared data set
+
+
+def find_images(source: str) -> Found:
+    """All pictures below ``source`` in the order of their parts. Hidden names and links in a circle are passed over;
+    a link that leads nowhere is found, and fails when it is read.
+    """
+    found = Found([], [])
+
+    def visit(folder: Path, parts: Parts, above: frozenset[str]) -> None:
+        with os.scandir(folder) as listed:
+            entries = sorted(listed, key=lambda entry: entry.name)
+        kind = product({entry.name for entry in entries}, (folder / "config.json").read_bytes)
+        if kind and not parts:
+            raise ValueError(f"data: {source} is {kind}; name a folder of images")
+        if kind:
+            found.outputs.append((parts, kind))
+            return
+        for entry in entries:
+            path, link = Path(entry.path), entry.is_symlink()
+            if entry.name.startswith("."):
+                continue
+            if path.is_dir() if link else entry.is_dir():
+                real = os.path.realpath(path)
+                if real not in above:
+                    visit(path, (*parts, entry.name), above | {real})
+            elif is_image(path) and (entry.is_file() if not link else path.is_file() or not path.exists()):
+                found.images.append(((*parts, entry.name), path))
+
+    start = Path(source).resolve()
+    visit(Path(source), (), frozenset(map(str, [start, *start.parents])))
+    return found
+
+
+def _arranged(source: str, found: Found) -> Arranged:
+    return arrange([parts for parts, _ in found.images], Path(source).resolve().name, source)
+
+
+def folder_classes(source: str) -> dict[str, list[Path]]:
+    """The classes of a folder in name order, which is that of the labels, and the pictures of each in name order.
+
+    Raises ``FileNotFoundError`` or ``ValueError`` with the way out.
+    """
+    found = find_images(source)
+    return {name: [found.images[i][1] for i in own] for name, own in _arranged(source, found).classes.items()}
+
+
+def of_no_class(source: str) -> list[str]:
+    """A line for each folder of ``source`` that is no class, and for whatever else ``arrange`` leaves out."""
+    found = find_images(source)
+    arranged = _arranged(source, found)
+    outputs = dict(found.outputs)
+    lines = [f"no class, left out, for it is {kind}: {'/'.join(parts)}" for parts, kind in outputs.items()]
+    start = Path(source).resolve()
+    above, top = [start, *start.parents], Path(source, *arranged.root)
+    for path in sorted(path for path in top.iterdir() if path.is_dir() and not path.name.startswith(".")):
+        empty = path.name not in arranged.classes and (*arranged.root, path.name) not in outputs
+        if empty and path.resolve() not in above:
+            lines.append(f"no class, for it holds no image: {path.name}")
+    return lines + arranged.notes
+
+
 def load_folder(source: str, split: str, size: int, stretch: bool = False, left_out: list[str] | None = None) -> Images:
     """Raises ``ValueError`` where the split is empty, and naming every damaged image; with a list ``left_out`` they
     are left out and named in it instead.
     """
-    folders = class_folders(source)
+    classes = folder_classes(source)
     chosen = [
         (path, label)
-        for label, folder in enumerate(folders)
-        for i, path in enumerate(sorted(filter(is_image, folder.iterdir())))
+        for label, own in enumerate(classes.values())
+        for i, path in enumerate(own)
         if in_split(i, TEST_EVERY, split)
     ]
     images, labels, damaged = np.empty((len(chosen), 3, size, size), np.uint8), [], []
@@ -96,4 +200,4 @@ def load_folder(source: str, split: str, size: int, stretch: bool = False, left_
         raise ValueError(f"data: none of the {len(damaged)} image(s) in {source} can be read; {damaged[0]}")
     if not labels:
         raise ValueError(f"data: {source} has no image in split {split!r} (every tenth of a class is kept for test)")
-    return Images(images[: len(labels)], np.array(labels, np.int64), [folder.name for folder in folders])
+    return Images(images[: len(labels)], np.array(labels, np.int64), list(classes))
