@@ -111,6 +111,8 @@ MUTATIONS: list[tuple[str, str, str, str, str]] = [  # what, file, right, wrong,
     ("pictures of deep folders dropped", "sngan_hub/sources/folders.py", "if real not in above:", "if real not in above and not parts:", "test_prepare.py::test_every_tenth_of_a_deep_class_in_name_order"),
     ("links of a tar dropped",           "training/listings.py",     "elif m.islnk() or m.issym():", "elif m.issym():", "test_prepare.py::test_links_of_a_tar_are_pictures_too"),
     ("train/ and val/ taken for classes", "sngan_hub/sources/folders.py", "if direct or not tops:", "if direct or not tops or len(tops) > 1:", "test_prepare.py::test_a_folder_and_its_tar_have_the_same_classes"),
+    ("a run inside its data",            "training/check.py",        "if ours == theirs or theirs in ours.parents or", "if ours == theirs or", "test_finetune.py::test_a_run_and_its_data_lie_apart"),
+    ("a run taken for a class",          "sngan_hub/sources/folders.py", 'return "a run" if isinstance(fields, dict)', 'return "a run" if False', "test_finetune.py::test_a_run_of_an_earlier_version_in_its_data_is_no_class"),
 ]
 # fmt: on
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,10 +16,13 @@ from PIL import Image
 from sngan_hub import create_generator, load_discriminator, load_generator
 from sngan_hub.convert import convert_file
 from sngan_hub.judging import scores_of
+from sngan_hub.sources import source_classes
 from training.__main__ import main
+from training.check import check_apart
 from training.config import make_config
 from training.describe import rates_of
 from training.finetune import has_discriminator, nearest_classes, parse_like, prepare_run, sensible
+from training.loop import train
 from training.state import checkpoints, new_state
 
 from .conftest import GOLDEN, ROOT
@@ -376,6 +380,44 @@ def test_what_is_refused(folders, tmp_path, capsys):
         main(["train", "--preset", "fashion32", "--donor", DONOR, "--dry-run"])
     assert "python -m training finetune --from" in capsys.readouterr().err
     assert parse_like("", ["a"], ["b"]) == {} and parse_like(" a = b ; ", ["a"], ["b"]) == {"a": "b"}
+
+
+@pytest.mark.parametrize(
+    "out, data", [("pets/run", "pets"), ("pets", "pets"), ("home", "home/pets"), ("link/run", "pets")]
+)
+def test_a_run_and_its_data_lie_apart(out, data, tmp_path, capsys, monkeypatch):
+    """In its own data the run's pictures would be a class at the next start."""
+    root = tmp_path / data
+    for path in (root / "cat" / "0.png", root / "dog" / "0.png", tmp_path / "others" / "cat" / "0.png"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (32, 32), "red").save(path)
+    (tmp_path / "link").symlink_to(root)
+    out, data = tmp_path / out, tmp_path / data
+    before = sorted(tmp_path.rglob("*"))
+    for name, of in (("data", ["--data", data]), ("held_out", ["--data", tmp_path / "others", "--held_out", data])):
+        for command in (["finetune", "--from", DONOR, "--dry-run"], ["train", "--preset", "fashion32", "--dry-run"],
+                        ["import", tmp_path / "snapshot", "--preset", "fashion32"]):  # fmt: skip
+            with pytest.raises(SystemExit):
+                main([*map(str, [*command, *of, "--out", out])])
+            said = capsys.readouterr().err
+            assert f"out, {name}: {out} " in said and f" {data}, and what is written" in said and said.count("\n") == 1
+    with pytest.raises(SystemExit):
+        main(["prepare", str(data), str(out)])
+    assert f"out, source: {out} " in capsys.readouterr().err
+    with pytest.raises(ValueError, match="out, data: "):
+        train(make_config("fashion32", data=str(data), out=str(out)))
+    assert sorted(tmp_path.rglob("*")) == before
+    monkeypatch.chdir(tmp_path)  # a name is no folder
+    check_apart("fashion/run", data="fashion", held_out="")
+
+
+def test_a_run_of_an_earlier_version_in_its_data_is_no_class(folders, tmp_path):
+    root = shutil.copytree(folders("planets", "moods"), tmp_path / "pets")
+    g, _ = finetune(root, tmp_path / "run", "--steps=1")
+    shutil.copytree(tmp_path / "run", root / "run")
+    assert (root / "run" / "data.png").is_file() and source_classes(str(root)) == ["moods", "planets"] == sorted(g.classes)
+    with pytest.raises(ValueError, match="is a run; name a folder of images"):
+        source_classes(str(root / "run"))
 
 
 def test_three_images_of_one_class(tmp_path):

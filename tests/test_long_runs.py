@@ -312,7 +312,7 @@ def test_what_the_first_score_would_fail_for_is_said_at_the_start(tmp_path, monk
     (tmp_path / "other" / "left").mkdir(parents=True)
     shutil.copy(image_folder / "left" / "00.png", tmp_path / "other" / "left")
     with pytest.raises(ValueError, match="has other classes than"):
-        train(settings(tmp_path, score_every=2, data=str(image_folder), held_out=str(tmp_path / "other")))
+        train(settings(tmp_path / "run", score_every=2, data=str(image_folder), held_out=str(tmp_path / "other")))
 
 
 def test_held_out_images_are_not_trained_on(tmp_path, image_folder):

@@ -167,6 +167,7 @@ def config_of(arguments: argparse.Namespace) -> Config:
 def prepare(arguments: argparse.Namespace) -> None:
     from sngan_hub.sources.prepared import is_prepared
 
+    from .check import check_apart
     from .listings import dogs_and_cats, list_source
     from .prepare import Recipe, prepare, verify
 
@@ -176,6 +177,7 @@ def prepare(arguments: argparse.Namespace) -> None:
         print(verify(Path(arguments.source)))
         return
 
+    check_apart(arguments.folder, source=arguments.source)
     check_writable(arguments.folder, create=True)
     fields = recipe_of(arguments.preset) if arguments.preset else {}
     given = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(Recipe)}
@@ -211,9 +213,11 @@ def train(arguments: argparse.Namespace) -> None:
         raise ValueError("out: missing; name the run's folder: --out RUN")
     if not config.data and not arguments.dry_run:
         raise ValueError("data: missing; name a folder or a source: --data FOLDER")
+    from .check import check_apart
     from .describe import describe
     from .run_folder import check_out
 
+    check_apart(config.out, data=config.data, held_out=config.test_folder)
     if not arguments.dry_run:
         check_out(Path(config.out))
         check_writable(Path(config.out), create=True)
@@ -230,12 +234,14 @@ def train(arguments: argparse.Namespace) -> None:
 def finetune(arguments: argparse.Namespace) -> None:
     from sngan_hub.sources import source_classes
 
+    from .check import check_apart
     from .finetune import begin, prepare_run
     from .run_folder import check_out
 
     config, dry, device = config_of(arguments), arguments.dry_run, asked_device(arguments)
     if not config.data or not (config.out or dry):
         raise ValueError("out, data: fine-tuning needs both: --data FOLDER --out RUN")
+    check_apart(config.out, data=config.data, held_out=config.test_folder)
     source_classes(config.data)
     if not dry:
         check_out(Path(config.out))
@@ -274,6 +280,7 @@ def import_(arguments: argparse.Namespace) -> None:
     from sngan_hub.models import find_model
     from sngan_hub.sources import load_images
 
+    from .check import check_apart
     from .config import save_config
     from .import_snapshot import import_snapshot
     from .run_folder import check_out, locked
@@ -282,6 +289,7 @@ def import_(arguments: argparse.Namespace) -> None:
     config = config_of(arguments)
     if not config.out or not config.data:
         raise ValueError("out, data: a run needs both: --out RUN --data FOLDER")
+    check_apart(config.out, data=config.data, held_out=config.test_folder)
     out = Path(config.out)
     check_out(out)
     if checkpoints(out):

@@ -10,7 +10,7 @@ import torch
 from PIL.Image import Image
 
 from sngan_hub.sampling import labelled_grid, save_png
-from sngan_hub.sources import Images
+from sngan_hub.sources import SOURCES, Images
 from sngan_hub.sources.folders import of_no_class
 from sngan_hub.sources.prepared import is_prepared
 
@@ -21,6 +21,21 @@ LOOKED_AT = 2000  # images whose pixels are read
 NEAR_COPIES = 1000  # images that are compared with each other
 FEW = 50  # images of a class
 SHEET = 10  # classes, and images of each, on the contact sheet
+
+
+def check_apart(out: str | Path, **sources: str) -> None:
+    """Raises ``ValueError`` where ``out`` lies in a folder of pictures or the other way round: a run would train on its
+    own pictures. ``sources``: by the name of the argument; what is no path, or empty, is passed over.
+    """
+    for name, source in sources.items():
+        path = Path(source.removeprefix("hf:"))
+        if not (out and source) or source in SOURCES or not path.exists():
+            continue
+        ours, theirs = Path(out).resolve(), path.resolve()
+        if ours == theirs or theirs in ours.parents or ours in theirs.parents:
+            where = "is" if ours == theirs else "lies in" if theirs in ours.parents else "holds"
+            raise ValueError(f"out, {name}: {out} {where} {source}, and what is written to one would be read as the "
+                             f"other's; choose an out apart from it")  # fmt: skip
 
 
 def say_left_out(source: str) -> None:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from sngan_hub.models import find_model
 from sngan_hub.sources import Images, load_images
 
-from .check import check_data, say_left_out
+from .check import check_apart, check_data, say_left_out
 from .config import Config, save_config
 from .feed import new_feed
 from .log import Log, fixed_samples, real_spread, save_grid
@@ -33,6 +33,7 @@ def train(config: Config, data: Images | None = None, begin: Callable[[State], N
 
     Under ``torchrun`` or ``accelerate launch`` every process calls it; the first one alone writes.
     """
+    check_apart(config.out, data=config.data, held_out=config.test_folder)
     if config.score_every:
         check_scoring(config)
     check_out(Path(config.out))
