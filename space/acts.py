@@ -121,9 +121,11 @@ def classes_of(name: str) -> list[str]:
 def whole(name: str, value: object, least: int, most: int) -> int:
     try:
         number = int(float(value))  # type: ignore[arg-type]
-        assert float(value) == number and least <= number <= most  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError, AssertionError):
-        raise ValueError(f"{name}: got {str(value)[:40]}, legal is a whole number from {least} to {most}") from None
+        legal = float(value) == number and least <= number <= most  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        number, legal = 0, False
+    if not legal:
+        raise ValueError(f"{name}: got {str(value)[:40]}, legal is a whole number from {least} to {most}")
     return number
 
 
@@ -146,9 +148,10 @@ def parse_truncation(value: object) -> float | None:
         return None
     try:
         number = float(value)  # type: ignore[arg-type]
-        assert 0 < number <= 100
-    except (TypeError, ValueError, AssertionError):
-        raise ValueError(f"truncation: got {str(value)[:40]}, legal is 0 (off) or a number above it") from None
+    except (TypeError, ValueError):
+        number = 0.0
+    if not 0 < number <= 100:
+        raise ValueError(f"truncation: got {str(value)[:40]}, legal is 0 (off) or a number above it, up to 100")
     return number
 
 

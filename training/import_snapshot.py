@@ -33,7 +33,8 @@ def import_snapshot(path: Path, config: Config, classes: list[str]) -> State:
     for network, ours in zip(networks.values(), new_networks(config, len(classes), classes), strict=True):
         _check_network(path, network, ours)
     g, d = networks["generator"].train(), networks["discriminator"].train()
-    assert isinstance(g, Generator) and isinstance(d, Discriminator)
+    if not (isinstance(g, Generator) and isinstance(d, Discriminator)):
+        raise ValueError(f"{path}: holds a {type(g).__name__} and a {type(d).__name__}; a run goes on from the ResNets")
     for network in (g, d):
         if network.n_classes:
             network.name_classes(classes)

@@ -108,7 +108,8 @@ def _begin(out: Path, plan: dict[str, Any], size: int) -> dict[int, dict] | None
         (out / PROGRESS).unlink(missing_ok=True)
         shape = (plan["rows"], 3, plan["size"], plan["size"])
         store = np.lib.format.open_memmap(images, "w+", np.uint8, shape)
-        assert store.offset == HEADER, store.offset
+        if store.offset != HEADER:
+            raise OSError(f"{images}: numpy wrote a header of {store.offset} bytes, expected are {HEADER}")
         (out / PLAN).write_text(json.dumps(plan), encoding="utf-8")
     done = {}
     if (out / PROGRESS).is_file():

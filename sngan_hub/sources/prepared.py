@@ -27,11 +27,15 @@ def is_prepared(source: str) -> bool:
 
 def read_about(source: str) -> dict[str, Any]:
     path = Path(source) / ABOUT
+    wanted = {"classes", "rows", "size", "test_every", "blocks", "labels_sha256", "contrast_stretch"}
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
-        assert {"classes", "rows", "size", "test_every", "blocks", "labels_sha256", "contrast_stretch"} <= about.keys()
-    except (OSError, ValueError, AssertionError, AttributeError) as error:
+        missing = wanted - about.keys()
+    except (OSError, ValueError, AttributeError) as error:
         raise ValueError(f"{path}: not the description of a prepared data set; run prepare again") from error
+    if missing:
+        raise ValueError(f"{path}: not the description of a prepared data set ({min(missing)} is missing); run prepare "
+                         f"again")  # fmt: skip
     return about
 
 
