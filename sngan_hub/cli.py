@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument(
         "--out", type=Path, required=True, metavar="FILE.png|DIR", help="a folder gets a file an image"
     )
-    _add_device(command)
+    add_device(command)
     command.set_defaults(run=commands.sample)
 
     command = subparsers.add_parser("morph", help="from class to class, z staying: a strip of pictures, or a film")
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument("--truncation", type=float, metavar="T")
     _add_precision(command)
     command.add_argument("--out", type=Path, required=True, metavar="FILE.png|.gif|.mp4")
-    _add_device(command)
+    add_device(command)
     command.set_defaults(run=commands.morph)
 
     command = subparsers.add_parser("walk", help="a film along a closed path through z")
@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument("--truncation", type=float, metavar="T")
     _add_precision(command)
     command.add_argument("--out", type=Path, required=True, metavar="FILE.gif|.mp4")
-    _add_device(command)
+    add_device(command)
     command.set_defaults(run=commands.walk)
 
     command = subparsers.add_parser(
@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument("--class", dest="class_name", metavar="NAME")
     command.add_argument("--at_least", type=float, metavar="SCORE", help="only pictures that reach it")
     command.add_argument("--json", action="store_true", help="a line a picture, with its score as every class")
-    _add_device(command)
+    add_device(command)
     command.set_defaults(run=commands.score)
 
     command = subparsers.add_parser(
@@ -106,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--json", action="store_true", help="no table, only the JSON lines")
     command.add_argument("--record", action="store_true", help="keep the scores in a shipped model's record and cards")
-    _add_device(command)
+    add_device(command)
     command.set_defaults(run=commands.evaluate)
 
     command = subparsers.add_parser(
@@ -133,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument("--network", choices=("discriminator", "generator"), default="discriminator")
     command.add_argument("--out", type=Path, metavar="FILE.png", help="the figure; without, the table alone")
     command.add_argument("--json", action="store_true", help="every singular value, as JSON")
-    _add_device(command)
+    add_device(command)
     command.set_defaults(run=commands.spectrum)
 
     _offer_completion(parser)
@@ -170,7 +170,7 @@ def _add_precision(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_device(command: argparse.ArgumentParser) -> None:
+def add_device(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--device",
         default="auto",

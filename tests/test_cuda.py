@@ -120,3 +120,16 @@ def test_a_gpus_checkpoint_goes_on_on_a_cpu(tmp_path):
     _, there = run(1, DEVICE, again)
     for key, value in values.items():
         assert there[key] == pytest.approx(value, abs=1e-2), key
+
+
+def test_scores_are_computed_where_the_generator_lies():
+    """Inception's features and the classifier's predictions, against the CPU's."""
+    from sngan_hub.metrics.classifier import Classifier, build
+    from sngan_hub.metrics.inception import resize_like_tensorflow1
+
+    x = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+    there = resize_like_tensorflow1(x.cuda().float())
+    assert there.is_cuda and torch.allclose(there.cpu(), resize_like_tensorflow1(x.float()), atol=1e-3)
+    judge = Classifier(build(3).eval(), 0.0, "")
+    here = judge.predict(x)
+    assert torch.equal(judge._replace(network=judge.network.cuda()).predict(x), here)

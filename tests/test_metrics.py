@@ -132,7 +132,7 @@ def test_agreement_counts_the_class_that_was_asked_for(shared, monkeypatch):
         def predict(self, images):
             return torch.where(torch.arange(len(images)) < 500, torch.arange(len(images)) % 2, 0)
 
-    monkeypatch.setattr(protocols, "classifier", lambda train, test: Judge())
+    monkeypatch.setattr(protocols, "classifier", lambda train, test, device: Judge())
     score = protocols.agreement2k(shared)
     assert score.value == pytest.approx((500 + 750) / 2000) and score.floor == 0.97 and score.n == 2000
     assert score.per_class["left"] == 1.0 and score.per_class["right"] == pytest.approx(0.25)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sngan_hub.cli import add_push_flags
+from sngan_hub.cli import add_device, add_push_flags
 from sngan_hub.commandline import Parser, check_writable, run
 
 from .config import PRESETS, Config, make_config
@@ -97,6 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="instead: fit what a score means on held-out images, for `sngan sample --rejection` and `--ddls`",
     )  # fmt: skip
     command.add_argument("--seed", type=int, default=0)
+    add_device(command)
     command.set_defaults(run=probe)
 
     command = commands.add_parser("ship", help="copy a run's pair into the package, with its record and cards")
@@ -332,14 +333,18 @@ def probe(arguments: argparse.Namespace) -> None:
     if arguments.calibrate:
         folder = calibration_folder(arguments.donor)
         check_writable(folder, create=False)
-        fitted = calibrate(arguments.donor, arguments.data, arguments.seed)
+        fitted = calibrate(arguments.donor, arguments.data, arguments.seed, arguments.device)
         print(f"{save_calibration(fitted, folder)}: log ratio = {fitted.slope:.4g} score + {fitted.offset:.4g}, by "
               f"{fitted.real:,} held-out and {fitted.generated:,} generated pictures; now: sngan sample "
               f"{arguments.donor} --rejection --out samples.png")  # fmt: skip
         return
     if arguments.n < 20:
         raise ValueError(f"n: got {arguments.n}, legal is 20 or more")
-    print(json.dumps(probe(arguments.donor, arguments.data, arguments.n, arguments.layer, arguments.seed)))
+    print(
+        json.dumps(
+            probe(arguments.donor, arguments.data, arguments.n, arguments.layer, arguments.seed, arguments.device)
+        )
+    )
 
 
 def publish(arguments: argparse.Namespace) -> None:

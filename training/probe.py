@@ -30,16 +30,18 @@ BATCH = 100
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)  # of the squared weights; chosen on a tenth of the training images
 
 
-def probe(model: str, source: str, n: int = 5000, layer: int | None = None, seed: int = 0) -> dict[str, Any]:
+def probe(
+    model: str, source: str, n: int = 5000, layer: int | None = None, seed: int = 0, device: str = "cpu"
+) -> dict[str, Any]:
     """Accuracies on up to ``n`` test images after up to ``n`` training images. Raises ``ValueError``."""
-    d = load_discriminator(model)
+    d = load_discriminator(model, device=device)
     if not isinstance(d, Discriminator):
         raise ValueError(f"from: {model} is a {type(d).__name__}; features are of the ResNets")
     train, test = (some_of(load_images(source, split, d.size), n, seed) for split in ("train", "test"))
     if len(train.classes) < 2:
         raise ValueError(f"data: {source} has one class; a probe needs two or more")
     torch.manual_seed(seed)
-    untrained = Discriminator.from_config(d.config).eval()
+    untrained = Discriminator.from_config(d.config).eval().to(next(d.parameters()).device)
     result = {"model": model, "data": source, "layer": layer or len(d.blocks), "train": len(train.images),
               "test": len(test.images), "seed": seed, "chance": round(1 / len(train.classes), 4)}  # fmt: skip
     for name, network in (("trained", d), ("untrained", untrained)):
@@ -55,11 +57,11 @@ FEWEST = 20  # held-out pictures that a calibration is fitted on
 PER_CLASS = 200  # generated pictures of each class, at least, that the largest ratio is looked for among
 
 
-def calibrate(model: str, source: str, seed: int = 0) -> Calibration:
+def calibrate(model: str, source: str, seed: int = 0, device: str = "cpu") -> Calibration:
     """Fits the logistic map on the source's held-out pictures and as many of G's, class by class; then looks at G's
     own for the largest ratio. Raises ``ValueError``.
     """
-    g, d = load_generator(model), load_discriminator(model)
+    g, d = load_generator(model, device=device), load_discriminator(model, device=device)
     test = load_images(source, held_out_split(model, source), d.size, left_out=[])
     if d.n_classes:
         known = list(d.classes or map(str, range(d.n_classes)))
@@ -114,8 +116,9 @@ def some_of(data: Images, n: int, seed: int) -> Images:
 
 @torch.no_grad()
 def features(network: Discriminator, data: Images, layer: int | None) -> Tensor:
+    device = next(network.parameters()).device
     parts = (data.images[i : i + BATCH] for i in range(0, len(data.images), BATCH))
-    return torch.cat([network.features(as_input(part), layer) for part in parts])
+    return torch.cat([network.features(as_input(part).to(device), layer).cpu() for part in parts])
 
 
 class Linear:

@@ -23,7 +23,8 @@ class Classifier(NamedTuple):
 
     @torch.no_grad()
     def predict(self, images: Tensor) -> Tensor:  # (N, 3, S, S) uint8 -> (N,) int64
-        parts = [self.network(_scale(batch)).argmax(1) for batch in images.split(500)]
+        device = next(self.network.parameters()).device
+        parts = [self.network(_scale(batch.to(device))).argmax(1).cpu() for batch in images.split(500)]
         return torch.cat(parts)
 
 
@@ -44,42 +45,48 @@ def build(n_classes: int) -> nn.Module:
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def classifier(train: Images, test: Images) -> Classifier:
-    """Trained on ``train`` with shifts of up to two pixels, scored on ``test``; cached by the data's content."""
+def classifier(train: Images, test: Images, device: torch.device | str = "cpu") -> Classifier:
+    """Trained on ``train`` with shifts of up to two pixels, scored on ``test``; cached by the data's content.
+
+    ``device``: where it is trained and computes.
+    """
     path = cache_folder() / f"classifier-{train.fingerprint()}-r{RECIPE}.pt"
     network = build(len(train.classes))
     if path.is_file():
-        network.load_state_dict(torch.load(path, weights_only=True))
+        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        network.to(device)
     else:
-        network = _fit(train)
+        network = _fit(train, torch.device(device))
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}")
-        torch.save(network.state_dict(), temporary)
+        torch.save({key: value.cpu() for key, value in network.state_dict().items()}, temporary)
         os.replace(temporary, path)
     result = Classifier(network.eval(), 0.0, f"{sum(p.numel() for p in network.parameters()):,}-parameter CNN")
     right = result.predict(torch.from_numpy(np.array(test.images))) == torch.from_numpy(test.labels)
     return result._replace(accuracy=float(right.float().mean()))
 
 
-def _fit(data: Images) -> nn.Module:
+def _fit(data: Images, device: torch.device) -> nn.Module:
     rng = np.random.Generator(np.random.Philox(key=[0, 0]))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = build(len(data.classes)).train()
+        network = build(len(data.classes)).train().to(device)
         steps = EPOCHS * (len(data.images) // BATCH)
         optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.02)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, max(steps, 2))
         order = np.concatenate([rng.permutation(len(data.images)) for _ in range(EPOCHS + 1)])
         for step in trange(steps, desc="training the classifier", leave=False, disable=None):
             index = order[step * BATCH : (step + 1) * BATCH]
-            x = _scale(torch.from_numpy(data.images[index]))
+            x = _scale(torch.from_numpy(data.images[index]).to(device))
             dx, dy = (int(v) for v in rng.integers(-2, 3, 2))
             x = F.pad(x, (2, 2, 2, 2), mode="replicate")[
                 :, :, 2 + dy : 2 + dy + x.shape[2], 2 + dx : 2 + dx + x.shape[3]
             ]
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast(device.type, torch.bfloat16):
                 logits = network(x)
-            loss = F.cross_entropy(logits.float(), torch.from_numpy(data.labels[index]), label_smoothing=0.05)
+            loss = F.cross_entropy(
+                logits.float(), torch.from_numpy(data.labels[index]).to(device), label_smoothing=0.05
+            )
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()

@@ -63,9 +63,14 @@ class Evaluation:
     def evaluator(self) -> str:
         return EVALUATOR + (", in bfloat16" if self.precision == "bf16" else "")
 
+    @property
+    def device(self) -> torch.device:
+        """Where the generator lies: Inception and the classifier compute there too."""
+        return next(self.generator.parameters()).device
+
     @cached_property
     def inception(self) -> Any:
-        return load_inception()
+        return load_inception().to(self.device)
 
     @torch.no_grad()
     def samples(self, start: int, stop: int, labels: np.ndarray | None = None) -> Iterator[tuple[Tensor, Tensor]]:
@@ -74,7 +79,7 @@ class Evaluation:
         ``labels``: these in turn, over and over, in place of all classes in turn.
         """
         cycle = torch.arange(self.n_classes) if labels is None else torch.from_numpy(labels)
-        device = next(self.generator.parameters()).device
+        device = self.device
         for first in range(start, stop, BATCH):
             count = min(BATCH, stop - first)
             z, _ = sampling.latents(self.seed, first, count, self.generator.z_dim)
@@ -151,7 +156,7 @@ def kid1k_held_out(e: Evaluation) -> Score:
 def agreement2k(e: Evaluation) -> Score:
     if not e.generator.n_classes:
         raise ValueError("agreement2k: this generator is unconditional")
-    judge = classifier(e.train, e.test)
+    judge = classifier(e.train, e.test, e.device)
     batches = list(e.samples(0, 2000))
     asked = torch.cat([y for _, y in batches])
     right = (judge.predict(torch.cat([images for images, _ in batches])) == asked).float()
