@@ -100,6 +100,9 @@ MUTATIONS: list[tuple[str, str, str, str, str]] = [  # what, file, right, wrong,
     ("a checkpoint that moves on",       "training/state.py",        'return parts.detach().to("cpu", copy=True)', 'return parts.detach().to("cpu")', "test_machine.py::test_a_checkpoint_behind_the_step_is_the_state_of_its_step"),
     ("a resumed run in another form",    "training/config.py",       '{**dataclasses.asdict(Config()), "compile": "off", **old}', "{**dataclasses.asdict(Config()), **old}", "test_machine.py::test_a_resumed_run_keeps_its_form"),
     ("processes that stop one by one",   "training/shares.py",       'flag = torch.tensor(float(said), device=accelerator.device)\n    return bool(accelerator.reduce(flag, "sum") > 0)', 'flag = torch.tensor(float(said), device=accelerator.device)\n    return bool(flag > 0)', "test_machine.py::test_all_processes_stop_at_the_same_step"),
+    ("large pictures in one strip",      "sngan_hub/sources/images.py", "_STRIP = 2**18", "_STRIP = 2**40", "test_sources.py::test_a_large_picture_takes_no_multiple_of_its_memory"),
+    ("avatars drawn by every process",   "sngan_hub/sources/avatars.py", "            if not path.is_file():  #", "            if True:  #", "test_sources.py::test_avatars_are_drawn_once_for_all_processes_and_it_is_said_first"),
+    ("emptied folders kept",             "space/acts.py",            "                folder.rmdir()", "                pass", "test_space.py::test_a_request_leaves_no_folder_behind_once_its_files_are_deleted"),
 ]
 # fmt: on
 

@@ -16,6 +16,7 @@ import time
 import urllib.parse
 import urllib.request
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -544,12 +545,15 @@ def test_ones_own_model_is_offered_first(tmp_path):
     assert done.returncode == 2 and "no such file or folder" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_links_carry_what_they_must():
-    sys.path.insert(0, str(ROOT / "space"))
-    try:
-        import acts
-    finally:
-        sys.path.pop(0)
+@pytest.fixture
+def acts(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "space")
+    import acts
+
+    return acts
+
+
+def test_links_carry_what_they_must(acts):
     made = acts.link("sample", model="a/b c", classes=["x", "y|z"], n=3, seed=0, truncation=None)
     said = dict(urllib.parse.parse_qsl(made[1:]))
     assert said["model"] == "a/b c" and said["tab"] == "sample" and "truncation" not in said
@@ -559,3 +563,22 @@ def test_links_carry_what_they_must():
     labels = [label for label, _ in acts.model_choices()]
     assert labels[:2] == ["sngan_avatars32", "sngan_fashion32"] and any("326 MB" in label for label in labels)
     assert acts.classes_of("sngan_imagenet128.mmgen_fid")[207] == "golden retriever"  # nothing is fetched for a list
+
+
+def test_a_request_leaves_no_folder_behind_once_its_files_are_deleted(acts, tmp_path, monkeypatch):
+    """Gradio deletes the files of a request after an hour, and leaves the folders, of which each request has several."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    old, new = [tmp_path / "sngan_hub" / "tmpold", tmp_path / ("a1" * 32)], [tmp_path / ("b2" * 32), tmp_path / "other"]
+    full = tmp_path / ("c3" * 32)
+    for folder in (*old, *new, full):
+        folder.mkdir(parents=True)
+    (full / "image.png").write_bytes(b"shown still")
+    for folder in (*old, full, tmp_path / "other"):
+        os.utime(folder, (0, 0))
+    *_, path = acts.sample("sngan_avatars32", ["planets"], 1, 1, 0)
+    assert Path(path).is_file() and not any(folder.exists() for folder in old)
+    assert all(folder.exists() for folder in (*new, full))  # what a request is filling, what is shown, what is not ours
+    old[0].mkdir()
+    os.utime(old[0], (0, 0))
+    acts.judge("sngan_avatars32", path)
+    assert not old[0].exists()
