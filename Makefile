@@ -32,11 +32,15 @@ demo: $(VENV)/.installed
 	$(PY) example.py
 	@if [ "$(SERVE)" != 0 ]; then $(PY) space/app.py; fi
 
+# A thread a process, and as many processes as WORKERS: WORKERS=0 runs all tests in one.
+WORKERS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist worksteal
+
 test: $(VENV)/.installed debian
-	$(PY) -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-slow: $(VENV)/.installed debian metrics
-	$(PY) -m pytest -m slow
+	$(PYTEST) -m slow
 
 # Longer forms of the slow tests, run by hand.
 soak: $(VENV)/.installed debian metrics

@@ -5,6 +5,7 @@ Each conversion is a process of its own, three times; seconds are of the whole c
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import shutil
@@ -39,13 +40,24 @@ def convert(path: Path, out: Path) -> tuple[float, float]:
 
 
 def main() -> None:
-    print(f"{platform.machine()}, {os.cpu_count()} cores; torch {torch.__version__}, NumPy {numpy.__version__}; 3 runs")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--smoke", action="store_true", help="small files, once, to see that it runs")
+    smoke = parser.parse_args().smoke
+    n = 1 if smoke else 3
+    print(
+        f"{platform.machine()}, {os.cpu_count()} cores; torch {torch.__version__}, NumPy {numpy.__version__}; {n} runs"
+    )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        g, d = full_size.authors_imagenet(folder)
-        files = {"mmgeneration, G and D": full_size.mmgen_imagenet(folder), "authors, G": g, "authors, D": d}
+        if smoke:
+            golden = ROOT / "tests" / "golden"
+            files = {"mmgeneration, G and D": golden / "foreign" / "mmgen32_cond10_wo.pth",
+                     "authors, G": golden / "sngan_G32_cond_ch16_n10.weights.npz"}  # fmt: skip
+        else:
+            g, d = full_size.authors_imagenet(folder)
+            files = {"mmgeneration, G and D": full_size.mmgen_imagenet(folder), "authors, G": g, "authors, D": d}
         for what, path in files.items():
-            runs = [convert(path, folder / "out") for _ in range(3)]
+            runs = [convert(path, folder / "out") for _ in range(n)]
             seconds, memory = (statistics.median(column) for column in zip(*runs, strict=True))
             spread = max(run[0] for run in runs) - min(run[0] for run in runs)
             print(

@@ -27,7 +27,7 @@ from accelerate import Accelerator  # noqa: E402
 
 from sngan_hub.sources import Images  # noqa: E402
 from training.config import Config, make_config  # noqa: E402
-from training.cost import count_iteration, legal_device, predict  # noqa: E402
+from training.cost import count_iteration, find_device, legal_device, predict, read_devices  # noqa: E402
 from training.describe import device_kind  # noqa: E402
 from training.feed import new_feed  # noqa: E402
 from training.state import new_state  # noqa: E402
@@ -70,9 +70,10 @@ def child(preset: str, iterations: int) -> None:
     accelerator.end_training()
 
 
-def measure(preset: str, processes: int, iterations: int) -> dict[str, list[float]]:
+def measure(preset: str, processes: int, iterations: int, smoke: bool) -> dict[str, list[float]]:
     launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"] if processes > 1 else []
     command = [sys.executable, *launch, __file__, "--child", preset, "--iterations", str(iterations)]
+    command += ["--smoke"] if smoke else []
     done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, text=True,
                           check=True)  # fmt: skip
     return json.loads(done.stdout.splitlines()[-1])
@@ -82,17 +83,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--iterations", type=int, default=5)
     parser.add_argument("--no-record", action="store_true")
+    parser.add_argument(
+        "--smoke", action="store_true", help="one small preset, by any CPU's rates; nothing is recorded"
+    )
     parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.smoke:
+        arguments.iterations, arguments.no_record = 1, True
+        RUNS.pop("dogcat64")
+        RUNS["fashion32"] |= dict(batch_size=4, g_batch_size=4, bn_group_d=2, bn_group_g=2)
     if arguments.child:
         child(arguments.child, arguments.iterations)
         return
     torch.set_num_threads(1)
-    device, rows = legal_device(device_kind("cpu")), []
+    device = find_device(device_kind("cpu"))
+    if arguments.smoke:
+        device = device or next(row for row in read_devices().values() if row.kind == "cpu")
+    device, rows = device or legal_device(device_kind("cpu")), []
     for preset in RUNS:
         for processes in (1, 2):
             predicted = predict(count_iteration(config_of(preset), CLASSES, processes), device)
-            found = measure(preset, processes, arguments.iterations)
+            found = measure(preset, processes, arguments.iterations, arguments.smoke)
             seconds, cpu = (statistics.median(found[key]) for key in ("seconds", "cpu_seconds"))
             rows.append({
                 "device": device.name, "preset": preset, "fields": RUNS[preset], "processes": processes,

@@ -33,11 +33,11 @@ LAYERS = [("same", 128, 32), ("same", 256, 16), ("same", 512, 8), ("up", 256, 16
 BATCH, REPEATS = 16, 3
 
 
-def median_seconds(work: Callable[[], object], repeats: int = REPEATS, wall: bool = False) -> float:
+def median_seconds(work: Callable[[], object], repeats: int | None = None, wall: bool = False) -> float:
     """One warm-up, then the median. ``wall``: waiting for another process counts."""
     clock = time.perf_counter if wall or torch.get_num_threads() > 1 else time.process_time
     taken = []
-    for _ in range(repeats + 1):
+    for _ in range((repeats or REPEATS) + 1):
         start = clock()
         work()
         taken.append(clock() - start)
@@ -109,8 +109,9 @@ def one_of_two() -> None:
     dist.destroy_process_group()
 
 
-def two_at_once() -> dict[str, float]:
+def two_at_once(smoke: bool) -> dict[str, float]:
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", __file__, "--child"]
+    launch += ["--smoke"] if smoke else []
     threads = str(torch.get_num_threads())
     done = subprocess.run(launch, env={**os.environ, "OMP_NUM_THREADS": threads}, stdout=subprocess.PIPE, text=True,
                           check=True)  # fmt: skip
@@ -120,12 +121,16 @@ def two_at_once() -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--record", action="store_true", help="into training/devices.json")
+    parser.add_argument("--smoke", action="store_true", help="one small layer, once; nothing is recorded")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.smoke:
+        global LAYERS, BATCH, REPEATS
+        LAYERS, BATCH, REPEATS, arguments.record = [("same", 8, 16)], 2, 1, False
     if arguments.child:
         one_of_two()
         return
-    alone, both = rates(), two_at_once()
+    alone, both = rates(), two_at_once(arguments.smoke)
     row = {
         "name": device_kind("cpu"), "kind": "cpu",
         "flops": {key: float(f"{alone[key]:.3g}") for key in ("fp32", "bf16")}, "bytes": float(f"{alone['bytes']:.3g}"),

@@ -10,6 +10,7 @@ import argparse
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,7 +25,7 @@ sys.path.insert(0, str(ROOT))
 from sngan_hub.metrics.protocols import machine, made_on, versions  # noqa: E402
 from sngan_hub.sources import draw_avatars  # noqa: E402
 from training.log import read_log  # noqa: E402
-from training.score import scores_of_run  # noqa: E402
+from training.score import SCORES, scores_of_run  # noqa: E402
 
 STYLES = ["cameo", "clay", "open-peeps", "slice", "voxel-bot"]
 SIZES = (20, 100, 500)  # images of each class
@@ -81,12 +82,21 @@ def command(run: Run, folder: Path, out: Path) -> list[str]:
     return words + [word for key, value in settings.items() for word in (f"--{key}", str(value))]
 
 
-def measure(run: Run, folder: Path) -> dict[str, Any]:
-    """Runs it, or goes on with it, and reads what it wrote."""
-    out = folder / "runs" / f"{run.arm}-{run.images}-{run.seed}".replace(" ", "_")
+def out_of(run: Run, folder: Path) -> Path:
+    return folder / "runs" / f"{run.arm}-{run.images}-{run.seed}".replace(" ", "_")
+
+
+def train(run: Run, folder: Path) -> None:
+    """Runs it, or goes on with it."""
+    out = out_of(run, folder)
     out.parent.mkdir(exist_ok=True)
     with open(out.with_suffix(".log"), "a") as log:
         subprocess.run(command(run, folder, out), cwd=ROOT, stdout=log, stderr=log, check=True)
+
+
+def row_of(run: Run, folder: Path) -> dict[str, Any]:
+    """What it wrote."""
+    out = out_of(run, folder)
     scores = scores_of_run(out, COMMON["score"])
     return {**run._asdict(), "kid": {row["step"]: row["value"] for row in scores}, "floor": scores[-1]["floor"],
             "evaluator": scores[-1]["evaluator"], "settings": {**COMMON, **ARMS[run.arm]}, "classes": STYLES,
@@ -155,11 +165,36 @@ def draw_curves(rows: list[dict[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=100)
 
 
+def smoke() -> None:
+    """Everything once and small: pictures, two runs, the table and the curves. Inception takes minutes, so the scores
+    are made up.
+    """
+    global SIZES, HELD_OUT
+    SIZES, HELD_OUT = (4,), 2
+    COMMON.update(steps=2, decay_from=1, decay_to=2, batch_size=4, g_batch_size=4, log_every=1, sample_every=1,
+                  snapshot_every=1, checkpoint_every=1, score_every=0)  # fmt: skip
+    with tempfile.TemporaryDirectory() as home:
+        draw(Path(home))
+        rows = []
+        for arm in ("gains", "from scratch"):
+            run = Run(arm, 4, 0)
+            train(run, Path(home))
+            made_up = {"step": 2, "protocol": COMMON["score"], "value": 0.1, "floor": 0.0, "evaluator": "none: made up"}
+            (out_of(run, Path(home)) / SCORES).write_text(json.dumps(made_up) + "\n")
+            rows.append(json.loads(json.dumps(row_of(run, Path(home)))))
+        print("\n".join(table(rows)))
+        draw_curves(rows, Path(home) / "curves.png")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--print", action="store_true")
+    parser.add_argument("--smoke", action="store_true", help="two steps of two arms in a folder of its own, unscored")
     arguments = parser.parse_args()
+    if arguments.smoke:
+        smoke()
+        return
     if arguments.print:
         rows = read_records()
         (RECORDS / "finetune.md").write_text("\n".join(table(rows)) + "\n", encoding="utf-8")
@@ -172,7 +207,8 @@ def main() -> None:
 
         def one(run: Run) -> None:
             start = time.perf_counter()
-            row = measure(run, folder)
+            train(run, folder)
+            row = row_of(run, folder)
             with open(RECORDS / "finetune.jsonl", "a") as file:
                 file.write(json.dumps(row) + "\n")
             print(f"{run}: {row['kid']} in {time.perf_counter() - start:.0f} s", flush=True)

@@ -38,7 +38,11 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--record", action="store_true")
+    parser.add_argument("--smoke", action="store_true", help="a round of few images, to see that it runs")
     arguments = parser.parse_args()
+    fields = {}
+    if arguments.smoke:
+        arguments.rounds, arguments.n_dis, fields = 1, 1, {"batch_size": 2, "g_batch_size": 2}
     accelerator = Accelerator(cpu=arguments.device == "cpu")
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (640, 3, arguments.size, arguments.size), dtype=np.uint8)
@@ -46,7 +50,8 @@ def main() -> None:
     runs = {}
     for method in METHODS:
         preset = {32: "cnn_cifar10", 48: "cnn_stl10"}[arguments.size]
-        config = make_config(preset, method=method, setting="A", n_dis=arguments.n_dis, device=arguments.device)
+        config = make_config(preset, method=method, setting="A", n_dis=arguments.n_dis, device=arguments.device,
+                             **fields)  # fmt: skip
         state = new_state(config, data.classes, accelerator.device)
         runs[method] = (state, config, new_feed(data, config, state, accelerator))
     seconds: dict[str, list[float]] = {method: [] for method in METHODS}

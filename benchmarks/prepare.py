@@ -65,8 +65,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--images", type=int, default=20_000)
     parser.add_argument("--record", action="store_true")
+    parser.add_argument("--smoke", action="store_true", help="60 images, to see that it runs")
     arguments = parser.parse_args()
-    n = arguments.images
+    n = 60 if arguments.smoke else arguments.images
     cores = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as home:
         source, out = Path(home) / "source", Path(home) / "out"
@@ -82,12 +83,17 @@ def main() -> None:
         command = [sys.executable, "-m", "training", "prepare", str(source), str(out), "--size", "128"]
         start = time.perf_counter()
         first = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL)
-        while not (out / "progress.jsonl").exists() or len((out / "progress.jsonl").read_text().splitlines()) < 4:
+
+        def done() -> int:
+            path = out / "progress.jsonl"
+            return len(path.read_text().splitlines()) if path.exists() else 0
+
+        while first.poll() is None and done() < 4:  # few images are done before
             time.sleep(0.05)
-        os.killpg(first.pid, signal.SIGKILL)  # interrupted, and resumed
+        if first.poll() is None:
+            os.killpg(first.pid, signal.SIGKILL)  # interrupted, and resumed
         first.wait()
-        before = time.perf_counter() - start
-        kept = len((out / "progress.jsonl").read_text().splitlines())
+        before, kept = time.perf_counter() - start, done()
         subprocess.run(command, cwd=ROOT, check=True, stdout=sys.stderr, stderr=subprocess.DEVNULL)
         about = json.loads((out / "dataset.json").read_text())
         rows = len(about["blocks"])

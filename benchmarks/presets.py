@@ -77,30 +77,36 @@ def micro_batch(preset: str) -> int:
     return max(config.bn_group_d, config.bn_group_g)
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("presets", nargs="*", metavar="PRESET", default=[])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precision", default="")
     parser.add_argument("--whole", action="store_true", help="no micro-batches")
     parser.add_argument("--record", action="store_true")
+    parser.add_argument("--smoke", action="store_true", help="one preset, few images, to see that it runs")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     overrides: dict = {"device": arguments.device, "channels_last": True}
+    if arguments.smoke:
+        overrides |= {"batch_size": 4, "g_batch_size": 4}
     if arguments.precision:
         overrides["precision"] = arguments.precision
     if arguments.one:
         (preset,) = arguments.presets
         size = 0 if arguments.whole else micro_batch(preset)
         print(json.dumps(run(make_config(preset, micro_batch=size, **overrides))))
-        return
-    for preset in arguments.presets or PRESETS:
+        return 0
+    failed = 0
+    for preset in arguments.presets or (["fashion32"] if arguments.smoke else PRESETS):
         command = [sys.executable, __file__, preset, "--one", "--device", arguments.device]
         command += ["--precision", arguments.precision] if arguments.precision else []
         command += ["--whole"] if arguments.whole else []
+        command += ["--smoke"] if arguments.smoke else []
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
         if done.returncode:
             print(f"{preset}: failed with exit code {done.returncode}", flush=True)
+            failed = 1
             continue
         row = json.loads(done.stdout.splitlines()[-1])
         seconds = ", ".join(f"{s:.2f}" for s in row["seconds"])
@@ -112,7 +118,8 @@ def main() -> None:
             rows = [old for old in read_throughput() if any(old[k] != row[k] for k in key)]
             text = ",\n".join(json.dumps(r) for r in [*rows, row])
             THROUGHPUT.write_text(f"[\n{text}\n]\n", encoding="utf-8")
+    return failed
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

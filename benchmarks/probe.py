@@ -23,10 +23,14 @@ PAIRS = (  # model, data it saw, and data it never saw
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--record", action="store_true")
-    record = parser.parse_args().record
+    parser.add_argument("--smoke", action="store_true", help="one pair, few images, to see that it runs")
+    arguments = parser.parse_args()
+    record, pairs, n = arguments.record, PAIRS, 5000
+    if arguments.smoke:
+        record, pairs, n = False, PAIRS[:1], 100
     lines = ["| discriminator | data | block 1 | block 2 | block 3 | block 4 |", "|---|---|---|---|---|---|"]
-    for model, data in PAIRS:
-        found = [probe(model, data, layer=layer) for layer in (1, 2, 3, 4)]
+    for model, data in pairs:
+        found = [probe(model, data, n, layer) for layer in (1, 2, 3, 4)]
         cells = [f"{f['trained']:.1%} ({f['untrained']:.1%})" for f in found]
         lines.append(f"| `{model}` | {data} | " + " | ".join(cells) + " |")
         print(lines[-1], flush=True)

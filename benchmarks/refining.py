@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +34,16 @@ ROWS = (
 )  # a line as each measurement ends; what it holds is not repeated
 
 
-def measure(name: str, source: str) -> Iterator[dict[str, Any]]:
+def measure(name: str, source: str, n: int = N, done: Sequence[tuple[str, str]] = ()) -> Iterator[dict[str, Any]]:
+    """A row for each way to sample that is not ``done``."""
     plain, d, calibration = load_generator(name), load_discriminator(name), load_calibration(name)
     g = plain.for_sampling()
     e = Evaluation(g, source, precision="bf16")
     k = g.n_classes
-    real = e.real_features("test", N)
+    real = e.real_features("test", n)
     apart = [mean_pairwise_distance(real[c::k]) for c in range(k)]
     for method in (None, *METHODS):
-        if (name, method or "plain") in {(row["model"], row["sampling"]) for row in read_rows()}:
+        if (name, method or "plain") in done:
             continue
         make = (
             maker(method, plain if method == "ddls" else g, d, calibration)
@@ -51,10 +52,10 @@ def measure(name: str, source: str) -> Iterator[dict[str, Any]]:
         )
         images = []
         with torch.no_grad():
-            for first in tqdm(range(0, N, 50), method or "plain", leave=False, disable=None):
+            for first in tqdm(range(0, n, 50), method or "plain", leave=False, disable=None):
                 z, _ = sampling.latents(0, first, 50, g.z_dim)
                 images.append(sampling.to_uint8(make(z, torch.arange(first, first + 50) % k, 0, first)))
-        drawn = features(e.inception, images, N, "samples", "bf16")
+        drawn = features(e.inception, images, n, "samples", "bf16")
         spread = np.mean([mean_pairwise_distance(drawn[c::k]) / apart[c] for c in range(k)])
         yield {"model": name, "sampling": method or "plain", "fid": round(fid(drawn, real), 1),
                "kid": round(kid(drawn, real), 4), "diversity": round(float(spread), 2), "machine": machine(),
@@ -66,9 +67,14 @@ def read_rows() -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    argparse.ArgumentParser(description=__doc__).parse_args()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--smoke", action="store_true", help="one pair, 50 samples, nothing recorded")
+    if parser.parse_args().smoke:
+        for row in measure(*PAIRS[0], n=50):
+            print(row, flush=True)
+        return
     for name, source in PAIRS:
-        for row in measure(name, source):
+        for row in measure(name, source, done=[(row["model"], row["sampling"]) for row in read_rows()]):
             print(row, flush=True)
             with open(ROWS, "a") as file:
                 file.write(json.dumps(row) + "\n")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import functools
 import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -26,8 +27,8 @@ from sngan_hub import create_generator  # noqa: E402
 from sngan_hub.sampling import sample  # noqa: E402
 from training.describe import device_kind  # noqa: E402
 
-PORT = 7988
 N = 5
+NETWORKS = (("sngan_imagenet64", 1000), ("sngan_imagenet128", 1000), ("sngan_dogcat256", 143))  # and their classes
 CALLS = (
     ("8 pictures of 32 px", "/sample", ("sngan_avatars32", ["planets"], 8, "1", 0)),
     ("a morph of 32 pictures of 32 px", "/morph", ("sngan_avatars32", ["planets", "moods"], "8", "1", 0)),
@@ -38,42 +39,51 @@ CALLS = (
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--record", action="store_true")
-    record = parser.parse_args().record
+    parser.add_argument("--smoke", action="store_true", help="everything once, to see that it runs")
+    arguments = parser.parse_args()
+    record, runs, cold_starts, networks = arguments.record, N, 3, NETWORKS
+    if arguments.smoke:
+        record, runs, cold_starts, networks = False, 1, 1, NETWORKS[:1]
     from gradio_client import Client
 
+    with socket.socket() as probe:  # a port that is free
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     rows, starts = [], []
-    for attempt in range(3):
+    for attempt in range(cold_starts):
         with tempfile.TemporaryDirectory() as folder:
-            environment = {**os.environ, "GRADIO_SERVER_PORT": str(PORT), "GRADIO_TEMP_DIR": folder}
+            environment = {**os.environ, "GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": folder}
             start = time.perf_counter()
             page = subprocess.Popen(
                 [sys.executable, "space/app.py"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL
             )
             try:
                 while True:
+                    if page.poll() is not None:
+                        raise SystemExit(f"the page ended with exit code {page.returncode}")
                     try:
-                        urllib.request.urlopen(f"http://127.0.0.1:{PORT}", timeout=5).read()
+                        urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=5).read()
                         break
                     except OSError:
                         time.sleep(0.05)
                 starts.append(time.perf_counter() - start)
-                if attempt == 2:
-                    client = Client(f"http://127.0.0.1:{PORT}", verbose=False)
+                if attempt == cold_starts - 1:
+                    client = Client(f"http://127.0.0.1:{port}", verbose=False)
                     for what, endpoint, arguments in CALLS:
                         call = functools.partial(client.predict, *arguments, api_name=endpoint)
-                        rows.append((what, [timed(call) for _ in range(N)]))
+                        rows.append((what, [timed(call) for _ in range(runs)]))
             finally:
                 page.terminate()
                 page.wait()
-    for name, classes in (("sngan_imagenet64", 1000), ("sngan_imagenet128", 1000), ("sngan_dogcat256", 143)):
+    for name, classes in networks:
         generator = create_generator(name).eval().for_sampling()
         size = generator.size
         sample(generator, [0], 1, 0)
         call = functools.partial(sample, generator, [1], 8, 1)
         what = f"8 pictures of {size} px ({classes:,} classes; the network alone)"
-        rows.append((what, [timed(call) for _ in range(N)]))
-    cold = f"{statistics.median(starts):.1f} ({min(starts):.1f} to {max(starts):.1f}), of 3"
-    lines = ["| from click to | seconds, median of 5 (least to most) |", "|---|---|",
+        rows.append((what, [timed(call) for _ in range(runs)]))
+    cold = f"{statistics.median(starts):.1f} ({min(starts):.1f} to {max(starts):.1f}), of {cold_starts}"
+    lines = [f"| from click to | seconds, median of {runs} (least to most) |", "|---|---|",
              f"| the page itself, cold start | {cold} |"]  # fmt: skip
     lines += [f"| {what} | {statistics.median(s):.2f} ({min(s):.2f} to {max(s):.2f}) |" for what, s in rows]
     text = "\n".join([*lines, "", f"{device_kind('cpu')}, torch {torch.__version__}."]) + "\n"

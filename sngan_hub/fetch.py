@@ -243,14 +243,14 @@ def _first_line(error: BaseException) -> str:
 
 
 @contextmanager
-def one_process_at_a_time(path: Path) -> Iterator[None]:
-    """Holds a lock file; says so on stderr when another process holds it."""
+def one_process_at_a_time(path: Path, doing: str = "fetching") -> Iterator[None]:
+    """Holds a lock file; says so on stderr when another process holds it and is ``doing`` the same."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0.2)
     except Timeout:
-        print(f"{path.stem}: another process is fetching it; waiting", file=sys.stderr)
+        print(f"{path.stem}: another process is {doing} it; waiting", file=sys.stderr)
         lock.acquire()
     try:
         yield

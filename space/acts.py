@@ -185,8 +185,22 @@ def downloads() -> Path:
 
 
 def _new_file(name: str) -> Path:
+    remove_emptied()
     safe = "".join(c if c.isalnum() or c in "-_." else "-" for c in name)
     return Path(tempfile.mkdtemp(dir=downloads())) / safe
+
+
+def remove_emptied(seconds: float = 60) -> None:
+    """Removes folders of former requests that have been empty for this long: Gradio deletes their files after an hour
+    (``delete_cache``), but not the folders, of which every upload, every picture and every download has one.
+    """
+    of_gradio = (f for f in downloads().parent.iterdir() if len(f.name) == 64 and not f.name.strip("0123456789abcdef"))
+    for folder in (*downloads().iterdir(), *of_gradio):
+        try:
+            if folder.stat().st_mtime < time.time() - seconds:
+                folder.rmdir()
+        except OSError:  # it holds something, or another request was faster
+            pass
 
 
 def _enlarged(images: torch.Tensor, side: int = 128) -> torch.Tensor:
@@ -289,6 +303,7 @@ def walk_film(
 @on_gpu
 def judge(model: str, picture: str | None) -> dict[str, float]:
     """An uploaded file -> D's score of it as each class."""
+    remove_emptied()
     if not picture:
         raise ValueError("image: none; choose a file, or draw one with the button beside it")
     network = discriminator(model)

@@ -5,11 +5,16 @@ from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach out
 os.environ.setdefault("TQDM_DISABLE", "1")
+# One thread a process, also in processes that tests start: two workers (-n 2) then share two cores, and sums come in one
+# order. Tests of threads set their own.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+
+torch.set_num_threads(1)
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = Path(__file__).parent / "golden"

@@ -113,6 +113,9 @@ MUTATIONS: list[tuple[str, str, str, str, str]] = [  # what, file, right, wrong,
     ("train/ and val/ taken for classes", "sngan_hub/sources/folders.py", "if direct or not tops:", "if direct or not tops or len(tops) > 1:", "test_prepare.py::test_a_folder_and_its_tar_have_the_same_classes"),
     ("a run inside its data",            "training/check.py",        "if ours == theirs or theirs in ours.parents or", "if ours == theirs or", "test_finetune.py::test_a_run_and_its_data_lie_apart"),
     ("a run taken for a class",          "sngan_hub/sources/folders.py", 'return "a run" if isinstance(fields, dict)', 'return "a run" if False', "test_finetune.py::test_a_run_of_an_earlier_version_in_its_data_is_no_class"),
+    ("large pictures in one strip",      "sngan_hub/sources/images.py", "_STRIP = 2**18", "_STRIP = 2**40", "test_sources.py::test_a_large_picture_takes_no_multiple_of_its_memory"),
+    ("avatars drawn by every process",   "sngan_hub/sources/avatars.py", "            if not path.is_file():  #", "            if True:  #", "test_sources.py::test_avatars_are_drawn_once_for_all_processes_and_it_is_said_first"),
+    ("emptied folders kept",             "space/acts.py",            "                folder.rmdir()", "                pass", "test_space.py::test_a_request_leaves_no_folder_behind_once_its_files_are_deleted"),
 ]
 # fmt: on
 

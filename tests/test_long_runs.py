@@ -379,7 +379,13 @@ DISTINCT = {(p["architecture"], p.get("conditioning"), p.get("crop")): name for 
             if name not in ("celeba128", "lsun128")}  # fmt: skip
 
 
-@pytest.mark.parametrize("preset", DISTINCT.values())
+def by_size(preset):
+    """Full width from 64 px on is for make test-slow."""
+    large = MODELS[PRESETS[preset]["architecture"]].size >= 64
+    return pytest.param(preset, marks=pytest.mark.slow if large else ())
+
+
+@pytest.mark.parametrize("preset", map(by_size, DISTINCT.values()))
 def test_two_iterations_of_every_preset_at_full_width(preset, tmp_path):
     """A few images at a time; the whole batches are benchmarks/presets.py's."""
     from accelerate import Accelerator

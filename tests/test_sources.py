@@ -1,10 +1,19 @@
 """Real images: what is read, what is refused, and that the splits are disjoint."""
 
+import io
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from sngan_hub.sources import FASHION_DEBIAN, draw_avatars, load_images, source_classes
+from sngan_hub.sources import FASHION_DEBIAN, avatars, draw_avatars, images, load_images, source_classes
+
+from .conftest import ROOT
 
 
 def test_a_folder_of_class_folders(image_folder):
@@ -55,9 +64,83 @@ def test_fashion_is_padded_and_balanced():
     assert test.classes[test.labels[0]] == "Ankle boot"  # the first test image, as the authors of the data print it
 
 
-def test_avatars_depend_on_style_split_and_number_alone():
+def test_avatars_depend_on_style_split_and_number_alone(monkeypatch):
     pytest.importorskip("dicebear")
     a = draw_avatars(["planets", "moods"], range(3), "train", 32)
     assert a.shape == (6, 3, 32, 32) and a.std() > 20
+    monkeypatch.setattr(avatars, "ProcessPoolExecutor", ThreadPoolExecutor)  # the others without starting processes
     assert np.array_equal(draw_avatars(["moods"], range(1, 3), "train", 32), a[4:])
     assert not np.array_equal(draw_avatars(["moods"], range(1, 3), "test", 32), a[4:])
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="peak memory is read from /proc")
+@pytest.mark.parametrize("mode, stretch", [("I;16", False), ("RGBA", False), ("RGB", False), ("RGB", True)])
+def test_a_large_picture_takes_no_multiple_of_its_memory(mode, stretch, tmp_path):
+    """Under four times the decoded picture, itself included; a judge's 40 megapixels in float64 took fourteen times."""
+    side = 3000
+    if mode == "I;16":
+        picture = Image.fromarray((np.arange(side * side) % 65536).astype(np.uint16).reshape(side, side))
+    else:
+        picture = Image.linear_gradient("L").resize((side, side)).convert(mode)
+    picture.save(tmp_path / "large.png", compress_level=1)
+    code = (
+        "import re, sys; from sngan_hub.sources.images import read_picture; data = open(sys.argv[1], 'rb').read()\n"
+        "most = lambda: 1024 * int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])\n"
+        "before = most(); read_picture(data, 32, stretch=sys.argv[2] == 'True'); print(most() - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "large.png"), str(stretch)], cwd=ROOT,
+                          capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    decoded = side * side * (2 if mode == "I;16" else 4)
+    assert int(done.stdout) < 4 * decoded, int(done.stdout) / decoded
+
+
+def test_strips_do_not_show(monkeypatch):
+    """Every mode by strips of a few rows is that of one strip."""
+    pixels = np.random.default_rng(0).integers(0, 65536, (90, 70, 4)).astype(np.uint16)
+    coloured = Image.fromarray((pixels >> 8).astype(np.uint8))
+    pictures = [Image.fromarray(pixels[..., 0]), Image.fromarray(pixels[..., 0].astype(np.float32)), coloured,
+                coloured.convert("LA"), coloured.convert("RGB")]  # fmt: skip
+    files = []
+    for picture in pictures:
+        buffer = io.BytesIO()
+        picture.save(buffer, "TIFF" if picture.mode == "F" else "PNG")
+        files.append(buffer.getvalue())
+    whole = [images.read_picture(data, 32, stretch=stretch) for data in files for stretch in (False, True)]
+    monkeypatch.setattr(images, "_STRIP", 300)
+    for a, b in zip(whole, [images.read_picture(d, 32, stretch=s) for d in files for s in (False, True)], strict=True):
+        assert np.array_equal(a, b) and a.std() > 2
+
+
+FIRST_USE = """
+import time
+import numpy as np
+from sngan_hub.sources import avatars, load_images
+avatars.AVATARS_PER_CLASS["test"] = 2
+def draw(styles, numbers, split, size):
+    print("drew")
+    time.sleep(1)
+    return np.zeros((20, 3, size, size), np.uint8)
+avatars.draw_avatars = draw
+data = load_images("avatars", "test")
+print(data.images.shape, data.fingerprint())
+"""
+
+
+def test_avatars_are_drawn_once_for_all_processes_and_it_is_said_first(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "SNGAN_HUB_CACHE": str(tmp_path)}
+    first, second = (
+        subprocess.Popen([sys.executable, "-c", FIRST_USE], cwd=ROOT, env=environment, stdout=subprocess.PIPE,
+                         stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    )  # fmt: skip
+    one, two = first.communicate(timeout=100), second.communicate(timeout=100)
+    assert first.returncode == second.returncode == 0, one[1] + two[1]
+    assert sorted([one[0].count("drew"), two[0].count("drew")]) == [0, 1]
+    assert one[0].splitlines()[-1] == two[0].splitlines()[-1] and "(20, 3, 32, 32)" in one[0]
+    (path,) = tmp_path.glob("avatars-test-32-*.npy")
+    said = one[1] if "drew" in one[0] else two[1]
+    assert (
+        said.startswith("avatars: drawing 20 pictures once, about 1 min here; they are kept in") and str(path) in said
+    )
+    assert not [p for p in tmp_path.iterdir() if p.suffix not in (".npy", ".lock")]

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from .conftest import ROOT
+from .mutations import MUTATIONS
 
 # Rooms in reading order: a file imports only what stands before it.
 ORDER = [
@@ -133,3 +134,10 @@ def test_the_workflows_fit_the_schema_of_what_we_use(name):
                 assert (ROOT / script).is_file(), f"{name} calls {script}, which is not there"
     if name == "test.yml":
         assert json.dumps(workflow["jobs"]["test"]["steps"]).count(".ci/run") == 1
+
+
+@pytest.mark.parametrize("what, file, right, wrong, test", MUTATIONS, ids=[mutation[0] for mutation in MUTATIONS])
+def test_every_mutation_still_finds_the_line_that_it_breaks(what, file, right, wrong, test):
+    assert (ROOT / file).read_text(encoding="utf-8").count(right) == 1 and right != wrong
+    file, _, name = test.partition("::")
+    assert not name or f"def {name}(" in (ROOT / "tests" / file).read_text(encoding="utf-8")

@@ -6,6 +6,7 @@ import importlib.util
 import io
 import json
 import os
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -13,13 +14,14 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from ..fetch import cache_folder
+from ..fetch import cache_folder, one_process_at_a_time
 from .images import Images
 
 AVATAR_STYLES = [
     "pixel-art", "critters", "sprouts", "planets", "landscape", "thumbs", "marbles", "moods", "cutouts", "voxel-art",
 ]  # fmt: skip
 AVATARS_PER_CLASS = {"train": 4000, "test": 500}
+_PER_SECOND = 27  # pictures that one core of a 2020s server draws
 _RECIPE = "1"  # part of the cache's name: changes whenever the drawings do
 
 
@@ -27,14 +29,23 @@ def load_avatars(split: str, size: int) -> Images:
     path = cache_folder() / f"avatars-{split}-{size}-r{_RECIPE}.npy"
     count = AVATARS_PER_CLASS[split]
     if not path.is_file():
-        images = draw_avatars(AVATAR_STYLES, range(count), split, size)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}")
-        with open(temporary, "wb") as file:
-            np.save(file, images)
-        os.replace(temporary, path)
+        with one_process_at_a_time(path.with_suffix(".lock"), "drawing"):
+            if not path.is_file():  # another process may have drawn them meanwhile
+                _draw_to(path, count, split, size)
     images = np.load(path, mmap_mode="r", allow_pickle=False)
     return Images(images, np.arange(len(AVATAR_STYLES)).repeat(count), list(AVATAR_STYLES))
+
+
+def _draw_to(path: Path, count: int, split: str, size: int) -> None:
+    pictures = count * len(AVATAR_STYLES)
+    minutes = pictures / _PER_SECOND / (os.cpu_count() or 1) / 60
+    print(f"avatars: drawing {pictures:,} pictures once, about {max(minutes, 1):.0f} min here; they are kept in {path}",
+          file=sys.stderr, flush=True)  # fmt: skip
+    images = draw_avatars(AVATAR_STYLES, range(count), split, size)
+    temporary = path.with_suffix(f".{os.getpid()}")
+    with open(temporary, "wb") as file:
+        np.save(file, images)
+    os.replace(temporary, path)
 
 
 def draw_avatars(styles: list[str], numbers: range, split: str, size: int) -> np.ndarray:

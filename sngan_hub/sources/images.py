@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -95,7 +96,8 @@ def read_picture(data: bytes, size: int, short_side: int = 0, stretch: bool = Fa
         if image.format == "JPEG" and not stretch:
             least = 2 * (short_side or size)  # the decoder halves large pictures for nothing
             image.draft(image.mode, (least, least))
-        image = to_rgb(ImageOps.exif_transpose(image))
+        ImageOps.exif_transpose(image, in_place=True)  # no copy where there is nothing to turn
+        image = to_eight_bits(image)
     if short_side and min(image.size) != short_side:
         scale = short_side / min(image.size)
         shape = (max(short_side, round(image.width * scale)), max(short_side, round(image.height * scale)))
@@ -103,24 +105,48 @@ def read_picture(data: bytes, size: int, short_side: int = 0, stretch: bool = Fa
     return square(image, size, stretch)
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Any mode -> RGB: 16-bit grey is scaled, transparency lies on white."""
+def to_eight_bits(image: Image.Image) -> Image.Image:
+    """Any mode -> RGB, or L for grey: 16-bit grey is scaled, transparency lies on white. In strips, because a large
+    picture in wider numbers takes a gigabyte.
+    """
     if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image, np.float64)
-        top = 65535 if image.mode != "F" and values.max() > 255 else (1.0 if values.max() <= 1 else 255)
-        image = Image.fromarray((values.clip(0, top) * (255 / top)).round().astype(np.uint8))
+        most = np.max([np.asarray(part).max() for _, part in _strips(image)])
+        top = 65535 if image.mode != "F" and most > 255 else (1.0 if most <= 1 else 255)
+        grey = Image.new("L", image.size)
+        for corner, part in _strips(image):
+            values = np.asarray(part, np.float64)
+            grey.paste(Image.fromarray((values.clip(0, top) * (255 / top)).round().astype(np.uint8)), corner)
+        return grey
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return image.convert("RGB")
+        flat = Image.new("RGB", image.size)
+        for corner, part in _strips(image):
+            white = Image.new("RGBA", part.size, "white")
+            flat.paste(Image.alpha_composite(white, part.convert("RGBA")).convert("RGB"), corner)
+        return flat
+    image.load()
+    return image if image.mode in ("L", "RGB") else image.convert("RGB")
+
+
+_STRIP = 2**18  # pixels
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[tuple[int, int], Image.Image]]:
+    """Corner and strip, from the top down."""
+    rows = max(1, _STRIP // image.width)
+    for top in range(0, image.height, rows):
+        yield (0, top), image.crop((0, top, image.width, min(top + rows, image.height)))
 
 
 def square(image: Image.Image, size: int, stretch: bool = False) -> np.ndarray:
     """The centre, cropped to the short side, at ``size`` px -> (3, size, size) uint8."""
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
-    return cropped(np.asarray(image), top, left, side, size, stretch=stretch)
+    if image.size != (side, side):
+        image = image.crop((left, top, left + side, top + side))
+    if not stretch and side != size:  # smaller before it is an array
+        image = image.resize((size, size), Image.Resampling.BILINEAR)
+    pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    return cropped(pixels, 0, 0, len(pixels), size, stretch=stretch)
 
 
 def cropped(
@@ -137,7 +163,11 @@ def cropped(
     if stretch:
         low, high = float(crop.min()), float(crop.max())
         scale = np.float32(255.0 / (high - low or 1.0))  # their arithmetic: single precision, rounded by adding a half
-        crop = ((crop - np.float32(low)) * scale).clip(0, 255) + np.float32(0.5)
+        whole, crop = crop, np.empty(crop.shape, np.uint8)
+        rows = max(1, _STRIP // side)
+        for first in range(0, side, rows):
+            part = (whole[first : first + rows] - np.float32(low)) * scale
+            crop[first : first + rows] = part.clip(0, 255) + np.float32(0.5)
     image = Image.fromarray(np.ascontiguousarray(crop, np.uint8))
     if image.size != (size, size):
         image = image.resize((size, size), Image.Resampling.BILINEAR)

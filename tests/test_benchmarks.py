@@ -1,0 +1,50 @@
+"""Every benchmark runs: in its smallest form, on this machine, without touching the records."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from sngan_hub.sources import FASHION_DEBIAN
+
+from .conftest import ROOT
+
+BENCHMARKS = sorted(path.name for path in (ROOT / "benchmarks").glob("*.py"))
+ELSEWHERE = {"gpu.py": "test_gpu_benchmark.py runs its small form, piece by piece"}
+NEEDS = {"probe.py": "fashion", "refining.py": "fashion inception", "walk.py": "dicebear", "finetune.py": "dicebear",
+         "space.py": "gradio_client"}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in BENCHMARKS if name not in ELSEWHERE])
+def test_every_benchmark_runs(name, tmp_path):
+    for what in NEEDS.get(name, "").split():
+        if what == "fashion" and not FASHION_DEBIAN.is_dir():
+            pytest.skip("Debian's dataset-fashion-mnist is not installed")
+        if what == "inception":
+            from sngan_hub.metrics.inception import find_weights
+
+            try:
+                find_weights()
+            except FileNotFoundError as error:
+                pytest.skip(str(error))
+        if what in ("dicebear", "gradio_client"):
+            pytest.importorskip(what)
+    records = {path: path.read_bytes() for path in (ROOT / "benchmarks" / "records").iterdir()}
+    records |= {ROOT / path: (ROOT / path).read_bytes() for path in TABLES}
+    done = subprocess.run([sys.executable, ROOT / "benchmarks" / name, "--smoke"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+                          capture_output=True, text=True, timeout=300)  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.strip() or name == "resample.py", "it shows nothing"
+    assert all(path.read_bytes() == content for path, content in records.items()), "a smoke run is no record"
+    assert {path for path in (ROOT / "benchmarks" / "records").iterdir()} <= set(records)
+
+
+TABLES = ("sngan_hub/resample_table.json", "training/devices.json", "training/throughput.json", "README.md")
+
+
+def test_make_bench_names_benchmarks_that_are_there():
+    lines = (ROOT / "Makefile").read_text().splitlines()
+    named = {line.split("benchmarks/")[1].split()[0] for line in lines if "benchmarks/" in line}
+    assert named <= set(BENCHMARKS) and "resample.py" in named
