@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from numbers import Integral
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,6 +49,11 @@ def synset_names(folders: Sequence[str]) -> list[str] | None:
     return [known[name] for name in folders] if folders and all(name in known for name in folders) else None
 
 
+def is_whole(value: object) -> bool:
+    """Whether ``value`` is an integer, Python's or numpy's; a truth value is none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
 def resolve_classes(classes: Sequence[str | int] | str | int, names: Sequence[str] | None, n_classes: int) -> list[int]:
     """Names, synsets, synonyms (in any case, _ for a space) or indices -> indices.
 
@@ -56,8 +62,12 @@ def resolve_classes(classes: Sequence[str | int] | str | int, names: Sequence[st
     """
     if not n_classes:
         raise ValueError("classes: this generator is unconditional and takes none")
-    if isinstance(classes, str | int):
-        classes = [classes]
+    if isinstance(classes, str) or is_whole(classes):
+        classes = [classes]  # type: ignore[list-item]
+    if not isinstance(classes, Sequence) and hasattr(classes, "tolist"):
+        classes = classes.tolist()  # type: ignore[attr-defined]  # an array's or a tensor's numbers
+    if not isinstance(classes, Sequence) or not all(isinstance(given, str) or is_whole(given) for given in classes):
+        raise ValueError(f"classes: got {classes!r}, legal are names or indices, which are whole numbers")
     if not len(classes):
         raise ValueError("classes: got none; leave them out for all classes, or name at least one")
     exact = {name: i for i, name in enumerate(names or [])}

@@ -16,7 +16,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from torch import Tensor
 
-from .classes import resolve_classes
+from .classes import is_whole, resolve_classes
 from .evaluating import evaluating
 
 MAX_SEED = 2**63 - 1
@@ -25,11 +25,11 @@ MAX_IMAGES = 100_000
 
 def check_request(n: int, seed: int | None, truncation: float | None) -> None:
     """Raises ``ValueError`` naming the argument, what came and what is legal."""
-    if not 1 <= n <= MAX_IMAGES:
-        raise ValueError(f"n: got {n}, legal is 1 to {MAX_IMAGES:,}")
-    if seed is not None and not 0 <= seed <= MAX_SEED:
-        raise ValueError(f"seed: got {seed}, legal is 0 to 2^63 - 1")
-    if truncation is not None and not truncation > 0:
+    if not is_whole(n) or not 1 <= n <= MAX_IMAGES:
+        raise ValueError(f"n: got {n!r}, legal is 1 to {MAX_IMAGES:,}, a whole number")
+    if seed is not None and (not is_whole(seed) or not 0 <= seed <= MAX_SEED):
+        raise ValueError(f"seed: got {seed!r}, legal is 0 to 2^63 - 1, a whole number")
+    if truncation is not None and not (isinstance(truncation, int | float | np.number) and truncation > 0):
         raise ValueError(f"truncation: got {truncation}, legal is a number above 0 (1 keeps |z| < 1), or none")
 
 
@@ -92,13 +92,13 @@ def sample_batches(
     The generator is in any mode and stays so: pictures are those of eval mode.
     """
     check_request(n, seed, truncation)
-    if batch_size < 1:
-        raise ValueError(f"batch_size: got {batch_size}, legal is 1 or more")
+    if not is_whole(batch_size) or batch_size < 1:
+        raise ValueError(f"batch_size: got {batch_size!r}, legal is a whole number from 1 on")
     wanted = None if classes is None else resolve_classes(classes, generator.classes, generator.n_classes)
     total = n if wanted is None else n * len(wanted)
     if total > MAX_IMAGES:
         raise ValueError(f"n: {n} for each of {total // n} classes is {total:,} images, legal is up to {MAX_IMAGES:,}")
-    seed = random_seed() if seed is None else seed
+    seed, n = random_seed() if seed is None else int(seed), int(n)
     make = make or (lambda z, y, seed, start: evaluating(generator)(z, y))
     return _batches(generator, make, wanted, n, total, seed, truncation, batch_size)
 

@@ -172,3 +172,24 @@ def test_grid_and_png_text(tmp_path):
         assert image.text == {"model": "m", "seed": "3", "classes": "Ankle boot, ü"}
     with pytest.raises(OSError):
         save_png(grid, tmp_path / "none" / "x.png")
+
+
+@pytest.mark.parametrize("kwargs, text", [
+    ({"seed": 1.0}, "seed: got 1.0, legal is 0 to"), ({"seed": True}, "seed: got True"),
+    ({"seed": "7"}, "seed: got '7'"), ({"n": 2.5}, "n: got 2.5, legal is 1 to"), ({"n": "4"}, "n: got '4'"),
+    ({"n": True}, "n: got True"), ({"truncation": "1"}, "truncation: got 1"), ({"batch_size": 1.5}, "batch_size: got 1.5"),
+    ({"classes": 1.0}, "classes: got 1.0"), ({"classes": [0, 1.5]}, r"classes: got \[0, 1.5\]"),
+    ({"classes": [True]}, r"classes: got \[True\]"), ({"classes": {0: 1}}, "classes: got {0: 1}"),
+])  # fmt: skip
+def test_values_of_other_kinds_are_refused(generator, kwargs, text):
+    with pytest.raises(ValueError, match=text):
+        generator.sample(**kwargs)
+
+
+def test_numbers_of_numpy_and_torch_are_numbers(generator):
+    import numpy as np
+
+    expected = generator.sample(classes=[1, 0], n=2, seed=5)
+    for classes in (np.array([1, 0]), torch.tensor([1, 0]), [np.int32(1), np.uint8(0)], ("1", "0")):
+        assert torch.equal(generator.sample(classes=classes, n=np.int64(2), seed=np.uint32(5)), expected)
+    assert torch.equal(generator.sample(classes=np.int64(1), n=2, seed=5), expected[:2])
