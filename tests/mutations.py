@@ -105,6 +105,9 @@ MUTATIONS: list[tuple[str, str, str, str, str]] = [  # what, file, right, wrong,
     ("train/ and val/ taken for classes", "sngan_hub/sources/folders.py", "if direct or not tops:", "if direct or not tops or len(tops) > 1:", "test_prepare.py::test_a_folder_and_its_tar_have_the_same_classes"),
     ("a run inside its data",            "training/check.py",        "if ours == theirs or theirs in ours.parents or", "if ours == theirs or", "test_finetune.py::test_a_run_and_its_data_lie_apart"),
     ("a run taken for a class",          "sngan_hub/sources/folders.py", 'return "a run" if isinstance(fields, dict)', 'return "a run" if False', "test_finetune.py::test_a_run_of_an_earlier_version_in_its_data_is_no_class"),
+    ("classes paired by position",       "sngan_hub/metrics/protocols.py", "    if ours or theirs:\n", "    if ours or theirs:\n        return data\n    if False:\n", "test_metrics.py::test_classes_are_matched_by_name"),
+    ("an untrained judge",               "sngan_hub/metrics/classifier.py", "if len(train.images) < BATCH:", "if False:", "test_metrics.py::test_a_classifier_without_a_step_judges_nothing"),
+    ("the first of many classes",        "sngan_hub/metrics/protocols.py", 'n, "samples", e.precision)\n    else:', 'n, "samples", e.precision).flip(0)\n    else:', "test_metrics.py::test_many_classes_are_measured_on_fifty_of_them"),
 ]
 # fmt: on
 
