@@ -116,6 +116,9 @@ MUTATIONS: list[tuple[str, str, str, str, str]] = [  # what, file, right, wrong,
     ("large pictures in one strip",      "sngan_hub/sources/images.py", "_STRIP = 2**18", "_STRIP = 2**40", "test_sources.py::test_a_large_picture_takes_no_multiple_of_its_memory"),
     ("avatars drawn by every process",   "sngan_hub/sources/avatars.py", "            if not path.is_file():  #", "            if True:  #", "test_sources.py::test_avatars_are_drawn_once_for_all_processes_and_it_is_said_first"),
     ("emptied folders kept",             "space/acts.py",            "                folder.rmdir()", "                pass", "test_space.py::test_a_request_leaves_no_folder_behind_once_its_files_are_deleted"),
+    ("classes paired by position",       "sngan_hub/metrics/protocols.py", "    if ours or theirs:\n", "    if ours or theirs:\n        return data\n    if False:\n", "test_metrics.py::test_classes_are_matched_by_name"),
+    ("an untrained judge",               "sngan_hub/metrics/classifier.py", "if len(train.images) < BATCH:", "if False:", "test_metrics.py::test_a_classifier_without_a_step_judges_nothing"),
+    ("the first of many classes",        "sngan_hub/metrics/protocols.py", 'n, "samples", e.precision)\n    else:', 'n, "samples", e.precision).flip(0)\n    else:', "test_metrics.py::test_many_classes_are_measured_on_fifty_of_them"),
 ]
 # fmt: on
 

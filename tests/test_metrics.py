@@ -9,7 +9,7 @@ from sngan_hub.metrics.classifier import build
 from sngan_hub.metrics.protocols import Evaluation, _interleaved, evaluate
 from sngan_hub.metrics.scores import fid, kid, mean_pairwise_distance
 from sngan_hub.resnet import Generator
-from sngan_hub.sources import Images
+from sngan_hub.sources import Images, load_images
 
 pytest.importorskip("torch_fidelity")
 
@@ -149,6 +149,100 @@ def test_diversity_is_a_ratio_within_classes(shared, monkeypatch):
         0.5, abs=0.02
     )
     assert score.floor == pytest.approx(1)
+
+
+def of_pixels(net, batches, total, name, precision):
+    """In Inception's place: the first 2,048 pixels."""
+    return torch.cat([torch.from_numpy(np.array(x.tolist(), np.float32)).flatten(1)[:, :2048] for x in batches])
+
+
+def many(monkeypatch, tmp_path, n_classes, per_class, training=0, own=True):
+    """An evaluation of noise against random images, with pixels in place of Inception's features."""
+
+    def noise(self, start, stop, labels=None):
+        cycle = torch.arange(self.n_classes) if labels is None else torch.from_numpy(labels)
+        for first in range(start, stop, 50):
+            x = np.random.default_rng(first).integers(0, 256, (50, 3, 32, 32), dtype=np.uint8)
+            yield torch.from_numpy(x), cycle[torch.arange(first, first + 50) % len(cycle)]
+
+    monkeypatch.setattr(Evaluation, "samples", noise)
+    monkeypatch.setenv("SNGAN_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(protocols, "features", of_pixels)
+    rng, names = np.random.default_rng(0), [f"c{i:03d}" for i in range(n_classes)]
+    images = {
+        split: Images(rng.integers(0, 256, (n_classes * n, 3, 32, 32), dtype=np.uint8), np.arange(n_classes).repeat(n), names)
+        for split, n in (("test", per_class), ("train", training or per_class + 1))
+    }  # fmt: skip
+    monkeypatch.setattr(protocols, "load_images", lambda source, split, *_, **__: images[split])
+    e = Evaluation(
+        Generator(32, n_classes if own else 0, widths=[4] * 4, classes=names if own else None).eval(), "random"
+    )
+    e.__dict__["inception"] = None
+    return e
+
+
+def test_ten_classes_are_measured_as_ever(monkeypatch, tmp_path):
+    """Bit for bit as the shipped records were: a hundred test images, samples and training images of each class."""
+    e = many(monkeypatch, tmp_path, 10, 100, 500)
+    real, again, fake = e.real_features("test", 1000), e.real_features("train", 1000), e.sample_features(1000)
+    base = [mean_pairwise_distance(real[c::10]) for c in range(10)]
+    score = protocols.diversity(e)
+    assert list(score.per_class.values()) == [mean_pairwise_distance(fake[c::10]) / base[c] for c in range(10)]
+    assert score.value == float(np.mean(list(score.per_class.values()))) and score.n == 1000
+    assert score.floor == float(np.mean([mean_pairwise_distance(again[c::10]) / base[c] for c in range(10)]))
+    assert score.evaluator == e.evaluator
+
+
+def test_many_classes_are_measured_on_fifty_of_them(monkeypatch, tmp_path):
+    """Each with as many images as the others; the score names what was measured, and is a number."""
+    e = many(monkeypatch, tmp_path, 600, 3)
+    asked, samples = [], Evaluation.samples
+    monkeypatch.setattr(Evaluation, "samples", lambda self, *a: (asked.append(b[1]) or b for b in samples(self, *a)))
+    score = protocols.diversity(e)
+    assert np.isfinite(score.value) and np.isfinite(score.floor) and score.n == 5000 and len(score.per_class) == 50
+    chosen = torch.cat(asked).bincount(minlength=600)
+    assert set(chosen.tolist()) == {0, 100} and chosen[[0, 599]].tolist() == [100, 100]
+    assert "; 3 test and 4 training images of each class; 50 of 600 classes" in score.evaluator
+    real = e.test.images[e.test.labels == 599].reshape(3, -1)[:, :2048].astype(np.float32)
+    fake = of_pixels(None, (x[y == 599] for x, y in samples(e, 0, 5000, np.flatnonzero(chosen))), 0, "", "")
+    expected = mean_pairwise_distance(fake) / mean_pairwise_distance(torch.from_numpy(real))
+    assert score.per_class["c599"] == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(ValueError, match="diversity needs 2 or more test images of every class, c000 has 1"):
+        protocols.diversity(many(monkeypatch, tmp_path, 3, 1))
+
+
+def test_diversity_of_a_generator_without_classes(monkeypatch, tmp_path):
+    score = protocols.diversity(many(monkeypatch, tmp_path, 3, 5, own=False))
+    assert np.isfinite(score.value) and score.per_class is None and "15 real images of each split" in score.evaluator
+
+
+def test_classes_are_matched_by_name(image_folder, monkeypatch, capsys):
+    """Never by position where both have names: another set of classes would give every class another's images."""
+
+    def measured(classes):
+        return Evaluation(Generator(32, 2, widths=[4] * 4, classes=classes), str(image_folder)).test
+
+    assert measured(["right", "left"]).classes == ["right", "left"] and not capsys.readouterr().err
+    with pytest.raises(ValueError, match="other classes than the model: 1 that the model lacks .left., and not the "
+                                         "model's centre"):  # fmt: skip
+        measured(["centre", "right"])
+    assert measured(None).classes == ["left", "right"]
+    said = capsys.readouterr().err
+    assert "has no class names" in said and "from left to right" in said and said.count("\n") == 1
+    for name, synset in (("left", "n02123045"), ("right", "n01440764")):  # tabby and tench, as ImageNet's folders
+        (image_folder / name).rename(image_folder / synset)
+    turned = measured(["tabby", "tench"])
+    assert turned.classes == ["tabby", "tench"] and turned.images[turned.labels == 0].mean() > turned.images.mean()
+
+
+def test_a_classifier_without_a_step_judges_nothing(image_folder, tmp_path, monkeypatch):
+    from sngan_hub.metrics.classifier import BATCH, classifier
+
+    monkeypatch.setenv("SNGAN_HUB_CACHE", str(tmp_path / "cache"))
+    data = load_images(str(image_folder), "train")
+    with pytest.raises(ValueError, match=f"agreement2k needs {BATCH} or more training images .got 36."):
+        classifier(data, data)
+    assert not (tmp_path / "cache").exists()
 
 
 def test_names_are_checked_before_anything_is_measured(image_folder):

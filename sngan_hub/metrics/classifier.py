@@ -48,8 +48,12 @@ def build(n_classes: int) -> nn.Module:
 def classifier(train: Images, test: Images, device: torch.device | str = "cpu") -> Classifier:
     """Trained on ``train`` with shifts of up to two pixels, scored on ``test``; cached by the data's content.
 
-    ``device``: where it is trained and computes.
+    ``device``: where it is trained and computes. Raises ``ValueError`` where there are fewer training images than one
+    step takes: an untrained one judges nothing.
     """
+    if len(train.images) < BATCH:
+        raise ValueError(f"data: the classifier of agreement2k needs {BATCH} or more training images (got "
+                         f"{len(train.images)}); add images, or ask for another protocol")  # fmt: skip
     path = cache_folder() / f"classifier-{train.fingerprint()}-r{RECIPE}.pt"
     network = build(len(train.classes))
     if path.is_file():

@@ -10,7 +10,9 @@ whichever others are asked for beside it. Real test images are taken class by cl
 ``agreement2k``  share of 2,000 samples that a classifier trained on real images gives the class that was asked for;
                  floor: its accuracy on the real test images
 ``diversity``    per class, mean pairwise distance of 100 samples in Inception features over that of 100 test images;
-                 the value is the mean over classes; floor: 100 training images in place of the samples
+                 the value is the mean over classes; floor: 100 training images in place of the samples. Where a class
+                 has fewer real images, so many of each class are taken. Above 50 classes, 50 that are spread evenly
+                 over them are measured, and the samples take these in turn
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from functools import cached_property
@@ -28,6 +31,7 @@ import torch
 from torch import Tensor
 
 from .. import sampling
+from ..classes import synset_names
 from ..names import nearest
 from ..sources import Images, cache_folder, load_images
 from ..weights import Score
@@ -36,6 +40,9 @@ from .inception import EVALUATOR, SHA1, features, load_inception
 from .scores import fid, kid, mean_pairwise_distance
 
 BATCH = 50
+PER_CLASS = 100  # samples and real images that a diversity is measured on
+DIVERSE_CLASSES = 50  # of which it is measured at most
+SPLITS = ("test", "train")
 FEWEST = 20  # test images that a KID is measured against
 
 
@@ -47,17 +54,21 @@ class Evaluation:
         self.generator, self.source, self.seed = generator, source, seed
         self.held_out, self.precision = held_out, precision
         self.test = load_images(*((held_out, "all") if held_out else (source, "test")), generator.size, left_out=[])
-        if generator.classes and sorted(generator.classes) == sorted(self.test.classes):
-            self.test = self.test.in_order(generator.classes)
+        self.test = by_name(self.test)
         self.n_classes = generator.n_classes or 1
         if generator.n_classes and len(self.test.classes) != generator.n_classes:
             raise ValueError(f"data: {source} has {len(self.test.classes)} classes, the model {generator.n_classes}")
+        if generator.n_classes and generator.classes:
+            self.test = in_order_of(self.test, list(generator.classes), held_out or source)
+        elif generator.n_classes > 1:
+            print(f"the model has no class names: class i of {held_out or source}, from {self.test.classes[0]} to "
+                  f"{self.test.classes[-1]}, is measured as its class i", file=sys.stderr)  # fmt: skip
         self._features = torch.empty(0, 2048)
 
     @cached_property
     def train(self) -> Images:
         data = load_images(self.source, "all" if self.held_out else "train", self.generator.size, left_out=[])
-        return data.in_order(self.test.classes)
+        return in_order_of(by_name(data), self.test.classes, self.source)
 
     @property
     def evaluator(self) -> str:
@@ -95,12 +106,15 @@ class Evaluation:
             self._features = torch.cat([self._features, new])
         return self._features[:n]
 
-    def real_features(self, split: str, n: int | None, balanced: bool = True) -> Tensor:
-        """Features of the first n / K images of each class, interleaved by class as the samples are.
+    def real_features(self, split: str, n: int | None, balanced: bool = True, of: np.ndarray | None = None) -> Tensor:
+        """Features of the first n / K images of each class, interleaved by class as the samples are; ``of``: of these
+        classes alone.
 
         Kept on disk as the longest prefix computed so far.
         """
         data = self.test if split == "test" else self.train
+        if of is not None:
+            data = _of_classes(data, of, -(-(n or 0) // len(of)))
         index = _interleaved(data, n, balanced)
         bf16 = "-bf16" if self.precision == "bf16" else ""
         path = cache_folder() / f"features-{SHA1[:8]}-{data.fingerprint()}{bf16}.npy"
@@ -115,6 +129,29 @@ class Evaluation:
                 np.save(file, known.numpy())
             os.replace(temporary, path)
         return known[: len(index)]
+
+
+def _of_classes(data: Images, classes: np.ndarray, n: int) -> Images:
+    """The first ``n`` images of each of these classes, which become 0, 1, 2 ..., in memory."""
+    rows = np.concatenate([np.flatnonzero(data.labels == label)[:n] for label in classes])
+    labels = np.searchsorted(classes, data.labels[rows])
+    return Images(np.asarray(data.images[rows]), labels, [data.classes[label] for label in classes])
+
+
+def by_name(data: Images) -> Images:
+    """Folders that are named as ImageNet's synsets get the classes' names, as ``prepare`` gives them."""
+    names = synset_names(data.classes)
+    return data._replace(classes=names) if names else data
+
+
+def in_order_of(data: Images, names: list[str], source: str) -> Images:
+    """``data`` with its classes in the order of ``names``. Raises ``ValueError`` where it has other classes."""
+    ours, theirs = sorted(set(names) - set(data.classes)), sorted(set(data.classes) - set(names))
+    if ours or theirs:
+        raise ValueError(f"data: {source} has other classes than the model: {len(theirs)} that the model lacks "
+                         f"({', '.join(theirs[:3])}), and not the model's {', '.join(ours[:3])}; rename its class "
+                         f"folders to the model's names")  # fmt: skip
+    return data.in_order(names)
 
 
 def _interleaved(data: Images, n: int | None, balanced: bool = True) -> np.ndarray:
@@ -165,13 +202,42 @@ def agreement2k(e: Evaluation) -> Score:
 
 
 def diversity(e: Evaluation) -> Score:
-    n, k = 100 * e.n_classes, e.n_classes
-    real, again = e.real_features("test", 1000)[:n], e.real_features("train", 5000)[:n]
-    fake = e.sample_features(n)
+    if not e.generator.n_classes:
+        return _diversity_of_all(e)
+    chosen = np.unique(np.linspace(0, e.n_classes - 1, min(e.n_classes, DIVERSE_CLASSES)).astype(int))
+    k, names = len(chosen), [e.test.classes[label] for label in chosen]
+    counts = [np.bincount(data.labels, minlength=e.n_classes)[chosen] for data in (e.test, e.train)]
+    fewest = [min(PER_CLASS, int(of.min())) for of in counts]
+    said = [f"{fewest[0]} test and {fewest[1]} training images of each class"] if min(fewest) < PER_CLASS else []
+    for what, of in zip(("test", "training"), counts, strict=True):
+        if of.min() < 2:
+            raise ValueError(f"data: diversity needs 2 or more {what} images of every class, {names[int(of.argmin())]} "
+                             f"has {of.min()}")  # fmt: skip
+    if k < e.n_classes:
+        said.append(f"{k} of {e.n_classes:,} classes, spread evenly: {', '.join(names[:2])} ... {names[-1]}")
+        real, again = (e.real_features(split, k * n, of=chosen) for split, n in zip(SPLITS, fewest, strict=True))
+        n = k * PER_CLASS
+        fake = features(e.inception, (x for x, _ in e.samples(0, n, chosen)), n, "samples", e.precision)
+    else:
+        real, again = (e.real_features(split, k * n) for split, n in zip(SPLITS, fewest, strict=True))
+        fake = e.sample_features(k * PER_CLASS)
     base = [mean_pairwise_distance(real[c::k]) for c in range(k)]
-    per_class = {name: mean_pairwise_distance(fake[c::k]) / base[c] for c, name in enumerate(e.test.classes)}
+    per_class = {name: mean_pairwise_distance(fake[c::k]) / base[c] for c, name in enumerate(names)}
     floor = float(np.mean([mean_pairwise_distance(again[c::k]) / base[c] for c in range(k)]))
-    return Score(float(np.mean(list(per_class.values()))), n, e.evaluator, floor=floor, per_class=per_class)
+    evaluator = "; ".join([e.evaluator, *said])
+    return Score(float(np.mean(list(per_class.values()))), k * PER_CLASS, evaluator, floor=floor, per_class=per_class)
+
+
+def _diversity_of_all(e: Evaluation) -> Score:
+    """Of a generator without classes: of its samples and of real images, whatever their classes."""
+    n = min(PER_CLASS, len(e.test.images), len(e.train.images))
+    if n < 2:
+        raise ValueError(f"data: diversity needs 2 or more images of each split, {e.source} has {n} of one")
+    real, again = (e.real_features(split, n, balanced=False) for split in SPLITS)
+    base = mean_pairwise_distance(real)
+    value, floor = (mean_pairwise_distance(x) / base for x in (e.sample_features(PER_CLASS), again))
+    evaluator = e.evaluator + (f"; {n} real images of each split" if n < PER_CLASS else "")
+    return Score(value, PER_CLASS, evaluator, floor=floor)
 
 
 PROTOCOLS: dict[str, Callable[[Evaluation], Score]] = {
