@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .network import AnyDiscriminator, AnyGenerator
+from .network import AnyDiscriminator, AnyGenerator, check_arguments
 from .normalizers import WEIGHT_NORMALIZERS, BatchNorm2d, Conv2d, Linear, layer_norm
 from .spectral_norm import full_precision
 
@@ -33,6 +33,7 @@ class CNNGenerator(AnyGenerator, library_name="sngan-hub", pipeline_tag="uncondi
     """
 
     def __init__(self, size: int = 32, n_classes: int = 0, z_dim: int = 128, width: int = 512, batch_norm: bool = True):
+        check_arguments(locals())
         super().__init__()
         if size % 8 or n_classes:
             raise ValueError(f"size, n_classes: got {size} and {n_classes}, legal are a multiple of 8, and 0")
@@ -49,9 +50,9 @@ class CNNGenerator(AnyGenerator, library_name="sngan-hub", pipeline_tag="uncondi
 
     def forward(self, z: Tensor, y: Tensor | None = None, class_weights: Tensor | None = None) -> Tensor:
         self.check_latents(z)
-        self.check_labels(len(z), y, class_weights)
+        self.check_labels(z.shape[0], y, class_weights)
         h = self.l0(z.to(self.l0.weight.dtype))
-        h = F.relu(h if self.bn0 is None else self.bn0(h)).view(len(z), self.width, self.size // 8, self.size // 8)
+        h = F.relu(h if self.bn0 is None else self.bn0(h)).view(z.shape[0], self.width, self.size // 8, self.size // 8)
         for i, up in enumerate(self.up):
             h = up(h)
             h = F.relu(h if self.bn is None else self.bn[i](h))
@@ -82,6 +83,7 @@ class CNNDiscriminator(AnyDiscriminator, library_name="sngan-hub", tags=["gan", 
         slope: float = 0.1,
         normalizer: str = "spectral",
     ):
+        check_arguments(locals())
         super().__init__()
         widths = list(widths or [64, 64, 128, 128, 256, 256, 512])
         if size % 8 or n_classes or len(widths) != 7:
@@ -112,7 +114,7 @@ class CNNDiscriminator(AnyDiscriminator, library_name="sngan-hub", tags=["gan", 
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         self.check_images(x)
-        self.check_labels(len(x), y)
+        self.check_labels(x.shape[0], y)
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = F.leaky_relu(norm(conv(x)), self.slope)
         with full_precision(x):
@@ -127,6 +129,7 @@ class GanLibResNetGenerator(AnyGenerator, library_name="sngan-hub", tags=["gan",
     """z (N, width) -> images (N, 3, 32, 32): relu on the dense layer, three up blocks of one width, relu, norm."""
 
     def __init__(self, size: int = 32, n_classes: int = 0, width: int = 128):
+        check_arguments(locals())
         super().__init__()
         if size != 32 or n_classes:
             raise ValueError(f"size, n_classes: got {size} and {n_classes}, legal are 32 and 0")
@@ -141,8 +144,8 @@ class GanLibResNetGenerator(AnyGenerator, library_name="sngan-hub", tags=["gan",
 
     def forward(self, z: Tensor, y: Tensor | None = None, class_weights: Tensor | None = None) -> Tensor:
         self.check_latents(z)
-        self.check_labels(len(z), y, class_weights)
-        h = F.relu(self.l0(z.to(self.l0.weight.dtype))).view(len(z), self.width, 4, 4)
+        self.check_labels(z.shape[0], y, class_weights)
+        h = F.relu(self.l0(z.to(self.l0.weight.dtype))).view(z.shape[0], self.width, 4, 4)
         for block in self.blocks:
             h = block(h)
         return torch.tanh(self.conv(self.bn(F.relu(h))).to(z.dtype))  # batch norm behind the relu, as theirs
@@ -163,6 +166,7 @@ class GanLibResNetDiscriminator(AnyDiscriminator, library_name="sngan-hub", tags
     """Images (N, 3, 32, 32) -> scores (N, 1): two blocks halve by 4x4 convolutions, two keep the size; no norms."""
 
     def __init__(self, size: int = 32, n_classes: int = 0, width: int = 128):
+        check_arguments(locals())
         super().__init__()
         if size != 32 or n_classes:
             raise ValueError(f"size, n_classes: got {size} and {n_classes}, legal are 32 and 0")
@@ -176,7 +180,7 @@ class GanLibResNetDiscriminator(AnyDiscriminator, library_name="sngan-hub", tags
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         self.check_images(x)
-        self.check_labels(len(x), y)
+        self.check_labels(x.shape[0], y)
         for block in self.blocks:
             x = block(x)
         with full_precision(x):

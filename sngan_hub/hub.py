@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from huggingface_hub import hf_hub_download
@@ -16,11 +17,13 @@ from huggingface_hub import hf_hub_download
 from .convert import convert_file
 from .devices import resolve_device
 from .fetch import cache_folder, fetch, forget, one_process_at_a_time, place, sha256_of
-from .mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE
-from .network import AnyDiscriminator, AnyGenerator
+from .mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, check_values
+from .network import AnyDiscriminator, AnyGenerator, Network
 from .refining import CALIBRATION, Calibration, read_calibration
 from .resolve import resolve
 from .weights import KINDS, WEIGHTS, Record, find_record
+
+Moved = TypeVar("Moved", bound=Network)
 
 
 def load_generator(
@@ -43,7 +46,7 @@ def load_generator(
     network = _load(name, weights, "generator", revision, token)
     if not isinstance(network, AnyGenerator):
         raise ValueError(f"{weights or name}: is a {type(network).__name__}; use load_discriminator")
-    return network.to(device=on, dtype=dtype)
+    return _moved(network, str(weights or name), on, dtype)
 
 
 def load_discriminator(
@@ -59,7 +62,20 @@ def load_discriminator(
     network = _load(name, weights, "discriminator", revision, token)
     if not isinstance(network, AnyDiscriminator):
         raise ValueError(f"{weights or name}: is a {type(network).__name__}; use load_generator")
-    return network.to(device=on, dtype=dtype)
+    return _moved(network, str(weights or name), on, dtype)
+
+
+DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+
+def _moved(network: Moved, source: str, device: str | torch.device, dtype: torch.dtype | None) -> Moved:
+    if dtype not in (None, *DTYPES):
+        raise ValueError(f"dtype: got {dtype}, legal are {', '.join(map(str, DTYPES))}, or None for float32")
+    if dtype in (None, torch.float32):
+        return network.to(device)
+    network = network.to(dtype=dtype)
+    check_values(network, source)
+    return network.to(device)
 
 
 def _load(

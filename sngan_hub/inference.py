@@ -14,11 +14,13 @@ everything else follows the committed table of resample.py.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._python_dispatch import _disable_current_modes
 
 from .network import AnyGenerator
 from .normalizers import BatchNorm2d, Linear, lookup_class
@@ -65,18 +67,23 @@ class FastGenerator(AnyGenerator):
     def forward(self, z: Tensor, y: Tensor | None = None, class_weights: Tensor | None = None) -> Tensor:
         """``y``: (N,), or (N, K) with ``class_weights`` (N, K), which mix the gains and biases of K classes."""
         self.check_latents(z)
-        self.check_labels(len(z), y, class_weights)
+        self.check_labels(z.shape[0], y, class_weights)
         dtype = self.l1.weight.dtype
         table: Tensor = self.table  # type: ignore[assignment]
         rows = table if y is None else lookup_class(table, y, class_weights)
         parts = list(rows.to(dtype)[:, :, None, None].split(self.widths, 1))
-        h = self.l1(z.to(dtype)).view(len(z), -1, self.bottom_width, self.bottom_width)
+        h = self.l1(z.to(dtype)).view(z.shape[0], -1, self.bottom_width, self.bottom_width)
         h = h.contiguous(memory_format=torch.channels_last)
         for block in self.blocks:
             used = 4 if self.n_classes else 2
             h = block(h, *parts[:used])
             del parts[:used]
         return torch.tanh(self.conv(F.relu(h, inplace=not h.requires_grad)).to(z.dtype))
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], source: str = "config") -> FastGenerator:
+        raise ValueError(f"{source}: describes the form for sampling, which for_sampling() makes of a generator; "
+                         f"it is not stored")  # fmt: skip
 
     def for_sampling(self, dtype: torch.dtype = torch.float32) -> AnyGenerator:
         if dtype != self.l1.weight.dtype:
@@ -139,15 +146,31 @@ class FrozenConv(nn.Module):
         kernel = (up_kernel(weight) if up else weight).to(dtype).contiguous(memory_format=torch.channels_last)
         self.shape = kernel.shape
         self.register_buffer("bias", bias.to(dtype, copy=True))
+        self.side = side
+        self._lay_out(kernel)
+
+    def _lay_out(self, kernel: Tensor) -> None:
         # Plain attributes: a module's own buffers are moved and copied, which a packed weight cannot be.
-        self._packed = pack(kernel, side, self.padding, up)
+        self._packed = pack(kernel, self.side, self.padding, self.up)
         self._dense = kernel if self._packed is None else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickles and copies: the kernel as it was before it was laid out, which only this process can read."""
+        return {
+            **super().__getstate__(),
+            "_packed": None,
+            "_dense": self.kernel().contiguous(memory_format=torch.channels_last),
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._lay_out(self._dense)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
         bias: Tensor = self.bias  # type: ignore[assignment]
         ends = (1, "relu" if self.relu else "none", [], "")  # groups; what follows
         p = [self.padding] * 2
-        if self._packed is not None and not x.requires_grad:
+        if self._packed is not None and not x.requires_grad and not exporting():
             if self.up:
                 return torch.ops.mkldnn._convolution_transpose_pointwise(
                     x, self._packed, bias, p, [0, 0], [2, 2], [1, 1], *ends
@@ -162,7 +185,8 @@ class FrozenConv(nn.Module):
         if self._packed is None:
             assert self._dense is not None
             return self._dense
-        kernel = self._packed.to_dense()
+        with _disable_current_modes() if exporting() else nullcontext():  # a graph holds its numbers, not their layout
+            kernel = self._packed.to_dense()
         return kernel.transpose(0, 1) if self.up else kernel
 
     def flops(self, n: int, side: int) -> int:
@@ -237,6 +261,11 @@ def pack(kernel: Tensor, side: int, padding: int, up: bool) -> Tensor | None:
         )
     shape = [1, kernel.shape[1], side, side]
     return torch.ops.mkldnn._reorder_convolution_weight(kernel, [padding] * 2, [1, 1], [1, 1], 1, shape)
+
+
+def exporting() -> bool:
+    """Whether torch.export is looking: its graphs are for other machines too, and know no packed weights."""
+    return getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)()
 
 
 def sampling_dtype(precision: str, device: torch.device | str = "cpu") -> torch.dtype:

@@ -11,14 +11,14 @@ import inspect
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from huggingface_hub import ModelCard, PyTorchModelHubMixin, hf_hub_download
 from huggingface_hub.constants import CONFIG_NAME, SAFETENSORS_SINGLE_FILE
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -39,7 +39,7 @@ class StrictHubMixin(PyTorchModelHubMixin):
         return dict(self._hub_mixin_config)
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        assert isinstance(self, nn.Module)
+        assert isinstance(self, nn.Module)  # for type checkers
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
         # One metadata key: with more, the bytes differ from save to save.
         _write_atomically(
@@ -91,7 +91,8 @@ class StrictHubMixin(PyTorchModelHubMixin):
                     force_download=force_download, local_files_only=local_files_only,
                 )  # fmt: skip
             paths.append(path)
-        network = cls.from_config(read_config(paths[0]), source=paths[0])
+        with torch.device("meta"):  # shapes alone: nothing is allocated for what config.json claims
+            network = cls.from_config(read_config(paths[0]), source=paths[0])
         load_weights(network, paths[1])  # type: ignore[arg-type]
         network.to(map_location)  # type: ignore[attr-defined]
         return network.eval()  # type: ignore[attr-defined]
@@ -103,8 +104,11 @@ class StrictHubMixin(PyTorchModelHubMixin):
         Called on a class that others derive from, it builds the one that ``"class"`` names.
         """
         arguments = dict(config)
+        abstract = cls.__init__ is nn.Module.__init__
+        if abstract and "class" not in arguments:
+            raise ValueError(f"{source}: missing key class")
         kind = arguments.pop("class", cls.__name__)
-        if kind != cls.__name__:
+        if kind != cls.__name__ or abstract:
             for known in _subclasses(cls):
                 if known.__name__ == kind:
                     return known.from_config(config, source)
@@ -133,20 +137,32 @@ def _subclasses(cls: type[Network]) -> Iterator[type[Network]]:
 def read_config(path: str | Path) -> dict[str, Any]:
     try:
         config = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also digits without end, and lists in lists in lists
         raise ValueError(f"{path}: not valid JSON ({error})") from error
     if not isinstance(config, dict):
         raise ValueError(f"{path}: holds a {type(config).__name__}, legal is a JSON object")
     return config
 
 
+#: What a tensor may be stored as: floats are cast to the network's dtype, counters to int64
+_DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
+           "I64": torch.int64, "I32": torch.int32}  # fmt: skip
+
+
 def load_weights(network: nn.Module, path: str | Path) -> None:
-    """Fills every tensor of ``network`` from a safetensors file; refuses missing, surplus, misshaped ones by name."""
+    """Fills every tensor of ``network`` from a safetensors file; refuses missing, surplus, misshaped ones by name.
+
+    One built on the meta device becomes float32 on the CPU. No memory is taken for a file whose header does not fit.
+    """
     try:
-        tensors = load_file(path)
+        with safe_open(path, "pt") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}
+            header = {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
+        _refuse(network, str(path), _misfits(network, header))
+        tensors = {name: tensor.clone() for name, tensor in load_file(path).items()}  # they were views of the file
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path}: not a readable safetensors file ({error}); fetch or save it again") from error
-    load_tensors(network, tensors, str(path))
+    load_tensors(network, tensors, str(path), assign=any(t.is_meta for t in network.state_dict().values()))
 
 
 def load_tensors(network: nn.Module, tensors: dict[str, torch.Tensor], source: str, assign: bool = False) -> None:
@@ -154,21 +170,60 @@ def load_tensors(network: nn.Module, tensors: dict[str, torch.Tensor], source: s
 
     ``assign``: the tensors become the network's own instead of being copied; for one built on the meta device.
     """
+    names = {dtype: name for name, dtype in _DTYPES.items()}
+    described = {name: (names.get(t.dtype, str(t.dtype)), tuple(t.shape)) for name, t in tensors.items()}
+    _refuse(network, source, _misfits(network, described))
     own = network.state_dict()
-    problems = [f"{name} is missing" for name in own if name not in tensors]
-    problems += [f"{name} is not a tensor of this network" for name in tensors if name not in own]
-    for name in own.keys() & tensors.keys():
-        ours, theirs = own[name], tensors[name]
-        if ours.shape != theirs.shape:
-            problems.append(f"{name} has shape {tuple(theirs.shape)}, expected {tuple(ours.shape)}")
-        elif ours.is_floating_point() != theirs.is_floating_point():
-            problems.append(f"{name} is {theirs.dtype}, expected {ours.dtype}")
-        elif theirs.is_floating_point() and not torch.isfinite(theirs).all():
-            problems.append(f"{name} holds values that are not finite")
+    cast = {}
+    for name, tensor in tensors.items():
+        dtype = own[name].dtype
+        if assign and dtype.is_floating_point:
+            dtype = torch.float32  # whatever torch's default is
+        cast[name] = tensor.to(dtype)
+    _refuse(network, source, _bad_values(network, cast))
+    network.load_state_dict(cast, strict=True, assign=assign)
+
+
+def check_values(network: nn.Module, source: str) -> None:
+    """Raises ``ValueError`` for values that a cast to another dtype has made useless."""
+    _refuse(network, source, _bad_values(network, network.state_dict()))
+
+
+def _misfits(network: nn.Module, given: dict[str, tuple[str, tuple[int, ...]]]) -> list[str]:
+    """``given``: name -> dtype as safetensors calls it, and shape."""
+    own = network.state_dict()
+    problems = [f"{name} is missing" for name in own if name not in given]
+    problems += [f"{name} is not a tensor of this network" for name in given if name not in own]
+    for name in own.keys() & given.keys():
+        (kind, shape), ours = given[name], own[name]
+        if shape != tuple(ours.shape):
+            problems.append(f"{name} has shape {shape}, expected {tuple(ours.shape)}")
+        elif kind not in _DTYPES or _DTYPES[kind].is_floating_point != ours.is_floating_point():
+            expected = "float32" if ours.is_floating_point() else "int64"
+            problems.append(f"{name} is {_DTYPES.get(kind, kind)}, expected torch.{expected}")
+    return problems
+
+
+def _bad_values(network: nn.Module, tensors: Mapping[str, torch.Tensor]) -> list[str]:
+    problems = []
+    for name, tensor in tensors.items():
+        if tensor.is_meta or not tensor.is_floating_point():
+            continue
+        if not torch.isfinite(tensor).all():
+            problems.append(f"{name} holds values that are not finite in {str(tensor.dtype).removeprefix('torch.')}")
+        elif name.rpartition(".")[2] == "running_var":
+            scale = (tensor + network.get_submodule(name.rpartition(".")[0]).eps).rsqrt()  # type: ignore[operator]
+            if (tensor < 0).any():
+                problems.append(f"{name} holds a negative variance")
+            elif not (torch.isfinite(scale) & (scale > 0)).all():
+                problems.append(f"{name} holds a variance that nothing can be divided by")
+    return problems
+
+
+def _refuse(network: nn.Module, source: str, problems: list[str]) -> None:
     if problems:
         shown = "; ".join(sorted(problems)[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
         raise ValueError(f"{source}: does not fit this {type(network).__name__}: {shown}")
-    network.load_state_dict(tensors, strict=True, assign=assign)
 
 
 def _write_atomically(path: Path, write: Any) -> None:

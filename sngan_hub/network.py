@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import reprlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +46,7 @@ class Network(nn.Module, StrictHubMixin):
 
     def name_classes(self, classes: Sequence[str]) -> None:
         """Names the labels, in their order; the names travel in config.json."""
-        check_classes(self.n_classes, list(classes))
+        check_classes(self.n_classes, classes if isinstance(classes, str) else list(classes))
         self.classes = list(classes)
         if isinstance(self._hub_mixin_config, dict):
             self._hub_mixin_config["classes"] = self.classes
@@ -68,10 +70,65 @@ class Network(nn.Module, StrictHubMixin):
             )
 
 
-def check_classes(n_classes: int, classes: list[str] | None) -> None:
+#: Constructor argument -> its type, and the least and the greatest legal number; for widths, of each of them
+ARGUMENTS: dict[str, tuple[type, float, float]] = {
+    "size": (int, 1, 4096),
+    "n_classes": (int, 0, 1_000_000),
+    "z_dim": (int, 1, 65_536),
+    "width": (int, 1, 65_536),
+    "widths": (int, 1, 65_536),
+    "bottom_width": (int, 1, 4096),
+    "embedding_dim": (int, 1, 65_536),
+    "concat_after": (int, 1, 64),
+    "bn_eps": (float, 1e-12, 1),
+    "bn_momentum": (float, 0, 1),
+    "slope": (float, 0, 1),
+    "head_scale": (float, 0, 1e9),
+    "embed_scale": (float, 0, 1e9),
+    **dict.fromkeys(("batch_norm", "shortcut_relu", "head_bias"), (bool, 0, 1)),
+    **dict.fromkeys(
+        ("upsample", "down", "conditioning", "hidden", "sn_eval", "head_sn_eval", "normalizer"), (str, 0, 0)
+    ),
+}
+MAY_BE_NONE = ("widths", "bottom_width", "down", "head_bias", "head_sn_eval")
+MOST_WIDTHS = 64
+_LEGAL = {int: "a whole number from {:,} to {:,}", float: "a number from {:g} to {:g}", bool: "true or false",
+          str: "a text"}  # fmt: skip
+
+
+def check_arguments(arguments: Mapping[str, Any]) -> None:
+    """Raises ``ValueError`` for a constructor argument of another type or out of all measure, before it is used.
+
+    config.json is the constructor's call, and may come from anybody.
+    """
+    for name, (kind, *limits) in ARGUMENTS.items():
+        value = arguments.get(name, ...)
+        if value is ... or (value is None and name in MAY_BE_NONE):
+            continue
+        legal = _LEGAL[kind].format(*limits)
+        if name == "widths":
+            legal = f"a list of up to {MOST_WIDTHS}, each {legal}"
+        values = [value]
+        if name == "widths":
+            values = value if isinstance(value, list | tuple) and 0 < len(value) <= MOST_WIDTHS else [None]
+        if not all(_is_legal(each, kind, *limits) for each in values):
+            raise ValueError(f"{name}: got {reprlib.repr(value)}, legal is {legal}")
+
+
+def _is_legal(value: Any, kind: type, least: float, most: float) -> bool:
+    if isinstance(value, bool) or kind in (bool, str):
+        return isinstance(value, kind) and kind in (bool, str)
+    return isinstance(value, (int, float) if kind is float else int) and least <= value <= most
+
+
+def check_classes(n_classes: int, classes: Sequence[str] | None) -> None:
     if n_classes < 0:
         raise ValueError(f"n_classes: got {n_classes}, legal is 0 (unconditional) or more")
-    if classes is not None and len(classes) != n_classes:
+    if classes is None:
+        return
+    if not isinstance(classes, list | tuple) or not all(isinstance(name, str) for name in classes):
+        raise ValueError(f"classes: got {reprlib.repr(classes)}, legal is a list of names")
+    if len(classes) != n_classes:
         raise ValueError(f"classes: got {len(classes)} names for n_classes={n_classes}")
 
 
@@ -126,7 +183,7 @@ class AnyDiscriminator(Network):
         if not self.n_classes:
             return self(x)
         labels = torch.arange(self.n_classes, device=x.device)
-        return torch.cat([self(x, label.expand(len(x))) for label in labels], 1)
+        return torch.cat([self(x, label.expand(x.shape[0])) for label in labels], 1)
 
     def check_images(self, x: Tensor) -> None:
         if x.ndim != 4 or x.shape[1:] != (3, self.size, self.size):

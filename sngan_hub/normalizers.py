@@ -61,10 +61,10 @@ class Embedding(Normalized, nn.Embedding):
     def lookup(self, y: Tensor, strength: float | Tensor = 1.0) -> Tensor:
         """Labels (N,) -> rows (N, C) of the normalised table; ``strength``: see ``lookup_class``."""
         tables = self.effective_weights()
-        rows = [
-            lookup_class(own, part, strength=strength) for own, part in zip(tables, y.chunk(len(tables)), strict=True)
-        ]
-        return rows[0] if len(rows) == 1 else torch.cat(rows)
+        if len(tables) == 1:
+            return lookup_class(tables[0], y, strength=strength)
+        parts = zip(tables, y.chunk(len(tables)), strict=True)
+        return torch.cat([lookup_class(own, part, strength=strength) for own, part in parts])
 
 
 Layer = TypeVar("Layer", Conv2d, Linear, Embedding)
@@ -130,6 +130,9 @@ class BatchNorm2d(nn.Module):
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
         self.register_buffer("num_batches_tracked", torch.zeros((), dtype=torch.int64))
+
+    def extra_repr(self) -> str:
+        return f"{self.channels}, n_classes={self.n_classes}, eps={self.eps:g}, momentum={self.momentum:g}"
 
     def gain_and_bias(
         self, y: Tensor | None, class_weights: Tensor | None = None, strength: float | Tensor = 1.0
@@ -257,6 +260,9 @@ class LayerNorm(nn.Module):
         super().__init__()
         self.eps = eps
         self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+
+    def extra_repr(self) -> str:
+        return f"{len(self.weight)}, eps={self.eps:g}"
 
     def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W) -> same
         return F.group_norm(x, 1, self.weight, self.bias, self.eps)

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .inference import FastGenerator
-from .network import AnyDiscriminator, AnyGenerator, check_classes
+from .network import AnyDiscriminator, AnyGenerator, check_arguments, check_classes
 from .normalizers import (
     WEIGHT_NORMALIZERS,
     BatchNorm2d,
@@ -155,6 +155,7 @@ class Generator(
         bn_momentum: float = 0.1,
         classes: list[str] | None = None,
     ):
+        check_arguments(locals())
         super().__init__()
         row = _row(size, widths, bottom_width)
         widths = list(widths or [row.g_base * k for k in row.g_widths])
@@ -186,8 +187,8 @@ class Generator(
     def forward(self, z: Tensor, y: Tensor | None = None, class_weights: Tensor | None = None) -> Tensor:
         """``y``: (N,), or (N, K) with ``class_weights`` (N, K), which mix the gains and biases of K classes."""
         self.check_latents(z)
-        self.check_labels(len(z), y, class_weights)
-        h = self.l1(z.to(self.l1.weight.dtype)).view(len(z), -1, self.bottom_width, self.bottom_width)
+        self.check_labels(z.shape[0], y, class_weights)
+        h = self.l1(z.to(self.l1.weight.dtype)).view(z.shape[0], -1, self.bottom_width, self.bottom_width)
         if self.conv.weight.is_contiguous(memory_format=torch.channels_last):
             h = h.contiguous(memory_format=torch.channels_last)
         for block in self.blocks:
@@ -235,6 +236,7 @@ class Discriminator(
         embed_scale: float = 1.0,
         classes: list[str] | None = None,
     ):
+        check_arguments(locals())
         super().__init__()
         row = _row(size, widths, down)
         widths = list(widths or [row.d_base * k for k in row.d_widths])
@@ -289,7 +291,7 @@ class Discriminator(
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         self.check_images(x)
-        self.check_labels(len(x), y)
+        self.check_labels(x.shape[0], y)
         features = self._pooled(x, y)
         with full_precision(x):
             score = self.linear(features)
