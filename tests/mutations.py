@@ -108,6 +108,9 @@ MUTATIONS: list[tuple[str, str, str, str, str]] = [  # what, file, right, wrong,
     ("classes paired by position",       "sngan_hub/metrics/protocols.py", "    if ours or theirs:\n", "    if ours or theirs:\n        return data\n    if False:\n", "test_metrics.py::test_classes_are_matched_by_name"),
     ("an untrained judge",               "sngan_hub/metrics/classifier.py", "if len(train.images) < BATCH:", "if False:", "test_metrics.py::test_a_classifier_without_a_step_judges_nothing"),
     ("the first of many classes",        "sngan_hub/metrics/protocols.py", 'n, "samples", e.precision)\n    else:', 'n, "samples", e.precision).flip(0)\n    else:', "test_metrics.py::test_many_classes_are_measured_on_fifty_of_them"),
+    ("prepared blocks not compared",     "training/loop.py",         "        check_blocks(data)\n", "        pass\n", "test_prepare.py::test_a_run_starts_and_resumes_only_on_what_was_prepared"),
+    ("scored on training images",        "training/copies.py",       "if same > SHARED * n:", "if same > n:", "test_long_runs.py::test_pictures_that_are_trained_on_are_not_held_out"),
+    ("calibrated on a copy of them",     "training/probe.py",        '    check_strangers(test, training, f"data: {source}")', "    pass", "test_refining.py::test_a_run_is_not_calibrated_on_what_it_was_trained_on"),
 ]
 # fmt: on
 

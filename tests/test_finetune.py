@@ -415,7 +415,9 @@ def test_a_run_of_an_earlier_version_in_its_data_is_no_class(folders, tmp_path):
     root = shutil.copytree(folders("planets", "moods"), tmp_path / "pets")
     g, _ = finetune(root, tmp_path / "run", "--steps=1")
     shutil.copytree(tmp_path / "run", root / "run")
-    assert (root / "run" / "data.png").is_file() and source_classes(str(root)) == ["moods", "planets"] == sorted(g.classes)
+    assert (root / "run" / "data.png").is_file() and source_classes(str(root)) == ["moods", "planets"] == sorted(
+        g.classes
+    )
     with pytest.raises(ValueError, match="is a run; name a folder of images"):
         source_classes(str(root / "run"))
 
