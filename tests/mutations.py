@@ -123,6 +123,9 @@ MUTATIONS: list[tuple[str, str, str, str, str]] = [  # what, file, right, wrong,
     ("loaded in torch's default dtype",  "sngan_hub/mixin.py",       "            dtype = torch.float32  # whatever", "            pass  # whatever", "test_forms.py::test_torchs_default_dtype_changes_nothing_that_is_loaded"),
     ("headers not compared",             "sngan_hub/mixin.py",       "        _refuse(network, str(path), _misfits(network, header))\n", "", "test_hostile_networks.py"),
     ("negative variances loaded",        "sngan_hub/mixin.py",       "            if (tensor < 0).any():", "            if False:", "test_hostile_networks.py"),
+    ("prepared blocks not compared",     "training/loop.py",         "        check_blocks(data)\n", "        pass\n", "test_prepare.py::test_a_run_starts_and_resumes_only_on_what_was_prepared"),
+    ("scored on training images",        "training/copies.py",       "if same > SHARED * n:", "if same > n:", "test_long_runs.py::test_pictures_that_are_trained_on_are_not_held_out"),
+    ("calibrated on a copy of them",     "training/probe.py",        '    check_strangers(test, training, f"data: {source}")', "    pass", "test_refining.py::test_a_run_is_not_calibrated_on_what_it_was_trained_on"),
 ]
 # fmt: on
 

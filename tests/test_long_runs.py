@@ -21,7 +21,7 @@ from sngan_hub.sources import Images, load_images
 from sngan_hub.weights import Score
 from training import loop
 from training import step as game
-from training.check import contact_sheet, findings
+from training.check import check_held_out, contact_sheet, findings
 from training.config import METHODS, PRESETS, SETTINGS, make_config
 from training.data import crop_offsets, random_crops
 from training.feed import Feed, new_feed
@@ -320,6 +320,32 @@ def test_held_out_images_are_not_trained_on(tmp_path, image_folder):
         config = settings(tmp_path, held_out=held_out)
         assert len(load_images(str(image_folder), config.split, 32).images) == expected
         assert config.test_folder == ("" if held_out in ("tenth", "none") else held_out)
+
+
+def test_pictures_that_are_trained_on_are_not_held_out(tmp_path, image_folder, capsys):
+    """By their content: a copy or a link of the data is the data. A few among many are said."""
+    copy, link, some = tmp_path / "copy", tmp_path / "link", tmp_path / "some"
+    shutil.copytree(image_folder, copy)
+    (copy / "left").rename(copy / "links")
+    link.symlink_to(image_folder)
+    for folder in (image_folder, copy, link):
+        config = settings(tmp_path / "run", data=str(image_folder), held_out=str(folder))
+        with pytest.raises(ValueError, match=f"held_out: {folder}: 40 of 40 pictures are training images"):
+            train(config)
+    assert not (tmp_path / "run").exists()
+    (some / "left").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i in range(100):
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(some / "left" / f"new{i}.png")
+    data, config = load_images(str(image_folder), "all"), settings(tmp_path / "run", held_out=str(some))
+    check_held_out(data, config, 32)
+    assert not capsys.readouterr().err
+    shutil.copy(image_folder / "left" / "03.png", some / "left")
+    check_held_out(data, config, 32)
+    assert capsys.readouterr().err == f"held_out: {some}: 1 of 101 pictures are training images\n"
+    shutil.copy(image_folder / "right" / "04.png", some / "left")
+    with pytest.raises(ValueError, match="2 of 102 pictures"):
+        check_held_out(data, config, 32)
 
 
 def test_the_gauge_and_the_grid_show_ten_of_many_classes():

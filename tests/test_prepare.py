@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sngan_hub.sources import load_images, source_classes
+from sngan_hub.models import MODELS, Model
+from sngan_hub.sources import load_images, prepared, source_classes
 from sngan_hub.sources.images import cropped, read_picture, square
 from training import prepare as preparing
 from training.__main__ import main
@@ -379,7 +380,8 @@ def test_what_is_refused(tmp_path, image_folder, capsys):
     (tmp_path / "cut.tar").mkdir()
     with pytest.raises(FileNotFoundError, match=r"one folder deeper: name .*images instead"):
         load_images(str(image_folder.parent))
-    assert "one folder deeper" in refusal(capsys, image_folder.parent, tmp_path / "none3")
+    with pytest.raises(FileNotFoundError, match="one folder deeper"):
+        list_source(str(image_folder.parent))
 
 
 def test_data_that_changed_since_is_told_in_a_line(tmp_path, image_folder, capsys):
@@ -409,6 +411,30 @@ def test_data_that_changed_since_is_told_in_a_line(tmp_path, image_folder, capsy
     (out / "dataset.json").write_text("{}")
     with pytest.raises(ValueError, match=r"dataset.json: not the description"):
         load_images(str(out), "train", 16)
+
+
+def test_a_run_starts_and_resumes_only_on_what_was_prepared(tmp_path, image_folder, capsys, monkeypatch):
+    """Every block is compared, not dataset.json alone; what changed in place is named, with the way on."""
+    monkeypatch.setattr(prepared, "BLOCK_BYTES", 10 * 3 * 32**2)  # four blocks
+    monkeypatch.setitem(MODELS, "sngan_tiny", Model(32, 2, {"widths": [4] * 4}, {"widths": [4] * 4}))
+    assert prepare(image_folder, tmp_path / "out", "--size", 32) == 0
+    flags = {"preset": "fashion32", "architecture": "sngan_tiny", "data": tmp_path / "out", "out": tmp_path / "run",
+             "batch_size": 2, "g_batch_size": 2, "steps": 1, "threads": 1, "spectrum_every": 0}  # fmt: skip
+    command = ["train", *(f"--{key}={value}" for key, value in flags.items())]
+    assert main(command) == 0
+    images = tmp_path / "out" / "images.npy"
+    pixels = bytearray(images.read_bytes())
+    pixels[128 + 25 * 3 * 32**2] ^= 1  # in block 2
+    images.write_bytes(pixels)
+    capsys.readouterr()
+    for again in (command, [*command, "--steps=2"], [*command, f"--out={tmp_path / 'new'}"]):
+        with pytest.raises(SystemExit):
+            main(again)
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert f"{images}: 1 block(s) changed since they were written, the first is block 2; restore the file" in said
+    pixels[128 + 25 * 3 * 32**2] ^= 1
+    images.write_bytes(pixels)
+    assert main([*command, "--steps=2"]) == 0
 
 
 def test_a_full_disk_and_a_killed_worker(tmp_path, image_folder, capsys, monkeypatch):

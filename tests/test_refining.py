@@ -297,6 +297,11 @@ def test_a_run_is_not_calibrated_on_what_it_was_trained_on(calibrated, few, tmp_
     with pytest.raises(ValueError, match="was trained on every image of"):
         calibrate(str(run), str(folder))
     assert held_out_split(str(run), str(other)) == "test"
+    with pytest.raises(ValueError, match="20 of 20 pictures are training images"):  # in a copy as well
+        calibrate(str(run), str(other))
+    for path in other.rglob("*.png"):
+        with Image.open(path) as image:
+            image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(path)
     held_out(other)
     assert held_out_split(str(run), str(other)) == "all" and calibrate(str(run), str(other)).real == 200
     with pytest.raises(ValueError, match="was trained on every image of"):

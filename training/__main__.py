@@ -280,6 +280,7 @@ def report(arguments: argparse.Namespace) -> None:
 def import_(arguments: argparse.Namespace) -> None:
     from sngan_hub.models import find_model
     from sngan_hub.sources import load_images
+    from sngan_hub.sources.prepared import check_blocks
 
     from .check import check_apart
     from .config import save_config
@@ -298,6 +299,7 @@ def import_(arguments: argparse.Namespace) -> None:
     check_writable(out, create=True)
     size = find_model(config.architecture).size
     data = load_images(config.data, "train", config.stored_size or size, config.stretches_at_load(size))
+    check_blocks(data)
     state = import_snapshot(arguments.snapshot, config, data.classes)
     with locked(out):
         save_config(config, out / "config.json")

@@ -10,12 +10,12 @@ import torch
 from PIL.Image import Image
 
 from sngan_hub.sampling import labelled_grid, save_png
-from sngan_hub.sources import SOURCES, Images
+from sngan_hub.sources import SOURCES, Images, load_images
 from sngan_hub.sources.folders import of_no_class
-from sngan_hub.sources.prepared import is_prepared
+from sngan_hub.sources.prepared import is_prepared, read_about
 
 from .config import Config
-from .copies import near_copies
+from .copies import check_strangers, near_copies
 
 LOOKED_AT = 2000  # images whose pixels are read
 NEAR_COPIES = 1000  # images that are compared with each other
@@ -36,6 +36,15 @@ def check_apart(out: str | Path, **sources: str) -> None:
             where = "is" if ours == theirs else "lies in" if theirs in ours.parents else "holds"
             raise ValueError(f"out, {name}: {out} {where} {source}, and what is written to one would be read as the "
                              f"other's; choose an out apart from it")  # fmt: skip
+
+
+def check_held_out(data: Images, config: Config, size: int) -> None:
+    """Raises ``ValueError`` where the pictures of ``config.held_out`` are trained on; ``size``: of the network."""
+    read_as = data.images.shape[-1], data.made.get("contrast_stretch", config.stretches_at_load(size))
+    if is_prepared(config.test_folder):
+        read_as = read_about(config.test_folder)["size"], False
+    held = load_images(config.test_folder, "all", *read_as, left_out=[])
+    check_strangers(held, data, f"held_out: {config.test_folder}")
 
 
 def say_left_out(source: str) -> None:

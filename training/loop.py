@@ -13,8 +13,9 @@ from tqdm import tqdm
 
 from sngan_hub.models import find_model
 from sngan_hub.sources import Images, load_images
+from sngan_hub.sources.prepared import check_blocks
 
-from .check import check_apart, check_data, say_left_out
+from .check import check_apart, check_data, check_held_out, say_left_out
 from .config import Config, save_config
 from .feed import new_feed
 from .log import Log, fixed_samples, real_spread, save_grid
@@ -51,6 +52,10 @@ def _train(config: Config, data: Images | None, begin: Callable[[State], None] |
         if main:
             say_left_out(config.data)
         data = load_images(config.data, config.split, config.stored_size or size, config.stretches_at_load(size))
+    if main:
+        check_blocks(data)
+        if config.test_folder:
+            check_held_out(data, config, size)
     fingerprint = data.fingerprint()
     state = new_state(config, data.classes, accelerator.device)
     if main:

@@ -23,7 +23,18 @@ import numpy as np
 from tqdm import tqdm
 
 from sngan_hub.sources.images import DAMAGED, read_picture
-from sngan_hub.sources.prepared import ABOUT, HEADER, IMAGES, LABELS, REFUSED, block_digest, block_rows, damaged_blocks
+from sngan_hub.sources.prepared import (
+    ABOUT,
+    HEADER,
+    IMAGES,
+    LABELS,
+    REFUSED,
+    block_digest,
+    block_rows,
+    changed_blocks,
+    damaged_blocks,
+    read_about,
+)  # fmt: skip
 
 from .listings import Listing
 
@@ -203,8 +214,7 @@ def _finish(listing: Listing, out: Path, recipe: Recipe, source: str, parts: lis
 
 def verify(out: Path) -> str:
     """Raises ``ValueError`` where a block is no longer what was written."""
-    damaged = damaged_blocks(str(out))
+    damaged = damaged_blocks(out, read_about(str(out)))
     if damaged:
-        raise ValueError(f"{out / IMAGES}: {len(damaged)} block(s) changed since they were written, the first is "
-                         f"{damaged[0]}; prepare it anew in another folder")  # fmt: skip
+        raise ValueError(f"{out / IMAGES}: {changed_blocks(damaged)}; prepare it anew in another folder")
     return f"{out}: every checksum holds"

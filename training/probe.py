@@ -8,6 +8,7 @@ on its test images, beside the same for an untrained discriminator of the same f
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from sngan_hub.resnet import Discriminator
 from sngan_hub.sources import Images, load_images
 
 from .config import Config
+from .copies import check_strangers
 
 BATCH = 100
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)  # of the squared weights; chosen on a tenth of the training images
@@ -63,6 +65,7 @@ def calibrate(model: str, source: str, seed: int = 0, device: str = "cpu") -> Ca
     """
     g, d = load_generator(model, device=device), load_discriminator(model, device=device)
     test = load_images(source, held_out_split(model, source), d.size, left_out=[])
+    check_unseen(model, source, test, d.size)
     if d.n_classes:
         known = list(d.classes or map(str, range(d.n_classes)))
         if strangers := [name for name in test.classes if name not in known]:
@@ -99,14 +102,34 @@ def held_out_split(model: str, source: str) -> str:
     """The split of ``source`` that ``model`` was not trained on, as far as can be known: of a run's own ``held_out``
     folder all of it, else every tenth. Raises ``ValueError`` where a run was trained on the whole of ``source``.
     """
-    path = Path(model) / "config.json"
-    config = Config(**read_config(path)) if (Path(model) / "generator").is_dir() and path.is_file() else Config()
+    config = _config_of(model)
     if config.test_folder and Path(config.test_folder).resolve() == Path(source).resolve():
         return "all"
     if config.data and config.split == "all" and Path(config.data).resolve() == Path(source).resolve():
         raise ValueError(f"data: {model} was trained on every image of {source}, and a discriminator says too much of "
                          f"those; name a folder of others, of which every tenth is used")  # fmt: skip
     return "test"
+
+
+def check_unseen(model: str, source: str, test: Images, size: int) -> None:
+    """Raises ``ValueError`` where a run was trained on these pictures, whatever folder they lie in. A run whose data
+    cannot be read any more is not compared, which is said.
+    """
+    config = _config_of(model)
+    if not config.data:
+        return
+    try:
+        training = load_images(config.data, config.split, size, left_out=[])
+    except (ValueError, OSError) as error:
+        print(f"data: {source} is not compared with what {model} was trained on: {error}", file=sys.stderr)
+        return
+    check_strangers(test, training, f"data: {source}")
+
+
+def _config_of(model: str) -> Config:
+    """A run's settings; of what is no run, the default ones."""
+    path = Path(model) / "config.json"
+    return Config(**read_config(path)) if (Path(model) / "generator").is_dir() and path.is_file() else Config()
 
 
 def some_of(data: Images, n: int, seed: int) -> Images:
