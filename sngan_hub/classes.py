@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import operator
+import reprlib
 from collections.abc import Sequence
 from functools import cache
-from numbers import Integral
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .names import nearest
 
@@ -49,11 +50,6 @@ def synset_names(folders: Sequence[str]) -> list[str] | None:
     return [known[name] for name in folders] if folders and all(name in known for name in folders) else None
 
 
-def is_whole(value: object) -> bool:
-    """Whether ``value`` is an integer, Python's or numpy's; a truth value is none."""
-    return isinstance(value, Integral) and not isinstance(value, bool)
-
-
 def resolve_classes(classes: Sequence[str | int] | str | int, names: Sequence[str] | None, n_classes: int) -> list[int]:
     """Names, synsets, synonyms (in any case, _ for a space) or indices -> indices.
 
@@ -62,18 +58,21 @@ def resolve_classes(classes: Sequence[str | int] | str | int, names: Sequence[st
     """
     if not n_classes:
         raise ValueError("classes: this generator is unconditional and takes none")
-    if isinstance(classes, str) or is_whole(classes):
-        classes = [classes]  # type: ignore[list-item]
-    if not isinstance(classes, Sequence) and hasattr(classes, "tolist"):
-        classes = classes.tolist()  # type: ignore[attr-defined]  # an array's or a tensor's numbers
-    if not isinstance(classes, Sequence) or not all(isinstance(given, str) or is_whole(given) for given in classes):
-        raise ValueError(f"classes: got {classes!r}, legal are names or indices, which are whole numbers")
-    if not len(classes):
+    given_classes = as_list(classes)
+    if not given_classes:
         raise ValueError("classes: got none; leave them out for all classes, or name at least one")
     exact = {name: i for i, name in enumerate(names or [])}
     known = _aliases(tuple(names or []))
     indices = []
-    for given in classes:
+    for given in given_classes:
+        if not isinstance(given, str):
+            try:
+                given = None if isinstance(given, bool) else operator.index(given)
+            except TypeError:
+                given = None
+        if given is None:
+            raise ValueError(f"classes: got {reprlib.repr(classes)}, legal are names and whole numbers, 0 to "
+                             f"{n_classes - 1}")  # fmt: skip
         found = known.get(_key(str(given)), [])
         if str(given) in exact:
             index = exact[str(given)]
@@ -93,6 +92,16 @@ def resolve_classes(classes: Sequence[str | int] | str | int, names: Sequence[st
                 raise ValueError(f"classes: got index {index}, legal is 0 to {n_classes - 1}")
         indices.append(index)
     return indices
+
+
+def as_list(classes: Any) -> list[Any]:
+    """One name or index, or several -> a list."""
+    if isinstance(classes, str | bytes):
+        return [classes]
+    try:
+        return list(classes)
+    except TypeError:  # an integer, Python's or NumPy's, or what none can read
+        return [classes]
 
 
 def _key(name: str) -> str:

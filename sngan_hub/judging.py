@@ -46,9 +46,9 @@ def as_input(images: np.ndarray | Tensor) -> Tensor:
 @torch.no_grad()
 def scores_of(discriminator: Any, images: np.ndarray | Tensor, batch_size: int = 50) -> Tensor:
     """uint8 (N, 3, S, S) -> (N, classes), or (N, 1) without classes; float32 on the CPU."""
-    device = next(discriminator.parameters()).device
+    like = next(discriminator.parameters())
     network = evaluating(discriminator)
-    return torch.cat([network.class_scores(as_input(images[i : i + batch_size]).to(device)).cpu()
+    return torch.cat([network.class_scores(as_input(images[i : i + batch_size]).to(like)).float().cpu()
                       for i in range(0, len(images), batch_size)])  # fmt: skip
 
 

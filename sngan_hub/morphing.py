@@ -17,9 +17,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .classes import resolve_classes
+from .classes import as_list, resolve_classes
 from .evaluating import evaluating
-from .sampling import check_request, latents, random_seed, to_pil, to_uint8
+from .sampling import MAX_SEED, check_request, latents, no_bare_integer, random_seed, to_pil, to_uint8, whole_number
 
 MOST_CLASSES = 4
 MAX_FRAMES = 2000
@@ -42,9 +42,11 @@ def _images(generator: Any, z: Tensor, y: Tensor | None, weights: Tensor | None,
 def _chosen(generator: Any, classes: Sequence[str | int], least: int) -> list[int]:
     if not generator.n_classes:
         raise ValueError("classes: this generator is unconditional: there is nothing between its classes; walk instead")
-    if not least <= len(classes) <= MOST_CLASSES:
-        raise ValueError(f"classes: got {len(classes)}, legal are {least} to {MOST_CLASSES}")
-    return resolve_classes(list(classes), generator.classes, generator.n_classes)
+    given = as_list(classes)
+    if isinstance(classes, str) or not least <= len(given) <= MOST_CLASSES:
+        shown = repr(classes) if isinstance(classes, str) else len(given)
+        raise ValueError(f"classes: got {shown}, legal are {least} to {MOST_CLASSES}, in a list")
+    return resolve_classes(given, generator.classes, generator.n_classes)
 
 
 def morph(
@@ -62,9 +64,9 @@ def morph(
     conditional batch norms are mixed linearly (Miyato & Koyama 2018, Sect. 5.1.2; authors' gen_interpolated_images.py),
     z stays. Raises ``ValueError`` naming the argument.
     """
-    if steps < 2:
-        raise ValueError(f"steps: got {steps}, legal is 2 or more")
-    check_request(n, seed, truncation)
+    steps = whole_number("steps", steps, 2, MAX_SEED, "2 or more")
+    batch_size = whole_number("batch_size", batch_size, 1, MAX_SEED, "1 or more")
+    n, seed = check_request(n, seed, truncation)
     y = _chosen(generator, classes, 2)
     frames = (len(y) - 1) * (steps - 1) + 1
     if n * frames > MAX_FRAMES:
@@ -93,12 +95,16 @@ def blend(
     batch_size: int = 50,
 ) -> Tensor:
     """``n`` pictures of a mixture of up to four classes -> uint8 (n, 3, S, S). ``weights`` are scaled to sum to 1."""
-    check_request(n, seed, truncation)
+    n, seed = check_request(n, seed, truncation)
+    batch_size = whole_number("batch_size", batch_size, 1, MAX_SEED, "1 or more")
     y = _chosen(generator, classes, 1)
-    values = torch.tensor([float(w) for w in weights], dtype=torch.float64)
+    try:
+        values = torch.tensor([] if isinstance(weights, str) else [float(w) for w in weights], dtype=torch.float64)
+    except (TypeError, ValueError):
+        values = torch.tensor([])
     if len(values) != len(y) or not torch.isfinite(values).all() or (values < 0).any() or values.sum() <= 0:
         raise ValueError(
-            f"weights: got {list(weights)} for {len(y)} classes, legal is one of 0 or more for each, not all 0"
+            f"weights: got {weights!r} for {len(y)} classes, legal is one of 0 or more for each, not all 0"
         )
     mix = (values / values.sum()).float().expand(n, -1)
     z, _ = latents(random_seed() if seed is None else seed, 0, n, generator.z_dim, 0, truncation)
@@ -132,6 +138,7 @@ def truncated_deviation(t: float) -> float:
     return math.sqrt(max(0.0, 1 - 2 * t * density / inside))
 
 
+@no_bare_integer("frames")
 def walk(
     generator: Any,
     classes: Sequence[str | int] | str | int | None = None,
@@ -145,13 +152,14 @@ def walk(
     ``classes``: one that stays, or up to four that it passes and returns from; without, the first class, or none of an
     unconditional generator. Everything is checked before the first frame is computed.
     """
-    check_request(1, seed, truncation)
-    if not 2 <= frames <= MAX_FRAMES:
-        raise ValueError(f"frames: got {frames}, legal is 2 to {MAX_FRAMES:,}")
+    _, seed = check_request(1, seed, truncation)
+    frames = whole_number("frames", frames, 2, MAX_FRAMES)
+    batch_size = whole_number("batch_size", batch_size, 1, MAX_SEED, "1 or more")
+    if generator.z_dim < 2:
+        raise ValueError(f"generator: has z_dim {generator.z_dim}, a walk needs 2 or more")
     y = weights = None
     if generator.n_classes:
-        classes = [0] if classes is None else [classes] if isinstance(classes, str | int) else list(classes)
-        chosen = _chosen(generator, classes, 1)
+        chosen = _chosen(generator, [0] if classes is None else as_list(classes), 1)
         round_trip = chosen + chosen[:1] if len(chosen) > 1 else chosen
         place = torch.arange(frames, dtype=torch.float64) / frames * (len(round_trip) - 1)
         weights = between(len(round_trip), place)

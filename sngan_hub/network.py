@@ -14,6 +14,7 @@ from . import sampling
 from .mixin import StrictHubMixin
 from .normalizers import Conv2d, Linear
 from .resample import FORMS
+from .sampling import no_bare_integer
 
 
 class Network(nn.Module, StrictHubMixin):
@@ -59,15 +60,30 @@ class Network(nn.Module, StrictHubMixin):
             raise ValueError(f"y: this {name} is unconditional and takes no labels")
         if y is None:
             return
-        if y.dtype != torch.int64:
-            raise ValueError(f"y: got {y.dtype}, legal is torch.int64")
-        if y.shape[0] != batch:
-            raise ValueError(f"y: got {y.shape[0]} labels for a batch of {batch}")
+        if not isinstance(y, Tensor) or y.dtype != torch.int64:
+            raise ValueError(f"y: got {_kind_of(y)}, legal is a tensor of labels (N,), torch.int64")
+        if not y.ndim or y.shape[0] != batch:
+            raise ValueError(f"y: got labels of shape {tuple(y.shape)} for a batch of {batch}, legal is ({batch},)")
+        if class_weights is not None and not isinstance(class_weights, Tensor):
+            raise ValueError(f"class_weights: got {_kind_of(class_weights)}, legal is a tensor (N, K), or None")
         if (class_weights is None) != (y.ndim == 1) or (class_weights is not None and class_weights.shape != y.shape):
             weights = None if class_weights is None else tuple(class_weights.shape)
             raise ValueError(
                 f"y, class_weights: got {tuple(y.shape)} and {weights}; legal are (N,) and None, or (N, K) twice"
             )
+        # Only where looking is free: a GPU would have to be waited for, and a graph has no numbers.
+        if y.device.type == "cpu" and type(y) is Tensor and y.numel() and not _is_traced():
+            low, high = (int(value) for value in y.aminmax())
+            if low < 0 or high >= self.n_classes:
+                raise ValueError(f"y: got label {low if low < 0 else high}, legal is 0 to {self.n_classes - 1}")
+
+
+def _is_traced() -> bool:
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+
+
+def _kind_of(value: object) -> str:
+    return str(value.dtype) if isinstance(value, Tensor) else f"{type(value).__name__} {reprlib.repr(value)}"
 
 
 #: Constructor argument -> its type, and the least and the greatest legal number; for widths, of each of them
@@ -139,9 +155,12 @@ class AnyGenerator(Network):
     z_dim: int
 
     def check_latents(self, z: Tensor) -> None:
+        if not isinstance(z, Tensor) or not z.dtype.is_floating_point:
+            raise ValueError(f"z: got {_kind_of(z)}, legal is a floating-point tensor (N, {self.z_dim})")
         if z.ndim != 2 or z.shape[1] != self.z_dim:
             raise ValueError(f"z: got shape {tuple(z.shape)}, legal is (N, {self.z_dim})")
 
+    @no_bare_integer("n")
     def sample(
         self,
         classes: Sequence[str | int] | str | int | None = None,
@@ -153,10 +172,13 @@ class AnyGenerator(Network):
         """-> uint8 (N, 3, size, size) on the CPU.
 
         ``classes``: names or indices, then ``n`` images each, class-major; without, ``n`` in all, labels uniform.
+        A single index is given by keyword: ``sample(8)`` is refused, for it could be read as ``n``.
         ``seed`` 0 .. 2^63 - 1, drawn from torch's generator when None. ``truncation`` t: |z| < t, by inverse CDF.
         Raises ``ValueError`` naming the argument.
         """
-        return sampling.sample(self, classes, n, seed, truncation, batch_size)
+        return sampling.sample(
+            self, classes=classes, n=n, seed=seed, truncation=truncation, batch_size=batch_size
+        )  # fmt: skip
 
     def for_sampling(self, dtype: torch.dtype = torch.float32) -> AnyGenerator:
         """The fast form for inference, on the same device and in eval mode, with what can be computed once.
@@ -177,6 +199,7 @@ class AnyDiscriminator(Network):
     """Images (N, 3, size, size) in [-1, 1], labels (N,) -> scores (N, 1), no sigmoid."""
 
     kind = "discriminator"
+    linear: Linear
 
     def class_scores(self, x: Tensor) -> Tensor:
         """Images (N, 3, size, size) -> the score of each as each class (N, n_classes); (N, 1) without classes."""
@@ -186,5 +209,11 @@ class AnyDiscriminator(Network):
         return torch.cat([self(x, label.expand(x.shape[0])) for label in labels], 1)
 
     def check_images(self, x: Tensor) -> None:
+        if not isinstance(x, Tensor) or not x.dtype.is_floating_point:
+            raise ValueError(f"x: got {_kind_of(x)}, legal is a floating-point tensor (N, 3, {self.size}, {self.size}) "
+                             f"in [-1, 1]; of uint8 images, images / 127.5 - 1")  # fmt: skip
+        dtype, device = self.linear.weight.dtype, x.device.type
+        if x.dtype != dtype and not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
+            raise ValueError(f"x: got {x.dtype}, legal is {dtype}, which this network's weights are")
         if x.ndim != 4 or x.shape[1:] != (3, self.size, self.size):
             raise ValueError(f"x: got shape {tuple(x.shape)}, legal is (N, 3, {self.size}, {self.size})")

@@ -6,31 +6,67 @@ asked for. Random bits come from Philox (NumPy promises its stream for ever), no
 
 from __future__ import annotations
 
+import functools
+import operator
 import secrets
 from collections.abc import Callable, Iterator, Sequence
+from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from torch import Tensor
 
-from .classes import is_whole, resolve_classes
+from .classes import resolve_classes
 from .evaluating import evaluating
 
 MAX_SEED = 2**63 - 1
 MAX_IMAGES = 100_000
 
 
-def check_request(n: int, seed: int | None, truncation: float | None) -> None:
-    """Raises ``ValueError`` naming the argument, what came and what is legal."""
-    if not is_whole(n) or not 1 <= n <= MAX_IMAGES:
-        raise ValueError(f"n: got {n!r}, legal is 1 to {MAX_IMAGES:,}, a whole number")
-    if seed is not None and (not is_whole(seed) or not 0 <= seed <= MAX_SEED):
-        raise ValueError(f"seed: got {seed!r}, legal is 0 to 2^63 - 1, a whole number")
-    if truncation is not None and not (isinstance(truncation, int | float | np.number) and truncation > 0):
-        raise ValueError(f"truncation: got {truncation}, legal is a number above 0 (1 keeps |z| < 1), or none")
+def check_request(n: int, seed: int | None, truncation: float | None) -> tuple[int, int | None]:
+    """-> ``n`` and ``seed`` as Python's integers. Raises ``ValueError``: the argument, what came, what is legal."""
+    n = whole_number("n", n, 1, MAX_IMAGES)
+    if seed is not None:
+        seed = whole_number("seed", seed, 0, MAX_SEED, "0 to 2^63 - 1")
+    number = isinstance(truncation, Real) and not isinstance(truncation, bool)
+    if truncation is not None and not (number and truncation > 0):
+        raise ValueError(f"truncation: got {truncation!r}, legal is a number above 0 (1 keeps |z| < 1), or none")
+    return n, seed
+
+
+def whole_number(name: str, value: Any, least: int, most: int, legal: str = "") -> int:
+    """Any integer, also NumPy's; a float or a truth value is none. Raises ``ValueError``."""
+    try:
+        number = None if isinstance(value, bool | np.bool_) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or not least <= number <= most:
+        whole = ", a whole number" if number is None else ""
+        shown = repr(value) if number is None else number
+        raise ValueError(f"{name}: got {shown}, legal is {legal or f'{least:,} to {most:,}'}{whole}")
+    return number
+
+
+Called = TypeVar("Called", bound=Callable)
+
+
+def no_bare_integer(other: str) -> Callable[[Called], Called]:
+    """For what takes classes first, of which an index is one: refuses ``sample(8)``, which may mean the class or n."""
+
+    def decorate(function: Called) -> Called:
+        @functools.wraps(function)
+        def checked(generator: Any, *args: Any, **kwargs: Any) -> Any:
+            if args and isinstance(args[0], int | float | np.number):
+                given = args[0]
+                raise ValueError(f"{function.__name__}({given}): write classes={given} or {other}={given}")
+            return function(generator, *args, **kwargs)
+
+        return checked  # type: ignore[return-value]
+
+    return decorate
 
 
 def random_seed() -> int:
@@ -77,6 +113,7 @@ def to_uint8(images: Tensor) -> Tensor:
     return (images.float() * 127.5 + 127.5).clamp_(0, 255).to(torch.uint8)
 
 
+@no_bare_integer("n")
 def sample_batches(
     generator: Any,
     classes: Sequence[str | int] | str | int | None = None,
@@ -91,14 +128,13 @@ def sample_batches(
     ``make``: draws pictures from (z, y, seed, number of the first image) in the generator's place; see refining.py.
     The generator is in any mode and stays so: pictures are those of eval mode.
     """
-    check_request(n, seed, truncation)
-    if not is_whole(batch_size) or batch_size < 1:
-        raise ValueError(f"batch_size: got {batch_size!r}, legal is a whole number from 1 on")
+    n, seed = check_request(n, seed, truncation)
+    batch_size = whole_number("batch_size", batch_size, 1, MAX_SEED, "1 or more")
     wanted = None if classes is None else resolve_classes(classes, generator.classes, generator.n_classes)
     total = n if wanted is None else n * len(wanted)
     if total > MAX_IMAGES:
         raise ValueError(f"n: {n} for each of {total // n} classes is {total:,} images, legal is up to {MAX_IMAGES:,}")
-    seed, n = random_seed() if seed is None else int(seed), int(n)
+    seed = random_seed() if seed is None else seed
     make = make or (lambda z, y, seed, start: evaluating(generator)(z, y))
     return _batches(generator, make, wanted, n, total, seed, truncation, batch_size)
 
@@ -124,6 +160,7 @@ def _batches(
         yield to_uint8(images).cpu(), None if y is None else y.tolist()
 
 
+@no_bare_integer("n")
 def sample(generator: Any, *args: Any, **kwargs: Any) -> Tensor:
     """As ``sample_batches``, in one tensor: (N, 3, S, S) uint8."""
     return torch.cat([images for images, _ in sample_batches(generator, *args, **kwargs)])

@@ -66,7 +66,10 @@ def reference(name: str, n: int = 200, seed: int = 0) -> str:
     spans = {}
     for label, title in enumerate(test.classes):
         real = test.images[np.flatnonzero(test.labels == label)[:n]]
-        of = {"real": scores_of(d, real)[:, label], "generated": scores_of(d, g.sample(label, n, seed))[:, label]}
+        of = {
+            "real": scores_of(d, real)[:, label],
+            "generated": scores_of(d, g.sample(classes=label, n=n, seed=seed))[:, label],
+        }
         percentiles = torch.tensor([0.1, 0.5, 0.9])
         spans[title] = {kind: [round(v, 4) for v in s.quantile(percentiles).tolist()] for kind, s in of.items()}
     path = record.folder.parent / "reference.json"
