@@ -177,9 +177,9 @@ def test_grid_and_png_text(tmp_path):
 @pytest.mark.parametrize("kwargs, text", [
     ({"seed": 1.0}, "seed: got 1.0, legal is 0 to"), ({"seed": True}, "seed: got True"),
     ({"seed": "7"}, "seed: got '7'"), ({"n": 2.5}, "n: got 2.5, legal is 1 to"), ({"n": "4"}, "n: got '4'"),
-    ({"n": True}, "n: got True"), ({"truncation": "1"}, "truncation: got 1"), ({"batch_size": 1.5}, "batch_size: got 1.5"),
+    ({"n": True}, "n: got True"), ({"truncation": "1"}, "truncation: got '1'"), ({"batch_size": 1.5}, "batch_size: got 1.5"),
     ({"classes": 1.0}, "classes: got 1.0"), ({"classes": [0, 1.5]}, r"classes: got \[0, 1.5\]"),
-    ({"classes": [True]}, r"classes: got \[True\]"), ({"classes": {0: 1}}, "classes: got {0: 1}"),
+    ({"classes": [True]}, r"classes: got \[True\]"),
 ])  # fmt: skip
 def test_values_of_other_kinds_are_refused(generator, kwargs, text):
     with pytest.raises(ValueError, match=text):
