@@ -172,7 +172,7 @@ def smoke() -> None:
     global SIZES, HELD_OUT
     SIZES, HELD_OUT = (4,), 2
     COMMON.update(steps=2, decay_from=1, decay_to=2, batch_size=4, g_batch_size=4, log_every=1, sample_every=1,
-                  snapshot_every=1, checkpoint_every=1, score_every=0)  # fmt: skip
+                  snapshot_every=1, checkpoint_every=1, score_every=0, precision="fp32")  # fmt: skip
     with tempfile.TemporaryDirectory() as home:
         draw(Path(home))
         rows = []

@@ -27,18 +27,20 @@ from sngan_hub.metrics.protocols import Evaluation, machine, made_on, versions  
 from sngan_hub.metrics.scores import fid, kid, mean_pairwise_distance  # noqa: E402
 from sngan_hub.refining import METHODS, maker  # noqa: E402
 
-N = 2000
+N, BATCH = 2000, 50
 PAIRS = (("sngan_fashion32", "fashion"), ("sngan_avatars32", "avatars"))
 ROWS = (
     ROOT / "benchmarks" / "records" / "refining.jsonl"
 )  # a line as each measurement ends; what it holds is not repeated
 
 
-def measure(name: str, source: str, n: int = N, done: Sequence[tuple[str, str]] = ()) -> Iterator[dict[str, Any]]:
+def measure(
+    name: str, source: str, n: int = N, precision: str = "bf16", done: Sequence[tuple[str, str]] = ()
+) -> Iterator[dict[str, Any]]:
     """A row for each way to sample that is not ``done``."""
     plain, d, calibration = load_generator(name), load_discriminator(name), load_calibration(name)
     g = plain.for_sampling()
-    e = Evaluation(g, source, precision="bf16")
+    e = Evaluation(g, source, precision=precision)
     k = g.n_classes
     real = e.real_features("test", n)
     apart = [mean_pairwise_distance(real[c::k]) for c in range(k)]
@@ -52,10 +54,10 @@ def measure(name: str, source: str, n: int = N, done: Sequence[tuple[str, str]] 
         )
         images = []
         with torch.no_grad():
-            for first in tqdm(range(0, n, 50), method or "plain", leave=False, disable=None):
-                z, _ = sampling.latents(0, first, 50, g.z_dim)
-                images.append(sampling.to_uint8(make(z, torch.arange(first, first + 50) % k, 0, first)))
-        drawn = features(e.inception, images, n, "samples", "bf16")
+            for first in tqdm(range(0, n, BATCH), method or "plain", leave=False, disable=None):
+                z, _ = sampling.latents(0, first, min(BATCH, n), g.z_dim)
+                images.append(sampling.to_uint8(make(z, torch.arange(first, first + len(z)) % k, 0, first)))
+        drawn = features(e.inception, images, n, "samples", precision)
         spread = np.mean([mean_pairwise_distance(drawn[c::k]) / apart[c] for c in range(k)])
         yield {"model": name, "sampling": method or "plain", "fid": round(fid(drawn, real), 1),
                "kid": round(kid(drawn, real), 4), "diversity": round(float(spread), 2), "machine": machine(),
@@ -68,9 +70,9 @@ def read_rows() -> list[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--smoke", action="store_true", help="one pair, 50 samples, nothing recorded")
+    parser.add_argument("--smoke", action="store_true", help="one pair, 20 samples in float32, nothing recorded")
     if parser.parse_args().smoke:
-        for row in measure(*PAIRS[0], n=50):
+        for row in measure(*PAIRS[0], n=20, precision="fp32"):
             print(row, flush=True)
         return
     for name, source in PAIRS:

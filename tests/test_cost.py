@@ -250,10 +250,19 @@ print(predicted)
 
 @pytest.mark.slow
 def test_prediction_agrees_with_the_clock_within_a_factor_of_two():
-    """In CPU seconds of one thread, by rates measured a moment before."""
+    """In CPU seconds of one thread, by rates measured a moment before. Once of three times: what else runs on the
+    machine can change between the two; a wrong prediction is wrong each time.
+    """
+    found = []
+    while len(found) < 3 and not any(0.5 < ratio < 2 for ratio in found):
+        found.append(predicted_over_measured())
+    assert 0.5 < found[-1] < 2, found
+
+
+def predicted_over_measured():
     done = subprocess.run([sys.executable, "-c", CLOCK], cwd=ROOT, env={**os.environ, "PYTHONPATH": ".",
                           "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=500)  # fmt: skip
     assert done.returncode == 0, done.stderr
     *_, times, predicted = done.stdout.splitlines()
     measured = sorted(json.loads(times)["cpu_seconds"])[1]
-    assert 0.5 < float(predicted) / measured < 2, (predicted, measured)
+    return float(predicted) / measured
