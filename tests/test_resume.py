@@ -143,7 +143,7 @@ def test_resume_refuses_changed_settings_and_data_and_damaged_checkpoints(image_
     assert newest(out).read_bytes() == kept
     for path in (out / "checkpoints").glob("*.pt"):
         path.write_bytes(kept[: len(kept) // 2])
-    refused("not a readable checkpoint", "no readable checkpoint among")
+    refused("not a readable checkpoint", "can be read; restore the folder from a copy")
     newest(out).write_bytes(kept)
     longer = run(image_folder, out, steps=21, log_every=3)  # more steps and other intervals are free
     assert longer.returncode == 0, longer.stderr
