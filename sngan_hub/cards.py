@@ -22,6 +22,8 @@ PICTURE = "samples.png"  # beside the card, where there is one
 PIPELINES = {"generator": "unconditional-image-generation", "discriminator": "image-classification"}
 METRICS = {"fid": "Frechet Inception Distance", "kid": "Kernel Inception Distance"}
 
+GIVEN = ("data", "donor", "like", "class_order")  # rows of a recipe that hold what a user named
+
 
 def repositories(record: Record) -> dict[str, str]:
     """Where the project's own pair of this architecture lies on the Hub."""
@@ -38,10 +40,12 @@ def model_card(record: Record, repos: Mapping[str, str] | None = None, size: int
     title = f"{record.architecture}, {record.kind}, tag {record.tag}"
     title = title if named else f"{repos[record.kind]}: {record.kind}"
     shown = f"![Generated pictures, a class a row]({PICTURE})\n\n" if picture else ""
-    recipe = "\n".join(f"| {key} | {value} |" for key, value in record.recipe.items())
+    recipe = "\n".join(
+        f"| {key} | {as_text(str(value)) if key in GIVEN else value} |" for key, value in record.recipe.items()
+    )
     classes = f"Classes: {listed(record.classes)}.\n\n" if record.classes else ""
     donor = record.recipe.get("donor")
-    origin = f"Fine-tuned from `{donor}`, generator and discriminator.\n\n" if donor else ""
+    origin = f"Fine-tuned from {as_text(str(donor))}, generator and discriminator.\n\n" if donor else ""
     # Of ours alone: torch.hub's entries are the names of architectures.
     hub = f'With torch.hub: `torch.hub.load("{REPOSITORY}", "{_entry(record)}")`.\n' if named else ""
     page = "python space/app.py" if named else f"python space/app.py --model {handle}"

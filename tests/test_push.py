@@ -1,6 +1,8 @@
 """Networks to the Hub and back, over a loopback Hub; cards that its client's own validators accept."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -341,3 +343,24 @@ def test_a_run_on_ones_own_pictures_is_not_published_as_another_data_set(run, tm
         assert f"| data | {Path(config['data']).name} |" in text and "| family | resnet |" in text
         for result in ModelCard(text).data.eval_results or []:
             assert result.dataset_type == Path(config["data"]).name.replace("-", "_")
+
+
+def test_a_published_runs_card_holds_any_name(run, tmp_path):
+    """Class names stand in the recipe too, and so do the names of the data and of the donor."""
+    copy = tmp_path / "<b>run`|"
+    shutil.copytree(run, copy, symlinks=True)
+    config = json.loads((copy / "config.json").read_text())
+    named = {"class_order": json.dumps(NAMES[:2]), "like": "<i>=dog", "data": "my/<b>pets`|", "donor": "/x/<u>`|"}
+    (copy / "config.json").write_text(json.dumps({**config, **named}))
+    for kind in ("generator", "discriminator"):
+        path = copy / kind / "config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "classes": NAMES[:2]}))
+    for folder, _ in stage(copy, "alice/pets", tmp_path / "staged"):
+        text = (folder / "README.md").read_text()
+        body = text.split("---\n", 2)[2]
+        for tag in ("<script", "<b>", "<i>", "<u>"):
+            assert tag not in body, tag
+        assert "&lt;script&gt;" in body and "&lt;b&gt;pets" in body and "&lt;u&gt;" in body
+        rows = [line for line in body.splitlines() if line.startswith("| ")]
+        assert all(len(re.findall(r"(?<!\\)\|", row)) in (3, 7) for row in rows), rows
+        ModelCard(text)
