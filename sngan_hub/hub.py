@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import torch
-from huggingface_hub import hf_hub_download
+from huggingface_hub import constants, hf_hub_download
 
 from .convert import convert_file
 from .devices import resolve_device
@@ -109,7 +112,7 @@ def _from_hub(
     elif kind == "generator":
         repo = repo.removesuffix("-discriminator")
     with hub_errors(repo):
-        return cls.from_pretrained(repo, revision=revision, token=token)
+        return cls.from_pretrained(repo, revision=revision, token=token, local_files_only=offline())
 
 
 def calibration_folder(name: str) -> Path:
@@ -132,7 +135,7 @@ def load_calibration(name: str) -> Calibration:
         repo = name if name.endswith("-discriminator") else f"{name}-discriminator"
         try:
             with hub_errors(repo):
-                return read_calibration(hf_hub_download(repo, CALIBRATION))
+                return read_calibration(hf_hub_download(repo, CALIBRATION, local_files_only=offline()))
         except FileNotFoundError as error:
             raise FileNotFoundError(f"{repo}: has no {CALIBRATION}; its publisher fits one before publishing: {_FIT}"
                                     ) from error  # fmt: skip
@@ -144,6 +147,21 @@ def load_calibration(name: str) -> Calibration:
 
 
 _FIT = "python -m training probe --from MODEL --data FOLDER --calibrate"
+
+
+def offline() -> bool:
+    """Whether the Hub's name cannot be looked up, so that its client would try in vain for half a minute.
+
+    A proxy looks names up itself, and is asked.
+    """
+    host = urlsplit(constants.ENDPOINT).hostname
+    if not host or getproxies():
+        return False
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError:
+        return True
+    return False
 
 
 @contextmanager
@@ -168,7 +186,7 @@ def hub_errors(repo: str) -> Iterator[None]:
         ) from error
     except errors.LocalEntryNotFoundError as error:
         raise FileNotFoundError(
-            f"{repo}: not in the cache, and the Hub could not be reached; go online once"
+            f"{repo}: no such folder here, not in the cache, and the Hub could not be reached; go online once"
         ) from error
     except errors.HFValidationError as error:
         raise ValueError(f"{repo}: no repository id ({str(error).splitlines()[0]})") from error

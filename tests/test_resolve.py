@@ -65,3 +65,27 @@ def test_every_command_that_computes_takes_a_device(command, tmp_path, monkeypat
         with pytest.raises(SystemExit):
             sngan([*command, "--device", device])
         assert said in capsys.readouterr().err
+
+
+def test_without_a_network_a_repository_is_answered_at_once(tmp_path, monkeypatch):
+    """The client alone tries for half a minute. With a proxy, which looks names up itself, it is left to try."""
+    import socket
+    import time
+
+    from huggingface_hub import constants
+
+    from sngan_hub import hub
+
+    def unknown(*_, **__):
+        raise socket.gaierror("Name or service not known")
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(hub, "getproxies", dict)
+    monkeypatch.setattr("socket.getaddrinfo", unknown)
+    start = time.perf_counter()
+    with pytest.raises(FileNotFoundError, match="alice/pets: no such folder here, not in the cache, and the Hub"):
+        load_generator("alice/pets")
+    assert time.perf_counter() - start < 3
+    monkeypatch.setattr(hub, "getproxies", lambda: {"https": "http://proxy:3128"})
+    assert not hub.offline()
