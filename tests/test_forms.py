@@ -96,6 +96,8 @@ def test_the_same_function_comes_out(form, operation):
         assert found.shape == expected[n].shape and (found - expected[n]).abs().max() <= 1e-5 * expected[n].abs().max()
     if operation in ("pickle", "torch.save", "deepcopy"):
         assert repr(other) == repr(network) and other._hub_mixin_config == network._hub_mixin_config
+        packed = [[m._packed is not None for m in n.modules() if hasattr(m, "_packed")] for n in (other, network)]
+        assert packed[0] == packed[1]  # laid out for this processor again
         assert other.training == network.training and other.state_dict().keys() == network.state_dict().keys()
 
 
