@@ -101,7 +101,7 @@ def measure_resampling(run: Run) -> dict[str, Any]:
     layers = sorted(resample.shapes(), key=lambda layer: (layer[3], *layer))[: 2 if run.small else None]
     dtypes = torch.float32, torch.bfloat16
     rows = dict(resample.measure_layer(layer, dtype, run.device) for layer in layers for dtype in dtypes)
-    resample.write_table(rows, run.device, run.table)
+    resample.write_table(rows, run.table)
     return {"layers": len(rows), "fused": sum(row["fused"] for row in rows.values()), "rows": rows}
 
 

@@ -1,7 +1,8 @@
 """Plain or fused, per resampling layer of the MODELS table: writes sngan_hub/resample_table.json.
 
 For each shape, forward and backward in training (the fused kernel built anew) are timed alternately in one run, medians
-of ``REPEATS``; ``fused`` says which is the faster there. Only this machine's kind of device is replaced in the table.
+of ``REPEATS``; ``fused`` says which is the faster there. Batches of 8, and of 64 for networks of up to 64 px. Rows of
+the same device, unit (``cpu-amx``: bfloat16 on AMX), precision and batch are replaced in the table.
 """
 
 from __future__ import annotations
@@ -18,28 +19,32 @@ import torch
 from sngan_hub.metrics.protocols import machine
 from sngan_hub.models import MODELS
 from sngan_hub.normalizers import Conv2d
-from sngan_hub.resample import conv_down, layer_key, up_conv
+from sngan_hub.resample import BATCHES, conv_down, layer_key, up_conv
 
 TABLE = Path(__file__).parent.parent / "sngan_hub" / "resample_table.json"
-REPEATS, BATCH = 3, 8
+REPEATS = 3
+LARGE_BATCH_UP_TO = 64  # px: larger networks train in micro-batches
 
 
-def shapes() -> set[tuple[str, int, int, int]]:
-    """(kind, channels in, channels out, side of the input) of every resampling layer of every architecture."""
+def shapes() -> set[tuple[str, int, int, int, int]]:
+    """(kind, channels in, channels out, side of the input, batch) of every resampling layer of every architecture."""
     from sngan_hub.models import create_discriminator, create_generator
 
     found = set()
     with torch.device("meta"):
         for name in MODELS:
             g, d = create_generator(name), create_discriminator(name)
+            batches = BATCHES if d.size <= LARGE_BATCH_UP_TO else BATCHES[:1]
             for i, block in enumerate(getattr(g, "blocks", [])):
                 if not hasattr(block, "form"):  # a network of other blocks, which have but one
                     break
-                found.add(("up", block.c1.in_channels, block.c1.out_channels, g.bottom_width * 2**i))
+                layer = "up", block.c1.in_channels, block.c1.out_channels, g.bottom_width * 2**i
+                found |= {(*layer, batch) for batch in batches}
             side = d.size
             for block in getattr(d, "blocks", []):
                 if hasattr(block, "form") and block.down:
-                    found.add(("down", block.c2.in_channels, block.c2.out_channels, side))
+                    layer = "down", block.c2.in_channels, block.c2.out_channels, side
+                    found |= {(*layer, batch) for batch in batches}
                     side //= 2
     return found
 
@@ -55,10 +60,10 @@ def seconds(kind: str, x: torch.Tensor, conv: Conv2d, form: str) -> float:
     return time.perf_counter() - start
 
 
-def measure_layer(layer: tuple[str, int, int, int], dtype: torch.dtype, device: str) -> tuple[str, dict]:
+def measure_layer(layer: tuple[str, int, int, int, int], dtype: torch.dtype, device: str) -> tuple[str, dict]:
     """-> the key and the row of the table for a layer of ``shapes``."""
-    kind, c_in, c_out, side = layer
-    x = torch.randn(BATCH, c_in, side, side, device=device).to(memory_format=torch.channels_last).requires_grad_()
+    kind, c_in, c_out, side, batch = layer
+    x = torch.randn(batch, c_in, side, side, device=device).to(memory_format=torch.channels_last).requires_grad_()
     conv = Conv2d(c_in, c_out, 3, padding=1).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     times: dict[str, list[float]] = {"plain": [], "fused": []}
     with torch.autocast(device, dtype, enabled=dtype != torch.float32):
@@ -68,17 +73,17 @@ def measure_layer(layer: tuple[str, int, int, int], dtype: torch.dtype, device: 
                 if repeat:
                     taken.append(value)
     plain, fused = (statistics.median(taken) * 1e3 for taken in times.values())
-    key = layer_key(kind, c_in, c_out, side, dtype, device)
-    print(f"{key:36} plain {plain:8.2f} ms  fused {fused:8.2f} ms  {plain / fused:.2f}x", file=sys.stderr)
+    key = layer_key(*layer[:4], dtype, device, batch)
+    print(f"{key:44} plain {plain:8.2f} ms  fused {fused:8.2f} ms  {plain / fused:.2f}x", file=sys.stderr)
     return key, {"fused": fused < plain, "plain_ms": round(plain, 2), "fused_ms": round(fused, 2)}
 
 
-def write_table(layers: dict[str, dict], device: str, path: Path = TABLE) -> None:
-    """Replaces the rows of this kind of device in the table."""
+def write_table(layers: dict[str, dict], path: Path = TABLE) -> None:
+    """Replaces the rows of the same layers, device, unit, precision and batch in the table."""
     old = json.loads(path.read_text(encoding="utf-8"))["layers"] if path.is_file() else {}
-    layers = {key: row for key, row in old.items() if not key.startswith(f"{device}/")} | layers
+    layers = old | layers
     about = (
-        f"benchmarks/resample.py: batch {BATCH}, forward + backward, channels-last, median of {REPEATS}; "
+        f"benchmarks/resample.py: forward + backward, channels-last, median of {REPEATS}; "
         f"last run on {machine()}, torch {torch.__version__}"
     )
     rows = ",\n".join(f"  {json.dumps(key)}: {json.dumps(row)}" for key, row in sorted(layers.items()))
@@ -98,7 +103,7 @@ def main() -> None:
         ]
     found = dict(measure_layer(layer, dtype, device) for layer in layers for dtype in dtypes)
     if not smoke:
-        write_table(found, device)
+        write_table(found)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ FORMS = ("auto", "plain", "fused")
 UPSAMPLE_MODES = ("nearest", "bilinear")
 TABLE = Path(__file__).with_name("resample_table.json")
 TABLE_ROWS: dict[str, dict] = json.loads(TABLE.read_text())["layers"]  # read here: a compiled step cannot read files
+BATCHES = (8, 64)  # that the table's rows are measured at
+AMX = bool(getattr(torch.cpu, "_is_amx_tile_supported", bool)())
 
 
 def upsample2x(x: Tensor, mode: str = "nearest") -> Tensor:  # (N, C, H, W) -> (N, C, 2H, 2W)
@@ -84,25 +86,30 @@ def _fused(kind: str, x: Tensor, weight: Tensor, form: str) -> bool:
     device = x.device.type
     autocast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
     dtype = torch.get_autocast_dtype(device) if autocast else x.dtype
-    return prefers_fused(kind, weight.shape[1], weight.shape[0], x.shape[-1], dtype, device)
+    return prefers_fused(kind, weight.shape[1], weight.shape[0], x.shape[-1], dtype, device, len(x))
 
 
-def prefers_fused(kind: str, c_in: int, c_out: int, side: int, dtype: torch.dtype, device: str) -> bool:
+def prefers_fused(
+    kind: str, c_in: int, c_out: int, side: int, dtype: torch.dtype, device: str, batch: int = BATCHES[0]
+) -> bool:
     """The table's word for this layer. ``side`` is that of its input map.
 
-    A shape that was not measured follows the rule that most measured ones do: fused where the small map is large enough
-    for the channels to repay the kernel.
+    A batch takes the row of the nearest measured one. A shape that was not measured follows the rule that most measured
+    ones do: fused where the small map is large enough for the channels to repay the kernel.
     """
-    row = TABLE_ROWS.get(layer_key(kind, c_in, c_out, side, dtype, device))
-    if row is not None:
-        return row["fused"]
+    small_first = BATCHES if batch < BATCHES[1] // 2 else BATCHES[::-1]
+    for measured in small_first:
+        row = TABLE_ROWS.get(layer_key(kind, c_in, c_out, side, dtype, device, measured))
+        if row is not None:
+            return row["fused"]
     small = side if kind == "up" else side // 2
     return small >= 16 or (small >= 8 and c_in * c_out <= 512 * 256)
 
 
-def layer_key(kind: str, c_in: int, c_out: int, side: int, dtype: torch.dtype, device: str) -> str:
-    """``cpu/float32/up/256-128@32``: a row of the table."""
-    return f"{device}/{str(dtype).removeprefix('torch.')}/{kind}/{c_in}-{c_out}@{side}"
+def layer_key(kind: str, c_in: int, c_out: int, side: int, dtype: torch.dtype, device: str, batch: int) -> str:
+    """``cpu-amx/bfloat16/up/256-128@32x8``: a row of the table, for a batch of 8 maps of 32 x 32."""
+    unit = "-amx" if device == "cpu" and dtype == torch.bfloat16 and AMX else ""  # matrix units: another balance
+    return f"{device}{unit}/{str(dtype).removeprefix('torch.')}/{kind}/{c_in}-{c_out}@{side}x{batch}"
 
 
 @cache

@@ -157,9 +157,14 @@ def _as_weight(matrix: Tensor, weight: Tensor) -> Tensor:
 
 
 def _minus_outer(gradient: Tensor, weight: Tensor, us: Tensor, vs: Tensor) -> Tensor:
-    """gradient - sum over k of us[k] vs[k]^T, as a tensor like ``weight``: us (K, rows), vs (K, columns)."""
+    """gradient - sum over k of us[k] vs[k]^T, as a tensor like ``weight``: us (K, rows), vs (K, columns).
+
+    Element by element, which autocast leaves in float32. Turning autocast off within a backward breaks torch.compile.
+    """
     matrix = (gradient.permute(0, 2, 3, 1) if _by_memory(weight) else gradient).flatten(1)
-    return _as_weight(torch.addmm(matrix, us.t(), vs, alpha=-1), weight)
+    for u, v in zip(us, vs, strict=True):
+        matrix = torch.addcmul(matrix, u[:, None], v[None], value=-1)
+    return _as_weight(matrix, weight)
 
 
 class _Divided(torch.autograd.Function):
@@ -174,10 +179,9 @@ class _Divided(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
         weight, sigma, u, v = ctx.saved_tensors
-        with full_precision(weight):
-            gradient = gradient / sigma
-            inner = (gradient * weight).sum() / sigma
-            return _minus_outer(gradient, weight, (inner * u)[None], v[None]), None, None, None
+        gradient = gradient / sigma
+        inner = (gradient * weight).sum() / sigma
+        return _minus_outer(gradient, weight, (inner * u)[None], v[None]), None, None, None
 
 
 class _Undivided(torch.autograd.Function):
@@ -197,11 +201,10 @@ class _Undivided(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, of_x: Tensor, of_weight: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         x, weight, *estimates = ctx.saved_tensors
-        with full_precision(weight):
-            sigmas, us, vs = (torch.stack(estimates[i::3]) for i in range(3))
-            products = (of_x.to(sigmas.dtype) * x.to(sigmas.dtype)).flatten(1).sum(1)
-            inner = products.view(len(sigmas), -1).sum(1) / sigmas
-            gradient = _minus_outer(of_weight.to(weight.dtype), weight, inner[:, None] * us, vs)
+        sigmas, us, vs = (torch.stack(estimates[i::3]) for i in range(3))
+        products = (of_x.to(sigmas.dtype) * x.to(sigmas.dtype)).flatten(1).sum(1)
+        inner = products.view(len(sigmas), -1).sum(1) / sigmas
+        gradient = _minus_outer(of_weight.to(weight.dtype), weight, inner[:, None] * us, vs)
         return of_x, gradient, *[None] * len(estimates)
 
 

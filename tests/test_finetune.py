@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from sngan_hub import create_generator, load_discriminator, load_generator
+from sngan_hub.cards import as_text
 from sngan_hub.convert import convert_file
 from sngan_hub.judging import scores_of
 from sngan_hub.sources import source_classes
@@ -341,7 +342,8 @@ def test_the_result_goes_through_every_door(folders, tmp_path):
         stage(run, "alice/zebras", staged, about="Mine.")
         for kind in ("generator", "discriminator"):
             card = ModelCard((staged / kind / "README.md").read_text(encoding="utf-8"))
-            assert f"Fine-tuned from `{named}`, generator and discriminator." in card.text and "Mine." in card.text
+            origin = f"Fine-tuned from {as_text(named)}, generator and discriminator."
+            assert origin in card.text and "Mine." in card.text
             expected = base if kind == "generator" or base is None else f"{base}-discriminator"
             assert card.data.base_model == expected
             assert "secret place" not in card.content and str(tmp_path) not in card.content

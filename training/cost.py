@@ -207,8 +207,11 @@ def choose_forms(state: State, config: Config, kind: str) -> None:
     """Resolves each resampling layer's form for a device of ``kind``: the tensors below say that they are a CPU's."""
     dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
 
+    batch = config.micro_batch or config.batch_size
+
     def form(which: str, conv: nn.Conv2d, side: int) -> str:
-        return "fused" if prefers_fused(which, conv.in_channels, conv.out_channels, side, dtype, kind) else "plain"
+        layer = which, conv.in_channels, conv.out_channels, side
+        return "fused" if prefers_fused(*layer, dtype, kind, batch) else "plain"
 
     for g in {state.generator, state.average}:
         for i, block in enumerate(getattr(g, "blocks", [])):
