@@ -4,9 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from sngan_hub import resample
 from sngan_hub.inference import FrozenConv
 from sngan_hub.normalizers import Conv2d, spectral_norm
-from sngan_hub.resample import conv_down, downsample2x, up_conv, upsample2x
+from sngan_hub.resample import conv_down, downsample2x, up_conv, up_kernel, upsample2x
 
 SHAPES = [(2, 3, 5, 4, 4), (1, 1, 2, 1, 1), (3, 4, 4, 6, 8)]  # N, in, out, H, W
 
@@ -48,3 +49,30 @@ def test_conv1x1_commutes_with_both():
     for mode in ("nearest", "bilinear"):
         assert torch.allclose(upsample2x(conv(x), mode), conv(upsample2x(x, mode)), atol=1e-12)
     assert torch.allclose(downsample2x(conv(x)), conv(downsample2x(x)), atol=1e-12)
+
+
+def test_a_layer_takes_the_row_of_its_unit_and_of_the_nearest_batch(monkeypatch):
+    """Matrix units change the balance in bfloat16 alone; a kernel is made once for the batch, so a larger one repays it."""
+    rows = {"cpu/bfloat16/up/8-4@4x8": True, "cpu-amx/bfloat16/up/8-4@4x8": False, "cpu-amx/bfloat16/up/8-4@4x64": True,
+            "cpu/float32/up/8-4@4x64": True, "cuda/bfloat16/up/8-4@4x8": True}  # fmt: skip
+    monkeypatch.setattr(resample, "TABLE_ROWS", {key: {"fused": fused} for key, fused in rows.items()})
+
+    def fused(dtype, device, **batch):
+        return resample.prefers_fused("up", 8, 4, 4, dtype, device, **batch)
+
+    for amx, expected in ((False, [True] * 4), (True, [False, False, True, True])):
+        monkeypatch.setattr(resample, "AMX", amx)
+        assert [fused(torch.bfloat16, "cpu", batch=n) for n in (1, 31, 32, 500)] == expected
+        assert fused(torch.float32, "cpu") and fused(torch.bfloat16, "cuda", batch=64)  # the row there is
+        assert not fused(torch.float32, "cuda")  # none: a small map is not
+
+
+def test_a_batch_decides_what_a_layer_computes(monkeypatch):
+    conv = Conv2d(8, 4, 3, padding=1)
+    rows = {"cpu/float32/up/8-4@4x8": {"fused": False}, "cpu/float32/up/8-4@4x64": {"fused": True}}
+    monkeypatch.setattr(resample, "TABLE_ROWS", rows)
+    made = []
+    monkeypatch.setattr(resample, "up_kernel", lambda weight: made.append(1) or up_kernel(weight))
+    for n in (8, 64):
+        up_conv(torch.randn(n, 8, 4, 4), conv)
+        assert len(made) == (n == 64)
