@@ -38,7 +38,7 @@ from training.config import Config, make_config  # noqa: E402
 from training.cost import CountOps, Drawn, count_iteration, find_device, predict  # noqa: E402
 from training.describe import device_kind  # noqa: E402
 from training.feed import Fake, Iteration, Real  # noqa: E402
-from training.machine import set_up  # noqa: E402
+from training.machine import decide_compile, set_up  # noqa: E402
 from training.state import new_state  # noqa: E402
 from training.step import discriminator_step, generator_step, images_for_d, train_step  # noqa: E402
 
@@ -157,7 +157,7 @@ def drawn_once(config: Config, z_dim: int, size: int, n_classes: int, device: to
 
 
 def measure_training(preset: str, precision: str, run: Run) -> dict[str, Any]:
-    config = set_up(config_of(preset, precision, run))
+    config = decide_compile(set_up(config_of(preset, precision, run)))
     n_classes = config.n_classes or CLASSES
     accelerator = Accelerator(cpu=run.device == "cpu", mixed_precision="no")
     state = new_state(config, [str(i) for i in range(n_classes)], accelerator.device)

@@ -24,7 +24,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from .network import AnyGenerator
 from .normalizers import BatchNorm2d, Linear, lookup_class
-from .resample import prefers_fused, up_kernel, upsample2x
+from .resample import exporting, prefers_fused, up_kernel, upsample2x
 
 PRECISIONS = ("fp32", "bf16", "auto")
 
@@ -261,11 +261,6 @@ def pack(kernel: Tensor, side: int, padding: int, up: bool) -> Tensor | None:
         )
     shape = [1, kernel.shape[1], side, side]
     return torch.ops.mkldnn._reorder_convolution_weight(kernel, [padding] * 2, [1, 1], [1, 1], 1, shape)
-
-
-def exporting() -> bool:
-    """Whether torch.export is looking: its graphs are for other machines too, and know no packed weights."""
-    return getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)()
 
 
 def sampling_dtype(precision: str, device: torch.device | str = "cpu") -> torch.dtype:

@@ -86,7 +86,8 @@ def _fused(kind: str, x: Tensor, weight: Tensor, form: str) -> bool:
     device = x.device.type
     autocast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
     dtype = torch.get_autocast_dtype(device) if autocast else x.dtype
-    return prefers_fused(kind, weight.shape[1], weight.shape[0], x.shape[-1], dtype, device, len(x))
+    batch = BATCHES[0] if exporting() else len(x)  # an exported graph takes any batch
+    return prefers_fused(kind, weight.shape[1], weight.shape[0], x.shape[-1], dtype, device, batch)
 
 
 def prefers_fused(
@@ -104,6 +105,11 @@ def prefers_fused(
             return row["fused"]
     small = side if kind == "up" else side // 2
     return small >= 16 or (small >= 8 and c_in * c_out <= 512 * 256)
+
+
+def exporting() -> bool:
+    """Whether torch.export is looking: its graphs are for other machines too, and for any batch."""
+    return getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)()
 
 
 def layer_key(kind: str, c_in: int, c_out: int, side: int, dtype: torch.dtype, device: str, batch: int) -> str:

@@ -127,7 +127,7 @@ MUTATIONS: list[tuple[str, str, str, str, str]] = [  # what, file, right, wrong,
     ("scored on training images",        "training/copies.py",       "if same > SHARED * n:", "if same > n:", "test_long_runs.py::test_pictures_that_are_trained_on_are_not_held_out"),
     ("calibrated on a copy of them",     "training/probe.py",        '    check_strangers(test, training, f"data: {source}")', "    pass", "test_refining.py::test_a_run_is_not_calibrated_on_what_it_was_trained_on"),
     ("a row of another unit",            "sngan_hub/resample.py",     'and dtype == torch.bfloat16 and AMX else ""', 'and AMX else ""', "test_resample.py::test_a_layer_takes_the_row_of_its_unit_and_of_the_nearest_batch"),
-    ("a row of another batch",           "sngan_hub/resample.py",     "dtype, device, len(x))", "dtype, device)", "test_resample.py::test_a_batch_decides_what_a_layer_computes"),
+    ("a row of another batch",           "sngan_hub/resample.py",     "dtype, device, batch)\n\n\ndef prefers", "dtype, device)\n\n\ndef prefers", "test_resample.py::test_a_batch_decides_what_a_layer_computes"),
 ]
 # fmt: on
 

@@ -45,7 +45,7 @@ def test_a_run_that_repays_it_is_compiled_and_a_resumed_one_as_before(tmp_path, 
 def test_without_a_compiler_a_line_says_so_and_the_run_goes_on(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(machine, "why_not_compiled", lambda device: "no C++ compiler")
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
-    decided = machine.set_up(config_of(tmp_path, compile="on"))
+    decided = machine.decide_compile(config_of(tmp_path, compile="on"))
     assert decided.compile == "off"
     assert capsys.readouterr().err == (
         "compile: torch.compile does not work here (no C++ compiler); the steps run uncompiled\n"
@@ -63,7 +63,7 @@ def test_what_is_compiled_is_kept_beside_the_run_unless_the_user_says_where(tmp_
         ("/a/place", "/a/place"),
     ):
         monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", before)
-        machine.set_up(config_of(tmp_path, compile="on"))
+        machine.decide_compile(config_of(tmp_path, compile="on"))
         assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(expected)
 
 

@@ -19,7 +19,7 @@ from .check import check_apart, check_data, check_held_out, say_left_out
 from .config import Config, save_config
 from .feed import new_feed
 from .log import Log, fixed_samples, real_spread, save_grid
-from .machine import set_up
+from .machine import decide_compile, set_up
 from .run_folder import check_out, locked
 from .score import check_scoring, out_of_patience, score_snapshot
 from .shares import any_process, check_shares, is_first_process, lost_worker, share_state
@@ -56,7 +56,7 @@ def _train(config: Config, data: Images | None, begin: Callable[[State], None] |
         check_blocks(data)
         if config.test_folder:
             check_held_out(data, config, size)
-    fingerprint = data.fingerprint()
+    config, fingerprint = decide_compile(config), data.fingerprint()
     state = new_state(config, data.classes, accelerator.device)
     if main:
         resumed = load_checkpoint(state, config, fingerprint, out)

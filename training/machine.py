@@ -21,11 +21,7 @@ REPAID_BY = 5_000  # iterations whose saved time is about that of compiling, whe
 
 
 def set_up(config: Config) -> Config:
-    """Applies the settings of the process -> the config with ``device`` and ``compile`` decided.
-
-    ``auto`` takes what the run in ``config.out`` was started with; a new run compiles from 5,000 iterations on, where
-    that is faster. Where nothing can be compiled a line says so, and the run goes on without.
-    """
+    """Applies the settings of the process -> the config with ``device`` decided."""
     if config.threads:
         torch.set_num_threads(config.threads)
     device = resolve_device(config.device)
@@ -38,6 +34,15 @@ def set_up(config: Config) -> Config:
             torch.cuda.set_device(device)  # accelerate takes the current one
         torch.backends.cudnn.benchmark = True  # shapes never change within a run
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = config.tf32
+    return config
+
+
+def decide_compile(config: Config) -> Config:
+    """-> the config with ``compile`` decided. Writes to ``config.out``, so whatever can refuse a run comes before it.
+
+    ``auto`` takes what the run in ``config.out`` was started with; a new run compiles from 5,000 iterations on, where
+    that is faster. Where nothing can be compiled a line says so, and the run goes on without.
+    """
     config = dataclasses.replace(config, compile=wanted_compile(config))
     if config.compile == "on":
         # Beside the run, so that a resumed one finds it; set by the user, it is left as it is.

@@ -59,7 +59,7 @@ def locked(out: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        if new and [path.name for path in out.iterdir()] == [LOCK]:
+        if new and {path.name for path in out.iterdir()} <= {LOCK, COMPILED}:
             shutil.rmtree(out)
         lock.release()
 
