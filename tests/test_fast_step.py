@@ -226,7 +226,7 @@ def test_one_pass_with_and_without_micro_batches_is_two_passes():
 
 
 @pytest.mark.parametrize("model, fields, dtype, atol", [
-    (processes.SHALLOW, {"one_pass": True}, torch.float64, 1e-9),
+    pytest.param(processes.SHALLOW, {"one_pass": True}, torch.float64, 1e-9, marks=pytest.mark.slow),
     (processes.SHALLOW, {"precision": "bf16"}, torch.float32, 1e-3),  # autocast is on where the steps are traced
     pytest.param(processes.TINY, {}, torch.float64, 1e-9, marks=pytest.mark.slow),
 ], ids=["one pass", "bfloat16", "two passes"])  # fmt: skip

@@ -24,7 +24,7 @@ def fields(**own):
 FOUND = {
     "tests": fields(passed=COUNT, skipped=COUNT, failed={"type": "array", "items": {"type": "string"}}),
     "resample": fields(layers=COUNT, fused=COUNT, rows={
-        "type": "object", "minProperties": 1, "propertyNames": {"pattern": "^(cpu|cuda)/(float32|bfloat16)/(up|down)/"},
+        "type": "object", "minProperties": 1, "propertyNames": {"pattern": "^(cpu|cpu-amx|cuda)/(float32|bfloat16)/(up|down)/"},
         "additionalProperties": fields(fused={"type": "boolean"}, plain_ms=NUMBER, fused_ms=NUMBER)}),
     "sample": fields(images_per_s={"type": "object", "minProperties": 1, "additionalProperties": NUMBER},
                      peak_memory_gb=NUMBER),

@@ -297,12 +297,29 @@ def test_folders_of_any_name_under_the_c_locale_and_without_a_home(tmp_path, ima
     flags += [f"--{key}={SMALL[key]}" for key in ("generator_fields", "discriminator_fields")]
     environment = {k: v for k, v in os.environ.items() if k not in ("HOME", "LANG", "LC_CTYPE", "PYTHONUTF8")}
     environment |= {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "OMP_NUM_THREADS": "1"}
-    for command in (["-m", "training", "train", *flags, "--data", data, "--out", out],
-                    ["-m", "training", "status", out], ["-m", "training", "report", out],
-                    ["-m", "sngan_hub.cli", "sample", out, "--n", "2", "--out", tmp_path / "ü.png"],
-                    ["-m", "sngan_hub.cli", "info", out]):  # fmt: skip
-        done = subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, env=environment, capture_output=True)
-        assert done.returncode == 0 and b"Traceback" not in done.stderr, done.stderr.decode(errors="replace")
+    commands = (["train", *flags, "--data", data, "--out", out], ["status", out], ["report", out],
+                ["sample", out, "--n", "2", "--out", tmp_path / "ü.png"], ["info", out])  # fmt: skip
+    words = [str(word) for command in commands for word in (*command, ";")]
+    done = subprocess.run([sys.executable, "-c", IN_TURNS, *words], cwd=ROOT, env=environment, capture_output=True)
+    assert done.returncode == 0 and b"Traceback" not in done.stderr, done.stderr.decode(errors="replace")
+    assert done.stderr.count(b"ended: 0") == len(commands)
+
+
+#: The commands of its arguments one after the other, each ended by ";", in one process: the arguments are what counts
+IN_TURNS = """
+import sys
+from sngan_hub.cli import main as sngan
+from training.__main__ import main as training
+words = sys.argv[1:]
+while words:
+    end = words.index(";")
+    command, words = words[:end], words[end + 1:]
+    try:
+        code = (sngan if command[0] in ("sample", "info") else training)(command)
+    except SystemExit as stop:
+        code = stop.code
+    print("ended:", int(code or 0), file=sys.stderr, flush=True)
+"""
 
 
 def test_one_gpu_cannot_be_named_for_several_processes(monkeypatch, tmp_path):
