@@ -249,14 +249,15 @@ print(predicted)
 
 
 @pytest.mark.slow
-def test_prediction_agrees_with_the_clock_within_a_factor_of_two():
+def test_prediction_agrees_with_the_clock_within_a_factor_of_three():
     """In CPU seconds of one thread, by rates measured a moment before. Once of three times: what else runs on the
-    machine can change between the two; a wrong prediction is wrong each time.
+    machine can change between the two; a wrong prediction is wrong each time. Not closer: on AVX-512 the convolutions of
+    this preset run at half the rate of the large one that is measured.
     """
     found = []
-    while len(found) < 3 and not any(0.5 < ratio < 2 for ratio in found):
+    while len(found) < 3 and not any(1 / 3 < ratio < 3 for ratio in found):
         found.append(predicted_over_measured())
-    assert 0.5 < found[-1] < 2, found
+    assert 1 / 3 < found[-1] < 3, found
 
 
 def predicted_over_measured():
