@@ -108,7 +108,7 @@ def prefers_fused(
 
 
 def exporting() -> bool:
-    """Whether torch.export is looking: its graphs are for other machines too, and for any batch."""
+    """Whether torch.export is looking: its graphs are for other machines too and for any batch, without packed weights."""
     return getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)()
 
 

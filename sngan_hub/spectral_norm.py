@@ -12,10 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import lru_cache
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -245,16 +243,9 @@ def _units(vectors: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
     sizes = [len(vector) for vector in vectors]
     lengths = torch.stack(torch._foreach_norm(vectors))
     guarded = lengths + 1e-12
-    flat = torch.cat(vectors) / guarded[_places(tuple(sizes), lengths.device)]
+    of_each = torch.cat([own.expand(n) for own, n in zip(guarded.unbind(), sizes, strict=True)])
+    flat = torch.cat(vectors) / of_each
     return list(flat.split(sizes)), list((lengths * (lengths / guarded)).unbind())
-
-
-@lru_cache(maxsize=16)
-def _places(sizes: tuple[int, ...], device: torch.device) -> Tensor:
-    """Which vector each element of all of them, one behind the other, belongs to. Kept: a copy to a GPU would wait;
-    from numpy, for it must hold numbers also where training/cost.py counts on tensors that hold none.
-    """
-    return torch.from_numpy(np.repeat(np.arange(len(sizes)), sizes)).to(device)
 
 
 @contextmanager

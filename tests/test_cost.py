@@ -231,6 +231,34 @@ def test_a_dry_run_says_whether_the_steps_are_compiled(monkeypatch):
     assert "gains nothing on this cpu" in said()
 
 
+COUNTED_FIRST = """
+import sys, torch
+from tests.test_processes import SETTINGS, TINY, run, tensors
+if sys.argv[2] == "counted":
+    from sngan_hub.models import MODELS
+    from training.config import make_config
+    from training.cost import count_iteration
+    MODELS["sngan_tiny"] = TINY
+    count_iteration(make_config("fashion32", **SETTINGS), 2)
+state, losses, _ = run(2, torch.float32)
+torch.save({**tensors(state), "losses": losses}, sys.argv[1])
+"""
+
+
+def test_a_run_that_was_counted_first_is_the_same_run(tmp_path):
+    """`train` predicts its hours, then trains, in one process: nothing without values may be left behind."""
+    found = []
+    for how in ("counted", "at once"):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        done = subprocess.run([sys.executable, "-c", COUNTED_FIRST, str(tmp_path / how), how], cwd=ROOT,
+                              env=environment, capture_output=True, text=True)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        found.append(torch.load(tmp_path / how, weights_only=True))
+    counted, at_once = found
+    assert counted["losses"].abs().min() > 0
+    assert all(torch.equal(counted[key], value) for key, value in at_once.items())
+
+
 CLOCK = """
 import json, sys, time
 import torch
@@ -249,15 +277,14 @@ print(predicted)
 
 
 @pytest.mark.slow
-def test_prediction_agrees_with_the_clock_within_a_factor_of_three():
+def test_prediction_agrees_with_the_clock_within_a_factor_of_two():
     """In CPU seconds of one thread, by rates measured a moment before. Once of three times: what else runs on the
-    machine can change between the two; a wrong prediction is wrong each time. Not closer: on AVX-512 the convolutions of
-    this preset run at half the rate of the large one that is measured.
+    machine can change between the two; a wrong prediction is wrong each time.
     """
     found = []
-    while len(found) < 3 and not any(1 / 3 < ratio < 3 for ratio in found):
+    while len(found) < 3 and not any(0.5 < ratio < 2 for ratio in found):
         found.append(predicted_over_measured())
-    assert 1 / 3 < found[-1] < 3, found
+    assert 0.5 < found[-1] < 2, found
 
 
 def predicted_over_measured():
