@@ -108,7 +108,7 @@ def prefers_fused(
 
 
 def exporting() -> bool:
-    """Whether torch.export is looking: its graphs are for other machines too and for any batch, without packed weights."""
+    """Whether torch.export is looking: its graphs are for any machine and any batch, and hold no packed weights."""
     return getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)()
 
 
