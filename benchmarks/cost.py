@@ -117,6 +117,8 @@ def main() -> None:
             print(f"{preset:12}{processes} process(es): predicted {predicted.total:.3g} s, measured {seconds:.3g} s "
                   f"({cpu:.3g} CPU s): {predicted.total / seconds:.2f}", flush=True)  # fmt: skip
     if not arguments.no_record:
+        old = [json.loads(line) for line in RECORD.read_text(encoding="utf-8").splitlines()] if RECORD.is_file() else []
+        rows = [row for row in old if row["device"] != device.name] + rows  # other machines' stay
         RECORD.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
