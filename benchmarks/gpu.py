@@ -3,7 +3,8 @@
 Each piece runs in a process of its own and adds one JSON line to benchmarks/records/gpu.jsonl, keyed by the device and
 the piece's name; the same command goes on with what is missing. ``tests`` runs what needs CUDA, ``resample`` writes
 this device's rows of sngan_hub/resample_table.json, ``sample`` draws pictures, ``train:PRESET:PRECISION`` times the D
-step, the G step and the whole iteration of a preset. Without a GPU, ``--small`` runs the same script on the CPU with
+step, the G step and the whole iteration of a preset, ``compile:PRESET`` the iteration uncompiled, compiled and as CUDA
+graphs. Without a GPU, ``--small`` runs the same script on the CPU with
 narrow networks; its figures mean nothing, and go where ``--record`` says.
 """
 
@@ -21,6 +22,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +196,24 @@ def measure_training(preset: str, precision: str, run: Run) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def measure_compiling(preset: str, run: Run) -> dict[str, Any]:
+    """Seconds of an iteration in bfloat16, and of the first one of each form, which compiles it."""
+    seconds, first = {}, {}
+    for form in ("off", "on", "graphs")[: 2 if run.device == "cpu" else None]:
+        config = set_up(dataclasses.replace(config_of(preset, "bf16", run), compile=form))
+        accelerator = Accelerator(cpu=run.device == "cpu", mixed_precision="no")
+        state = new_state(config, [str(i) for i in range(config.n_classes or CLASSES)], accelerator.device)
+        state.step = config.transition_to  # past the class transition
+        g = state.generator
+        feed = Drawn(drawn_once(config, g.z_dim, g.size, g.n_classes, accelerator.device))
+        start = time.perf_counter()
+        train_step(state, config, feed, accelerator)
+        run.wait()
+        first[form] = round(time.perf_counter() - start, 1)
+        seconds[form] = round(run.median_seconds(partial(train_step, state, config, feed, accelerator)), 5)
+    return {"preset": preset, "precision": "bf16", "iteration_s": seconds, "first_s": first}
+
+
 def count_launches(act: Callable[[], None], run: Run) -> int:
     """Kernels that the host launches: by the profiler on a GPU, by operations on a CPU."""
     if run.device != "cuda":
@@ -214,6 +234,7 @@ PIECES: dict[str, Callable[[Run], dict[str, Any]]] = {
     "sample": measure_sampling,
     **{f"train:{preset}:{precision}": lambda run, preset=preset, precision=precision: measure_training(
         preset, precision, run) for preset in PRESETS for precision in PRECISIONS},
+    **{f"compile:{preset}": partial(measure_compiling, preset) for preset in PRESETS},
 }  # fmt: skip
 
 

@@ -101,6 +101,18 @@ def test_every_form_runs_and_stays_near(fields):
     assert all(p.isfinite().all() for p in state.generator.parameters())
 
 
+@pytest.mark.slow
+def test_compiled_steps_and_cuda_graphs_are_the_uncompiled_ones():
+    exact, losses = run(4, DEVICE)
+    for form in ("on", "graphs"):
+        state, values = run(4, DEVICE, compile=form)
+        for key, value in losses.items():
+            assert values[key] == pytest.approx(value, abs=1e-2), (form, key)
+        ours = tensors(state)
+        for key, value in tensors(exact).items():
+            assert (ours[key] - value).abs().mean() < 2e-3 * max(1.0, value.abs().mean().item()), (form, key)
+
+
 def test_a_gpus_checkpoint_goes_on_on_a_cpu(tmp_path):
     """By loading it there: a run's folder itself refuses another device, for its numbers would be others."""
     state, _ = run(2, DEVICE)

@@ -260,6 +260,34 @@ def test_the_steps_have_no_graph_break_and_compile_once(model, fields, dtype, at
         torch.compiler.reset()
 
 
+def test_images_of_a_cuda_graph_are_kept_when_it_runs_again(monkeypatch):
+    """A graph writes its result where the last one lay; D's steps read what several runs of it drew."""
+    modes = []
+
+    def replayed(function, mode, **options):
+        modes.append(mode)
+        place = []
+
+        def replay(*args):
+            result = function(*args)
+            if not isinstance(result, torch.Tensor) or result.requires_grad:
+                return result
+            place[:] = place or [torch.empty_like(result)]
+            return place[0].copy_(result)
+
+        return replay
+
+    expected = processes.tensors(processes.run(2, torch.float64, n_dis=2)[0])
+    monkeypatch.setattr(torch, "compile", replayed)
+    game.forms_of.cache_clear()
+    try:
+        state = processes.run(2, torch.float64, n_dis=2, compile="graphs")[0]
+    finally:
+        game.forms_of.cache_clear()
+    assert modes == ["reduce-overhead"] * 5
+    processes.assert_close(processes.tensors(state), expected, 1e-12)
+
+
 def test_adam_counts_its_steps_through_a_checkpoint():
     """t is read from the state once; a wrong t would show in epsilon, and so in the third update."""
     torch.manual_seed(0)

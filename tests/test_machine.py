@@ -54,6 +54,14 @@ def test_without_a_compiler_a_line_says_so_and_the_run_goes_on(tmp_path, monkeyp
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
 
 
+def test_cuda_graphs_need_a_gpu(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(machine, "why_not_compiled", lambda device: "")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    assert machine.decide_compile(config_of(tmp_path, compile="graphs", device="cpu")).compile == "on"
+    assert "CUDA graphs need a GPU (device is cpu)" in capsys.readouterr().err
+    assert machine.decide_compile(config_of(tmp_path, compile="graphs", device="cuda")).compile == "graphs"
+
+
 def test_what_is_compiled_is_kept_beside_the_run_unless_the_user_says_where(tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "why_not_compiled", lambda device: "")
     torchs_own = str(Path(tempfile.gettempdir(), "torchinductor_somebody"))  # as torch sets it when it first looks

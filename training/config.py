@@ -81,7 +81,8 @@ class Config:
     precision: str = "fp32"  # fp32 or bf16
     speed: str = ""  # gpu or cpu: a row of SPEEDS, settings for speed in place of the preset's; the same algorithm
     tf32: bool = True  # on a GPU: what is float32 is multiplied in TF32 (10 bits of mantissa)
-    compile: str = "auto"  # the steps, by torch.compile: on, off, or auto (on where 5,000 iterations repay it)
+    compile: str = "auto"  # the steps, by torch.compile: on, off, auto (on where 5,000 iterations repay it), or
+    # graphs: compiled, and replayed as CUDA graphs
     one_pass: bool = False  # real and fake images go through D together: the same algorithm, other roundings
     channels_last: bool = False
     threads: int = 0  # 0: torch's own choice
@@ -107,7 +108,7 @@ class Config:
             "loss": tuple(LOSSES), "precision": ("fp32", "bf16"), "conditioning": ("projection", "concat", "none"),
             "setting": ("", *SETTINGS), "method": ("", *METHODS), "penalty": ("", "gradient", "orthonormal"),
             "new_classes": ("mean", "nearest", "fresh"), "trained": ("all", "tables", "gains"),
-            "speed": ("", *SPEEDS), "compile": ("on", "off", "auto"),
+            "speed": ("", *SPEEDS), "compile": ("on", "off", "auto", "graphs"),
         }  # fmt: skip
         for name, values in legal.items():
             if getattr(self, name) not in values:

@@ -226,7 +226,7 @@ def new_feed(data: Images, config: Config, state: State, accelerator: Accelerato
     of = (data, config, g.size, g.z_dim, g.n_classes, accelerator.process_index, accelerator.num_processes, device)
     if device.type == "cuda":
         try:
-            return Feed(*of, noise_there=True, compiled=config.compile == "on")
+            return Feed(*of, noise_there=True, compiled=config.compile in ("on", "graphs"))
         except RuntimeError:  # other integers: numpy draws it here
             pass
     return Feed(*of)

@@ -44,7 +44,10 @@ def decide_compile(config: Config) -> Config:
     that is faster. Where nothing can be compiled a line says so, and the run goes on without.
     """
     config = dataclasses.replace(config, compile=wanted_compile(config))
-    if config.compile == "on":
+    if config.compile == "graphs" and not config.device.startswith("cuda"):
+        say(f"compile: CUDA graphs need a GPU (device is {config.device}); the steps are compiled without them")
+        config = dataclasses.replace(config, compile="on")
+    if config.compile != "off":
         # Beside the run, so that a resumed one finds it; set by the user, it is left as it is.
         if not set_by_user(os.environ.get(CACHE, "")):
             os.environ[CACHE] = str(Path(config.out, "compiled").absolute())
@@ -71,7 +74,7 @@ def say(line: str) -> None:
 
 
 def wanted_compile(config: Config) -> str:
-    """``on`` or ``off``: what ``auto`` means for this run."""
+    """``on``, ``off`` or ``graphs``: what ``auto`` means for this run."""
     if config.compile != "auto":
         return config.compile
     path = Path(config.out, "config.json")

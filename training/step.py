@@ -40,6 +40,8 @@ def train_step(state: State, config: Config, feed: Feeds, accelerator: Accelerat
     means of the losses and scores over this process's share; the losses of D are of the last of its steps.
     """
     step, device = state.step, accelerator.device
+    if config.compile == "graphs":
+        torch.compiler.cudagraph_mark_step_begin()  # what the last iteration made may be overwritten
     if config.transition_to:  # a tensor, so that a compiled step is not compiled again for each value
         strength = torch.full((), config.class_strength(step), device=device)
         for network in (state.generator, state.discriminator, state.average):
@@ -201,9 +203,13 @@ def forms_of(config: Config) -> Forms:
         means = {"score_real": score_real.mean(), "score_fake": score_fake.mean()}
         return loss.real(score_real) + loss.fake(score_fake), means
 
-    forms: Any = (generate, generator_loss, real_loss, fake_loss, both_losses)
-    if config.compile == "on":
-        forms = [torch.compile(form, fullgraph=True, dynamic=False) for form in forms]
+    forms: Any = [generate, generator_loss, real_loss, fake_loss, both_losses]
+    if config.compile in ("on", "graphs"):
+        mode = "reduce-overhead" if config.compile == "graphs" else None
+        forms = [torch.compile(form, fullgraph=True, dynamic=False, mode=mode) for form in forms]
+    if config.compile == "graphs":  # a graph draws its next images over its last ones, and D's steps come after all
+        drawn = forms[0]
+        forms[0] = lambda g, z, y: drawn(g, z, y).clone()
     return Forms(*forms)
 
 
