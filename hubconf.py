@@ -12,7 +12,7 @@ from sngan_hub import create_discriminator as _create_discriminator  # noqa: E40
 from sngan_hub import create_generator as _create_generator  # noqa: E402
 from sngan_hub import load_discriminator as _load_discriminator  # noqa: E402
 from sngan_hub import load_generator as _load_generator  # noqa: E402
-from sngan_hub.catalogue import about_architecture as _about  # noqa: E402
+from sngan_hub.hub.listing import about_architecture as _about  # noqa: E402
 
 
 def _entry(name, kind, create, load):

@@ -25,13 +25,13 @@ sys.path.insert(0, str(ROOT))
 
 from accelerate import Accelerator  # noqa: E402
 
-from sngan_hub.sources import Images  # noqa: E402
-from training.config import Config, make_config  # noqa: E402
-from training.cost import count_iteration, find_device, legal_device, predict, read_devices  # noqa: E402
-from training.describe import device_kind  # noqa: E402
-from training.feed import new_feed  # noqa: E402
-from training.state import new_state  # noqa: E402
-from training.step import train_step  # noqa: E402
+from sngan_hub.data import Images  # noqa: E402
+from training.config.cost import count_iteration, find_device, legal_device, predict, read_devices  # noqa: E402
+from training.config.dry_run import device_kind  # noqa: E402
+from training.config.schema import Config, make_config  # noqa: E402
+from training.engine.state import new_state  # noqa: E402
+from training.engine.step import train_step  # noqa: E402
+from training.feed.feed import new_feed  # noqa: E402
 
 RECORD = ROOT / "benchmarks" / "records" / "cost.jsonl"
 CLASSES = 10

@@ -1,6 +1,6 @@
 """What this machine reaches, for predictions: convolutions, memory, one operation's overhead, all-reduce of two.
 
-Prints a row of training/devices.json; ``--record`` puts it there, in place of an older one of the same processor and
+Prints a row of training/config/devices.json; ``--record`` puts it there, in place of an older one of the same processor and
 number of threads. Medians; with one thread of CPU seconds, which other work on the machine moves less. Two processes of
 the same kind then measure themselves at once, and what each of them keeps is in the row too.
 """
@@ -23,10 +23,10 @@ import torch.distributed as dist
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from sngan_hub.normalizers import Conv2d  # noqa: E402
-from sngan_hub.resample import conv_down, up_conv  # noqa: E402
-from training.cost import DEVICES  # noqa: E402
-from training.describe import device_kind  # noqa: E402
+from sngan_hub.layers.normalizers import Conv2d  # noqa: E402
+from sngan_hub.layers.resample import conv_down, up_conv  # noqa: E402
+from training.config.cost import DEVICES  # noqa: E402
+from training.config.dry_run import device_kind  # noqa: E402
 
 #: What the 32-, 64- and 128-px networks consist of: kind, channels, side of the input
 LAYERS = [("same", 128, 32), ("same", 256, 16), ("same", 512, 8), ("up", 256, 16), ("down", 256, 16), ("same", 64, 64)]
@@ -120,7 +120,7 @@ def two_at_once(smoke: bool) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--record", action="store_true", help="into training/devices.json")
+    parser.add_argument("--record", action="store_true", help="into training/config/devices.json")
     parser.add_argument("--smoke", action="store_true", help="one small layer, once; nothing is recorded")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

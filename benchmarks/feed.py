@@ -27,15 +27,15 @@ sys.path.insert(0, str(ROOT))
 
 from accelerate import Accelerator  # noqa: E402
 
-from sngan_hub.sources import Images, load_images  # noqa: E402
-from sngan_hub.sources import folders as folder_source  # noqa: E402
-from sngan_hub.sources.images import Rows  # noqa: E402
-from training.config import make_config  # noqa: E402
-from training.data import batch_index, dequantised, draw_noise, real_pixels  # noqa: E402
-from training.describe import device_kind  # noqa: E402
-from training.feed import Feed, new_feed  # noqa: E402
-from training.state import new_state  # noqa: E402
-from training.step import train_step  # noqa: E402
+from sngan_hub.data import Images, load_images  # noqa: E402
+from sngan_hub.data import folders as folder_source  # noqa: E402
+from sngan_hub.data.images import Rows  # noqa: E402
+from training.config.dry_run import device_kind  # noqa: E402
+from training.config.schema import make_config  # noqa: E402
+from training.engine.state import new_state  # noqa: E402
+from training.engine.step import train_step  # noqa: E402
+from training.feed.draws import batch_index, dequantised, draw_noise, real_pixels  # noqa: E402
+from training.feed.feed import Feed, new_feed  # noqa: E402
 
 BATCH, N_DIS = 64, 5
 WHOLE = {"whole iterations": False, "whole iterations but for the noise": True}  # noise_there

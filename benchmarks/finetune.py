@@ -22,10 +22,10 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from sngan_hub.data import draw_avatars  # noqa: E402
 from sngan_hub.metrics.protocols import machine, made_on, versions  # noqa: E402
-from sngan_hub.sources import draw_avatars  # noqa: E402
-from training.log import read_log  # noqa: E402
-from training.score import SCORES, scores_of_run  # noqa: E402
+from training.monitor.log import read_log  # noqa: E402
+from training.monitor.score import SCORES, scores_of_run  # noqa: E402
 
 STYLES = ["cameo", "clay", "open-peeps", "slice", "voxel-bot"]
 SIZES = (20, 100, 500)  # images of each class

@@ -2,7 +2,7 @@
 
 Each piece runs in a process of its own and adds one JSON line to benchmarks/records/gpu.jsonl, keyed by the device and
 the piece's name; the same command goes on with what is missing. ``tests`` runs what needs CUDA, ``resample`` writes
-this device's rows of sngan_hub/resample_table.json, ``sample`` draws pictures, ``train:PRESET:PRECISION`` times the D
+this device's rows of sngan_hub/layers/resample_table.json, ``sample`` draws pictures, ``train:PRESET:PRECISION`` times the D
 step, the G step and the whole iteration of a preset, ``compile:PRESET`` the iteration uncompiled, compiled and as CUDA
 graphs. Without a GPU, ``--small`` runs the same script on the CPU with
 narrow networks; its figures mean nothing, and go where ``--record`` says.
@@ -35,14 +35,14 @@ from accelerate import Accelerator  # noqa: E402
 
 from benchmarks import resample  # noqa: E402
 from sngan_hub import create_generator  # noqa: E402
-from training.augment import augment_draws  # noqa: E402
-from training.config import Config, make_config  # noqa: E402
-from training.cost import CountOps, Drawn, count_iteration, find_device, predict  # noqa: E402
-from training.describe import device_kind  # noqa: E402
-from training.feed import Fake, Iteration, Real  # noqa: E402
-from training.machine import decide_compile, set_up  # noqa: E402
-from training.state import new_state  # noqa: E402
-from training.step import discriminator_step, generator_step, images_for_d, train_step  # noqa: E402
+from training.config.cost import CountOps, Drawn, count_iteration, find_device, predict  # noqa: E402
+from training.config.dry_run import device_kind  # noqa: E402
+from training.config.schema import Config, make_config  # noqa: E402
+from training.engine.machine import decide_compile, set_up  # noqa: E402
+from training.engine.state import new_state  # noqa: E402
+from training.engine.step import discriminator_step, generator_step, images_for_d, train_step  # noqa: E402
+from training.feed.augment import augment_draws  # noqa: E402
+from training.feed.feed import Fake, Iteration, Real  # noqa: E402
 
 RECORD = ROOT / "benchmarks" / "records" / "gpu.jsonl"
 MINUTES = 10  # no piece may take longer

@@ -24,9 +24,9 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from sngan_hub.sources import load_images  # noqa: E402
-from training.data import batch_index  # noqa: E402
-from training.describe import device_kind  # noqa: E402
+from sngan_hub.data import load_images  # noqa: E402
+from training.config.dry_run import device_kind  # noqa: E402
+from training.feed.draws import batch_index  # noqa: E402
 
 SIDES = ((500, 375), (375, 500), (500, 333), (640, 480))
 PER_FILE = 400

@@ -1,7 +1,7 @@
 """Two iterations of every preset at its full width: seconds, memory. ``python benchmarks/presets.py [PRESET ...]``
 
 On synthetic images of the preset's size, in micro-batches where its groups allow it; each preset in a process of its
-own, so that its peak is its own. ``--record`` puts the rows into training/throughput.json, from which a dry run tells
+own, so that its peak is its own. ``--record`` puts the rows into training/config/throughput.json, from which a dry run tells
 the hours of the same networks on the same kind of device.
 """
 
@@ -23,13 +23,13 @@ sys.path.insert(0, str(ROOT))
 
 from accelerate import Accelerator  # noqa: E402
 
-from sngan_hub.models import find_model  # noqa: E402
-from sngan_hub.sources import Images  # noqa: E402
-from training.config import PRESETS, Config, make_config  # noqa: E402
-from training.describe import THROUGHPUT, device_kind, forward_flops, iteration_flops, read_throughput  # noqa: E402
-from training.feed import new_feed  # noqa: E402
-from training.state import new_state  # noqa: E402
-from training.step import train_step  # noqa: E402
+from sngan_hub.data import Images  # noqa: E402
+from sngan_hub.networks.registry import find_model  # noqa: E402
+from training.config.dry_run import THROUGHPUT, device_kind, forward_flops, iteration_flops, read_throughput  # noqa: E402
+from training.config.schema import PRESETS, Config, make_config  # noqa: E402
+from training.engine.state import new_state  # noqa: E402
+from training.engine.step import train_step  # noqa: E402
+from training.feed.feed import new_feed  # noqa: E402
 
 ITERATIONS = 2
 CLASSES_OF_OURS = 10
@@ -66,7 +66,7 @@ def run(config: Config) -> dict:
 
 
 def new_pair(config: Config, n_classes: int) -> tuple:
-    from training.state import new_networks
+    from training.engine.state import new_networks
 
     return new_networks(config, n_classes)
 

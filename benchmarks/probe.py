@@ -12,7 +12,7 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from training.probe import probe  # noqa: E402
+from training.finetune.probe import probe  # noqa: E402
 
 PAIRS = (  # model, data it saw, and data it never saw
     ("sngan_fashion32", "fashion"), ("sngan_avatars32", "avatars"), ("sngan_avatars32", "fashion"),

@@ -20,12 +20,13 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from sngan_hub import load_discriminator, load_generator, sampling  # noqa: E402
-from sngan_hub.hub import load_calibration  # noqa: E402
+from sngan_hub import load_discriminator, load_generator  # noqa: E402
+from sngan_hub.hub.load import load_calibration  # noqa: E402
 from sngan_hub.metrics.inception import features  # noqa: E402
 from sngan_hub.metrics.protocols import Evaluation, machine, made_on, versions  # noqa: E402
 from sngan_hub.metrics.scores import fid, kid, mean_pairwise_distance  # noqa: E402
-from sngan_hub.refining import METHODS, maker  # noqa: E402
+from sngan_hub.sampling import generate as sampling  # noqa: E402
+from sngan_hub.sampling.refine import METHODS, maker  # noqa: E402
 
 N, BATCH = 2000, 50
 PAIRS = (("sngan_fashion32", "fashion"), ("sngan_avatars32", "avatars"))

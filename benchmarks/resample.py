@@ -1,4 +1,4 @@
-"""Plain or fused, per resampling layer of the MODELS table: writes sngan_hub/resample_table.json.
+"""Plain or fused, per resampling layer of the MODELS table: writes sngan_hub/layers/resample_table.json.
 
 For each shape, forward and backward in training (the fused kernel built anew) are timed alternately in one run, medians
 of ``REPEATS``; ``fused`` says which is the faster there. Batches of 8, and of 64 for networks of up to 64 px. Rows of
@@ -16,19 +16,19 @@ from pathlib import Path
 
 import torch
 
+from sngan_hub.layers.normalizers import Conv2d
+from sngan_hub.layers.resample import BATCHES, conv_down, layer_key, up_conv
 from sngan_hub.metrics.protocols import machine
-from sngan_hub.models import MODELS
-from sngan_hub.normalizers import Conv2d
-from sngan_hub.resample import BATCHES, conv_down, layer_key, up_conv
+from sngan_hub.networks.registry import MODELS
 
-TABLE = Path(__file__).parent.parent / "sngan_hub" / "resample_table.json"
+TABLE = Path(__file__).parent.parent / "sngan_hub" / "layers" / "resample_table.json"
 REPEATS = 3
 LARGE_BATCH_UP_TO = 64  # px: larger networks train in micro-batches
 
 
 def shapes() -> set[tuple[str, int, int, int, int]]:
     """(kind, channels in, channels out, side of the input, batch) of every resampling layer of every architecture."""
-    from sngan_hub.models import create_discriminator, create_generator
+    from sngan_hub.networks.registry import create_discriminator, create_generator
 
     found = set()
     with torch.device("meta"):

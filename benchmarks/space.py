@@ -24,8 +24,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from sngan_hub import create_generator  # noqa: E402
-from sngan_hub.sampling import sample  # noqa: E402
-from training.describe import device_kind  # noqa: E402
+from sngan_hub.sampling.generate import sample  # noqa: E402
+from training.config.dry_run import device_kind  # noqa: E402
 
 N = 5
 NETWORKS = (("sngan_imagenet64", 1000), ("sngan_imagenet128", 1000), ("sngan_dogcat256", 143))  # and their classes

@@ -20,8 +20,8 @@ import torch
 import torch.nn.functional as F
 
 from sngan_hub import AnyGenerator, create_generator
-from sngan_hub.inference import FrozenConv, fast_bfloat16
 from sngan_hub.metrics.protocols import machine, versions
+from sngan_hub.networks.inference import FrozenConv, fast_bfloat16
 
 BATCHES = (1, 8)
 

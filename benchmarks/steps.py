@@ -34,14 +34,14 @@ sys.path.insert(0, str(ROOT))
 from accelerate import Accelerator  # noqa: E402
 
 from sngan_hub import create_discriminator, create_generator  # noqa: E402
+from sngan_hub.layers.normalizers import Conv2d, Embedding, Linear  # noqa: E402
 from sngan_hub.metrics.protocols import machine, versions  # noqa: E402
-from sngan_hub.models import find_model  # noqa: E402
-from sngan_hub.normalizers import Conv2d, Embedding, Linear  # noqa: E402
-from training.config import Config, make_config  # noqa: E402
-from training.feed import Fake, Iteration, Real  # noqa: E402
-from training.losses import LOSSES  # noqa: E402
-from training.state import State, new_state  # noqa: E402
-from training.step import discriminator_step, generator_step, images_for_d  # noqa: E402
+from sngan_hub.networks.registry import find_model  # noqa: E402
+from training.config.schema import Config, make_config  # noqa: E402
+from training.engine.losses import LOSSES  # noqa: E402
+from training.engine.state import State, new_state  # noqa: E402
+from training.engine.step import discriminator_step, generator_step, images_for_d  # noqa: E402
+from training.feed.feed import Fake, Iteration, Real  # noqa: E402
 
 RECORDS = ROOT / "benchmarks" / "records" / "steps.jsonl"
 HINGE = LOSSES["hinge"]
@@ -178,10 +178,10 @@ WORKER = """
 import sys, time, json
 import numpy as np, torch
 from accelerate import Accelerator
-from sngan_hub.sources import Images
-from training.config import make_config
-from training.state import new_state
-from training.step import train_step
+from sngan_hub.data import Images
+from training.config.schema import make_config
+from training.engine.state import new_state
+from training.engine.step import train_step
 fields = json.loads(sys.argv[1])
 torch.set_num_threads(fields["threads"])
 config = make_config(fields.pop("preset"), **fields)
@@ -190,10 +190,10 @@ data = Images(rng.integers(0, 256, (640, 3, 32, 32), dtype=np.uint8), np.arange(
 accelerator = Accelerator(cpu=True, mixed_precision="no")
 state = new_state(config, data.classes, accelerator.device)
 try:
-    from training.feed import new_feed
+    from training.feed.feed import new_feed
     feed = new_feed(data, config, state, accelerator)
 except ImportError:  # a checkout from before it
-    from training.data import Feed
+    from training.feed.draws import Feed
     feed = Feed(data, config, 32)
 for line in sys.stdin:
     start = time.perf_counter()

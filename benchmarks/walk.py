@@ -21,9 +21,9 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from sngan_hub.data import draw_avatars  # noqa: E402
 from sngan_hub.metrics.protocols import machine  # noqa: E402
-from sngan_hub.sources import draw_avatars  # noqa: E402
-from training.score import scores_of_run  # noqa: E402
+from training.monitor.score import scores_of_run  # noqa: E402
 
 STYLES = ["clay", "open-peeps", "voxel-bot"]
 PICTURES, SIDE = 100, 96

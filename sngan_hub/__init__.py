@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .convert import load_chainer, to_chainer
-    from .hub import load_discriminator, load_generator
-    from .models import MODELS, create_discriminator, create_generator, list_models
-    from .network import AnyDiscriminator, AnyGenerator
-    from .normalizers import spectral_norm
-    from .resnet import Discriminator, Generator
-    from .sampling import labelled_grid, save_png
-    from .weights import WEIGHTS, Record, Score
+    from .hub.load import load_discriminator, load_generator
+    from .layers.normalizers import spectral_norm
+    from .networks.base import AnyDiscriminator, AnyGenerator
+    from .networks.registry import MODELS, create_discriminator, create_generator, list_models
+    from .networks.resnet import Discriminator, Generator
+    from .sampling.generate import labelled_grid, save_png
+    from .weights.records import WEIGHTS, Record, Score
 
 __version__ = "0.3.0"
 __all__ = [
@@ -44,13 +44,13 @@ __all__ = [
 
 _MODULES = {  # as above, for when the program runs
     "convert": ("load_chainer", "to_chainer"),
-    "hub": ("load_discriminator", "load_generator"),
-    "models": ("MODELS", "create_discriminator", "create_generator", "list_models"),
-    "network": ("AnyDiscriminator", "AnyGenerator"),
-    "normalizers": ("spectral_norm",),
-    "resnet": ("Discriminator", "Generator"),
-    "sampling": ("labelled_grid", "save_png"),
-    "weights": ("WEIGHTS", "Record", "Score"),
+    "hub.load": ("load_discriminator", "load_generator"),
+    "layers.normalizers": ("spectral_norm",),
+    "networks.base": ("AnyDiscriminator", "AnyGenerator"),
+    "networks.registry": ("MODELS", "create_discriminator", "create_generator", "list_models"),
+    "networks.resnet": ("Discriminator", "Generator"),
+    "sampling.generate": ("labelled_grid", "save_png"),
+    "weights.records": ("WEIGHTS", "Record", "Score"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

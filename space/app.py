@@ -1,6 +1,6 @@
 """The page: sample, morph, walk and judge. ``python space/app.py [--model FOLDER]`` or ``make demo``.
 
-Layout alone; what a tab does is acts.py's. No visitor's state is kept in the process: a visit's pictures live in that
+Layout alone; what a tab does is actions.py's. No visitor's state is kept in the process: a visit's pictures live in that
 visit's own outputs.
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a Space carries sngan_hub/ beside app.py
 
-import acts
+import actions
 import gradio as gr
 
 INTRO = """# sngan-hub
@@ -78,13 +78,13 @@ def guarded(act: Callable) -> Callable:
 
 def class_choices(model: str, chosen: list[str], least: int) -> dict:
     """The model's classes to choose from. Those chosen stay where it has them: leaving the box fires this too."""
-    names = guarded(acts.classes_of)(model)
+    names = guarded(actions.classes_of)(model)
     kept = [name for name in chosen or [] if name in names]
     return gr.update(choices=names, value=kept if len(kept) >= least else names[:least])
 
 
 def model_box(tab: str) -> gr.Dropdown:
-    return gr.Dropdown(acts.model_choices(), value=acts.default_model(), label="Model", elem_id=f"{tab}-model")
+    return gr.Dropdown(actions.model_choices(), value=actions.default_model(), label="Model", elem_id=f"{tab}-model")
 
 
 def words(tab: str) -> tuple[gr.Textbox, gr.Textbox]:
@@ -116,9 +116,9 @@ def drawing_tab(
             with gr.Column(scale=1, min_width=280):
                 model = model_box(name)
                 classes = gr.Dropdown(
-                    acts.classes_of(acts.default_model()), value=start, multiselect=True, filterable=True,
+                    actions.classes_of(actions.default_model()), value=start, multiselect=True, filterable=True,
                     label="Classes", info=f"Type to search. {info}", elem_id=f"{name}-classes",
-                    allow_custom_value=True,  # choices follow the model in the page alone; acts check names themselves
+                    allow_custom_value=True,  # choices follow the model in the page alone; actions check names themselves
                 )  # fmt: skip
                 own = middle()
                 with gr.Row(equal_height=True):
@@ -145,33 +145,35 @@ def drawing_tab(
         go.click(guarded(act), inputs, outputs, api_name=name, concurrency_id="draw", show_progress="minimal").success(
             None, again, again, js=WHOLE_LINK, api_visibility="private"
         )
-        dice.click(lambda: str(acts.random_seed_from_system()), None, seed, api_visibility="private", queue=False).then(
-            guarded(act), inputs, outputs, api_visibility="private", concurrency_id="draw"
-        ).success(None, again, again, js=WHOLE_LINK, api_visibility="private")
+        dice.click(
+            lambda: str(actions.random_seed_from_system()), None, seed, api_visibility="private", queue=False
+        ).then(guarded(act), inputs, outputs, api_visibility="private", concurrency_id="draw").success(
+            None, again, again, js=WHOLE_LINK, api_visibility="private"
+        )
     fields = [model, classes, own, seed, truncation, *options]
     return dict(zip(LINKED[name], fields, strict=False))
 
 
 def sample_tab() -> dict[str, Any]:
-    a, b = acts.shipped()[0], acts.shipped()[-1]
+    a, b = actions.shipped()[0], actions.shipped()[-1]
     return drawing_tab(
-        "sample", acts.sample, "Leave empty for all of them", [],
-        lambda: gr.Slider(1, acts.MAX_PICTURES, 8, step=1, label="Pictures of each class"),
+        "sample", actions.sample, "Leave empty for all of them", [],
+        lambda: gr.Slider(1, actions.MAX_PICTURES, 8, step=1, label="Pictures of each class"),
         lambda: gr.Checkbox(label="One large picture"),
         lambda: gr.Gallery(label="Pictures", show_label=False, columns=8, height="auto", format="png"),
         "Download as one PNG",
         {
-            "Four styles of avatars": [a, acts.classes_of(a)[:4], 8, "1", 0, False],
-            "Clothes, truncated": [b, acts.classes_of(b)[:3], 8, "7", 0.8, False],
-            "One planet, large": [a, acts.classes_of(a)[3:4], 1, "3", 0, True],
+            "Four styles of avatars": [a, actions.classes_of(a)[:4], 8, "1", 0, False],
+            "Clothes, truncated": [b, actions.classes_of(b)[:3], 8, "7", 0.8, False],
+            "One planet, large": [a, actions.classes_of(a)[3:4], 1, "3", 0, True],
         },
     )  # fmt: skip
 
 
 def morph_tab() -> dict[str, Any]:
-    a, b = acts.shipped()[0], acts.shipped()[-1]
+    a, b = actions.shipped()[0], actions.shipped()[-1]
     return drawing_tab(
-        "morph", acts.morph_strip, "Two to four, in the order of the way", acts.classes_of(acts.default_model())[:2],
+        "morph", actions.morph_strip, "Two to four, in the order of the way", actions.classes_of(actions.default_model())[:2],
         lambda: gr.Textbox("8", label="Steps or weights", elem_id="morph-way",
                            info="How many pictures from one class to the next; or a blend: a weight for each, as 2, 1"),
         None,
@@ -179,24 +181,24 @@ def morph_tab() -> dict[str, Any]:
                          elem_classes="pixels", buttons=["download", "fullscreen"], interactive=False),
         "",
         {
-            "From style to style": [a, acts.classes_of(a)[:2], "8", "5", 0],
-            "A blend of three clothes": [b, acts.classes_of(b)[:3], "1, 1, 2", "5", 0],
+            "From style to style": [a, actions.classes_of(a)[:2], "8", "5", 0],
+            "A blend of three clothes": [b, actions.classes_of(b)[:3], "1, 1, 2", "5", 0],
         },
     )  # fmt: skip
 
 
 def walk_tab() -> dict[str, Any]:
-    a, b = acts.shipped()[0], acts.shipped()[-1]
+    a, b = actions.shipped()[0], actions.shipped()[-1]
     return drawing_tab(
-        "walk", acts.walk_film, "One that stays, or up to four to pass", acts.classes_of(acts.default_model())[:1],
-        lambda: gr.Slider(1, acts.MAX_SECONDS, 4, step=1, label="Seconds"),
+        "walk", actions.walk_film, "One that stays, or up to four to pass", actions.classes_of(actions.default_model())[:1],
+        lambda: gr.Slider(1, actions.MAX_SECONDS, 4, step=1, label="Seconds"),
         lambda: gr.Checkbox(label="GIF to download, instead of MP4"),
         lambda: gr.Video(label="A closed path through z", show_label=False, autoplay=True, loop=True,
                          interactive=False, elem_classes="pixels"),
         "Download the film",
         {
-            "One style of avatars": [a, acts.classes_of(a)[:1], 3, "2", 0, False],
-            "Past three clothes": [b, acts.classes_of(b)[:3], 4, "4", 0, False],
+            "One style of avatars": [a, actions.classes_of(a)[:1], 3, "2", 0, False],
+            "Past three clothes": [b, actions.classes_of(b)[:3], 4, "4", 0, False],
         },
     )  # fmt: skip
 
@@ -224,15 +226,15 @@ def judge_tab() -> None:
                 )  # fmt: skip
                 scores = gr.JSON(visible=False)
                 seed = gr.Textbox(visible=False)
-        go.click(guarded(acts.judge), [model, upload], scores, api_name="judge", concurrency_id="draw").success(
-            acts.verdict, [model, scores], table, api_visibility="private"
-        ).success(guarded(acts.seen), [model, upload], view, api_visibility="private")
-        draw.click(guarded(acts.drawn), [model, name, seed], [upload, seed], api_visibility="private",
+        go.click(guarded(actions.judge), [model, upload], scores, api_name="judge", concurrency_id="draw").success(
+            actions.verdict, [model, scores], table, api_visibility="private"
+        ).success(guarded(actions.seen), [model, upload], view, api_visibility="private")
+        draw.click(guarded(actions.drawn), [model, name, seed], [upload, seed], api_visibility="private",
                    concurrency_id="draw").success(
-            guarded(acts.judge), [model, upload], scores, api_visibility="private", concurrency_id="draw"
-        ).success(acts.verdict, [model, scores], table, api_visibility="private").success(
+            guarded(actions.judge), [model, upload], scores, api_visibility="private", concurrency_id="draw"
+        ).success(actions.verdict, [model, scores], table, api_visibility="private").success(
             lambda: "", None, seed, api_visibility="private"  # the next one is another
-        ).success(guarded(acts.seen), [model, upload], view, api_visibility="private")  # fmt: skip
+        ).success(guarded(actions.seen), [model, upload], view, api_visibility="private")  # fmt: skip
 
 
 def from_link(request: gr.Request) -> list[Any]:
@@ -279,11 +281,11 @@ def main() -> None:
                         help="a run, a network's folder or a Hub repository id, to be chosen first")  # fmt: skip
     for model in parser.parse_args().model:
         try:
-            acts.load_generator(model)
+            actions.load_generator(model)
         except (ValueError, OSError) as error:
             parser.exit(2, f"app.py: error: {error}\n")
-        acts.OWN.append(model)
-    page().launch(theme=gr.themes.Default(), css=CSS, allowed_paths=[str(acts.downloads())], max_file_size="10mb",
+        actions.OWN.append(model)
+    page().launch(theme=gr.themes.Default(), css=CSS, allowed_paths=[str(actions.downloads())], max_file_size="10mb",
                   show_error=True)  # fmt: skip
 
 

@@ -24,7 +24,7 @@ def real_batch(data, seed, position, batch_size, *how):
     """Batch number ``position`` of a run, whole, by the parts of the feed -> images in [-1, 1), labels; ``how``: as
     ``real_pixels`` takes it.
     """
-    from training.data import dequantised, draw_noise, real_pixels
+    from training.feed.draws import dequantised, draw_noise, real_pixels
 
     pixels, labels = real_pixels(data, seed, position, batch_size, *how)
     noise = draw_noise(seed, position, 0, np.empty(pixels.shape, np.float32))

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from sngan_hub import Discriminator, Generator
-from sngan_hub.analysis import spectra
-from sngan_hub.cli import main as sngan
+from sngan_hub.cli.main import main as sngan
+from sngan_hub.metrics.spectrum import spectra
 
 
 def test_values_are_those_of_the_used_weight():

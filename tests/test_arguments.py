@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from sngan_hub import Discriminator, Generator, create_generator
-from sngan_hub.judging import scores_of
-from sngan_hub.morphing import blend, morph, walk
-from sngan_hub.sampling import check_request, sample, sample_batches
+from sngan_hub.metrics.discriminator_scores import scores_of
+from sngan_hub.sampling.generate import check_request, sample, sample_batches
+from sngan_hub.sampling.morph import blend, morph, walk
 
 NAMES = ["cat", "dog", "boot"]
 TINY = {"widths": [4] * 4}

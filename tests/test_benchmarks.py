@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from sngan_hub.sources import FASHION_DEBIAN
+from sngan_hub.data import FASHION_DEBIAN
 
 from .conftest import ROOT
 
@@ -41,7 +41,12 @@ def test_every_benchmark_runs(name, tmp_path):
     assert {path for path in (ROOT / "benchmarks" / "records").iterdir()} <= set(records)
 
 
-TABLES = ("sngan_hub/resample_table.json", "training/devices.json", "training/throughput.json", "README.md")
+TABLES = (
+    "sngan_hub/layers/resample_table.json",
+    "training/config/devices.json",
+    "training/config/throughput.json",
+    "README.md",
+)
 
 
 def test_make_bench_names_benchmarks_that_are_there():

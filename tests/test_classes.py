@@ -3,7 +3,7 @@
 import pytest
 
 from sngan_hub import Generator
-from sngan_hub.classes import CLASS_LISTS, class_list, resolve_classes
+from sngan_hub.class_names import CLASS_LISTS, class_list, resolve_classes
 
 IMAGENET = class_list("imagenet")
 
@@ -34,7 +34,7 @@ def test_the_lists():
 def test_imagenets_names_are_those_of_torchvision_in_the_order_of_the_synsets():
     torchvision = pytest.importorskip("torchvision.models")
     assert list(IMAGENET) == torchvision.ResNet50_Weights.DEFAULT.meta["categories"]
-    from sngan_hub.classes import _read
+    from sngan_hub.class_names import _read
 
     synsets = [row.synset for row in _read("imagenet")]
     assert synsets == sorted(synsets) and synsets[0] == "n01440764" and synsets[207] == "n02099601"

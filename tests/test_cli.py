@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from sngan_hub import MODELS, WEIGHTS, load_generator
-from sngan_hub.cli import main as sngan
+from sngan_hub.cli.main import main as sngan
 from training.__main__ import main as training
 
 from .conftest import ROOT

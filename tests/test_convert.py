@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from sngan_hub import Discriminator, Generator, load_discriminator, load_generator, to_chainer
-from sngan_hub.classes import class_list
-from sngan_hub.cli import main as sngan
+from sngan_hub.class_names import class_list
+from sngan_hub.cli.main import main as sngan
 from sngan_hub.convert import Options, convert_file, convert_path, from_chainer, load_chainer, save_snapshot
 from sngan_hub.convert.archive import read_npz, read_torch
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from sngan_hub.models import MODELS, Model, create_discriminator, create_generator
-from training import cost, describe
-from training.config import make_config
-from training.cost import (
+from sngan_hub.networks.registry import MODELS, Model, create_discriminator, create_generator
+from training.config import cost
+from training.config import dry_run as describe
+from training.config.cost import (
     Cost,
     CountOps,
     Device,
@@ -26,6 +26,7 @@ from training.cost import (
     read_devices,
     run_on_fakes,
 )
+from training.config.schema import make_config
 
 from .conftest import ROOT
 
@@ -235,9 +236,9 @@ COUNTED_FIRST = """
 import sys, torch
 from tests.test_processes import SETTINGS, TINY, run, tensors
 if sys.argv[2] == "counted":
-    from sngan_hub.models import MODELS
-    from training.config import make_config
-    from training.cost import count_iteration
+    from sngan_hub.networks.registry import MODELS
+    from training.config.schema import make_config
+    from training.config.cost import count_iteration
     MODELS["sngan_tiny"] = TINY
     count_iteration(make_config("fashion32", **SETTINGS), 2)
 state, losses, _ = run(2, torch.float32)
@@ -265,7 +266,7 @@ import torch
 sys.path.insert(0, "benchmarks")
 torch.set_num_threads(1)
 import device_rates, cost as bench
-from training.cost import Device, count_iteration, predict
+from training.config.cost import Device, count_iteration, predict
 bench.RUNS["fashion32"] |= {"batch_size": 32, "g_batch_size": 32}
 device_rates.BATCH = 8
 found = device_rates.rates()

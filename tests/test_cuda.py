@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from sngan_hub.models import create_discriminator, create_generator
-from sngan_hub.sources import Images
-from training.config import make_config
-from training.cost import Processes
-from training.feed import new_feed
-from training.state import checkpoints, load_checkpoint, new_state, save_checkpoint
-from training.step import train_step
+from sngan_hub.data import Images
+from sngan_hub.networks.registry import create_discriminator, create_generator
+from training.config.cost import Processes
+from training.config.schema import make_config
+from training.engine.state import checkpoints, load_checkpoint, new_state, save_checkpoint
+from training.engine.step import train_step
+from training.feed.feed import new_feed
 
 DEVICE = "cuda"
 pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")]

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from sngan_hub.convert.archive import read_npz
-from sngan_hub.dcgan import CNNDiscriminator, CNNGenerator, GanLibResNetDiscriminator, GanLibResNetGenerator
-from sngan_hub.normalizers import Conv2d, LayerNorm, Linear, spectral_norm_with_gain, weight_norm
-from training.losses import LOSSES
+from sngan_hub.layers.normalizers import Conv2d, LayerNorm, Linear, spectral_norm_with_gain, weight_norm
+from sngan_hub.networks.cnn import CNNDiscriminator, CNNGenerator, GanLibResNetDiscriminator, GanLibResNetGenerator
+from training.engine.losses import LOSSES
 
 from .conftest import GOLDEN
 

@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 from sngan_hub import Discriminator, Generator
-from sngan_hub.analysis import spectra
 from sngan_hub.evaluating import evaluating
-from sngan_hub.judging import scores_of
-from sngan_hub.morphing import blend, morph, walk
-from sngan_hub.refining import Calibration, maker
-from sngan_hub.sampling import sample
-from training.log import fixed_samples
+from sngan_hub.metrics.discriminator_scores import scores_of
+from sngan_hub.metrics.spectrum import spectra
+from sngan_hub.sampling.generate import sample
+from sngan_hub.sampling.morph import blend, morph, walk
+from sngan_hub.sampling.refine import Calibration, maker
+from training.monitor.log import fixed_samples
 
 CALIBRATION = Calibration(1.0, 0.0, [2.0, 2.0], [0.0, 0.0], 0.25, 1, 1, 0)
 

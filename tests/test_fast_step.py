@@ -6,14 +6,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sngan_hub.models import create_discriminator
-from sngan_hub.normalizers import BatchNorm2d, Conv2d, Embedding, Linear, spectral_norm, spectral_norm_with_gain
-from sngan_hub.resample import conv_down
-from sngan_hub.resnet import Discriminator
-from sngan_hub.spectral_norm import estimated, iterate, normalized_layers
-from training import step as game
-from training.config import make_config
-from training.state import ChainerAdam
+from sngan_hub.layers.normalizers import BatchNorm2d, Conv2d, Embedding, Linear, spectral_norm, spectral_norm_with_gain
+from sngan_hub.layers.resample import conv_down
+from sngan_hub.layers.spectral_norm import estimated, iterate, normalized_layers
+from sngan_hub.networks.registry import create_discriminator
+from sngan_hub.networks.resnet import Discriminator
+from training.config.schema import make_config
+from training.engine import step as game
+from training.engine.state import ChainerAdam
 
 from . import test_processes as processes
 from .test_trajectory import NAME, SETTINGS, make_state, theirs, within  # noqa: F401

@@ -7,14 +7,14 @@ import pytest
 import torch
 from PIL import Image
 
-from sngan_hub.sources import Images, load_images
-from sngan_hub.sources.images import cropped
-from training import feed as fed
-from training.augment import augment, augment_draws
-from training.config import make_config
-from training.data import Stream, draws, latents, penalty_points
-from training.feed import Feed
-from training.philox import uniform
+from sngan_hub.data import Images, load_images
+from sngan_hub.data.images import cropped
+from training.config.schema import make_config
+from training.feed import feed as fed
+from training.feed.augment import augment, augment_draws
+from training.feed.draws import Stream, draws, latents, penalty_points
+from training.feed.feed import Feed
+from training.feed.philox import uniform
 
 from .conftest import real_batch
 

@@ -12,10 +12,11 @@ import time
 import pytest
 import torch
 
-from sngan_hub import WEIGHTS, fetch, load_discriminator, load_generator
-from sngan_hub.classes import class_list
-from sngan_hub.cli import main as sngan
-from sngan_hub.hub import is_cached
+from sngan_hub import WEIGHTS, load_discriminator, load_generator
+from sngan_hub.class_names import class_list
+from sngan_hub.cli.main import main as sngan
+from sngan_hub.hub import download as fetch
+from sngan_hub.hub.load import is_cached
 
 from . import minihub
 from .conftest import GOLDEN, ROOT
@@ -345,7 +346,7 @@ def test_a_full_disk_keeps_what_came_and_says_so(setup, server):
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000));"
-        "from sngan_hub.cli import main; sys.exit(main(['sample', 'sngan_cifar10', '--out', sys.argv[1]]))"
+        "from sngan_hub.cli.main import main; sys.exit(main(['sample', 'sngan_cifar10', '--out', sys.argv[1]]))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(cache.parent / "x.png")], cwd=ROOT, capture_output=True, text=True

@@ -14,17 +14,17 @@ import torch
 from PIL import Image
 
 from sngan_hub import create_generator, load_discriminator, load_generator
-from sngan_hub.cards import as_text
 from sngan_hub.convert import convert_file
-from sngan_hub.judging import scores_of
-from sngan_hub.sources import source_classes
+from sngan_hub.data import source_classes
+from sngan_hub.hub.cards import as_text
+from sngan_hub.metrics.discriminator_scores import scores_of
 from training.__main__ import main
-from training.check import check_apart
-from training.config import make_config
-from training.describe import rates_of
-from training.finetune import has_discriminator, nearest_classes, parse_like, prepare_run, sensible
-from training.loop import train
-from training.state import checkpoints, new_state
+from training.config.dry_run import rates_of
+from training.config.schema import make_config
+from training.engine.loop import train
+from training.engine.state import checkpoints, new_state
+from training.feed.checks import check_apart
+from training.finetune.plan import has_discriminator, nearest_classes, parse_like, prepare_run, sensible
 
 from .conftest import GOLDEN, ROOT
 from .test_resume import equal
@@ -331,7 +331,7 @@ def test_the_result_goes_through_every_door(folders, tmp_path):
     """Its card names the donor and nothing of this machine, its calibration travels, the page lists its classes."""
     from huggingface_hub import ModelCard
 
-    from training.publish import stage
+    from training.publish.publish import stage
 
     donor = tmp_path / "secret place" / "first"
     finetune(folders("planets", "moods"), donor, "--steps=1")
@@ -437,7 +437,7 @@ def test_three_images_of_one_class(tmp_path):
 
 
 def test_data_in_another_order_is_the_same_data(folders):
-    from sngan_hub.sources import load_images
+    from sngan_hub.data import load_images
 
     data = load_images(str(folders("planets", "moods", "zebra")))
     turned = data.in_order(["zebra", "moods", "planets"])

@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 
-from sngan_hub.models import MODELS, Model
-from sngan_hub.sources import Images
-from training import step as game
-from training.config import make_config
-from training.data import latents, penalty_points
-from training.feed import new_feed
-from training.state import new_state
+from sngan_hub.data import Images
+from sngan_hub.networks.registry import MODELS, Model
+from training.config.schema import make_config
+from training.engine import step as game
+from training.engine.state import new_state
+from training.feed.draws import latents, penalty_points
+from training.feed.feed import new_feed
 
 from .conftest import real_batch
 from .test_processes import InDtype

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from sngan_hub.convert import chainer_keys, load_chainer
-from training.losses import LOSSES
+from training.engine.losses import LOSSES
 
 from .conftest import GOLDEN
 

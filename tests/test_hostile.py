@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from sngan_hub import load_generator
-from sngan_hub.cli import main as sngan
+from sngan_hub.cli.main import main as sngan
 from sngan_hub.convert.archive import MAX_INFLATED, read_npz, read_torch
-from sngan_hub.mixin import load_weights  # noqa: F401  (imported before the fork)
+from sngan_hub.networks.mixin import load_weights  # noqa: F401  (imported before the fork)
 
 from . import hostile
 from .conftest import GOLDEN

@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sngan_hub import Generator, load_generator
-from sngan_hub.cli import main as sngan
-from sngan_hub.dcgan import CNNGenerator
-from sngan_hub.network import AnyGenerator
+from sngan_hub.cli.main import main as sngan
+from sngan_hub.networks.base import AnyGenerator
+from sngan_hub.networks.cnn import CNNGenerator
 
 from .conftest import ROOT
 
@@ -164,8 +164,8 @@ def test_nothing_is_taken_before_it_is_refused_also_without_assertions(folder):
     """Of 360 GB that config.json claims; in a process of its own under ``python -O``."""
     rewrite(folder, config=lambda c: c.update(widths=[65_536] * 4))
     code = (
-        "import resource, sys\nfrom sngan_hub.cli import main\n"
-        "import torch, sngan_hub.hub\nbefore = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "import resource, sys\nfrom sngan_hub.cli.main import main\n"
+        "import torch\nimport sngan_hub.hub.load\nbefore = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         f"try: main(['sample', {str(folder)!r}, '--out', {str(folder / 'x.png')!r}])\n"
         "except SystemExit as stop: code = stop.code\n"
         "print(code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000)"

@@ -9,9 +9,9 @@ import torch
 from sngan_hub.convert import chainer_keys
 from sngan_hub.convert.archive import read_npz
 from training.__main__ import main as training
-from training.config import make_config
-from training.import_snapshot import import_snapshot
-from training.loop import train
+from training.config.schema import make_config
+from training.engine.import_chainer import import_snapshot
+from training.engine.loop import train
 
 from .conftest import GOLDEN
 

@@ -10,11 +10,12 @@ import torch
 from PIL import Image
 
 import sngan_hub
-from sngan_hub import Generator, create_generator, inference
-from sngan_hub.cli import main as sngan
-from sngan_hub.inference import FastGenerator, FrozenConv, fold, sampling_dtype
-from sngan_hub.normalizers import BatchNorm2d, lookup_class
-from sngan_hub.resample import prefers_fused
+from sngan_hub import Generator, create_generator
+from sngan_hub.cli.main import main as sngan
+from sngan_hub.layers.normalizers import BatchNorm2d, lookup_class
+from sngan_hub.layers.resample import prefers_fused
+from sngan_hub.networks import inference
+from sngan_hub.networks.inference import FastGenerator, FrozenConv, fold, sampling_dtype
 
 from .conftest import ROOT
 
@@ -200,7 +201,7 @@ def run_python(code):
 
 def test_help_does_not_wait_for_torch():
     code = (
-        "import sys\nfrom sngan_hub.cli import main\n"
+        "import sys\nfrom sngan_hub.cli.main import main\n"
         "try: main(['--help'])\nexcept SystemExit: pass\n"
         "print([m for m in ('torch', 'numpy', 'PIL', 'huggingface_hub') if m in sys.modules])"
     )
@@ -221,10 +222,10 @@ def test_every_public_name_is_there_before_and_after_it_is_used():
         "import json, sngan_hub\nlisted = set(sngan_hub.__all__) <= set(dir(sngan_hub))\n"
         "from sngan_hub import *\n"
         "here = all(name in globals() for name in sngan_hub.__all__)\n"
-        "modules = sngan_hub.morphing.__name__, sngan_hub.metrics.__name__\n"
+        "modules = sngan_hub.sampling.morph.__name__, sngan_hub.metrics.__name__\n"
         "print(json.dumps([listed, here, modules, hasattr(sngan_hub, 'nothing')]))"
     )
-    assert json.loads(run_python(code)) == [True, True, ["sngan_hub.morphing", "sngan_hub.metrics"], False]
+    assert json.loads(run_python(code)) == [True, True, ["sngan_hub.sampling.morph", "sngan_hub.metrics"], False]
 
 
 def test_what_type_checkers_see_is_what_runs():

@@ -16,18 +16,18 @@ import torch
 from PIL import Image
 
 from sngan_hub import load_discriminator, load_generator
-from sngan_hub.models import MODELS, Model
-from sngan_hub.sources import Images, load_images
-from sngan_hub.weights import Score
-from training import loop
-from training import step as game
-from training.check import check_held_out, contact_sheet, findings
-from training.config import METHODS, PRESETS, SETTINGS, make_config
-from training.data import crop_offsets, random_crops
-from training.feed import Feed, new_feed
-from training.log import fixed_samples, read_lines, real_spread, shown_classes
-from training.loop import train
-from training.state import checkpoints, new_state
+from sngan_hub.data import Images, load_images
+from sngan_hub.networks.registry import MODELS, Model
+from sngan_hub.weights.records import Score
+from training.config.schema import METHODS, PRESETS, SETTINGS, make_config
+from training.engine import loop
+from training.engine import step as game
+from training.engine.loop import train
+from training.engine.state import checkpoints, new_state
+from training.feed.checks import check_held_out, contact_sheet, findings
+from training.feed.draws import crop_offsets, random_crops
+from training.feed.feed import Feed, new_feed
+from training.monitor.log import fixed_samples, read_lines, real_spread, shown_classes
 
 from .conftest import ROOT, real_batch
 from .test_resume import alive, command, ending, equal, last_step, run
@@ -272,7 +272,7 @@ def test_the_best_snapshot_is_the_one_that_is_offered(tmp_path, monkeypatch, cap
     assert same(state, train(settings(tmp_path / "without"), some_data()))
     higher = [{"step": i, "protocol": "agreement2k", "value": v} for i, v in enumerate([0.1, 0.8, 0.3])]
     (tmp_path / "scores.jsonl").write_text("".join(json.dumps(row) + "\n" for row in higher))
-    from training.score import best_score
+    from training.monitor.score import best_score
 
     assert best_score(tmp_path, "agreement2k")["step"] == 1
 

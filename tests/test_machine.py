@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from training import machine
-from training import state as kept
-from training.config import differences, make_config
-from training.shares import any_process
-from training.state import CheckpointWriter, checkpoints, new_state
+from training.config.schema import differences, make_config
+from training.engine import machine
+from training.engine import state as kept
+from training.engine.distributed import any_process
+from training.engine.state import CheckpointWriter, checkpoints, new_state
 
 from .conftest import ROOT
 
@@ -77,7 +77,7 @@ def test_what_is_compiled_is_kept_beside_the_run_unless_the_user_says_where(tmp_
 
 @pytest.mark.slow
 def test_a_missing_compiler_is_found_out(tmp_path):
-    code = "from training.machine import why_not_compiled as why; print(repr(why('cpu')))"
+    code = "from training.engine.machine import why_not_compiled as why; print(repr(why('cpu')))"
     env = {
         **os.environ,
         "CXX": str(tmp_path / "none"),
@@ -186,10 +186,10 @@ def test_all_processes_stop_at_the_same_step():
 RUN = """
 import sys
 import numpy as np, torch
-from sngan_hub.sources import Images
+from sngan_hub.data import Images
 from tests import test_processes as processes
 from tests.test_machine import config_of
-from training.loop import train
+from training.engine.loop import train
 torch.set_num_threads(1)
 rng = np.random.default_rng(0)
 data = Images(rng.integers(0, 256, (40, 3, 32, 32), dtype=np.uint8), np.arange(40) % 10, [str(i) for i in range(10)])

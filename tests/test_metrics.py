@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from sngan_hub.data import Images, load_images
 from sngan_hub.metrics import protocols
 from sngan_hub.metrics.classifier import build
 from sngan_hub.metrics.protocols import Evaluation, _interleaved, evaluate
 from sngan_hub.metrics.scores import fid, kid, mean_pairwise_distance
-from sngan_hub.resnet import Generator
-from sngan_hub.sources import Images, load_images
+from sngan_hub.networks.resnet import Generator
 
 pytest.importorskip("torch_fidelity")
 

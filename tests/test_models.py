@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from sngan_hub import MODELS, create_discriminator, create_generator, list_models
 from sngan_hub.convert import chainer_keys
-from sngan_hub.resnet import Discriminator, Generator
+from sngan_hub.networks.resnet import Discriminator, Generator
 
 from .conftest import GOLDEN
 

@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 
 from sngan_hub import load_generator
-from sngan_hub.models import create_generator
-from sngan_hub.morphing import between, blend, morph, save_film, truncated_deviation, walk, walk_latents
-from sngan_hub.sampling import latents
+from sngan_hub.networks.registry import create_generator
+from sngan_hub.sampling.generate import latents
+from sngan_hub.sampling.morph import between, blend, morph, save_film, truncated_deviation, walk, walk_latents
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_a_morphs_ends_are_the_pure_classes(generator, fast):
 
 def test_a_morph_mixes_gains_and_biases_linearly(generator):
     z, _ = latents(3, 0, 1, generator.z_dim)
-    from sngan_hub.sampling import to_uint8
+    from sngan_hub.sampling.generate import to_uint8
 
     mixed = load_generator("sngan_avatars32")
     with torch.no_grad():
@@ -107,7 +107,7 @@ def test_walks_through_classes_return(generator):
     frames = torch.cat(list(walk(generator, ["planets", "moods", "thumbs"], frames=12, seed=2, batch_size=5)))
     assert frames.shape == (12, 3, 32, 32)
     z = walk_latents(2, 12, generator.z_dim)
-    from sngan_hub.sampling import to_uint8
+    from sngan_hub.sampling.generate import to_uint8
 
     for frame, label in ((0, "planets"), (4, "moods"), (8, "thumbs")):  # thirds of the way round
         with torch.no_grad():

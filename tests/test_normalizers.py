@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from sngan_hub.normalizers import BatchNorm2d, Conv2d, Embedding, Linear, lookup_class, spectral_norm
-from sngan_hub.spectral_norm import power_iteration
+from sngan_hub.layers.normalizers import BatchNorm2d, Conv2d, Embedding, Linear, lookup_class, spectral_norm
+from sngan_hub.layers.spectral_norm import power_iteration
 
 LAYERS = [lambda: Conv2d(5, 7, 3), lambda: Conv2d(4, 6, 1), lambda: Linear(9, 4), lambda: Embedding(6, 11)]
 

@@ -5,9 +5,9 @@ import copy
 import pytest
 import torch
 
-from sngan_hub.dcgan import CNNDiscriminator
-from sngan_hub.normalizers import Conv2d, Linear
-from training.penalties import clip_weights_, gradient_penalty, orthonormal_penalty
+from sngan_hub.layers.normalizers import Conv2d, Linear
+from sngan_hub.networks.cnn import CNNDiscriminator
+from training.engine.penalties import clip_weights_, gradient_penalty, orthonormal_penalty
 
 
 def smooth_discriminator():

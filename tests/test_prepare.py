@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sngan_hub.models import MODELS, Model
-from sngan_hub.sources import load_images, prepared, source_classes
-from sngan_hub.sources.images import cropped, read_picture, square
-from training import prepare as preparing
+from sngan_hub.data import load_images, prepared, source_classes
+from sngan_hub.data.images import cropped, read_picture, square
+from sngan_hub.networks.registry import MODELS, Model
 from training.__main__ import main
-from training.finetune import count_images
-from training.listings import dogs_and_cats, list_source
+from training.finetune.plan import count_images
+from training.prepare import build as preparing
+from training.prepare.sources import dogs_and_cats, list_source
 
 from .conftest import GOLDEN, ROOT
 
@@ -280,7 +280,7 @@ def test_a_table_of_the_datasets_library(tmp_path):
 
 
 def test_the_dogs_and_cats_are_143_of_imagenets_classes(tmp_path):
-    from sngan_hub.classes import class_list
+    from sngan_hub.class_names import class_list
 
     listing = preparing.Listing(
         [str(i) for i in range(2000)], np.arange(1000).repeat(2), list(class_list("imagenet")), str
@@ -323,8 +323,8 @@ def test_killed_at_any_moment_it_goes_on(tmp_path, image_folder, monkeypatch):
             (many / f"c{c}" / f"{i:03d}.png").write_bytes(encoded(100 * c + i))
     (many / "c1" / "030.png").write_bytes(b"nothing")
     script = (
-        "import sngan_hub.sources.prepared as p; p.BLOCK_BYTES = 6 * 3 * 24**2\n"
-        "import sys, time, training.prepare as t; inner = t._block\n"
+        "import sngan_hub.data.prepared as p; p.BLOCK_BYTES = 6 * 3 * 24**2\n"
+        "import sys\nimport time\nimport training.prepare.build as t; inner = t._block\n"
         "def slow(b): time.sleep(0.1); return inner(b)\n"
         "t._block = slow\n"
         "from training.__main__ import main; raise SystemExit(main(sys.argv[1:]))"
@@ -443,7 +443,7 @@ def test_a_full_disk_and_a_killed_worker(tmp_path, image_folder, capsys, monkeyp
     assert "images.npy takes 0.0 GB, free in" in refusal(capsys, image_folder, out, "--size", 32)
     monkeypatch.undo()
     script = (
-        "import sys, os, resource, training.prepare as t; inner = t._block\n"
+        "import sys\nimport os\nimport resource\nimport training.prepare.build as t; inner = t._block\n"
         "def broken(b):\n"
         "    if os.environ['HOW'] == 'kill': os.kill(os.getpid(), 9)\n"
         "    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); return inner(b)\n"

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from sngan_hub.models import create_discriminator
+from sngan_hub.networks.registry import create_discriminator
 from training.__main__ import main
-from training.probe import fit, logistic, some_of
+from training.finetune.probe import fit, logistic, some_of
 
 TINY = {"widths": [4, 6, 8, 10], "down": "1100", "head_bias": True}
 
@@ -68,7 +68,7 @@ def test_the_command(image_folder, capsys):
 
 
 def test_a_choice_of_images_is_a_function_of_the_seed(image_folder):
-    from sngan_hub.sources import load_images
+    from sngan_hub.data import load_images
 
     data = load_images(str(image_folder))
     a, b = some_of(data, 10, 1), some_of(data, 10, 1)

@@ -11,15 +11,15 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from sngan_hub.models import MODELS, Model
-from sngan_hub.normalizers import BatchNorm2d, Conv2d, set_batch_norm_group, spectral_norm
-from sngan_hub.sources import Images
-from sngan_hub.spectral_norm import estimated
-from training import step as game
-from training.config import make_config
-from training.feed import Fake, Real, new_feed
-from training.shares import check_shares, shares
-from training.state import new_state
+from sngan_hub.data import Images
+from sngan_hub.layers.normalizers import BatchNorm2d, Conv2d, set_batch_norm_group, spectral_norm
+from sngan_hub.layers.spectral_norm import estimated
+from sngan_hub.networks.registry import MODELS, Model
+from training.config.schema import make_config
+from training.engine import step as game
+from training.engine.distributed import check_shares, shares
+from training.engine.state import new_state
+from training.feed.feed import Fake, Real, new_feed
 
 from .conftest import ROOT
 

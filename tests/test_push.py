@@ -13,16 +13,16 @@ from PIL import Image
 
 import sngan_hub
 from sngan_hub import load_discriminator, load_generator
-from sngan_hub.cards import model_card
-from sngan_hub.cli import main as sngan
-from sngan_hub.models import MODELS, Model
-from sngan_hub.push import networks_in
-from sngan_hub.sources import Images
-from sngan_hub.weights import WEIGHTS
+from sngan_hub.cli.main import main as sngan
+from sngan_hub.data import Images
+from sngan_hub.hub.cards import model_card
+from sngan_hub.hub.push import networks_in
+from sngan_hub.networks.registry import MODELS, Model
+from sngan_hub.weights.records import WEIGHTS
 from training.__main__ import main as training
-from training.config import make_config
-from training.loop import train
-from training.publish import stage
+from training.config.schema import make_config
+from training.engine.loop import train
+from training.publish.publish import stage
 
 from . import minihub
 
@@ -234,7 +234,7 @@ def test_a_run_is_published_with_cards_and_a_picture(hub, run):
 def test_cards_are_valid_metadata(run, tmp_path):
     from huggingface_hub import ModelCardData
 
-    from training.publish import stage
+    from training.publish.publish import stage
 
     texts = [model_card(record) for record in WEIGHTS.values() if record.where == "shipped"]
     texts += [(folder / "README.md").read_text() for folder, _ in stage(run, "alice/pets", tmp_path / "staged")]
@@ -297,8 +297,8 @@ NAMES = [
 
 
 def test_class_names_do_nothing_in_a_card(tmp_path):
-    from sngan_hub.cards import as_text, network_card
-    from sngan_hub.resnet import Discriminator, Generator
+    from sngan_hub.hub.cards import as_text, network_card
+    from sngan_hub.networks.resnet import Discriminator, Generator
 
     fields = {"size": 32, "n_classes": 5, "widths": [8, 8], "classes": NAMES}
     for network in (Generator(bottom_width=16, **fields), Discriminator(down="10", **fields)):

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sngan_hub.fetch import sha256_of
-from sngan_hub.sources import source_classes
-from sngan_hub.weights import WEIGHTS
+from sngan_hub.data import source_classes
+from sngan_hub.hub.download import sha256_of
+from sngan_hub.weights.records import WEIGHTS
 
 from . import full_size, minihub
 from .conftest import GOLDEN, ROOT
@@ -176,9 +176,9 @@ def data(tmp_path_factory):
         "import sys\n"
         "class Small:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name == 'sngan_hub.sources':\n"
+        "        if name == 'sngan_hub.data':\n"
         "            sys.meta_path.remove(self)\n"
-        "            from sngan_hub.sources import avatars, downloads\n"
+        "            from sngan_hub.data import avatars, downloads\n"
         "            avatars.AVATARS_PER_CLASS.update(train=8, test=8)\n"
         "            inner = downloads._torchvision\n"
         "            def unchecked(*arguments, **named):\n"

@@ -10,10 +10,12 @@ from PIL import Image
 from torch import nn
 
 from sngan_hub import load_discriminator, load_generator
-from sngan_hub.cli import main as sngan
-from sngan_hub.hub import load_calibration
-from sngan_hub.judging import scores_of
-from sngan_hub.refining import (
+from sngan_hub.cli.main import main as sngan
+from sngan_hub.data import draw_avatars
+from sngan_hub.hub.load import load_calibration
+from sngan_hub.metrics.discriminator_scores import scores_of
+from sngan_hub.sampling.generate import latents, sample
+from sngan_hub.sampling.refine import (
     CALIBRATION,
     Calibration,
     gamma_for,
@@ -23,13 +25,11 @@ from sngan_hub.refining import (
     read_calibration,
     save_calibration,
 )
-from sngan_hub.sampling import latents, sample
-from sngan_hub.sources import draw_avatars
-from sngan_hub.weights import PRETRAINED
-from training import probe as probing
+from sngan_hub.weights.records import PRETRAINED
 from training.__main__ import main as training
-from training.config import make_config, save_config
-from training.probe import calibrate, held_out_split
+from training.config.schema import make_config, save_config
+from training.finetune import probe as probing
+from training.finetune.probe import calibrate, held_out_split
 
 PLAIN = dict(slope=1.0, offset=0.0, acceptance=0.25, real=1, generated=1, seed=0)
 
@@ -210,7 +210,7 @@ def test_without_a_calibration_it_says_how_to_get_one(calibrated, capsys):
 
 
 def test_the_fit_is_the_logistic_regressions_optimum_on_held_out_pictures(calibrated, few):
-    from sngan_hub.sources import load_images
+    from sngan_hub.data import load_images
 
     pair, folder = calibrated
     c = calibrate(str(pair), str(folder), seed=1)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sngan_hub.models import MODELS
+from sngan_hub.networks.registry import MODELS
 
 from .conftest import ROOT
 
@@ -63,12 +63,12 @@ def test_the_wheel_holds_the_weights_and_samples_in_an_empty_environment(checkou
     for kind in ("generator", "discriminator"):
         for file in ("config.json", "model.safetensors", "README.md"):
             assert f"sngan_hub/pretrained/sngan_fashion32.v1/{kind}/{file}" in names
-    assert {"sngan_hub/class_lists/imagenet.tsv", "sngan_hub/resample_table.json",
+    assert {"sngan_hub/class_lists/imagenet.tsv", "sngan_hub/layers/resample_table.json",
             "sngan_hub/pretrained/sngan_avatars32.v1/reference.json"} <= set(names)  # fmt: skip
     assert {name.split("/")[0].split("-")[0] for name in names} == {"sngan_hub"}  # no tests, training or space
     site = tmp_path / "site"
     pip("install", "--no-deps", "--target", site, wheel)
-    code = f"sys.path.insert(0, {str(site)!r})\nfrom sngan_hub.cli import main\nmain(['sample', 'sngan_fashion32', '--n', '4', '--out', 'a.png']); import sngan_hub; print(sngan_hub.__file__)"
+    code = f"sys.path.insert(0, {str(site)!r})\nfrom sngan_hub.cli.main import main\nmain(['sample', 'sngan_fashion32', '--n', '4', '--out', 'a.png']); import sngan_hub; print(sngan_hub.__file__)"
     assert "4 images of sngan_fashion32" in python(code, tmp_path)
     assert (tmp_path / "a.png").stat().st_size > 1000
 

@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 
 from sngan_hub import load_discriminator, load_generator
-from sngan_hub.cli import main as sngan
-from sngan_hub.sources import Images, load_images
+from sngan_hub.cli.main import main as sngan
+from sngan_hub.data import Images, load_images
 from training.__main__ import main
-from training.check import findings
-from training.config import make_config
-from training.copies import copying, near_copies, nearest
+from training.config.schema import make_config
+from training.feed.checks import findings
+from training.feed.near_copies import copying, near_copies, nearest
 
 from .test_finetune import DONOR, finetune, folders  # noqa: F401  (a fixture)
 
@@ -241,8 +241,8 @@ def test_what_cannot_be_trained_on_is_said_in_a_line(tmp_path, capsys):
 
 
 def test_a_runs_moments_go_on_for_the_tensors_that_stay(folders, tmp_path, capsys):  # noqa: F811
-    from training.finetune import begin, prepare_run
-    from training.state import checkpoints, new_state
+    from training.engine.state import checkpoints, new_state
+    from training.finetune.plan import begin, prepare_run
 
     first = folders("planets", "moods")
     finetune(first, tmp_path / "donor", "--steps=3", "--freeze_d=0", "--ema_decay=0")
@@ -281,10 +281,10 @@ def test_a_runs_moments_go_on_for_the_tensors_that_stay(folders, tmp_path, capsy
 @pytest.mark.slow
 def test_the_default_walk_with_scores(tmp_path, capsys):
     """From 200 images on: held-out images are scored against, the best snapshot is linked, the report compares features."""
-    from sngan_hub.inference import fast_bfloat16
+    from sngan_hub.data import draw_avatars
     from sngan_hub.metrics.inception import find_weights
-    from sngan_hub.sources import draw_avatars
-    from training.score import scores_of_run
+    from sngan_hub.networks.inference import fast_bfloat16
+    from training.monitor.score import scores_of_run
 
     try:
         find_weights()

@@ -4,10 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sngan_hub import resample
-from sngan_hub.inference import FrozenConv
-from sngan_hub.normalizers import Conv2d, spectral_norm
-from sngan_hub.resample import conv_down, downsample2x, up_conv, up_kernel, upsample2x
+from sngan_hub.layers import resample
+from sngan_hub.layers.normalizers import Conv2d, spectral_norm
+from sngan_hub.layers.resample import conv_down, downsample2x, up_conv, up_kernel, upsample2x
+from sngan_hub.networks.inference import FrozenConv
 
 SHAPES = [(2, 3, 5, 4, 4), (1, 1, 2, 1, 1), (3, 4, 4, 6, 8)]  # N, in, out, H, W
 

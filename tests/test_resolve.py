@@ -3,8 +3,8 @@
 import pytest
 
 from sngan_hub import load_discriminator, load_generator
-from sngan_hub.cli import main as sngan
-from sngan_hub.resolve import resolve
+from sngan_hub.cli.main import main as sngan
+from sngan_hub.hub.resolve import resolve
 
 
 @pytest.fixture
@@ -12,7 +12,7 @@ def no_network(monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("the network was asked")
 
-    for name in ("sngan_hub.hub.hf_hub_download", "sngan_hub.mixin.hf_hub_download"):
+    for name in ("sngan_hub.hub.load.hf_hub_download", "sngan_hub.networks.mixin.hf_hub_download"):
         monkeypatch.setattr(name, refuse)
     monkeypatch.setattr("socket.socket.connect", refuse)
 
@@ -74,7 +74,7 @@ def test_without_a_network_a_repository_is_answered_at_once(tmp_path, monkeypatc
 
     from huggingface_hub import constants
 
-    from sngan_hub import hub
+    from sngan_hub.hub import load as hub
 
     def unknown(*_, **__):
         raise socket.gaierror("Name or service not known")

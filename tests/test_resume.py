@@ -20,7 +20,7 @@ from .conftest import ROOT
 
 TINY = """
 import sys
-from sngan_hub.models import MODELS, Model
+from sngan_hub.networks.registry import MODELS, Model
 MODELS["sngan_tiny"] = Model(32, 2, {"widths": [16, 16, 8, 8]}, {"widths": [8, 8, 16, 16]})
 from training.__main__ import main
 raise SystemExit(main(sys.argv[1:]))

@@ -13,17 +13,17 @@ import pytest
 import torch
 
 from sngan_hub.devices import resolve_device
-from sngan_hub.hub import load_discriminator, load_generator
-from sngan_hub.normalizers import BatchNorm2d
+from sngan_hub.hub.load import load_discriminator, load_generator
+from sngan_hub.layers.normalizers import BatchNorm2d
 from training.__main__ import main
-from training.config import differences, make_config, same_rates
-from training.describe import describe
-from training.log import Log
-from training.loop import train
-from training.run_folder import check_out, link_snapshot, linked_step, locked
-from training.state import new_state, save_snapshot
-from training.status import lines, status
-from training.transition import settled
+from training.config.dry_run import describe
+from training.config.schema import differences, make_config, same_rates
+from training.engine.loop import train
+from training.engine.run_folder import check_out, link_snapshot, linked_step, locked
+from training.engine.state import new_state, save_snapshot
+from training.engine.transition import settled
+from training.monitor.log import Log
+from training.monitor.status import lines, status
 
 from .conftest import ROOT
 
@@ -88,7 +88,7 @@ def test_only_what_the_run_wrote_is_cut_back(tmp_path):
 
 def test_a_second_run_in_one_folder_is_refused_until_the_first_is_dead(tmp_path, image_folder, capsys):
     out = tmp_path / "run"
-    hold = f"from pathlib import Path; from training.run_folder import locked\nwith locked(Path({str(out)!r})):\n" \
+    hold = f"from pathlib import Path; from training.engine.run_folder import locked\nwith locked(Path({str(out)!r})):\n" \
            "    print('held', flush=True); import time; time.sleep(60)"  # fmt: skip
     with subprocess.Popen([sys.executable, "-c", hold], cwd=ROOT, stdout=subprocess.PIPE, text=True) as first:
         assert first.stdout.readline() == "held\n"
@@ -117,8 +117,8 @@ def copied(run, to):
 
 
 def test_a_run_copied_without_links_resumes_reports_and_publishes(run, tmp_path, capsys, monkeypatch):
-    from training.publish import stage
-    from training.report import write_report
+    from training.monitor.report import write_report
+    from training.publish.publish import stage
 
     copy = copied(run, tmp_path / "copy")
     assert linked_step(copy) == linked_step(run) == 2
@@ -308,7 +308,7 @@ def test_folders_of_any_name_under_the_c_locale_and_without_a_home(tmp_path, ima
 #: The commands of its arguments one after the other, each ended by ";", in one process: the arguments are what counts
 IN_TURNS = """
 import sys
-from sngan_hub.cli import main as sngan
+from sngan_hub.cli.main import main as sngan
 from training.__main__ import main as training
 words = sys.argv[1:]
 while words:
@@ -323,7 +323,7 @@ while words:
 
 
 def test_one_gpu_cannot_be_named_for_several_processes(monkeypatch, tmp_path):
-    from training.machine import set_up
+    from training.engine.machine import set_up
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from sngan_hub import Generator, labelled_grid, save_png
-from sngan_hub.classes import resolve_classes
-from sngan_hub.sampling import MAX_SEED, latents, to_uint8
+from sngan_hub.class_names import resolve_classes
+from sngan_hub.sampling.generate import MAX_SEED, latents, to_uint8
 
 from .conftest import ROOT
 

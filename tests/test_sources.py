@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sngan_hub.sources import FASHION_DEBIAN, avatars, draw_avatars, images, load_images, source_classes
+from sngan_hub.data import FASHION_DEBIAN, avatars, draw_avatars, images, load_images, source_classes
 
 from .conftest import ROOT
 
@@ -84,7 +84,7 @@ def test_a_large_picture_takes_no_multiple_of_its_memory(mode, stretch, tmp_path
         picture = Image.linear_gradient("L").resize((side, side)).convert(mode)
     picture.save(tmp_path / "large.png", compress_level=1)
     code = (
-        "import re, sys; from sngan_hub.sources.images import read_picture; data = open(sys.argv[1], 'rb').read()\n"
+        "import re, sys; from sngan_hub.data.images import read_picture; data = open(sys.argv[1], 'rb').read()\n"
         "most = lambda: 1024 * int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])\n"
         "before = most(); read_picture(data, 32, stretch=sys.argv[2] == 'True'); print(most() - before)"
     )
@@ -115,7 +115,7 @@ def test_strips_do_not_show(monkeypatch):
 FIRST_USE = """
 import time
 import numpy as np
-from sngan_hub.sources import avatars, load_images
+from sngan_hub.data import avatars, load_images
 avatars.AVATARS_PER_CLASS["test"] = 2
 def draw(styles, numbers, split, size):
     print("drew")

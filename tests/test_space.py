@@ -24,10 +24,10 @@ import torch
 from PIL import Image, PngImagePlugin
 
 from sngan_hub import load_generator
-from sngan_hub.hub import load_discriminator
-from sngan_hub.judging import scores_of
-from sngan_hub.sampling import to_pil
-from sngan_hub.weights import WEIGHTS
+from sngan_hub.hub.load import load_discriminator
+from sngan_hub.metrics.discriminator_scores import scores_of
+from sngan_hub.sampling.generate import to_pil
+from sngan_hub.weights.records import WEIGHTS
 
 from .conftest import GOLDEN, ROOT
 from .loopback import Server, whole
@@ -535,7 +535,7 @@ def test_a_deployed_space_stands_alone(tmp_path):
     home = tmp_path / "space"
     subprocess.run(["bash", "space/deploy.sh", str(home)], cwd=ROOT, check=True, capture_output=True)
     names = {path.name for path in home.iterdir()}
-    assert names == {"app.py", "acts.py", "requirements.txt", "README.md", "sngan_hub"}
+    assert names == {"app.py", "actions.py", "requirements.txt", "README.md", "sngan_hub"}
     again = subprocess.run(["bash", "space/deploy.sh", str(home)], cwd=ROOT, capture_output=True, text=True)
     assert again.returncode == 2 and "is not empty" in again.stderr
     with serving(tmp_path / "gradio", home=home) as (url, process):
@@ -560,26 +560,26 @@ def test_ones_own_model_is_offered_first(other_page):
 
 
 @pytest.fixture
-def acts(monkeypatch):
+def actions(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "space")
-    import acts
+    import actions
 
-    return acts
+    return actions
 
 
-def test_links_carry_what_they_must(acts):
-    made = acts.link("sample", model="a/b c", classes=["x", "y|z"], n=3, seed=0, truncation=None)
+def test_links_carry_what_they_must(actions):
+    made = actions.link("sample", model="a/b c", classes=["x", "y|z"], n=3, seed=0, truncation=None)
     said = dict(urllib.parse.parse_qsl(made[1:]))
     assert said["model"] == "a/b c" and said["tab"] == "sample" and "truncation" not in said
     assert said["seed"] == "0"
-    assert acts.parse_way("8", 2) == (8, None) and acts.parse_way("2, 1", 2) == (0, [2.0, 1.0])
-    assert acts.parse_way("", 2) == (8, None) and acts.parse_way([1, 3], 2) == (0, [1.0, 3.0])
-    labels = [label for label, _ in acts.model_choices()]
+    assert actions.parse_way("8", 2) == (8, None) and actions.parse_way("2, 1", 2) == (0, [2.0, 1.0])
+    assert actions.parse_way("", 2) == (8, None) and actions.parse_way([1, 3], 2) == (0, [1.0, 3.0])
+    labels = [label for label, _ in actions.model_choices()]
     assert labels[:2] == ["sngan_avatars32", "sngan_fashion32"] and any("326 MB" in label for label in labels)
-    assert acts.classes_of("sngan_imagenet128.mmgen_fid")[207] == "golden retriever"  # nothing is fetched for a list
+    assert actions.classes_of("sngan_imagenet128.mmgen_fid")[207] == "golden retriever"  # nothing is fetched for a list
 
 
-def test_a_request_leaves_no_folder_behind_once_its_files_are_deleted(acts, tmp_path, monkeypatch):
+def test_a_request_leaves_no_folder_behind_once_its_files_are_deleted(actions, tmp_path, monkeypatch):
     """Gradio deletes the files of a request after an hour, and leaves the folders, of which each request has several."""
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     old, new = [tmp_path / "sngan_hub" / "tmpold", tmp_path / ("a1" * 32)], [tmp_path / ("b2" * 32), tmp_path / "other"]
@@ -589,10 +589,10 @@ def test_a_request_leaves_no_folder_behind_once_its_files_are_deleted(acts, tmp_
     (full / "image.png").write_bytes(b"shown still")
     for folder in (*old, full, tmp_path / "other"):
         os.utime(folder, (0, 0))
-    *_, path = acts.sample("sngan_avatars32", ["planets"], 1, 1, 0)
+    *_, path = actions.sample("sngan_avatars32", ["planets"], 1, 1, 0)
     assert Path(path).is_file() and not any(folder.exists() for folder in old)
     assert all(folder.exists() for folder in (*new, full))  # what a request is filling, what is shown, what is not ours
     old[0].mkdir()
     os.utime(old[0], (0, 0))
-    acts.judge("sngan_avatars32", path)
+    actions.judge("sngan_avatars32", path)
     assert not old[0].exists()

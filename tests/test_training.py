@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from sngan_hub.resnet import Generator
-from sngan_hub.sources import Images
-from training.augment import AUGMENTATIONS, augment, augment_draws, color, cutout, translation
-from training.config import PRESETS, Config, differences, make_config
-from training.data import Stream, draws, latents
-from training.ema import update_ema
-from training.log import pixel_spread
-from training.losses import LOSSES
+from sngan_hub.data import Images
+from sngan_hub.networks.resnet import Generator
+from training.config.schema import PRESETS, Config, differences, make_config
+from training.engine.ema import update_ema
+from training.engine.losses import LOSSES
+from training.feed.augment import AUGMENTATIONS, augment, augment_draws, color, cutout, translation
+from training.feed.draws import Stream, draws, latents
+from training.monitor.log import pixel_spread
 
 from .conftest import real_batch
 
@@ -201,8 +201,8 @@ PUBLISHED = {  # iterations, decay from, n_dis, D batch, G batch, G and D parame
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_resolves_in_a_dry_run_with_its_sources_numbers(preset, tmp_path, capsys, monkeypatch):
-    from training import describe
     from training.__main__ import main
+    from training.config import dry_run as describe
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(describe, "prediction", lambda *a: [])  # takes seconds, and has tests of its own: test_cost.py
@@ -228,7 +228,7 @@ def test_every_preset_resolves_in_a_dry_run_with_its_sources_numbers(preset, tmp
 
 
 def test_hours_follow_from_a_committed_throughput_or_are_unknown(monkeypatch, tmp_path):
-    from training import describe
+    from training.config import dry_run as describe
 
     config = make_config("cifar10", steps=1000)
     row = {"device": describe.device_kind("cpu"), "precision": "fp32", "architecture": "sngan_cifar10", "tflops": 0.5}

@@ -18,12 +18,12 @@ from accelerate import Accelerator
 from sngan_hub import load_discriminator, load_generator
 from sngan_hub.convert import chainer_keys, load_chainer
 from sngan_hub.convert.archive import read_npz
-from sngan_hub.sources import Images
-from training import loop
-from training import step as game
-from training.config import make_config
-from training.feed import Fake, Iteration, Real
-from training.state import ChainerAdam, State
+from sngan_hub.data import Images
+from training.config.schema import make_config
+from training.engine import loop
+from training.engine import step as game
+from training.engine.state import ChainerAdam, State
+from training.feed.feed import Fake, Iteration, Real
 
 from .conftest import GOLDEN, ROOT
 
@@ -105,7 +105,7 @@ def test_hinge_trajectory(theirs, form):
 
 
 def whole_loop(out):
-    """``training.loop.train`` from the authors' start, with their draws, in a process that KILL ends by SIGKILL."""
+    """``training.engine.loop.train`` from the authors' start, with their draws, in a process that KILL ends by SIGKILL."""
     feed = TheirDraws(read_npz(GOLDEN / f"{NAME}.io.npz"), 1 if os.environ.get("KILL") else None)
     loop.new_feed = lambda *_: feed
     loop.new_state = lambda *_: make_state("plain")

@@ -14,20 +14,20 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 
-from sngan_hub import (
+from sngan_hub import (  # fmt: skip
     MODELS,
     WEIGHTS,
     create_discriminator,
     create_generator,
     load_discriminator,
     load_generator,
-)  # fmt: skip
-from sngan_hub.cards import model_card
-from sngan_hub.cli import main as sngan
-from sngan_hub.hub import verify
+)
+from sngan_hub.cli.main import main as sngan
+from sngan_hub.data import FASHION_DEBIAN, draw_avatars, load_images
+from sngan_hub.hub.cards import model_card
+from sngan_hub.hub.load import verify
 from sngan_hub.metrics.protocols import PROTOCOLS
-from sngan_hub.sources import FASHION_DEBIAN, draw_avatars, load_images
-from sngan_hub.weights import DEFAULT_TAGS, PRETRAINED, find_record, read_records
+from sngan_hub.weights.records import DEFAULT_TAGS, PRETRAINED, find_record, read_records
 
 from .conftest import ROOT
 

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sngan_hub.cli import add_device, add_push_flags
-from sngan_hub.commandline import Parser, check_writable, run
+from sngan_hub.cli.main import add_device, add_push_flags
+from sngan_hub.cli.parser import Parser, check_writable, run
 
-from .config import PRESETS, Config, make_config
+from .config.schema import PRESETS, Config, make_config
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -166,11 +166,11 @@ def config_of(arguments: argparse.Namespace) -> Config:
 
 
 def prepare(arguments: argparse.Namespace) -> None:
-    from sngan_hub.sources.prepared import is_prepared
+    from sngan_hub.data.prepared import is_prepared
 
-    from .check import check_apart
-    from .listings import dogs_and_cats, list_source
-    from .prepare import Recipe, prepare, verify
+    from .feed.checks import check_apart
+    from .prepare.build import Recipe, prepare, verify
+    from .prepare.sources import dogs_and_cats, list_source
 
     if arguments.folder is None:
         if not is_prepared(arguments.source):
@@ -198,7 +198,7 @@ def prepare(arguments: argparse.Namespace) -> None:
 
 def recipe_of(preset: str) -> dict[str, Any]:
     """What a preset trains on. The authors scale ImageNet's short side to 256 first, and leave smaller pictures out."""
-    from sngan_hub.models import find_model
+    from sngan_hub.networks.registry import find_model
 
     config = make_config(preset)
     size = config.stored_size or find_model(config.architecture).size
@@ -214,9 +214,9 @@ def train(arguments: argparse.Namespace) -> None:
         raise ValueError("out: missing; name the run's folder: --out RUN")
     if not config.data and not arguments.dry_run:
         raise ValueError("data: missing; name a folder or a source: --data FOLDER")
-    from .check import check_apart
-    from .describe import describe
-    from .run_folder import check_out
+    from .config.dry_run import describe
+    from .engine.run_folder import check_out
+    from .feed.checks import check_apart
 
     check_apart(config.out, data=config.data, held_out=config.test_folder)
     if not arguments.dry_run:
@@ -226,18 +226,18 @@ def train(arguments: argparse.Namespace) -> None:
     if arguments.dry_run:
         return
 
-    from .loop import train
+    from .engine.loop import train
 
     state = train(config)
     print(f"{config.out}: {state.step} steps done; sample it: sngan sample {config.out} --out samples.png")
 
 
 def finetune(arguments: argparse.Namespace) -> None:
-    from sngan_hub.sources import source_classes
+    from sngan_hub.data import source_classes
 
-    from .check import check_apart
-    from .finetune import begin, prepare_run
-    from .run_folder import check_out
+    from .engine.run_folder import check_out
+    from .feed.checks import check_apart
+    from .finetune.plan import begin, prepare_run
 
     config, dry, device = config_of(arguments), arguments.dry_run, asked_device(arguments)
     if not config.data or not (config.out or dry):
@@ -249,15 +249,15 @@ def finetune(arguments: argparse.Namespace) -> None:
         check_writable(Path(config.out), create=True)
     given = {field.name for field in dataclasses.fields(Config) if hasattr(arguments, field.name)}
     config, data, start = prepare_run(config, given, open_images=not dry)
-    from .describe import describe
+    from .config.dry_run import describe
 
     print(describe(config, device), file=sys.stderr)
     if dry:
         print("\n".join(start.notes if start else [f"{config.out}: goes on from its last checkpoint"]), file=sys.stderr)
         return
-    from .loop import train
-    from .report import write_report
-    from .shares import is_first_process
+    from .engine.distributed import is_first_process
+    from .engine.loop import train
+    from .monitor.report import write_report
 
     state = train(config, data, (lambda new: begin(new, start, config)) if start else None)
     if not is_first_process():
@@ -271,22 +271,22 @@ def finetune(arguments: argparse.Namespace) -> None:
 
 
 def report(arguments: argparse.Namespace) -> None:
-    from .report import write_report
+    from .monitor.report import write_report
 
     path, said = write_report(arguments.folder)
     print(f"{path}: {said}")
 
 
 def import_(arguments: argparse.Namespace) -> None:
-    from sngan_hub.models import find_model
-    from sngan_hub.sources import load_images
-    from sngan_hub.sources.prepared import check_blocks
+    from sngan_hub.data import load_images
+    from sngan_hub.data.prepared import check_blocks
+    from sngan_hub.networks.registry import find_model
 
-    from .check import check_apart
-    from .config import save_config
-    from .import_snapshot import import_snapshot
-    from .run_folder import check_out, locked
-    from .state import checkpoints, save_checkpoint, save_snapshot
+    from .config.schema import save_config
+    from .engine.import_chainer import import_snapshot
+    from .engine.run_folder import check_out, locked
+    from .engine.state import checkpoints, save_checkpoint, save_snapshot
+    from .feed.checks import check_apart
 
     config = config_of(arguments)
     if not config.out or not config.data:
@@ -313,7 +313,7 @@ def import_(arguments: argparse.Namespace) -> None:
 def status(arguments: argparse.Namespace) -> None:
     import time
 
-    from .status import as_json, lines, status
+    from .monitor.status import as_json, lines, status
 
     while True:
         found = status(arguments.folder)
@@ -327,10 +327,10 @@ def status(arguments: argparse.Namespace) -> None:
 def probe(arguments: argparse.Namespace) -> None:
     import json
 
-    from sngan_hub.hub import calibration_folder
-    from sngan_hub.refining import save_calibration
+    from sngan_hub.hub.load import calibration_folder
+    from sngan_hub.sampling.refine import save_calibration
 
-    from .probe import calibrate, probe
+    from .finetune.probe import calibrate, probe
 
     if arguments.calibrate:
         folder = calibration_folder(arguments.donor)
@@ -352,9 +352,9 @@ def probe(arguments: argparse.Namespace) -> None:
 def publish(arguments: argparse.Namespace) -> None:
     import tempfile
 
-    from sngan_hub.commands import push_all
+    from sngan_hub.cli.commands import push_all
 
-    from .publish import stage
+    from .publish.publish import stage
 
     with tempfile.TemporaryDirectory() as folder:
         texts = (arguments.about, arguments.data_about, arguments.licence)
@@ -362,22 +362,22 @@ def publish(arguments: argparse.Namespace) -> None:
 
 
 def ship(arguments: argparse.Namespace) -> None:
-    from .ship import ship
+    from .publish.ship import ship
 
     print(ship(arguments.folder, arguments.name))
 
 
 def reference(arguments: argparse.Namespace) -> None:
-    from .ship import reference
+    from .publish.ship import reference
 
     print(reference(arguments.name))
 
 
 def tables(arguments: argparse.Namespace) -> None:
-    from sngan_hub.cards import write_cards
-    from sngan_hub.weights import WEIGHTS
+    from sngan_hub.hub.cards import write_cards
+    from sngan_hub.weights.records import WEIGHTS
 
-    from .ship import ROOT, guide_tables, readme_tables
+    from .publish.ship import ROOT, guide_tables, readme_tables
 
     for record in WEIGHTS.values():
         if record.folder is not None:

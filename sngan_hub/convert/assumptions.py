@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..classes import CLASS_LISTS, class_list
+from ..class_names import CLASS_LISTS, class_list
 from .families import CODE, FIELDS, GAIN_OFFSETS
 from .parts import Part
 

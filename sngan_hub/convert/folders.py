@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..mixin import CONFIG_NAME
+from ..networks.mixin import CONFIG_NAME
 from .assumptions import Options
 from .networks import Converted, convert_file
 

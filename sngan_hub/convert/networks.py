@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..mixin import load_tensors
-from ..resnet import Discriminator, Generator
+from ..networks.mixin import load_tensors
+from ..networks.resnet import Discriminator, Generator
 from .archive import read_npz, some
 from .assumptions import (
     Options,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..resnet import Discriminator, Generator
+from ..networks.resnet import Discriminator, Generator
 from .families import SPECTRAL, STATISTICS, discriminator_layers, generator_layers
 from .networks import from_chainer
 

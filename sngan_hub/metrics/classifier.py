@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import trange
 
-from ..sources import Images, cache_folder
+from ..data import Images, cache_folder
 
 EPOCHS, BATCH, RECIPE = 2, 128, "1"
 

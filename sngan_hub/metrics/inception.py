@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..sampling import as_tensor
+from ..sampling.generate import as_tensor
 
 SHA1 = "a16e4d89c0ecbc17a915dd76ea9e41211aa82562"
 EVALUATOR = "Inception 2015-12-05 pool3, TF1 bilinear resize"

@@ -30,11 +30,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import sampling
-from ..classes import synset_names
-from ..names import nearest
-from ..sources import Images, cache_folder, load_images
-from ..weights import Score
+from ..class_names import synset_names
+from ..data import Images, cache_folder, load_images
+from ..sampling import generate as sampling
+from ..text import nearest
+from ..weights.records import Score
 from .classifier import classifier
 from .inception import EVALUATOR, SHA1, features, load_inception
 from .scores import fid, kid, mean_pairwise_distance

@@ -1,0 +1,124 @@
+"""Class names of the usual data sets, and what a user may call a class: its name, synset, synonym or index."""
+
+from __future__ import annotations
+
+import operator
+import reprlib
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .text import nearest
+
+_FOLDER = Path(__file__).with_name("class_lists")
+DOGS_AND_CATS = slice(151, 294)  # of ImageNet's labels: the authors' dog_and_cat sets
+
+
+class ClassName(NamedTuple):
+    name: str
+    synset: str = ""  # WordNet's id
+    synonyms: tuple[str, ...] = ()
+
+
+@cache
+def _read(list_name: str) -> tuple[ClassName, ...]:
+    rows = []
+    for line in (_FOLDER / f"{list_name}.tsv").read_text(encoding="utf-8").splitlines():
+        first, *rest = line.split("\t")
+        synonyms = tuple(rest[1].split(", ")) if len(rest) > 1 else ()
+        rows.append(ClassName(rest[0], first, synonyms) if rest else ClassName(first))
+    return tuple(rows)
+
+
+@cache
+def class_list(name: str) -> tuple[str, ...]:
+    """``imagenet`` (1,000 names, in label order), ``dogs_and_cats`` (143 of them), ``cifar10``, ``cifar100``."""
+    if name == "dogs_and_cats":
+        return class_list("imagenet")[DOGS_AND_CATS]
+    if name not in CLASS_LISTS:
+        raise ValueError(f"classes: no list {name!r}; legal are {', '.join(CLASS_LISTS)}")
+    return tuple(row.name for row in _read(name))
+
+
+CLASS_LISTS = ("imagenet", "dogs_and_cats", "cifar10", "cifar100")
+
+
+def synset_names(folders: Sequence[str]) -> list[str] | None:
+    """Folder names that are all ImageNet synsets -> their class names; None where one is not."""
+    known = {row.synset: row.name for row in _read("imagenet")}
+    return [known[name] for name in folders] if folders and all(name in known for name in folders) else None
+
+
+def resolve_classes(classes: Sequence[str | int] | str | int, names: Sequence[str] | None, n_classes: int) -> list[int]:
+    """Names, synsets, synonyms (in any case, _ for a space) or indices -> indices.
+
+    An exact name comes first: ImageNet has a Cardigan (a dog) and a cardigan. Raises ``ValueError`` with the nearest
+    names, or with both meanings of an ambiguous one.
+    """
+    if not n_classes:
+        raise ValueError("classes: this generator is unconditional and takes none")
+    given_classes = as_list(classes)
+    if not given_classes:
+        raise ValueError("classes: got none; leave them out for all classes, or name at least one")
+    exact = {name: i for i, name in enumerate(names or [])}
+    known = _aliases(tuple(names or []))
+    indices = []
+    for given in given_classes:
+        if not isinstance(given, str):
+            try:
+                given = None if isinstance(given, bool) else operator.index(given)
+            except TypeError:
+                given = None
+        if given is None:
+            raise ValueError(f"classes: got {reprlib.repr(classes)}, legal are names and whole numbers, 0 to "
+                             f"{n_classes - 1}")  # fmt: skip
+        found = known.get(_key(str(given)), [])
+        if str(given) in exact:
+            index = exact[str(given)]
+        elif len(found) > 1:
+            assert names is not None
+            meant = " or ".join(f"{i} ({names[i]})" for i in found)
+            raise ValueError(f"classes: {given!r} is ambiguous; use an index: {meant}")
+        elif found:
+            index = found[0]
+        else:
+            try:
+                index = int(given)
+            except ValueError:
+                close = nearest(_key(str(given)), known) if names else ""
+                raise ValueError(f"classes: no class {given!r}{close}; or an index, 0 to {n_classes - 1}") from None
+            if not 0 <= index < n_classes:
+                raise ValueError(f"classes: got index {index}, legal is 0 to {n_classes - 1}")
+        indices.append(index)
+    return indices
+
+
+def as_list(classes: Any) -> list[Any]:
+    """One name or index, or several -> a list."""
+    if isinstance(classes, str | bytes):
+        return [classes]
+    try:
+        return list(classes)
+    except TypeError:  # an integer, Python's or NumPy's, or what none can read
+        return [classes]
+
+
+def _key(name: str) -> str:
+    return name.casefold().replace("_", " ").strip()
+
+
+@cache
+def _aliases(names: tuple[str, ...]) -> dict[str, list[int]]:
+    """Whatever may be said for a class -> the indices that it can mean. A name wins over a synonym."""
+    known: dict[str, list[int]] = {}
+    for i, name in enumerate(names):
+        known.setdefault(_key(name), []).append(i)
+    imagenet = {row.name: row for row in _read("imagenet")}
+    if names and all(name in imagenet for name in names):
+        others: dict[str, list[int]] = {}
+        for i, name in enumerate(names):
+            for alias in (imagenet[name].synset, *imagenet[name].synonyms):
+                others.setdefault(_key(alias), []).append(i)
+        known = {**others, **known}
+    return known

@@ -1,0 +1,1 @@
+"""The ``sngan`` command: its flags, and what each subcommand does."""

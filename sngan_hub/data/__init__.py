@@ -1,0 +1,81 @@
+"""Real images: a source's name or a folder -> uint8 images, labels and class names.
+
+``fashion``   Fashion-MNIST, padded to 32 px, three equal channels (Debian's dataset-fashion-mnist, or torchvision)
+``avatars``   DiceBear drawings in ten CC0 styles, drawn here by seed: procedural drawings, not photographs
+``cifar10``, ``cifar100``, ``stl10``  through torchvision; STL-10's unlabelled pictures, at 48 px
+a folder      of class folders, or one that ``python -m training prepare`` made (CelebA, LSUN, ImageNet)
+
+Every source has two splits whose images are disjoint: ``train``, and ``test`` for scores. A folder's are ``all`` too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from ..class_names import class_list
+from ..hub.download import cache_folder
+from ..text import nearest
+from .avatars import AVATAR_STYLES, draw_avatars, load_avatars
+from .folders import folder_classes, load_folder
+from .images import SPLITS, Images
+from .prepared import is_prepared, load_prepared, read_about
+from .torchvision_sets import FASHION_CLASSES, FASHION_DEBIAN, load_cifar, load_fashion, load_stl10
+
+__all__ = ["FASHION_DEBIAN", "SOURCES", "Images", "cache_folder", "draw_avatars", "load_images", "source_classes"]
+
+
+class Source(NamedTuple):
+    load: Callable[[str, int], Images]
+    classes: list[str]
+
+
+SOURCES = {
+    "fashion": Source(load_fashion, FASHION_CLASSES),
+    "avatars": Source(load_avatars, AVATAR_STYLES),
+    "cifar10": Source(partial(load_cifar, "cifar10"), list(class_list("cifar10"))),
+    "cifar100": Source(partial(load_cifar, "cifar100"), list(class_list("cifar100"))),
+    "stl10": Source(load_stl10, ["image"]),
+}
+PREPARED_FIRST = ("celeba", "lsun")  # too large to be read at every start
+
+
+def source_classes(source: str) -> list[str]:
+    """The class names alone, without opening an image."""
+    if source in SOURCES:
+        return SOURCES[source].classes
+    if is_prepared(source):
+        return read_about(source)["classes"]
+    return list(folder_classes(_known(source)))
+
+
+def load_images(
+    source: str, split: str = "train", size: int = 32, stretch: bool = False, left_out: list[str] | None = None
+) -> Images:
+    """``size``: of the squares. ``stretch``: the authors' contrast stretch, for a folder of image files. ``left_out``:
+    see ``load_folder``.
+
+    Raises ``FileNotFoundError`` or ``ValueError`` with the way out when the source cannot be had or is damaged.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split: got {split!r}, legal are {', '.join(SPLITS)}")
+    if source in SOURCES:
+        if split == "all":
+            raise ValueError(f"data: {source} has a test split of its own; held_out is for folders")
+        return SOURCES[source].load(split, size)
+    if is_prepared(source):
+        return load_prepared(source, split, size)
+    return load_folder(_known(source), split, size, stretch, left_out)
+
+
+def _known(source: str) -> str:
+    if source in PREPARED_FIRST:
+        raise FileNotFoundError(
+            f"data: {source} is prepared first: python -m training prepare {source} OUT --size 64, then --data OUT"
+        )
+    if not Path(source).is_dir():
+        names = [*SOURCES, *PREPARED_FIRST, "FOLDER of class folders"]
+        raise FileNotFoundError(f"data: {source!r} is neither a folder nor a source{nearest(source, names)}")
+    return source

@@ -1,0 +1,99 @@
+"""Data sets that torchvision fetches and checks: their arrays, without its transforms.
+
+Downloads go to the cache folder (``SNGAN_HUB_CACHE``), or lie there already.
+"""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..hub.download import cache_folder
+from .images import Images, square
+
+FASHION_CLASSES = [
+    "T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+]  # fmt: skip
+FASHION_DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+
+
+def load_fashion(split: str, size: int) -> Images:
+    if size != 32:
+        raise ValueError(f"size: got {size}, fashion is padded to 32 px only")
+    prefix = {"train": "train", "test": "t10k"}[split]
+    folder = _fashion_folder()
+    pixels = _read_idx(folder / f"{prefix}-images-idx3-ubyte.gz")
+    labels = _read_idx(folder / f"{prefix}-labels-idx1-ubyte.gz")
+    images = np.pad(pixels, ((0, 0), (2, 2), (2, 2)))[:, None].repeat(3, 1)
+    return Images(images, labels.astype(np.int64), list(FASHION_CLASSES))
+
+
+def _fashion_folder() -> Path:
+    own = cache_folder() / "FashionMNIST" / "raw"
+    for folder in (FASHION_DEBIAN, own):
+        if (folder / "train-images-idx3-ubyte.gz").is_file():
+            return folder
+    from torchvision.datasets import FashionMNIST
+
+    try:
+        FashionMNIST(str(cache_folder()), download=True)
+    except Exception as error:
+        raise FileNotFoundError(
+            f"fashion: not in {FASHION_DEBIAN} and could not be downloaded ({error}); on Debian: "
+            f"apt-get install dataset-fashion-mnist; else put the four .gz files into {own}"
+        ) from error
+    return own
+
+
+def _read_idx(path: Path) -> np.ndarray:
+    data = gzip.decompress(path.read_bytes())
+    shape = np.frombuffer(data, ">u4", data[3], 4)
+    return np.frombuffer(data, np.uint8, offset=4 + 4 * data[3]).reshape(shape)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# CIFAR-10, CIFAR-100, STL-10
+
+
+def load_cifar(name: str, split: str, size: int) -> Images:
+    """``cifar10`` or ``cifar100``: 50,000 and 10,000 colour pictures of 32 px."""
+    if size != 32:
+        raise ValueError(f"size: got {size}, {name} has 32 px only")
+    data = _torchvision(name, {"cifar10": "CIFAR10", "cifar100": "CIFAR100"}[name], train=split == "train")
+    images = np.ascontiguousarray(data.data.transpose(0, 3, 1, 2))
+    return Images(images, np.array(data.targets, np.int64), list(data.classes))
+
+
+def load_stl10(split: str, size: int) -> Images:
+    """The 100,000 unlabelled pictures (``train``), or the 8,000 labelled ones (``test``), as one class.
+
+    48 px, as in the SN paper, or another size: bilinear with antialiasing from 96.
+    """
+    data = _torchvision("stl10", "STL10", split="unlabeled" if split == "train" else "test")
+    path = cache_folder() / f"stl10-{split}-{size}.npy"
+    if not path.is_file():
+        images = np.stack([square(Image.fromarray(x.transpose(1, 2, 0)), size) for x in data.data])
+        temporary = path.with_suffix(".part")
+        with open(temporary, "wb") as file:
+            np.save(file, images)
+        temporary.replace(path)
+    images = np.load(path, mmap_mode="r", allow_pickle=False)
+    return Images(images, np.zeros(len(images), np.int64), ["image"])
+
+
+def _torchvision(name: str, cls: str, **arguments: Any) -> Any:
+    """torchvision's data set, downloaded where that is possible."""
+    import torchvision.datasets
+
+    root = cache_folder() / "torchvision"
+    try:
+        return getattr(torchvision.datasets, cls)(str(root), download=True, **arguments)
+    except Exception as error:  # whatever a socket, a server or an archive can raise
+        why = (str(error) or repr(error)).splitlines()[0]
+        raise FileNotFoundError(
+            f"{name}: not in {root} and could not be downloaded ({why}); put torchvision's files of {cls} there"
+        ) from error

@@ -1,0 +1,140 @@
+"""What there is: the rows of ``sngan list`` and of the README, and what is known of a name, a file or a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..networks.registry import MODELS, create_discriminator, create_generator
+from ..weights.records import KINDS, WEIGHTS, default_tag, find_record
+from .download import place
+from .load import is_cached, load_discriminator, load_generator
+from .resolve import resolve
+
+LEGEND = """
+* the tag that the architecture alone means. Where D says yes, NAME_discriminator loads too.
+shipped: in the package. download, hub: fetched at first use, then cached. by hand: its publisher gives no direct
+address; loading the name says which file to fetch. Others' scores are their own, named after their protocols.
+"""
+
+
+def listing() -> list[dict[str, Any]]:
+    """A row for every trained generator, and for every architecture that nobody has published one of."""
+    rows = []
+    generators = [record for record in WEIGHTS.values() if record.kind == "generator"]
+    for architecture in [*MODELS, *dict.fromkeys(r.architecture for r in generators if r.architecture not in MODELS)]:
+        own = [record for record in generators if record.architecture == architecture]
+        model = MODELS.get(architecture)
+        for record in own or [None]:
+            partner = record and WEIGHTS.get(f"{architecture}_discriminator.{record.tag}")
+            rows.append({
+                "name": record.name if record else architecture,
+                "default": bool(record and record.tag == default_tag(architecture)),
+                "size": model and model.size,
+                "classes": len(record.classes) if record else model and model.n_classes,
+                "discriminator": partner is not None,
+                "licence": record.licence if record else None,
+                "where": record.where if record else "untrained",
+                "cached": bool(record and is_cached(record)),
+                "bytes": record.file_bytes if record else 0,
+                "publisher": record.publisher if record else "",
+                "scores": {name: score.value for name, score in record.scores.items()} if record else {},
+            })  # fmt: skip
+    return rows
+
+
+def list_cells(rows: list[dict]) -> list[list[str]]:
+    """The table that ``sngan list`` and the README print, header first."""
+    cells = [["name", "px", "classes", "D", "how", "licence", "scores"]]
+    for row in rows:
+        size = f", {row['bytes'] / 1e6:.0f} MB" if row["bytes"] else ""
+        cached = " (cached)" if row["cached"] and row["where"] != "shipped" else ""
+        scores = ", ".join(f"{name} {value:.4g}" for name, value in row["scores"].items())
+        cells.append([
+            row["name"] + ("*" if row["default"] else ""), str(row["size"] or "-"), str(row["classes"] or "-"),
+            "yes" if row["discriminator"] else "-", row["where"] + size + cached, row["licence"] or "-", scores or "-",
+        ])  # fmt: skip
+    return cells
+
+
+def aligned(cells: list[list[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+
+
+def about_architecture(architecture: str, kind: str) -> str:
+    """A few lines for ``torch.hub.help``."""
+    model = MODELS[architecture]
+    what = f"{'Generator' if kind == 'generator' else 'Discriminator'}, {model.size} px, " + (
+        f"{model.n_classes} classes" if model.n_classes else "unconditional"
+    )
+    shape = f"(N, 3, {model.size}, {model.size})"
+    if kind == "generator":
+        use = f"``.sample({'classes=[...], ' if model.n_classes else ''}n=8, seed=0)`` -> uint8 {shape}"
+    else:
+        use = f"``d(x{', y' if model.n_classes else ''})``: images {shape} in [-1, 1] -> scores (N, 1)"
+    own = [r for r in WEIGHTS.values() if r.architecture == architecture and r.kind == kind]
+    lines = [f"  {r.tag} ({r.where}): {r.about} Licence: {r.licence}".replace(". Licence", "; licence") for r in own]
+    if not own:
+        lines = ["  none published; pretrained=False builds it, weights= takes a file, a folder or a Hub repository id"]
+    return "\n".join(
+        [f"{what}. {use}", f"weights (default {default_tag(architecture)}):" if own else "weights:", *lines]
+    )
+
+
+def about(model: str) -> dict[str, Any]:
+    """What ``sngan info`` prints. A name is looked up and not fetched; a file, a folder or a repository is loaded."""
+    return _about_name(model) if resolve(model).kind == "name" else _about_place(model)
+
+
+def _about_name(name: str) -> dict:
+    architecture = name.split(".")[0].removesuffix("_discriminator")
+    if architecture in MODELS and not any(record.architecture == architecture for record in WEIGHTS.values()):
+        networks = (create_generator(architecture), create_discriminator(architecture))
+        return {"model": name, "weights": "nobody has published any", "size": networks[0].size,
+                "n_classes": networks[0].n_classes, "parameters": count_parameters(networks), "scores": {}}  # fmt: skip
+    record = find_record(name, "generator")
+    records = [find_record(name, kind) for kind in KINDS if _has(name, kind)]
+    how = {"shipped": "shipped", "download": f"download from {', '.join(record.urls)}",
+           "hub": f"download from {record.repo} on the Hub, {record.path}",
+           "by hand": f"by hand: {record.file} from {record.page}, to {place(record)}"}[record.where]  # fmt: skip
+    return {
+        "model": record.name,
+        "weights": record.tag,
+        "about": record.about,
+        "size": MODELS[architecture].size if architecture in MODELS else None,
+        "n_classes": len(record.classes),
+        "parameters": {r.kind: r.parameters for r in records},
+        "classes": list(record.classes) or None,
+        "licence": record.licence,
+        "data": record.data,
+        "source": record.publisher or None,
+        "how": how + (" (cached)" if is_cached(record) and not record.folder else ""),
+        "sha256": record.sha256 or None,
+        "recipe": dict(record.recipe),
+        "scores": {k: {"value": s.value, "floor": s.floor, "n": s.n, "evaluator": s.evaluator, "stated_by": s.stated_by}
+                   for k, s in record.scores.items()},
+    }  # fmt: skip
+
+
+def _has(name: str, kind: str) -> bool:
+    try:
+        return bool(find_record(name, kind))
+    except ValueError:
+        return False
+
+
+def _about_place(model: str) -> dict:
+    networks: list = []
+    for load in (load_generator, load_discriminator):
+        try:
+            networks.append(load(model))
+        except (ValueError, FileNotFoundError):
+            if load is load_discriminator and not networks:
+                raise
+    return {"model": model, "size": networks[0].size, "n_classes": networks[0].n_classes,
+            "parameters": count_parameters(networks), "classes": networks[0].classes, "scores": {}}  # fmt: skip
+
+
+def count_parameters(networks: Sequence) -> dict[str, int]:
+    return {net.kind: sum(p.numel() for p in net.parameters()) for net in networks}

@@ -1,0 +1,300 @@
+"""A weights name, folder, file or Hub repository id -> a verified network in eval mode."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+import torch
+from huggingface_hub import constants, hf_hub_download
+
+from ..convert import convert_file
+from ..devices import resolve_device
+from ..networks.base import AnyDiscriminator, AnyGenerator, Network
+from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, check_values
+from ..sampling.refine import CALIBRATION, Calibration, read_calibration
+from ..weights.records import KINDS, WEIGHTS, Record, find_record
+from .download import cache_folder, fetch, forget, one_process_at_a_time, place, sha256_of
+from .resolve import resolve
+
+Moved = TypeVar("Moved", bound=Network)
+
+
+def load_generator(
+    name: str | Path,
+    weights: str | Path | None = None,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+) -> AnyGenerator:
+    """The trained generator of ``name``, in eval mode.
+
+    ``name``: ``architecture[.tag]`` (sngan_fashion32), a network's folder, a folder with generator/ and
+    discriminator/ (a run), the authors' .npz, a .pth of mmgeneration, StudioGAN or mimicry, or a Hub repository id.
+    ``weights``: a tag, or any of these in place of the name's own. ``revision`` and ``token`` are for the Hub. Weights
+    that others published are fetched, checked and converted once. ``device``: as ``resolve_device`` takes it. Raises
+    ``ValueError`` or ``FileNotFoundError``.
+    """
+    on = resolve_device(device)
+    network = _load(name, weights, "generator", revision, token)
+    if not isinstance(network, AnyGenerator):
+        raise ValueError(f"{weights or name}: is a {type(network).__name__}; use load_discriminator")
+    return _moved(network, str(weights or name), on, dtype)
+
+
+def load_discriminator(
+    name: str | Path,
+    weights: str | Path | None = None,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+) -> AnyDiscriminator:
+    """As ``load_generator``, for the discriminator; both ``NAME`` and ``NAME_discriminator`` name it."""
+    on = resolve_device(device)
+    network = _load(name, weights, "discriminator", revision, token)
+    if not isinstance(network, AnyDiscriminator):
+        raise ValueError(f"{weights or name}: is a {type(network).__name__}; use load_generator")
+    return _moved(network, str(weights or name), on, dtype)
+
+
+DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+
+def _moved(network: Moved, source: str, device: str | torch.device, dtype: torch.dtype | None) -> Moved:
+    if dtype not in (None, *DTYPES):
+        raise ValueError(f"dtype: got {dtype}, legal are {', '.join(map(str, DTYPES))}, or None for float32")
+    if dtype in (None, torch.float32):
+        return network.to(device)
+    network = network.to(dtype=dtype)
+    check_values(network, source)
+    return network.to(device)
+
+
+def _load(
+    name: str | Path, weights: str | Path | None, kind: str, revision: str | None, token: str | bool | None
+) -> AnyGenerator | AnyDiscriminator:
+    cls = AnyGenerator if kind == "generator" else AnyDiscriminator
+    found = resolve(name if weights is None else weights)
+    path = found.path
+    if found.kind == "folder":
+        folder = path / kind if (path / kind).is_dir() else path
+        if not (folder / CONFIG_NAME).is_file():
+            raise FileNotFoundError(f"{folder}: has no {CONFIG_NAME}; a network's folder holds it and "
+                                    f"{SAFETENSORS_SINGLE_FILE}. Another code base's folder is converted first: sngan "
+                                    f"convert {path} OUT")  # fmt: skip
+        return cls.from_pretrained(folder)
+    if found.kind == "file":
+        return _from_file(path, kind, None if weights is None else str(name))
+    if found.kind == "repository":
+        return _from_hub(cls, found.text, kind, revision, token)
+    record = find_record(str(name), kind, None if weights is None else str(weights))
+    return cls.from_pretrained(local_folder(record))
+
+
+def _from_hub(
+    cls: type, repo: str, kind: str, revision: str | None, token: str | bool | None
+) -> AnyGenerator | AnyDiscriminator:
+    """A repository holds one network; its partner is beside it as REPO-discriminator, and either name leads there."""
+    other = f"{repo}-discriminator"
+    if kind == "discriminator" and not repo.endswith("-discriminator"):
+        repo = other
+    elif kind == "generator":
+        repo = repo.removesuffix("-discriminator")
+    with hub_errors(repo):
+        return cls.from_pretrained(repo, revision=revision, token=token, local_files_only=offline())
+
+
+def calibration_folder(name: str) -> Path:
+    """Where the calibration of a model's discriminator lies on this machine. Raises as ``load_discriminator``."""
+    found = resolve(name)
+    path = found.path
+    if found.kind == "folder":
+        return path / "discriminator" if (path / "discriminator").is_dir() else path
+    if found.kind != "name":
+        raise FileNotFoundError(f"{name}: a calibration belongs to a folder or a name: convert or download it first")
+    return local_folder(find_record(name, "discriminator"))
+
+
+def load_calibration(name: str) -> Calibration:
+    """The calibration of a model's discriminator, which rejection sampling and Langevin steps need.
+
+    Raises ``FileNotFoundError`` with the way to fit one.
+    """
+    if resolve(name).kind == "repository":
+        repo = name if name.endswith("-discriminator") else f"{name}-discriminator"
+        try:
+            with hub_errors(repo):
+                return read_calibration(hf_hub_download(repo, CALIBRATION, local_files_only=offline()))
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{repo}: has no {CALIBRATION}; its publisher fits one before publishing: {_FIT}"
+                                    ) from error  # fmt: skip
+    path = calibration_folder(name) / CALIBRATION
+    if not path.is_file():
+        raise FileNotFoundError(f"{name}: its discriminator is not calibrated; fit it first, on pictures that it was "
+                                f"not trained on: {_FIT.replace('MODEL', name)}")  # fmt: skip
+    return read_calibration(path)
+
+
+_FIT = "python -m training probe --from MODEL --data FOLDER --calibrate"
+
+
+def offline() -> bool:
+    """Whether the Hub's name cannot be looked up, so that its client would try in vain for half a minute.
+
+    A proxy looks names up itself, and is asked.
+    """
+    host = urlsplit(constants.ENDPOINT).hostname
+    if not host or getproxies():
+        return False
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError:
+        return True
+    return False
+
+
+@contextmanager
+def hub_errors(repo: str) -> Iterator[None]:
+    """What the Hub's client raises, as one line that names the repository and the way out."""
+    from huggingface_hub import errors
+
+    try:
+        yield
+    except errors.GatedRepoError as error:
+        raise PermissionError(f"{repo}: gated; accept its terms on its page, then `hf auth login`") from error
+    except errors.RepositoryNotFoundError as error:
+        raise FileNotFoundError(
+            f"{repo}: no such repository on the Hub, or it is private and the token does not open it: `hf auth login`, "
+            f"or token=..."
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise FileNotFoundError(f"{repo}: has no such revision; leave it out for the newest") from error
+    except errors.RemoteEntryNotFoundError as error:
+        raise FileNotFoundError(
+            f"{repo}: has no config.json and model.safetensors, so it is none of our networks"
+        ) from error
+    except errors.LocalEntryNotFoundError as error:
+        raise FileNotFoundError(
+            f"{repo}: no such folder here, not in the cache, and the Hub could not be reached; go online once"
+        ) from error
+    except errors.HFValidationError as error:
+        raise ValueError(f"{repo}: no repository id ({str(error).splitlines()[0]})") from error
+    except errors.HfHubHTTPError as error:
+        status: int = getattr(error.response, "status_code", 0)
+        hint = {401: ": the token is missing or wrong, `hf auth login`", 403: ": the token may not do this",
+                429: ": too many requests, wait a while"}.get(status, "")  # fmt: skip
+        raise ConnectionError(f"{repo}: the Hub answered {status}{hint} ({_first_line(error)})") from error
+
+
+def _first_line(error: Exception) -> str:
+    server = getattr(error, "server_message", None)
+    return " ".join((server or str(error) or repr(error)).split())[:200]
+
+
+def _from_file(path: Path, kind: str, name: str | None) -> AnyGenerator | AnyDiscriminator:
+    """A foreign code base's file. ``name``: the architecture it is loaded as, whose class names it takes."""
+    converted = convert_file(path)
+    networks = [one.network for one in converted if one.kind == kind]
+    if not networks:
+        raise ValueError(f"{path}: holds a {converted[0].kind}, no {kind}; use load_{converted[0].kind}")
+    (network,) = networks
+    classes = next((r.classes for r in WEIGHTS.values() if r.architecture == str(name).split(".")[0]), ())
+    if not network.classes and len(classes) == network.n_classes > 0:
+        network.name_classes(classes)
+    return network
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A record -> the folder of its network on this machine
+
+PROVENANCE = "source.json"  # beside a converted network: which file it came from, and the hash of what was made of it
+
+
+def local_folder(record: Record) -> Path:
+    """The folder with the record's network: shipped, or fetched, checked and converted once and cached as safetensors.
+
+    Raises ``FileNotFoundError`` or ``ValueError`` with the way out.
+    """
+    if record.folder is not None:
+        verify(record)
+        return record.folder
+    folder = _cached(record)
+    if not _is_ready(folder, record):
+        with one_process_at_a_time(cache_folder() / "weights" / f"{record.name}.lock"):
+            if not _is_ready(folder, record):  # another process may have been faster
+                _fetch_and_convert(record)
+    return folder
+
+
+def _cached(record: Record) -> Path:
+    return cache_folder() / "weights" / record.name / record.kind
+
+
+def is_cached(record: Record) -> bool:
+    """Whether the name loads without a network connection."""
+    return record.folder is not None or (_cached(record) / PROVENANCE).is_file() or place(record).is_file()
+
+
+def _is_ready(folder: Path, record: Record) -> bool:
+    made = _provenance(folder)
+    path = folder / SAFETENSORS_SINGLE_FILE
+    if made is None or made["file"] != record.file or not made["sha256"].startswith(record.sha256):
+        return False
+    return path.is_file() and (folder / CONFIG_NAME).is_file() and sha256_of(path) == made["converted_sha256"]
+
+
+def _provenance(folder: Path) -> dict[str, str] | None:
+    try:
+        made = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
+        return made if {"file", "sha256", "converted_sha256", "revision"} <= made.keys() else None
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _fetch_and_convert(record: Record) -> None:
+    home = _cached(record).parent
+    partner = _provenance(home / KINDS[record.kind == "generator"]) or {}
+    fetched = fetch(record, partner.get("revision", ""))
+    converted = convert_file(fetched.path, None, record.file)
+    if record.kind not in [one.kind for one in converted]:
+        raise ValueError(f"{record.key}: {fetched.path} holds no {record.kind}")
+    for one in converted:
+        if record.classes and len(record.classes) == one.network.n_classes:
+            one.network.name_classes(record.classes)
+        temporary = Path(tempfile.mkdtemp(dir=home.parent, prefix=f".{record.name}."))
+        try:
+            one.network._save_pretrained(temporary)
+            made = {"file": record.file, "from": fetched.source, "sha256": fetched.sha256, "revision": fetched.revision,
+                    "converted_sha256": sha256_of(temporary / SAFETENSORS_SINGLE_FILE), "notes": one.notes}  # fmt: skip
+            (temporary / PROVENANCE).write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+            home.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(home / one.kind, ignore_errors=True)
+            os.replace(temporary, home / one.kind)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+    if fetched.source != "file":
+        forget(fetched.path)  # all of it is in the converted folders now
+
+
+def verify(record: Record) -> None:
+    """Raises ``ValueError`` when a shipped file is not the one that the record's hash describes."""
+    assert record.folder is not None
+    path = record.folder / SAFETENSORS_SINGLE_FILE
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: missing; install sngan-hub again")
+    found = sha256_of(path)
+    if found != record.sha256:
+        raise ValueError(f"{path}: sha256 {found[:16]}... is not the record's {record.sha256[:16]}...; the file is "
+                         f"damaged or was changed: install sngan-hub again")  # fmt: skip

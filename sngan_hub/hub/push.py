@@ -1,0 +1,98 @@
+"""A network's folder -> a repository on the Hugging Face Hub."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from huggingface_hub import HfApi
+from huggingface_hub.utils import validate_repo_id
+
+from ..networks.base import AnyDiscriminator, AnyGenerator, Network
+from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, read_config
+from ..sampling.refine import CALIBRATION
+from ..weights.records import KINDS
+from .cards import PICTURE, network_card
+from .load import hub_errors
+
+CARD = "README.md"
+FILES = (CONFIG_NAME, SAFETENSORS_SINGLE_FILE, CARD, PICTURE, CALIBRATION)
+
+
+def networks_in(folder: Path, repo: str) -> Iterator[tuple[Path, str]]:
+    """The folder of each network and its repository: one, or a pair's generator and REPO-discriminator.
+
+    Everything is loaded once: what would not load again is refused here, by ``ValueError`` or ``FileNotFoundError``.
+    """
+    try:
+        validate_repo_id(repo)
+        legal = repo.count("/") == 1
+    except ValueError:
+        legal = False
+    if not legal:
+        raise ValueError(f"repo: got {repo!r}, legal is NAMESPACE/NAME of letters, digits, - _ and .")
+    pair = [folder / kind for kind in KINDS if (folder / kind / CONFIG_NAME).is_file()]
+    if not pair and not (folder / CONFIG_NAME).is_file():
+        raise FileNotFoundError(f"folder: {folder} holds no network: neither {CONFIG_NAME} nor generator/")
+    for path in pair or [folder]:
+        network = load_any(path)
+        yield path, repo if network.kind == "generator" or not pair else f"{repo}-discriminator"
+
+
+def load_any(folder: Path) -> Network:
+    """The network in ``folder``, of either kind."""
+    generator = read_config(folder / CONFIG_NAME).get("class", "").endswith("Generator")
+    return (AnyGenerator if generator else AnyDiscriminator).from_pretrained(folder)
+
+
+def card_of(folder: Path, repo: str) -> str:
+    """The card in ``folder``, or one made of the network there."""
+    path = folder / CARD
+    return path.read_text(encoding="utf-8") if path.is_file() else network_card(load_any(folder), repo)
+
+
+@contextmanager
+def with_card(folder: Path, repo: str) -> Iterator[Path]:
+    """``folder`` itself where it holds a card, else a copy of what is pushed with one."""
+    if (folder / CARD).is_file():
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as name:
+        copy = Path(name)
+        for path in (folder / file for file in FILES if (folder / file).is_file()):
+            shutil.copy(path, copy / path.name)
+        (copy / CARD).write_text(card_of(folder, repo), encoding="utf-8")
+        yield copy
+
+
+def push(
+    folder: Path,
+    repo: str,
+    private: bool = False,
+    revision: str | None = None,
+    tag: str | None = None,
+    create_pr: bool = False,
+    token: str | bool | None = None,
+    message: str = "",
+) -> str:
+    """Uploads one network's folder: weights, config, card, picture, and nothing else that may lie there -> its address.
+
+    The repository is made where it is missing; ``revision`` is a branch, made likewise; ``tag`` marks the commit;
+    ``create_pr`` opens a pull request instead of writing. Repeating an interrupted push uploads what is missing. Raises
+    ``OSError`` in one line.
+    """
+    api = HfApi(token=token)
+    with hub_errors(repo), with_card(folder, repo) as folder:
+        api.create_repo(repo, private=private, exist_ok=True)
+        if revision and not create_pr:
+            api.create_branch(repo, branch=revision, exist_ok=True)
+        commit = api.upload_folder(
+            repo_id=repo, folder_path=folder, allow_patterns=list(FILES), revision=revision, create_pr=create_pr,
+            commit_message=message or "Upload with sngan-hub",
+        )  # fmt: skip
+        if tag and not create_pr:
+            api.create_tag(repo, tag=tag, revision=commit.oid, exist_ok=True)
+    return str(commit.pr_url or f"{api.endpoint}/{repo}")

@@ -1,0 +1,48 @@
+"""What MODEL means, everywhere: a folder, a file, a Hub repository or a name of the catalogue. Touches no network."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from ..text import nearest
+
+#: Endings of weight files: no repository's name ends so
+SUFFIXES = (".npz", ".pth", ".pt", ".tar", ".safetensors", ".bin", ".ckpt", ".json")
+REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+class Resolved(NamedTuple):
+    kind: str  # folder, file, repository or name
+    text: str  # a repository's id, a name, or a path as it was given
+    path: Path = Path()  # of a folder or a file
+
+
+def resolve(model: str | Path) -> Resolved:
+    """An existing path is that path. What looks like a path, or lies in a folder that exists, is a path too, and must
+    exist; ``namespace/name`` is otherwise a Hub repository, and anything without a slash a name.
+
+    Raises ``FileNotFoundError`` for a missing path, with the nearest names beside it, and ``ValueError`` for what is
+    none of these.
+    """
+    text = str(model)
+    path = Path(text).expanduser()
+    if not text or "\0" in text:
+        raise ValueError(f"model: got {text!r}, legal are a name, a folder, a file or a Hub repository id")
+    if path.is_dir():
+        return Resolved("folder", text, path)
+    if path.is_file():
+        return Resolved("file", text, path)
+    is_path = isinstance(model, Path) or text.startswith((".", "/", "~")) or "\\" in text or text.endswith(SUFFIXES)
+    if is_path or text.count("/") > 1 or ("/" in text and path.parent.is_dir()):
+        beside = {p.name: p for p in path.parent.iterdir()} if path.parent.is_dir() else {}
+        near = nearest(path.name, beside)
+        hub = "" if is_path or text.count("/") > 1 else f" ({path.parent} is a folder, so this is no Hub repository)"
+        raise FileNotFoundError(f"{text}: no such file or folder{hub}{near if 'nearest' in near else ''}")
+    if "/" in text:
+        if not REPOSITORY.fullmatch(text) or ".." in text or "--" in text:
+            raise ValueError(f"model: got {text!r}, which is no file or folder, nor a Hub repository id: "
+                             f"NAMESPACE/NAME of letters, digits, -, _ and .")  # fmt: skip
+        return Resolved("repository", text)
+    return Resolved("name", text)

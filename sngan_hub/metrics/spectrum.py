@@ -1,0 +1,80 @@
+"""Singular values of every layer, exactly: what spectral normalisation does to a network (SN paper, Fig. 3).
+
+Convolutions count as matrices (out-channels, rest), as everywhere here. Values are of the weight as the layer uses it:
+divided by its estimate of sigma where it is normalised, so that 1 is what the largest one should be.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..evaluating import evaluating
+from ..layers.normalizers import Conv2d, Embedding, Linear
+
+
+class Spectrum(NamedTuple):
+    layer: str
+    shape: tuple[int, int]  # of the matrix
+    values: Tensor  # singular values, largest first, float64
+    sigma: float | None  # the estimate that the layer divides by, None where it is not normalised
+
+    @property
+    def stable_rank(self) -> float:
+        """Squares of all singular values over that of the largest: how many directions carry the layer."""
+        return float((self.values**2).sum() / self.values[0] ** 2)
+
+
+@torch.no_grad()
+def spectra(network: nn.Module) -> list[Spectrum]:
+    """A row for each convolution, linear layer and class table, in the order of the network. Changes nothing in it."""
+    rows = []
+    for name, layer in evaluating(network).named_modules():
+        if isinstance(layer, Conv2d | Linear | Embedding):
+            weight, used = layer.weight.double().flatten(1), layer.effective_weight().double().flatten(1)
+            sigma = None
+            if layer.normalize is not None:
+                place = weight.abs().argmax()
+                sigma = float(weight.flatten()[place] / used.flatten()[place])
+            rows.append(Spectrum(name, tuple(used.shape), torch.linalg.svdvals(used), sigma))  # type: ignore[arg-type]
+    return rows
+
+
+def table(rows: list[Spectrum]) -> list[list[str]]:
+    """Header and rows of text: the largest and smallest singular value, sigma's estimate, the stable rank."""
+    cells = [["layer", "matrix", "largest", "smallest", "divided by", "stable rank"]]
+    for row in rows:
+        cells.append([
+            row.layer, f"{row.shape[0]} x {row.shape[1]}", f"{row.values[0]:.4f}", f"{row.values[-1]:.4f}",
+            "-" if row.sigma is None else f"{row.sigma:.4f}", f"{row.stable_rank:.1f} of {min(row.shape)}",
+        ])  # fmt: skip
+    return cells
+
+
+def save_figure(rows: list[Spectrum], path: Path, title: str) -> None:
+    """Squared singular values of each layer over its largest, against their rank: the axes of the paper's Fig. 3."""
+    try:
+        import matplotlib
+
+        matplotlib.use("Agg")
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ValueError(f"{error}; figures need the extra: pip install 'sngan-hub[plots]'") from error
+    rows = [row for row in rows if len(row.values) > 1]
+    columns = min(4, len(rows))
+    lines = -(-len(rows) // columns)
+    figure, axes = plt.subplots(lines, columns, figsize=(3 * columns, 2.2 * lines), squeeze=False, sharey=True)
+    for axis, row in zip(axes.flat, rows, strict=False):
+        axis.plot(range(1, len(row.values) + 1), (row.values / row.values[0]) ** 2)
+        axis.set_title(row.layer, fontsize=9)
+        axis.set_ylim(0, 1.05)
+        axis.tick_params(labelsize=7)
+    for axis in list(axes.flat)[len(rows) :]:
+        axis.axis("off")
+    figure.suptitle(f"{title}: squared singular values, largest = 1", fontsize=10)
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)

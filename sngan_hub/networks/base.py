@@ -1,0 +1,219 @@
+"""What all networks share: how they are called, named, saved and sampled; which class a config.json describes."""
+
+from __future__ import annotations
+
+import copy
+import reprlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..layers.normalizers import Conv2d, Linear
+from ..layers.resample import FORMS
+from ..sampling import generate as sampling
+from ..sampling.generate import no_bare_integer
+from .mixin import StrictHubMixin
+
+
+class Network(nn.Module, StrictHubMixin):
+    """``size``: images are (N, 3, size, size). ``n_classes``: 0 where the network knows no classes."""
+
+    kind: str
+    size: int
+    n_classes: int
+    classes: list[str] | None
+
+    #: 0 gives every class the mean of the class tables, 1 (always, but for a run's class transition) its own row
+    class_strength: float | Tensor = 1.0
+
+    #: Layers that training leaves as they are: they stay in evaluation mode, in which u and statistics do not move
+    frozen: list[nn.Module]
+
+    def train(self, mode: bool = True) -> Network:
+        super().train(mode)
+        for layer in getattr(self, "frozen", ()):
+            layer.eval()
+        return self
+
+    def set_resampling(self, form: str) -> None:
+        """``plain``, ``fused``, or ``auto`` (per layer, by the committed table): the same function up to rounding."""
+        if form not in FORMS:
+            raise ValueError(f"form: got {form!r}, legal are {', '.join(FORMS)}")
+        for module in self.modules():
+            if hasattr(module, "form"):
+                module.form = form  # type: ignore[assignment]
+
+    def name_classes(self, classes: Sequence[str]) -> None:
+        """Names the labels, in their order; the names travel in config.json."""
+        check_classes(self.n_classes, classes if isinstance(classes, str) else list(classes))
+        self.classes = list(classes)
+        if isinstance(self._hub_mixin_config, dict):
+            self._hub_mixin_config["classes"] = self.classes
+
+    def check_labels(self, batch: int, y: Tensor | None, class_weights: Tensor | None = None) -> None:
+        name = type(self).__name__
+        if self.n_classes and y is None:
+            raise ValueError(f"y: this {name} is conditional and needs labels (N,), int64 in 0..{self.n_classes - 1}")
+        if not self.n_classes and y is not None:
+            raise ValueError(f"y: this {name} is unconditional and takes no labels")
+        if y is None:
+            return
+        if not isinstance(y, Tensor) or y.dtype != torch.int64:
+            raise ValueError(f"y: got {_kind_of(y)}, legal is a tensor of labels (N,), torch.int64")
+        if not y.ndim or y.shape[0] != batch:
+            raise ValueError(f"y: got labels of shape {tuple(y.shape)} for a batch of {batch}, legal is ({batch},)")
+        if class_weights is not None and not isinstance(class_weights, Tensor):
+            raise ValueError(f"class_weights: got {_kind_of(class_weights)}, legal is a tensor (N, K), or None")
+        if (class_weights is None) != (y.ndim == 1) or (class_weights is not None and class_weights.shape != y.shape):
+            weights = None if class_weights is None else tuple(class_weights.shape)
+            raise ValueError(
+                f"y, class_weights: got {tuple(y.shape)} and {weights}; legal are (N,) and None, or (N, K) twice"
+            )
+        # Only where looking is free: a GPU would have to be waited for, and a graph has no numbers.
+        if y.device.type == "cpu" and type(y) is Tensor and y.numel() and not _is_traced():
+            low, high = (int(value) for value in y.aminmax())
+            if low < 0 or high >= self.n_classes:
+                raise ValueError(f"y: got label {low if low < 0 else high}, legal is 0 to {self.n_classes - 1}")
+
+
+def _is_traced() -> bool:
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+
+
+def _kind_of(value: object) -> str:
+    return str(value.dtype) if isinstance(value, Tensor) else f"{type(value).__name__} {reprlib.repr(value)}"
+
+
+#: Constructor argument -> its type, and the least and the greatest legal number; for widths, of each of them
+ARGUMENTS: dict[str, tuple[type, float, float]] = {
+    "size": (int, 1, 4096),
+    "n_classes": (int, 0, 1_000_000),
+    "z_dim": (int, 1, 65_536),
+    "width": (int, 1, 65_536),
+    "widths": (int, 1, 65_536),
+    "bottom_width": (int, 1, 4096),
+    "embedding_dim": (int, 1, 65_536),
+    "concat_after": (int, 1, 64),
+    "bn_eps": (float, 1e-12, 1),
+    "bn_momentum": (float, 0, 1),
+    "slope": (float, 0, 1),
+    "head_scale": (float, 0, 1e9),
+    "embed_scale": (float, 0, 1e9),
+    **dict.fromkeys(("batch_norm", "shortcut_relu", "head_bias"), (bool, 0, 1)),
+    **dict.fromkeys(
+        ("upsample", "down", "conditioning", "hidden", "sn_eval", "head_sn_eval", "normalizer"), (str, 0, 0)
+    ),
+}
+MAY_BE_NONE = ("widths", "bottom_width", "down", "head_bias", "head_sn_eval")
+MOST_WIDTHS = 64
+_LEGAL = {int: "a whole number from {:,} to {:,}", float: "a number from {:g} to {:g}", bool: "true or false",
+          str: "a text"}  # fmt: skip
+
+
+def check_arguments(arguments: Mapping[str, Any]) -> None:
+    """Raises ``ValueError`` for a constructor argument of another type or out of all measure, before it is used.
+
+    config.json is the constructor's call, and may come from anybody.
+    """
+    for name, (kind, *limits) in ARGUMENTS.items():
+        value = arguments.get(name, ...)
+        if value is ... or (value is None and name in MAY_BE_NONE):
+            continue
+        legal = _LEGAL[kind].format(*limits)
+        if name == "widths":
+            legal = f"a list of up to {MOST_WIDTHS}, each {legal}"
+        values = [value]
+        if name == "widths":
+            values = value if isinstance(value, list | tuple) and 0 < len(value) <= MOST_WIDTHS else [None]
+        if not all(_is_legal(each, kind, *limits) for each in values):
+            raise ValueError(f"{name}: got {reprlib.repr(value)}, legal is {legal}")
+
+
+def _is_legal(value: Any, kind: type, least: float, most: float) -> bool:
+    if isinstance(value, bool) or kind in (bool, str):
+        return isinstance(value, kind) and kind in (bool, str)
+    return isinstance(value, (int, float) if kind is float else int) and least <= value <= most
+
+
+def check_classes(n_classes: int, classes: Sequence[str] | None) -> None:
+    if n_classes < 0:
+        raise ValueError(f"n_classes: got {n_classes}, legal is 0 (unconditional) or more")
+    if classes is None:
+        return
+    if not isinstance(classes, list | tuple) or not all(isinstance(name, str) for name in classes):
+        raise ValueError(f"classes: got {reprlib.repr(classes)}, legal is a list of names")
+    if len(classes) != n_classes:
+        raise ValueError(f"classes: got {len(classes)} names for n_classes={n_classes}")
+
+
+class AnyGenerator(Network):
+    """z (N, z_dim), labels (N,) -> images (N, 3, size, size) in [-1, 1]. ``from_pretrained`` loads any kind of it."""
+
+    kind = "generator"
+    z_dim: int
+
+    def check_latents(self, z: Tensor) -> None:
+        if not isinstance(z, Tensor) or not z.dtype.is_floating_point:
+            raise ValueError(f"z: got {_kind_of(z)}, legal is a floating-point tensor (N, {self.z_dim})")
+        if z.ndim != 2 or z.shape[1] != self.z_dim:
+            raise ValueError(f"z: got shape {tuple(z.shape)}, legal is (N, {self.z_dim})")
+
+    @no_bare_integer("n")
+    def sample(
+        self,
+        classes: Sequence[str | int] | str | int | None = None,
+        n: int = 1,
+        seed: int | None = None,
+        truncation: float | None = None,
+        batch_size: int = 50,
+    ) -> Tensor:
+        """-> uint8 (N, 3, size, size) on the CPU.
+
+        ``classes``: names or indices, then ``n`` images each, class-major; without, ``n`` in all, labels uniform.
+        A single index is given by keyword: ``sample(8)`` is refused, for it could be read as ``n``.
+        ``seed`` 0 .. 2^63 - 1, drawn from torch's generator when None. ``truncation`` t: |z| < t, by inverse CDF.
+        Raises ``ValueError`` naming the argument.
+        """
+        return sampling.sample(
+            self, classes=classes, n=n, seed=seed, truncation=truncation, batch_size=batch_size
+        )  # fmt: skip
+
+    def for_sampling(self, dtype: torch.dtype = torch.float32) -> AnyGenerator:
+        """The fast form for inference, on the same device and in eval mode, with what can be computed once.
+
+        Same call, same images to 1e-4 in float32; those of ``torch.bfloat16`` differ by under two levels in the mean.
+        It cannot be trained or saved.
+        """
+        fast = copy.deepcopy(self).eval().requires_grad_(False)
+        for module in fast.modules():
+            if isinstance(module, Conv2d | Linear | nn.ConvTranspose2d):  # batch norm stays float32
+                module.to(dtype)
+        fast.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        fast._hub_mixin_config = None
+        return fast
+
+
+class AnyDiscriminator(Network):
+    """Images (N, 3, size, size) in [-1, 1], labels (N,) -> scores (N, 1), no sigmoid."""
+
+    kind = "discriminator"
+    linear: Linear
+
+    def class_scores(self, x: Tensor) -> Tensor:
+        """Images (N, 3, size, size) -> the score of each as each class (N, n_classes); (N, 1) without classes."""
+        if not self.n_classes:
+            return self(x)
+        labels = torch.arange(self.n_classes, device=x.device)
+        return torch.cat([self(x, label.expand(x.shape[0])) for label in labels], 1)
+
+    def check_images(self, x: Tensor) -> None:
+        if not isinstance(x, Tensor) or not x.dtype.is_floating_point:
+            raise ValueError(f"x: got {_kind_of(x)}, legal is a floating-point tensor (N, 3, {self.size}, {self.size}) "
+                             f"in [-1, 1]; of uint8 images, images / 127.5 - 1")  # fmt: skip
+        dtype, device = self.linear.weight.dtype, x.device.type
+        if x.dtype != dtype and not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
+            raise ValueError(f"x: got {x.dtype}, legal is {dtype}, which this network's weights are")
+        if x.ndim != 4 or x.shape[1:] != (3, self.size, self.size):
+            raise ValueError(f"x: got shape {tuple(x.shape)}, legal is (N, 3, {self.size}, {self.size})")

@@ -1,0 +1,206 @@
+"""The plain CNN pairs: the SN paper's (Tables 3 and 4) and chainer-gan-lib's DCGAN and ResNet pairs, all unconditional.
+
+One ``CNNGenerator`` and one ``CNNDiscriminator`` span the first two, which differ in where the width grows and in the
+slope of the leaky relu; ``GanLibResNetGenerator`` and its partner are the WGAN-GP-style ResNets. Sources: Miyato et al.
+2018, appendix B; pfnet-research/chainer-gan-lib, common/net.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..layers.normalizers import WEIGHT_NORMALIZERS, BatchNorm2d, Conv2d, Linear, layer_norm
+from ..layers.spectral_norm import full_precision
+from .base import AnyDiscriminator, AnyGenerator, check_arguments
+
+ACTIVATION_NORMALIZERS: dict[str, Callable[[int], nn.Module] | None] = {
+    "none": None,
+    "batch": BatchNorm2d,
+    "layer": layer_norm,
+}
+
+
+class CNNGenerator(AnyGenerator, library_name="sngan-hub", pipeline_tag="unconditional-image-generation", tags=["gan"]):
+    """z (N, z_dim) -> images (N, 3, 8 bottom_width, 8 bottom_width) in [-1, 1].
+
+    Dense, then three transposed 4x4 convolutions of stride 2, each halving the width, then a 3x3 one; batch norm
+    and relu behind each but the last; behind the dense layer it takes each feature by itself, as chainer-gan-lib does.
+    """
+
+    def __init__(self, size: int = 32, n_classes: int = 0, z_dim: int = 128, width: int = 512, batch_norm: bool = True):
+        check_arguments(locals())
+        super().__init__()
+        if size % 8 or n_classes:
+            raise ValueError(f"size, n_classes: got {size} and {n_classes}, legal are a multiple of 8, and 0")
+        self.size, self.n_classes, self.z_dim, self.classes, self.width = size, 0, z_dim, None, width
+        widths = [width, width // 2, width // 4, width // 8]
+        self.l0 = Linear(z_dim, width * (size // 8) ** 2)
+        self.bn0 = FlatBatchNorm(self.l0.out_features) if batch_norm else None
+        self.up = nn.ModuleList(nn.ConvTranspose2d(a, b, 4, 2, 1) for a, b in zip(widths, widths[1:], strict=False))
+        self.bn = nn.ModuleList(BatchNorm2d(b) for b in widths[1:]) if batch_norm else None
+        self.conv = nn.ConvTranspose2d(widths[-1], 3, 3, 1, 1)
+        for layer in (self.l0, *self.up, self.conv):
+            _normal(layer)
+        self.set_config(size=size, n_classes=n_classes, z_dim=z_dim, width=width, batch_norm=batch_norm)
+
+    def forward(self, z: Tensor, y: Tensor | None = None, class_weights: Tensor | None = None) -> Tensor:
+        self.check_latents(z)
+        self.check_labels(z.shape[0], y, class_weights)
+        h = self.l0(z.to(self.l0.weight.dtype))
+        h = F.relu(h if self.bn0 is None else self.bn0(h)).view(z.shape[0], self.width, self.size // 8, self.size // 8)
+        for i, up in enumerate(self.up):
+            h = up(h)
+            h = F.relu(h if self.bn is None else self.bn[i](h))
+        return torch.tanh(self.conv(h).to(z.dtype))
+
+
+class FlatBatchNorm(BatchNorm2d):
+    """Over features (N, C): chainer-gan-lib's bn0."""
+
+    def forward(self, x: Tensor, *_: object) -> Tensor:  # type: ignore[override]
+        return super().forward(x[:, :, None, None])[:, :, 0, 0]
+
+
+class CNNDiscriminator(AnyDiscriminator, library_name="sngan-hub", tags=["gan", "discriminator"]):
+    """Images (N, 3, size, size) in [-1, 1] -> scores (N, 1).
+
+    Seven convolutions, 3x3 and 4x4 of stride 2 in turn, leaky relu behind each, then a dense layer. ``widths`` are
+    their outputs: the paper's grow in the 3x3 (64, 64, 128, 128, 256, 256, 512; slope 0.1), chainer-gan-lib's in the
+    strided one (64, 128, 128, 256, 256, 512, 512; slope 0.2). ``normalizer``: of weights, or ``batch``, ``layer`` of
+    activations behind every convolution but the first.
+    """
+
+    def __init__(
+        self,
+        size: int = 32,
+        n_classes: int = 0,
+        widths: list[int] | None = None,
+        slope: float = 0.1,
+        normalizer: str = "spectral",
+    ):
+        check_arguments(locals())
+        super().__init__()
+        widths = list(widths or [64, 64, 128, 128, 256, 256, 512])
+        if size % 8 or n_classes or len(widths) != 7:
+            raise ValueError(
+                f"size, n_classes, widths: got {size}, {n_classes} and {len(widths)} widths, legal are a multiple of "
+                f"8, 0, and seven"
+            )
+        if normalizer not in WEIGHT_NORMALIZERS and normalizer not in ACTIVATION_NORMALIZERS:
+            legal = dict.fromkeys([*WEIGHT_NORMALIZERS, *ACTIVATION_NORMALIZERS])
+            raise ValueError(f"normalizer: got {normalizer!r}, legal are {', '.join(legal)}")
+        self.size, self.n_classes, self.classes, self.slope = size, 0, None, slope
+        of_weights = WEIGHT_NORMALIZERS.get(normalizer, WEIGHT_NORMALIZERS["none"])
+        of_activations = ACTIVATION_NORMALIZERS.get(normalizer)
+        self.convs, self.norms = nn.ModuleList(), nn.ModuleList()
+        c_in = 3
+        for i, c_out in enumerate(widths):
+            conv = Conv2d(c_in, c_out, 4, 2, 1) if i % 2 else Conv2d(c_in, c_out, 3, 1, 1)
+            nn.init.normal_(conv.weight, std=0.02)
+            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+            self.convs.append(of_weights(conv))
+            self.norms.append(of_activations(c_out) if of_activations and i else nn.Identity())
+            c_in = c_out
+        self.linear = Linear(c_in * (size // 8) ** 2, 1)
+        nn.init.normal_(self.linear.weight, std=0.02)
+        nn.init.zeros_(self.linear.bias)
+        of_weights(self.linear)
+        self.set_config(size=size, n_classes=n_classes, widths=widths, slope=slope, normalizer=normalizer)
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        self.check_images(x)
+        self.check_labels(x.shape[0], y)
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            x = F.leaky_relu(norm(conv(x)), self.slope)
+        with full_precision(x):
+            return self.linear(x.flatten(1).to(self.linear.weight.dtype))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# chainer-gan-lib's ResNet pair
+
+
+class GanLibResNetGenerator(AnyGenerator, library_name="sngan-hub", tags=["gan", "image-generation"]):
+    """z (N, width) -> images (N, 3, 32, 32): relu on the dense layer, three up blocks of one width, relu, norm."""
+
+    def __init__(self, size: int = 32, n_classes: int = 0, width: int = 128):
+        check_arguments(locals())
+        super().__init__()
+        if size != 32 or n_classes:
+            raise ValueError(f"size, n_classes: got {size} and {n_classes}, legal are 32 and 0")
+        self.size, self.n_classes, self.z_dim, self.classes, self.width = 32, 0, width, None, width
+        self.l0 = Linear(width, 16 * width)
+        self.blocks = nn.ModuleList(_UpBlock(width) for _ in range(3))
+        self.bn, self.conv = BatchNorm2d(width), Conv2d(width, 3, 3, padding=1)
+        nn.init.normal_(self.l0.weight, std=width**-0.5)  # LeCun: Chainer's default
+        nn.init.zeros_(self.l0.bias)
+        _normal(self.conv)
+        self.set_config(size=size, n_classes=n_classes, width=width)
+
+    def forward(self, z: Tensor, y: Tensor | None = None, class_weights: Tensor | None = None) -> Tensor:
+        self.check_latents(z)
+        self.check_labels(z.shape[0], y, class_weights)
+        h = F.relu(self.l0(z.to(self.l0.weight.dtype))).view(z.shape[0], self.width, 4, 4)
+        for block in self.blocks:
+            h = block(h)
+        return torch.tanh(self.conv(self.bn(F.relu(h))).to(z.dtype))  # batch norm behind the relu, as theirs
+
+
+class _UpBlock(nn.Module):
+    def __init__(self, width: int):
+        super().__init__()
+        self.bn0, self.bn1 = BatchNorm2d(width), BatchNorm2d(width)
+        self.c0, self.c1, self.cs = (_normal(Conv2d(width, width, 3, padding=1)) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.c0(F.interpolate(F.relu(self.bn0(x)), scale_factor=2))
+        return self.c1(F.relu(self.bn1(h))) + self.cs(F.interpolate(x, scale_factor=2))
+
+
+class GanLibResNetDiscriminator(AnyDiscriminator, library_name="sngan-hub", tags=["gan", "discriminator"]):
+    """Images (N, 3, 32, 32) -> scores (N, 1): two blocks halve by 4x4 convolutions, two keep the size; no norms."""
+
+    def __init__(self, size: int = 32, n_classes: int = 0, width: int = 128):
+        check_arguments(locals())
+        super().__init__()
+        if size != 32 or n_classes:
+            raise ValueError(f"size, n_classes: got {size} and {n_classes}, legal are 32 and 0")
+        self.size, self.n_classes, self.classes = 32, 0, None
+        self.blocks = nn.ModuleList(
+            _DownBlock(3 if i == 0 else width, width, down=i < 2, first=i == 0) for i in range(4)
+        )
+        self.linear = Linear(64 * width, 1)
+        _normal(self.linear)
+        self.set_config(size=size, n_classes=n_classes, width=width)
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        self.check_images(x)
+        self.check_labels(x.shape[0], y)
+        for block in self.blocks:
+            x = block(x)
+        with full_precision(x):
+            return self.linear(F.relu(x).flatten(1).to(self.linear.weight.dtype))
+
+
+class _DownBlock(nn.Module):
+    def __init__(self, c_in: int, width: int, down: bool, first: bool):
+        super().__init__()
+        self.first = first
+        self.c0 = _normal(Conv2d(c_in, width, 3, padding=1))
+        self.c1 = _normal(Conv2d(width, width, 4, 2, 1) if down else Conv2d(width, width, 3, padding=1))
+        self.cs = _normal(Conv2d(c_in, width, 4, 2, 1)) if down else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.c1(F.relu(self.c0(x if self.first else F.relu(x))))
+        return h + (x if self.cs is None else self.cs(x))
+
+
+def _normal(layer: Any) -> Any:
+    nn.init.normal_(layer.weight, std=0.02)
+    nn.init.zeros_(layer.bias)
+    return layer

@@ -1,0 +1,283 @@
+"""The fast form of the ResNet generator: what depends on the weights alone is computed once, maps are overwritten.
+
+Batch normalization in eval mode is a multiply-add per channel. Where nothing stands between it and the convolution
+before it, it goes into that convolution's weight and bias; where a class or a shortcut stands between, its gains and
+biases are premultiplied tables, all of them side by side in one, so that a batch of any mixture of classes costs one
+look-up. Both are linear in the class tables, so mixed classes are as exact as pure ones.
+
+Weights are laid out once as the processor's convolutions read them. Without that every call reorders every weight,
+which is what makes 4x4 kernels slow on small maps: at batch 1 the 1024-1024 block at 4 px takes 15 ms with its kernel
+laid out, 63 ms without, and 58 ms unfused. So a processor that lays weights out takes the fused form everywhere, and
+everything else follows the committed table of resample.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils._python_dispatch import _disable_current_modes
+
+from ..layers.normalizers import BatchNorm2d, Linear, lookup_class
+from ..layers.resample import exporting, prefers_fused, up_kernel, upsample2x
+from .base import AnyGenerator
+
+PRECISIONS = ("fp32", "bf16", "auto")
+
+
+class FastGenerator(AnyGenerator):
+    """A trained ResNet generator in eval mode, for sampling: same call, same images to 1e-4 in float32.
+
+    z (N, z_dim) float32, labels (N,) int64, or (N, K) with weights (N, K) -> images (N, 3, size, size) in [-1, 1].
+    It stays on the device and in the dtype that it was made for, and can be neither trained nor saved. Gradients reach
+    z, at the cost of the layout. A run's class strength is part of the tables.
+    """
+
+    def __init__(self, generator: Any, dtype: torch.dtype = torch.float32):
+        """``generator``: a ``Generator``, which is only read. ``dtype``: of weights and maps."""
+        super().__init__()
+        self.size, self.n_classes, self.z_dim = generator.size, generator.n_classes, generator.z_dim
+        self.classes, self.bottom_width = generator.classes, generator.bottom_width
+        parts: list[Tensor] = []  # of the table
+        self.blocks = nn.ModuleList()
+        after = fold(generator.bn)
+        l1 = generator.l1.effective_weight().detach(), generator.l1.bias.detach()
+        if not len(generator.blocks):
+            l1 = scaled(*l1, *(part.repeat_interleave(self.bottom_width**2) for part in after))
+        for i, block in enumerate(generator.blocks):
+            parts += fold(block.b1, generator.class_strength)
+            if block.b2.n_classes:
+                parts += fold(block.b2, generator.class_strength)
+            side = self.bottom_width * 2**i
+            self.blocks.append(FastBlock(block, side, dtype, after if i + 1 == len(generator.blocks) else None))
+        self.l1 = Linear(*generator.l1.weight.shape[::-1], device="meta")
+        self.l1.weight, self.l1.bias = (nn.Parameter(part.to(dtype, copy=True), False) for part in l1)
+        conv = generator.conv
+        self.conv = FrozenConv(conv.effective_weight().detach(), conv.bias.detach(), dtype, generator.size)
+        table = torch.cat([part.expand(max(self.n_classes, 1), -1) for part in parts] or [l1[0].new_zeros(1, 0)], 1)
+        self.register_buffer("table", table.float())
+        self.widths = [part.shape[-1] for part in parts]
+        self._hub_mixin_config = None
+        self.eval()
+
+    def forward(self, z: Tensor, y: Tensor | None = None, class_weights: Tensor | None = None) -> Tensor:
+        """``y``: (N,), or (N, K) with ``class_weights`` (N, K), which mix the gains and biases of K classes."""
+        self.check_latents(z)
+        self.check_labels(z.shape[0], y, class_weights)
+        dtype = self.l1.weight.dtype
+        table: Tensor = self.table  # type: ignore[assignment]
+        rows = table if y is None else lookup_class(table, y, class_weights)
+        parts = list(rows.to(dtype)[:, :, None, None].split(self.widths, 1))
+        h = self.l1(z.to(dtype)).view(z.shape[0], -1, self.bottom_width, self.bottom_width)
+        h = h.contiguous(memory_format=torch.channels_last)
+        for block in self.blocks:
+            used = 4 if self.n_classes else 2
+            h = block(h, *parts[:used])
+            del parts[:used]
+        return torch.tanh(self.conv(F.relu(h, inplace=not h.requires_grad)).to(z.dtype))
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], source: str = "config") -> FastGenerator:
+        raise ValueError(f"{source}: describes the form for sampling, which for_sampling() makes of a generator; "
+                         f"it is not stored")  # fmt: skip
+
+    def for_sampling(self, dtype: torch.dtype = torch.float32) -> AnyGenerator:
+        if dtype != self.l1.weight.dtype:
+            raise ValueError(f"dtype: this form for sampling is {self.l1.weight.dtype}; make {dtype} of the generator")
+        return self
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FastGenerator:
+        weight = self.l1.weight
+        moved = fn(weight[:0])
+        if (moved.device, moved.dtype) != (weight.device, weight.dtype):
+            raise ValueError(f"device, dtype: this form for sampling is for {weight.device}, {weight.dtype}; move the "
+                             f"generator, then call for_sampling(dtype)")  # fmt: skip
+        return self
+
+
+class FastBlock(nn.Module):
+    """A ``GeneratorBlock`` with what can be folded folded: (N, I, H, W) -> (N, O, 2H, 2W)."""
+
+    def __init__(self, block: Any, side: int, dtype: torch.dtype, after: tuple[Tensor, Tensor] | None):
+        """``side``: H. ``after``: gain and bias (O,) of a normalization of the block's output, which goes into it."""
+        super().__init__()
+        self.upsample: str = block.upsample
+        c1, c2, c_sc = ((c.effective_weight().detach(), c.bias.detach()) for c in (block.c1, block.c2, block.c_sc))
+        self.relu_follows = not block.b2.n_classes
+        if self.relu_follows:
+            c1 = scaled(*c1, *fold(block.b2))
+        if after is not None:
+            gain, bias = after
+            c2, c_sc = scaled(*c2, gain, bias), scaled(*c_sc, gain, torch.zeros_like(bias))
+        weight = c1[0]
+        fused = self.upsample == "nearest" and (
+            packs(weight.device, dtype)
+            or prefers_fused("up", weight.shape[1], weight.shape[0], side, dtype, weight.device.type)
+        )
+        self.c1 = FrozenConv(*c1, dtype, side if fused else 2 * side, up=fused, relu=self.relu_follows)
+        self.c2, self.c_sc = FrozenConv(*c2, dtype, 2 * side), FrozenConv(*c_sc, dtype, side)
+
+    def forward(
+        self, x: Tensor, gain1: Tensor, bias1: Tensor, gain2: Tensor | None = None, bias2: Tensor | None = None
+    ) -> Tensor:
+        """Gains and biases: (N, C, 1, 1) or (1, C, 1, 1). ``x`` is overwritten, unless a gradient is recorded."""
+        shortcut = self.c_sc(x)  # first: x is free afterwards
+        h = scale_shift_relu(x, gain1, bias1)
+        h = self.c1(h if self.c1.up else upsample2x(h, self.upsample))
+        if gain2 is not None and bias2 is not None:
+            h = scale_shift_relu(h, gain2, bias2)
+        return add_upsampled(self.c2(h), shortcut, self.upsample)
+
+
+class FrozenConv(nn.Module):
+    """A convolution (N, I, H, W) -> (N, O, H, W), or (N, O, 2H, 2W) with ``up``, whose weight never changes."""
+
+    def __init__(
+        self, weight: Tensor, bias: Tensor, dtype: torch.dtype, side: int, up: bool = False, relu: bool = False
+    ):
+        """``weight`` (O, I, k, k), k odd. ``side``: H. ``up``: nearest upsampling first. ``relu``: of the output."""
+        super().__init__()
+        self.up, self.relu = up, relu
+        self.padding = 1 if up else weight.shape[-1] // 2
+        kernel = (up_kernel(weight) if up else weight).to(dtype).contiguous(memory_format=torch.channels_last)
+        self.shape = kernel.shape
+        self.register_buffer("bias", bias.to(dtype, copy=True))
+        self.side = side
+        self._lay_out(kernel)
+
+    def _lay_out(self, kernel: Tensor) -> None:
+        # Plain attributes: a module's own buffers are moved and copied, which a packed weight cannot be.
+        self._packed = pack(kernel, self.side, self.padding, self.up)
+        self._dense = kernel if self._packed is None else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickles and copies: the kernel as it was before it was laid out, which only this process can read."""
+        return {
+            **super().__getstate__(),
+            "_packed": None,
+            "_dense": self.kernel().contiguous(memory_format=torch.channels_last),
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._lay_out(self._dense)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        bias: Tensor = self.bias  # type: ignore[assignment]
+        ends = (1, "relu" if self.relu else "none", [], "")  # groups; what follows
+        p = [self.padding] * 2
+        if self._packed is not None and not x.requires_grad and not exporting():
+            if self.up:
+                return torch.ops.mkldnn._convolution_transpose_pointwise(
+                    x, self._packed, bias, p, [0, 0], [2, 2], [1, 1], *ends
+                )
+            return torch.ops.mkldnn._convolution_pointwise(x, self._packed, bias, p, [1, 1], [1, 1], *ends)
+        kernel = self.kernel()
+        h = F.conv_transpose2d(x, kernel, bias, 2, 1) if self.up else F.conv2d(x, kernel, bias, 1, self.padding)
+        return F.relu(h, inplace=True) if self.relu else h
+
+    def kernel(self) -> Tensor:
+        """(O, I, k, k), or (I, O, 4, 4) with ``up``."""
+        if self._packed is None:
+            assert self._dense is not None
+            return self._dense
+        with _disable_current_modes() if exporting() else nullcontext():  # a graph holds its numbers, not their layout
+            kernel = self._packed.to_dense()
+        return kernel.transpose(0, 1) if self.up else kernel
+
+    def flops(self, n: int, side: int) -> int:
+        """Of ``n`` images, counted in this form (a multiply-add is two). ``side``: of its input map."""
+        return 2 * n * side * side * self.shape.numel()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Folding
+
+
+def fold(norm: BatchNorm2d, strength: float | Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Batch norm in eval mode -> gain and bias of the multiply-add that it is, in float64: (C,) or (classes, C) each.
+
+    ``strength`` in [0, 1] scales what is particular to a class, as in ``lookup_class``; None leaves it.
+    """
+    gain, bias = norm.weight.detach().double(), norm.bias.detach().double()
+    if norm.n_classes and strength is not None and float(strength) != 1.0:
+        gain, bias = (torch.lerp(t.mean(0).expand_as(t), t, float(strength)) for t in (gain, bias))
+    gain = gain * (norm.running_var.double() + norm.eps).rsqrt()
+    return gain, bias - norm.running_mean.double() * gain
+
+
+def scaled(weight: Tensor, bias: Tensor, gain: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    """Weight (O, ...) and bias (O,) of a layer -> those whose output is ``gain`` (O,) times it plus ``shift`` (O,)."""
+    gain, shift = gain.double(), shift.double()
+    return weight.double() * gain.view(-1, *[1] * (weight.ndim - 1)), bias.double() * gain + shift
+
+
+def scale_shift_relu(x: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
+    """relu(x * gain + bias): (N, C, H, W) -> same, written over ``x`` unless a gradient is recorded.
+
+    A fresh map costs several times its arithmetic on a processor, in pages of memory that are touched first.
+    """
+    if x.requires_grad:
+        return F.relu(torch.addcmul(bias, x, gain), inplace=True)
+    return torch.addcmul(bias, x, gain, out=x).relu_()
+
+
+def add_upsampled(h: Tensor, shortcut: Tensor, mode: str) -> Tensor:
+    """``h`` (N, C, 2H, 2W) plus ``shortcut`` (N, C, H, W) upsampled, over ``h`` unless a gradient is recorded."""
+    if h.requires_grad or mode != "nearest":
+        return h + upsample2x(shortcut, mode)
+    height, width = shortcut.shape[2:]
+    h.unflatten(3, (width, 2)).unflatten(2, (height, 2)).add_(shortcut[:, :, :, None, :, None])
+    return h
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What the processor can do
+
+
+def packs(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether oneDNN lays weights out in advance here; in bfloat16 only where the processor computes in it."""
+    if device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return False
+    needed = ("_convolution_pointwise", "_convolution_transpose_pointwise", "_reorder_convolution_weight",
+              "_reorder_convolution_transpose_weight", "_is_mkldnn_bf16_supported")  # fmt: skip
+    if not all(hasattr(torch.ops.mkldnn, name) for name in needed):  # torch's compiler uses them, no page promises them
+        return False
+    return dtype == torch.float32 or (dtype == torch.bfloat16 and fast_bfloat16(device))
+
+
+def pack(kernel: Tensor, side: int, padding: int, up: bool) -> Tensor | None:
+    """A weight in oneDNN's own layout for maps of ``side``, at any batch; None where there is none."""
+    if not packs(kernel.device, kernel.dtype):
+        return None
+    if up:
+        shape = [1, kernel.shape[0], side, side]
+        return torch.ops.mkldnn._reorder_convolution_transpose_weight(
+            kernel, [padding] * 2, [0, 0], [2, 2], [1, 1], 1, shape
+        )
+    shape = [1, kernel.shape[1], side, side]
+    return torch.ops.mkldnn._reorder_convolution_weight(kernel, [padding] * 2, [1, 1], [1, 1], 1, shape)
+
+
+def sampling_dtype(precision: str, device: torch.device | str = "cpu") -> torch.dtype:
+    """``fp32``, ``bf16``, or ``auto``: bfloat16 where ``device`` computes in it, float32 elsewhere."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision: got {precision!r}, legal are {', '.join(PRECISIONS)}")
+    return torch.bfloat16 if precision == "bf16" or (precision == "auto" and fast_bfloat16(device)) else torch.float32
+
+
+def fast_bfloat16(device: torch.device | str) -> bool:
+    """Whether bfloat16 is computed as such on ``device``, and not emulated or left to a reference kernel."""
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if kind != "cpu":
+        return False
+    can = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}  # torch 2.10 and later
+    if can:
+        return bool(can.get("avx512_bf16") or can.get("amx_bf16"))
+    return any(getattr(torch.cpu, name, bool)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))

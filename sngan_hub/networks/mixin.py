@@ -1,0 +1,238 @@
+"""``PyTorchModelHubMixin`` made strict: what is saved is what is loaded, or an error names the difference.
+
+The plain mixin loads with ``strict=False`` (absent weights stay random), ignores unknown configuration keys, builds the
+defaults when config.json is missing, and falls back to a pickle. Here each of these is an error. On disk and on the Hub
+a network is a folder of two files: config.json (the constructor call, plus ``"class"``) and model.safetensors.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from huggingface_hub import ModelCard, PyTorchModelHubMixin, hf_hub_download
+from huggingface_hub.constants import CONFIG_NAME, SAFETENSORS_SINGLE_FILE
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+Network = TypeVar("Network", bound="StrictHubMixin")
+
+
+class StrictHubMixin(PyTorchModelHubMixin):
+    """For an ``nn.Module`` whose constructor takes plain JSON values and calls ``set_config`` with all of them."""
+
+    def set_config(self, **arguments: Any) -> None:
+        self._hub_mixin_config = {"class": type(self).__name__, **arguments}
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments as resolved, plus ``"class"``: the content of config.json."""
+        if not isinstance(self._hub_mixin_config, dict):
+            raise ValueError("this is the form for sampling, which cannot be saved; save the generator it came from")
+        return dict(self._hub_mixin_config)
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        assert isinstance(self, nn.Module)  # for type checkers
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        # One metadata key: with more, the bytes differ from save to save.
+        _write_atomically(
+            save_directory / SAFETENSORS_SINGLE_FILE, lambda path: save_file(tensors, path, {"format": "pt"})
+        )
+        text = json.dumps(self.config, indent=2, ensure_ascii=False) + "\n"
+        _write_atomically(save_directory / CONFIG_NAME, lambda path: Path(path).write_text(text, encoding="utf-8"))
+
+    def generate_model_card(self, repo_id: str = "", **_: Any) -> ModelCard:  # type: ignore[override]
+        """What ``save_pretrained`` and ``push_to_hub`` write where there is no README.md yet."""
+        from ..hub.cards import network_card
+
+        return ModelCard(network_card(self, repo_id), ignore_metadata_errors=True)  # type: ignore[arg-type]
+
+    def push_to_hub(self, repo_id: str, *, model_card_kwargs: dict[str, Any] | None = None, **arguments: Any) -> str:
+        """As ``PyTorchModelHubMixin.push_to_hub``; the card names the repository."""
+        return super().push_to_hub(
+            repo_id, model_card_kwargs={"repo_id": repo_id, **(model_card_kwargs or {})}, **arguments
+        )
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls: type[Network],
+        pretrained_model_name_or_path: str | Path,
+        *,
+        force_download: bool = False,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        revision: str | None = None,
+        map_location: str = "cpu",
+    ) -> Network:
+        """A folder with config.json and model.safetensors, or a Hub repository id -> the network, in eval mode.
+
+        Raises ``FileNotFoundError`` for a missing file and ``ValueError`` for anything in the two files that is not
+        exactly this class's.
+        """
+        source = str(pretrained_model_name_or_path)
+        paths = []
+        for name in (CONFIG_NAME, SAFETENSORS_SINGLE_FILE):
+            if os.path.isdir(source):
+                path = os.path.join(source, name)
+                if not os.path.isfile(path):
+                    raise FileNotFoundError(f"{source}: has no {name}; a network's folder holds {CONFIG_NAME} and "
+                                            f"{SAFETENSORS_SINGLE_FILE}")  # fmt: skip
+            else:
+                path = hf_hub_download(
+                    source, name, revision=revision, token=token, cache_dir=cache_dir,
+                    force_download=force_download, local_files_only=local_files_only,
+                )  # fmt: skip
+            paths.append(path)
+        with torch.device("meta"):  # shapes alone: nothing is allocated for what config.json claims
+            network = cls.from_config(read_config(paths[0]), source=paths[0])
+        load_weights(network, paths[1])  # type: ignore[arg-type]
+        network.to(map_location)  # type: ignore[attr-defined]
+        return network.eval()  # type: ignore[attr-defined]
+
+    @classmethod
+    def from_config(cls: type[Network], config: dict[str, Any], source: str = "config") -> Network:
+        """Builds the untrained network; refuses another class's configuration, unknown keys and missing ones.
+
+        Called on a class that others derive from, it builds the one that ``"class"`` names.
+        """
+        arguments = dict(config)
+        abstract = cls.__init__ is nn.Module.__init__
+        if abstract and "class" not in arguments:
+            raise ValueError(f"{source}: missing key class")
+        kind = arguments.pop("class", cls.__name__)
+        if kind != cls.__name__ or abstract:
+            for known in _subclasses(cls):
+                if known.__name__ == kind:
+                    return known.from_config(config, source)
+            raise ValueError(
+                f"{source}: describes a {kind}, not a {getattr(cls, 'kind', cls.__name__)}; load it as {kind}"
+            )
+        parameters = inspect.signature(cls).parameters
+        unknown = sorted(set(arguments) - set(parameters))
+        if unknown:
+            raise ValueError(f"{source}: unknown key {', '.join(unknown)}; legal are class, {', '.join(parameters)}")
+        missing = [p.name for p in parameters.values() if p.default is p.empty and p.name not in arguments]
+        if missing:
+            raise ValueError(f"{source}: missing key {', '.join(missing)}")
+        try:
+            return cls(**arguments)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{source}: {error}") from error
+
+
+def _subclasses(cls: type[Network]) -> Iterator[type[Network]]:
+    for known in cls.__subclasses__():
+        yield known
+        yield from _subclasses(known)
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    try:
+        config = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:  # also digits without end, and lists in lists in lists
+        raise ValueError(f"{path}: not valid JSON ({error})") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"{path}: holds a {type(config).__name__}, legal is a JSON object")
+    return config
+
+
+#: What a tensor may be stored as: floats are cast to the network's dtype, counters to int64
+_DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
+           "I64": torch.int64, "I32": torch.int32}  # fmt: skip
+
+
+def load_weights(network: nn.Module, path: str | Path) -> None:
+    """Fills every tensor of ``network`` from a safetensors file; refuses missing, surplus, misshaped ones by name.
+
+    One built on the meta device becomes float32 on the CPU. No memory is taken for a file whose header does not fit.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}
+            header = {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
+        _refuse(network, str(path), _misfits(network, header))
+        tensors = {name: tensor.clone() for name, tensor in load_file(path).items()}  # they were views of the file
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path}: not a readable safetensors file ({error}); fetch or save it again") from error
+    load_tensors(network, tensors, str(path), assign=any(t.is_meta for t in network.state_dict().values()))
+
+
+def load_tensors(network: nn.Module, tensors: dict[str, torch.Tensor], source: str, assign: bool = False) -> None:
+    """As ``load_weights``, from tensors in memory. Nothing is written unless all of them fit.
+
+    ``assign``: the tensors become the network's own instead of being copied; for one built on the meta device.
+    """
+    names = {dtype: name for name, dtype in _DTYPES.items()}
+    described = {name: (names.get(t.dtype, str(t.dtype)), tuple(t.shape)) for name, t in tensors.items()}
+    _refuse(network, source, _misfits(network, described))
+    own = network.state_dict()
+    cast = {}
+    for name, tensor in tensors.items():
+        dtype = own[name].dtype
+        if assign and dtype.is_floating_point:
+            dtype = torch.float32  # whatever torch's default is
+        cast[name] = tensor.to(dtype)
+    _refuse(network, source, _bad_values(network, cast))
+    network.load_state_dict(cast, strict=True, assign=assign)
+
+
+def check_values(network: nn.Module, source: str) -> None:
+    """Raises ``ValueError`` for values that a cast to another dtype has made useless."""
+    _refuse(network, source, _bad_values(network, network.state_dict()))
+
+
+def _misfits(network: nn.Module, given: dict[str, tuple[str, tuple[int, ...]]]) -> list[str]:
+    """``given``: name -> dtype as safetensors calls it, and shape."""
+    own = network.state_dict()
+    problems = [f"{name} is missing" for name in own if name not in given]
+    problems += [f"{name} is not a tensor of this network" for name in given if name not in own]
+    for name in own.keys() & given.keys():
+        (kind, shape), ours = given[name], own[name]
+        if shape != tuple(ours.shape):
+            problems.append(f"{name} has shape {shape}, expected {tuple(ours.shape)}")
+        elif kind not in _DTYPES or _DTYPES[kind].is_floating_point != ours.is_floating_point():
+            expected = "float32" if ours.is_floating_point() else "int64"
+            problems.append(f"{name} is {_DTYPES.get(kind, kind)}, expected torch.{expected}")
+    return problems
+
+
+def _bad_values(network: nn.Module, tensors: Mapping[str, torch.Tensor]) -> list[str]:
+    problems = []
+    for name, tensor in tensors.items():
+        if tensor.is_meta or not tensor.is_floating_point():
+            continue
+        if not torch.isfinite(tensor).all():
+            problems.append(f"{name} holds values that are not finite in {str(tensor.dtype).removeprefix('torch.')}")
+        elif name.rpartition(".")[2] == "running_var":
+            scale = (tensor + network.get_submodule(name.rpartition(".")[0]).eps).rsqrt()  # type: ignore[operator]
+            if (tensor < 0).any():
+                problems.append(f"{name} holds a negative variance")
+            elif not (torch.isfinite(scale) & (scale > 0)).all():
+                problems.append(f"{name} holds a variance that nothing can be divided by")
+    return problems
+
+
+def _refuse(network: nn.Module, source: str, problems: list[str]) -> None:
+    if problems:
+        shown = "; ".join(sorted(problems)[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
+        raise ValueError(f"{source}: does not fit this {type(network).__name__}: {shown}")
+
+
+def _write_atomically(path: Path, write: Any) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        write(temporary)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

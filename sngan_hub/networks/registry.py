@@ -1,0 +1,92 @@
+"""Name -> untrained network: the MODELS table. Rows are architectures; what was trained where is weights.py's."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ..text import nearest
+from .base import AnyDiscriminator, AnyGenerator
+from .cnn import CNNDiscriminator, CNNGenerator, GanLibResNetDiscriminator, GanLibResNetGenerator
+from .resnet import ROWS, Discriminator, Generator
+
+#: Family -> its pair of classes. The CNNs and chainer-gan-lib's networks know no classes.
+FAMILIES: dict[str, tuple[type[AnyGenerator], type[AnyDiscriminator]]] = {
+    "resnet": (Generator, Discriminator),
+    "cnn": (CNNGenerator, CNNDiscriminator),
+    "ganlib_resnet": (GanLibResNetGenerator, GanLibResNetDiscriminator),
+}
+
+
+class Model(NamedTuple):
+    size: int
+    n_classes: int = 0
+    generator: dict[str, Any] = {}  # what differs from the row of this size
+    discriminator: dict[str, Any] = {}
+    family: str = "resnet"
+
+
+def _row(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    row = ROWS[name]
+    return (
+        {"widths": [row.g_base * k for k in row.g_widths], "bottom_width": row.bottom_width},
+        {"widths": [row.d_base * k for k in row.d_widths], "down": row.d_down},
+    )
+
+
+# Ours, sized so that both pairs together ship within the package: the 64-px rows' way of halving the width as the map
+# doubles, at 32 px, and a discriminator about as costly as its generator.
+_G32 = {"widths": [128, 128, 64, 32]}
+_D32 = {"widths": [32, 64, 128, 192], "down": "1110", "head_bias": True}
+
+_GANLIB = {"widths": [64, 128, 128, 256, 256, 512, 512], "slope": 0.2}  # chainer-gan-lib, common/net.py
+
+# fmt: off
+MODELS: dict[str, Model] = {
+    "sngan_imagenet128":               Model(128, 1000),
+    "sngan_imagenet128_unconditional": Model(128),
+    "sngan_imagenet64":                Model(64, 1000),
+    "sngan_imagenet32":                Model(32, 1000),
+    "sngan_imagenet32_unconditional":  Model(32),
+    "sngan_dogcat64":                  Model(64, 143),
+    "sngan_dogcat128":                 Model(128, 143, *_row("small")),
+    "sngan_dogcat256":                 Model(256, 143),
+    "sngan_cifar10":                   Model(32, 10),
+    "sngan_cifar10_unconditional":     Model(32),
+    "sngan_cifar100":                  Model(32, 100),
+    "sngan_cifar100_unconditional":    Model(32),
+    "sngan_stl10":                     Model(48),
+    "sngan_celeba64":                  Model(64),
+    "sngan_celeba128":                 Model(128),
+    "sngan_lsun128":                   Model(128),
+    "sngan_cnn_cifar10":               Model(32, family="cnn"),
+    "sngan_cnn_stl10":                 Model(48, family="cnn"),
+    "ganlib_dcgan_cifar10":            Model(32, 0, {}, _GANLIB, "cnn"),
+    "ganlib_resnet_cifar10":           Model(32, family="ganlib_resnet"),
+    "sngan_fashion32":                 Model(32, 10, _G32, _D32),
+    "sngan_avatars32":                 Model(32, 10, _G32, _D32),
+}
+# fmt: on
+
+
+def list_models() -> list[str]:
+    return sorted(MODELS)
+
+
+def create_generator(name: str, **overrides: Any) -> AnyGenerator:
+    """The untrained generator of architecture ``name``; ``overrides`` replace its constructor arguments."""
+    model = find_model(name)
+    build, _ = FAMILIES[model.family]
+    return build(**{"size": model.size, "n_classes": model.n_classes, **model.generator, **overrides})
+
+
+def create_discriminator(name: str, **overrides: Any) -> AnyDiscriminator:
+    """The untrained discriminator of architecture ``name``; ``overrides`` replace its constructor arguments."""
+    model = find_model(name)
+    _, build = FAMILIES[model.family]
+    return build(**{"size": model.size, "n_classes": model.n_classes, **model.discriminator, **overrides})
+
+
+def find_model(name: str) -> Model:
+    if name not in MODELS:
+        raise ValueError(f"model: no architecture {name!r}{nearest(name, MODELS)}")
+    return MODELS[name]

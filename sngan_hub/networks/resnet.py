@@ -1,0 +1,343 @@
+"""The ResNet generator and discriminator of SNGAN and cGAN with projection discriminator, at every size.
+
+One ``Generator`` and one ``Discriminator`` over a table of rows. Defaults are the authors' (pfnet-research/
+sngan_projection, gen_models/resnet*.py and dis_models/snresnet*.py); the other fields exist because weights that other
+code bases trained need them (mmgeneration, StudioGAN, mimicry).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..layers.normalizers import WEIGHT_NORMALIZERS, BatchNorm2d, Conv2d, Embedding, Linear, spectral_norm
+from ..layers.resample import UPSAMPLE_MODES, conv_down, downsample2x, up_conv, upsample2x
+from ..layers.spectral_norm import full_precision
+from .base import AnyDiscriminator, AnyGenerator, check_arguments, check_classes
+from .inference import FastGenerator
+
+
+class Row(NamedTuple):
+    """Widths are multiples of a base width: of G's first map and of each up block's output; of each D block's."""
+
+    bottom_width: int
+    g_base: int
+    g_widths: tuple[int, ...]
+    d_base: int
+    d_widths: tuple[int, ...]
+    d_down: str  # one digit per D block: 1 halves the map
+    d_head_bias: bool = True
+
+
+# fmt: off
+ROWS: dict[str, Row] = {  # authors' files: resnet_32/snresnet_32, *_64, resnet/snresnet, *_256, *_small; 48: SN paper
+    "32":    Row(4, 256, (1, 1, 1, 1),            128, (1, 1, 1, 1),             "1100", d_head_bias=False),
+    "48":    Row(6,  64, (8, 4, 2, 1),             64, (1, 2, 4, 8, 16),         "11110"),
+    "64":    Row(4,  64, (16, 8, 4, 2, 1),         64, (1, 2, 4, 8, 16),         "11111"),
+    "128":   Row(4,  64, (16, 16, 8, 4, 2, 1),     64, (1, 2, 4, 8, 16, 16),     "111110"),
+    "256":   Row(4,  32, (16, 16, 8, 8, 4, 2, 1),  32, (1, 2, 4, 8, 8, 16, 16),  "1111110"),
+    "small": Row(4,  64, (8, 8, 4, 4, 2, 1),       64, (1, 2, 4, 4, 8, 8),       "111110"),
+}
+# fmt: on
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Blocks
+
+
+class GeneratorBlock(nn.Module):
+    """BN, relu, up, conv3x3, BN, relu, conv3x3, plus up and conv1x1 of the raw input (authors' resblocks.Block)."""
+
+    def __init__(self, c_in: int, c_out: int, n_classes: int, upsample: str, bn_eps: float, bn_momentum: float):
+        super().__init__()
+        self.upsample = upsample
+        self.form = "auto"
+        self.b1 = BatchNorm2d(c_in, n_classes, bn_eps, bn_momentum)
+        self.c1 = Conv2d(c_in, c_out, 3, padding=1)
+        self.b2 = BatchNorm2d(c_out, n_classes, bn_eps, bn_momentum)
+        self.c2 = Conv2d(c_out, c_out, 3, padding=1)
+        self.c_sc = Conv2d(c_in, c_out, 1)
+        _init_block(self)
+
+    def forward(
+        self, x: Tensor, y: Tensor | None, class_weights: Tensor | None, strength: float | Tensor
+    ) -> Tensor:  # (N, I, H, W) -> (N, O, 2H, 2W)
+        h = F.relu(self.b1(x, y, class_weights, strength), inplace=True)
+        h = up_conv(h, self.c1, self.upsample, self.form)
+        h = F.relu(self.b2(h, y, class_weights, strength), inplace=True)
+        return self.c2(h) + upsample2x(self.c_sc(x), self.upsample)
+
+
+class DiscriminatorBlock(nn.Module):
+    """relu, conv3x3, relu, conv3x3, mean; plus conv1x1 and mean of the raw input (authors' dis_models/resblocks.py).
+
+    The first block has no leading relu (OptimizedBlock). ``shortcut_relu``: the shortcut reads relu(x), as in
+    code bases whose in-place relu overwrites the block's input.
+    """
+
+    def __init__(self, c_in: int, c_out: int, hidden: int, down: bool, first: bool, shortcut_relu: bool,
+                 normalize: Callable):  # fmt: skip
+        super().__init__()
+        self.down, self.first, self.shortcut_relu = down, first, shortcut_relu
+        self.form = "auto"
+        self.c1 = Conv2d(c_in, hidden, 3, padding=1)
+        self.c2 = Conv2d(hidden, c_out, 3, padding=1)
+        self.c_sc = Conv2d(c_in, c_out, 1) if down or c_in != c_out else None
+        _init_block(self)
+        for conv in (self.c1, self.c2, self.c_sc):
+            if conv is not None:
+                normalize(conv)
+
+    def forward(self, x: Tensor) -> Tensor:  # (N, I, H, W) -> (N, O, H, W), halved where down
+        h = x if self.first else F.relu(x)  # never in place: the shortcut needs x
+        shortcut = h if self.shortcut_relu else x
+        h = F.relu(self.c1(h), inplace=True)
+        h = conv_down(h, self.c2, self.form) if self.down else self.c2(h)
+        if self.down:
+            shortcut = downsample2x(shortcut)
+        if self.c_sc is not None:
+            shortcut = self.c_sc(shortcut)
+        return h + shortcut
+
+
+def _init_block(block: GeneratorBlock | DiscriminatorBlock) -> None:
+    """Glorot uniform, gain sqrt 2 for the 3x3 convolutions and 1 for the shortcut; biases 0."""
+    for conv, gain in ((block.c1, 2**0.5), (block.c2, 2**0.5), (block.c_sc, 1.0)):
+        if conv is not None:
+            _glorot(conv, gain)
+
+
+def _glorot(layer: Conv2d | Linear | Embedding, gain: float = 1.0) -> None:
+    nn.init.xavier_uniform_(layer.weight, gain)
+    if not isinstance(layer, Embedding) and layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Networks
+
+
+class Generator(
+    AnyGenerator,
+    library_name="sngan-hub",
+    tags=["gan", "sngan", "image-generation"],
+    pipeline_tag="unconditional-image-generation",
+):
+    """z (N, z_dim), labels -> images (N, 3, size, size) in [-1, 1].
+
+    ``n_classes=0`` builds the unconditional network. ``widths`` are the channels of the first map and of each block's
+    output, by default those of the row for ``size``; each block doubles the map, which starts at ``bottom_width``.
+    ``classes`` are the class names, in the order of the labels. Every argument is a plain JSON value: config.json is
+    the call.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        n_classes: int = 0,
+        z_dim: int = 128,
+        widths: list[int] | None = None,
+        bottom_width: int | None = None,
+        upsample: str = "nearest",
+        bn_eps: float = 2e-5,
+        bn_momentum: float = 0.1,
+        classes: list[str] | None = None,
+    ):
+        check_arguments(locals())
+        super().__init__()
+        row = _row(size, widths, bottom_width)
+        widths = list(widths or [row.g_base * k for k in row.g_widths])
+        bottom_width = bottom_width or row.bottom_width
+        if bottom_width * 2 ** (len(widths) - 1) != size:
+            raise ValueError(
+                f"widths: {len(widths)} of them double {bottom_width} px to {bottom_width * 2 ** (len(widths) - 1)}, "
+                f"not to size {size}"
+            )
+        if upsample not in UPSAMPLE_MODES:
+            raise ValueError(f"upsample: got {upsample!r}, legal are {', '.join(UPSAMPLE_MODES)}")
+        check_classes(n_classes, classes)
+        self.size, self.n_classes, self.z_dim, self.classes = size, n_classes, z_dim, classes
+        self.widths, self.bottom_width = widths, bottom_width
+        self.l1 = Linear(z_dim, widths[0] * bottom_width**2)
+        self.blocks = nn.ModuleList(
+            GeneratorBlock(c_in, c_out, n_classes, upsample, bn_eps, bn_momentum)
+            for c_in, c_out in zip(widths, widths[1:], strict=False)
+        )
+        self.bn = BatchNorm2d(widths[-1], 0, bn_eps, bn_momentum)  # plain even in conditional networks
+        self.conv = Conv2d(widths[-1], 3, 3, padding=1)
+        _glorot(self.l1)
+        _glorot(self.conv)
+        self.set_config(
+            size=size, n_classes=n_classes, z_dim=z_dim, widths=widths, bottom_width=bottom_width, upsample=upsample,
+            bn_eps=bn_eps, bn_momentum=bn_momentum, classes=classes,
+        )  # fmt: skip
+
+    def forward(self, z: Tensor, y: Tensor | None = None, class_weights: Tensor | None = None) -> Tensor:
+        """``y``: (N,), or (N, K) with ``class_weights`` (N, K), which mix the gains and biases of K classes."""
+        self.check_latents(z)
+        self.check_labels(z.shape[0], y, class_weights)
+        h = self.l1(z.to(self.l1.weight.dtype)).view(z.shape[0], -1, self.bottom_width, self.bottom_width)
+        if self.conv.weight.is_contiguous(memory_format=torch.channels_last):
+            h = h.contiguous(memory_format=torch.channels_last)
+        for block in self.blocks:
+            h = block(h, y, class_weights, self.class_strength)
+        h = F.relu(self.bn(h), inplace=True)
+        return torch.tanh(self.conv(h).to(z.dtype))
+
+    def for_sampling(self, dtype: torch.dtype = torch.float32) -> AnyGenerator:
+        return FastGenerator(self, dtype)
+
+
+class Discriminator(
+    AnyDiscriminator,
+    library_name="sngan-hub",
+    tags=["gan", "sngan", "discriminator"],
+    pipeline_tag="image-classification",
+):
+    """Images (N, 3, size, size) in [-1, 1], labels -> scores (N, 1), no sigmoid.
+
+    ``conditioning``: ``projection`` adds <embed(y), features> to the score (Miyato & Koyama 2018, eq. 4), ``concat``
+    appends an embedding of the class to the map behind block ``concat_after``. ``hidden``: the width between a block's
+    convolutions, its input's (``in``, the authors) or its output's (``out``). ``down``: a digit per block, 1 halves the
+    map. ``sn_eval``: see ``spectral_norm``; ``head_sn_eval`` is that of the linear layer and the embedding, None: the
+    same (mimicry's 32-px cGAN has one of each). ``normalizer``: of all weights, by its name in WEIGHT_NORMALIZERS.
+    ``head_scale`` and ``embed_scale``: spectral norms of the linear layer and the class table, other than 1 where
+    fine-tuning has changed them.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        n_classes: int = 0,
+        widths: list[int] | None = None,
+        down: str | None = None,
+        conditioning: str = "projection",
+        embedding_dim: int = 128,
+        concat_after: int = 3,
+        hidden: str = "in",
+        shortcut_relu: bool = False,
+        head_bias: bool | None = None,
+        sn_eval: str = "iterate",
+        head_sn_eval: str | None = None,
+        normalizer: str = "spectral",
+        head_scale: float = 1.0,
+        embed_scale: float = 1.0,
+        classes: list[str] | None = None,
+    ):
+        check_arguments(locals())
+        super().__init__()
+        row = _row(size, widths, down)
+        widths = list(widths or [row.d_base * k for k in row.d_widths])
+        down = down or row.d_down
+        head_bias = row.d_head_bias if head_bias is None else head_bias
+        if len(down) != len(widths) or set(down) - set("01"):
+            raise ValueError(f"down: got {down!r}, legal is one 0 or 1 for each of {len(widths)} widths")
+        if conditioning not in ("projection", "concat"):
+            raise ValueError(f"conditioning: got {conditioning!r}, legal are projection, concat (n_classes=0: none)")
+        if hidden not in ("in", "out"):
+            raise ValueError(f"hidden: got {hidden!r}, legal are in, out")
+        if normalizer not in WEIGHT_NORMALIZERS:
+            raise ValueError(f"normalizer: got {normalizer!r}, legal are {', '.join(WEIGHT_NORMALIZERS)}")
+        check_classes(n_classes, classes)
+        self.size, self.n_classes, self.classes = size, n_classes, classes
+        self.widths = widths
+        concat = conditioning == "concat" and n_classes > 0
+        self.concat_after = concat_after if concat else None
+        of_weights, of_head, of_classes = (
+            partial(spectral_norm, sn_eval=stored, scale=scale)
+            if normalizer == "spectral"
+            else WEIGHT_NORMALIZERS[normalizer]
+            for stored, scale in ((sn_eval, 1.0), (head_sn_eval or sn_eval, head_scale),
+                                  (head_sn_eval or sn_eval, embed_scale))
+        )  # fmt: skip
+        self.blocks = nn.ModuleList()
+        c_in = 3
+        for i, c_out in enumerate(widths):
+            first = i == 0
+            c_hidden = c_out if first or hidden == "out" else c_in
+            self.blocks.append(
+                DiscriminatorBlock(
+                    c_in, c_out, c_hidden, down[i] == "1", first, shortcut_relu and not first, of_weights
+                )
+            )
+            c_in = c_out + (embedding_dim if i + 1 == self.concat_after else 0)
+        self.linear = Linear(widths[-1], 1, bias=head_bias)
+        _glorot(self.linear)
+        of_head(self.linear)
+        self.embed = None
+        if n_classes:
+            self.embed = Embedding(n_classes, embedding_dim if concat else widths[-1])
+            _glorot(self.embed)
+            of_classes(self.embed)
+        self.set_config(
+            size=size, n_classes=n_classes, widths=widths, down=down, conditioning=conditioning,
+            embedding_dim=embedding_dim, concat_after=concat_after, hidden=hidden, shortcut_relu=shortcut_relu,
+            head_bias=head_bias, sn_eval=sn_eval, head_sn_eval=head_sn_eval, normalizer=normalizer,
+            head_scale=head_scale, embed_scale=embed_scale,
+            classes=classes,
+        )  # fmt: skip
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        self.check_images(x)
+        self.check_labels(x.shape[0], y)
+        features = self._pooled(x, y)
+        with full_precision(x):
+            score = self.linear(features)
+            if self.embed is not None and self.concat_after is None:
+                assert y is not None
+                e = self.embed.lookup(y, self.class_strength)
+                score = score + (e * features).sum(1, keepdim=True)
+        return score
+
+    def class_scores(self, x: Tensor) -> Tensor:
+        if self.embed is None or self.concat_after is not None:
+            return super().class_scores(x)
+        self.check_images(x)
+        features = self._pooled(x, None)  # one look at the picture, and a product with every class's embedding
+        with full_precision(x):
+            return self.linear(features) + features @ self.embed.effective_weight().t()
+
+    def features(self, x: Tensor, layer: int | None = None) -> Tensor:
+        """Images (N, 3, size, size) in [-1, 1] -> relu of the map behind block ``layer``, summed over positions
+        (N, widths[layer - 1]).
+
+        ``layer`` from 1; None: the last one, phi of the projection paper, which the head sees. A discriminator that
+        concatenates the class behind an earlier block has none from there on that is free of it, and raises
+        ``ValueError``.
+        """
+        self.check_images(x)
+        last = len(self.blocks) if layer is None else layer
+        if not 1 <= last <= len(self.blocks):
+            raise ValueError(f"layer: got {layer}, legal are 1 to {len(self.blocks)}, or None for the last")
+        if self.concat_after is not None and last > self.concat_after:
+            raise ValueError(f"layer: got {last}, legal are 1 to {self.concat_after}: behind it the class is mixed in")
+        return self._pooled(x, None, last)
+
+    def _pooled(self, x: Tensor, y: Tensor | None, last: int | None = None) -> Tensor:
+        """-> relu of the last map, summed over positions (never their mean): (N, widths[-1])."""
+        h = x
+        if self.blocks[0].c1.weight.is_contiguous(memory_format=torch.channels_last):  # type: ignore[union-attr]
+            h = h.contiguous(memory_format=torch.channels_last)
+        for i, block in enumerate(self.blocks, 1):
+            h = block(h)
+            if i == last:
+                break
+            if i == self.concat_after:
+                e = self.embed.lookup(y, self.class_strength)  # type: ignore[union-attr,arg-type]
+                h = torch.cat([h, e[:, :, None, None].expand(-1, -1, *h.shape[2:]).to(h.dtype)], 1)
+        with full_precision(x):
+            return F.relu(h).sum((2, 3), dtype=self.linear.weight.dtype)
+
+
+def _row(size: int, *given: object) -> Row:
+    if str(size) in ROWS:
+        return ROWS[str(size)]
+    if all(value is not None for value in given):
+        return ROWS["128"]  # every field that depends on the size is given
+    legal = ", ".join(key for key in ROWS if key.isdigit())
+    raise ValueError(f"size: got {size}, legal without widths are {legal}")

@@ -1,0 +1,217 @@
+"""Seed and classes -> latents and labels -> uint8 images, grids and PNG files. Takes any generator, imports none.
+
+The latent and the label of image i depend on (seed, i) alone: not on the device, the batch size or how many images are
+asked for. Random bits come from Philox (NumPy promises its stream for ever), normal numbers from them by inverse CDF.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from numbers import Real
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+from torch import Tensor
+
+from ..class_names import resolve_classes
+from ..evaluating import evaluating
+
+MAX_SEED = 2**63 - 1
+MAX_IMAGES = 100_000
+
+
+def check_request(n: int, seed: int | None, truncation: float | None) -> tuple[int, int | None]:
+    """-> ``n`` and ``seed`` as Python's integers. Raises ``ValueError``: the argument, what came, what is legal."""
+    n = whole_number("n", n, 1, MAX_IMAGES)
+    if seed is not None:
+        seed = whole_number("seed", seed, 0, MAX_SEED, "0 to 2^63 - 1")
+    number = isinstance(truncation, Real) and not isinstance(truncation, bool)
+    if truncation is not None and not (number and truncation > 0):
+        raise ValueError(f"truncation: got {truncation!r}, legal is a number above 0 (1 keeps |z| < 1), or none")
+    return n, seed
+
+
+def whole_number(name: str, value: Any, least: int, most: int, legal: str = "") -> int:
+    """Any integer, also NumPy's; a float or a truth value is none. Raises ``ValueError``."""
+    try:
+        number = None if isinstance(value, bool | np.bool_) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or not least <= number <= most:
+        whole = ", a whole number" if number is None else ""
+        shown = repr(value) if number is None else number
+        raise ValueError(f"{name}: got {shown}, legal is {legal or f'{least:,} to {most:,}'}{whole}")
+    return number
+
+
+Called = TypeVar("Called", bound=Callable)
+
+
+def no_bare_integer(other: str) -> Callable[[Called], Called]:
+    """For what takes classes first, of which an index is one: refuses ``sample(8)``, which may mean the class or n."""
+
+    def decorate(function: Called) -> Called:
+        @functools.wraps(function)
+        def checked(generator: Any, *args: Any, **kwargs: Any) -> Any:
+            if args and isinstance(args[0], int | float | np.number):
+                given = args[0]
+                raise ValueError(f"{function.__name__}({given}): write classes={given} or {other}={given}")
+            return function(generator, *args, **kwargs)
+
+        return checked  # type: ignore[return-value]
+
+    return decorate
+
+
+def random_seed() -> int:
+    """A seed from torch's global generator, small enough to read aloud."""
+    return int(torch.randint(0, 2**31, ()))
+
+
+def random_seed_from_system() -> int:
+    """A fresh seed in every process, for commands and pages that show it."""
+    return secrets.randbelow(2**31)
+
+
+def latents(
+    seed: int, start: int, n: int, z_dim: int, n_classes: int = 0, truncation: float | None = None, stream: int = 0
+) -> tuple[Tensor, Tensor | None]:
+    """Images ``start`` to ``start + n`` of ``seed`` -> z (n, z_dim) float32, and labels (n,) uniform over the classes.
+
+    ``truncation`` t: z is drawn from the standard normal restricted to |z| < t, by inverse CDF; the same seed then
+    gives a similar picture at every t. ``stream``: another sequence of the same seed.
+    """
+    u = uniforms(seed, start, n, z_dim + 1, stream)  # per image: one for the label, the rest for z
+    z = u[:, 1 : z_dim + 1]
+    if truncation is not None:
+        low = torch.special.ndtr(torch.tensor(-float(truncation), dtype=torch.float64))
+        z = low + z * (1 - 2 * low)
+    z = torch.special.ndtri(z).float()
+    return z, (u[:, 0] * n_classes).long() if n_classes else None
+
+
+def uniforms(seed: int, start: int, n: int, each: int, stream: int = 0) -> Tensor:
+    """Images ``start`` to ``start + n`` of ``seed`` -> ``each`` numbers in (0, 1) or a few more for each, float64."""
+    words = each + -each % 4  # whole Philox blocks
+    bits = np.random.Philox(key=[seed, stream]).advance(start * words // 4).random_raw(n * words).reshape(n, words)
+    return torch.from_numpy(((bits >> np.uint64(11)) + 0.5) * 2.0**-53)
+
+
+def as_tensor(images: np.ndarray | Tensor) -> Tensor:
+    """Images of either kind -> a tensor; of an array, a copy: those on disk are mapped read-only."""
+    return images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """[-1, 1] -> 0..255: clip(127.5 x + 127.5), truncated as the authors do (evaluation.py)."""
+    return (images.float() * 127.5 + 127.5).clamp_(0, 255).to(torch.uint8)
+
+
+@no_bare_integer("n")
+def sample_batches(
+    generator: Any,
+    classes: Sequence[str | int] | str | int | None = None,
+    n: int = 1,
+    seed: int | None = None,
+    truncation: float | None = None,
+    batch_size: int = 50,
+    make: Callable[[Tensor, Tensor | None, int, int], Tensor] | None = None,
+) -> Iterator[tuple[Tensor, list[int] | None]]:
+    """Batches of uint8 images (b, 3, S, S) on the CPU with their labels; all arguments are checked before the first.
+
+    ``make``: draws pictures from (z, y, seed, number of the first image) in the generator's place; see refining.py.
+    The generator is in any mode and stays so: pictures are those of eval mode.
+    """
+    n, seed = check_request(n, seed, truncation)
+    batch_size = whole_number("batch_size", batch_size, 1, MAX_SEED, "1 or more")
+    wanted = None if classes is None else resolve_classes(classes, generator.classes, generator.n_classes)
+    total = n if wanted is None else n * len(wanted)
+    if total > MAX_IMAGES:
+        raise ValueError(f"n: {n} for each of {total // n} classes is {total:,} images, legal is up to {MAX_IMAGES:,}")
+    seed = random_seed() if seed is None else seed
+    make = make or (lambda z, y, seed, start: evaluating(generator)(z, y))
+    return _batches(generator, make, wanted, n, total, seed, truncation, batch_size)
+
+
+@torch.no_grad()
+def _batches(
+    generator: Any,
+    make: Callable,
+    wanted: list[int] | None,
+    n: int,
+    total: int,
+    seed: int,
+    truncation: float | None,
+    batch_size: int,
+) -> Iterator[tuple[Tensor, list[int] | None]]:
+    device = next(generator.parameters()).device
+    for start in range(0, total, batch_size):
+        count = min(batch_size, total - start)
+        z, y = latents(seed, start, count, generator.z_dim, generator.n_classes, truncation)
+        if wanted is not None:
+            y = torch.tensor([wanted[i // n] for i in range(start, start + count)])
+        images = make(z.to(device), None if y is None else y.to(device), seed, start)
+        yield to_uint8(images).cpu(), None if y is None else y.tolist()
+
+
+@no_bare_integer("n")
+def sample(generator: Any, *args: Any, **kwargs: Any) -> Tensor:
+    """As ``sample_batches``, in one tensor: (N, 3, S, S) uint8."""
+    return torch.cat([images for images, _ in sample_batches(generator, *args, **kwargs)])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Pictures
+
+
+def to_pil(image: Tensor) -> Image.Image:  # (3, H, W) uint8
+    return Image.fromarray(image.permute(1, 2, 0).numpy())
+
+
+def labelled_grid(
+    images: Tensor, columns: int, row_labels: Sequence[str] | None = None, scale: int | None = None
+) -> Image.Image:
+    """(N, 3, S, S) uint8, row by row -> one picture; labels stand left of their rows.
+
+    ``scale`` repeats pixels; by default small images grow to about 64 px.
+    """
+    size = images.shape[-1]
+    scale = scale or max(1, 64 // size)
+    cell, gap, rows = size * scale, 2, -(-len(images) // columns)
+    font = ImageFont.load_default(14)
+    margin = 0
+    if row_labels:
+        margin = 16 + int(max(font.getlength(label) for label in row_labels))
+    canvas = Image.new("RGB", (margin + columns * (cell + gap) + gap, rows * (cell + gap) + gap), "white")
+    draw = ImageDraw.Draw(canvas)
+    for i, image in enumerate(images):
+        picture = to_pil(image).resize((cell, cell), Image.Resampling.NEAREST)
+        canvas.paste(picture, (margin + gap + i % columns * (cell + gap), gap + i // columns * (cell + gap)))
+    for row, label in enumerate(row_labels or []):
+        draw.text((margin - 8, gap + row * (cell + gap) + cell // 2), label, "#222222", font, anchor="rm")
+    return canvas
+
+
+def save_png(picture: Image.Image, path: str | Path, about: dict[str, Any] | None = None) -> None:
+    """Writes the file whole or not at all, with ``about`` (model, tag, classes, seed ...) as PNG text chunks."""
+    path = Path(path)
+    info = PngImagePlugin.PngInfo()
+    for key, value in (about or {}).items():
+        if value is not None:
+            info.add_itxt(key, str(value))
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        picture.save(temporary, "PNG", pnginfo=info)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def class_names(generator: Any) -> list[str]:
+    return generator.classes or [str(i) for i in range(generator.n_classes)]

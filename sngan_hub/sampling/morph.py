@@ -1,0 +1,228 @@
+"""Between classes and between latents: category morphing, blends, and a closed walk through z; as pictures or films.
+
+Takes any generator, imports none. A row of a morph is image i of the seed, so its ends are the pictures that ``sample``
+draws of the pure classes.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..class_names import as_list, resolve_classes
+from ..evaluating import evaluating
+from .generate import MAX_SEED, check_request, latents, no_bare_integer, random_seed, to_pil, to_uint8, whole_number
+
+MOST_CLASSES = 4
+MAX_FRAMES = 2000
+FRAMES_PER_SECOND = 24
+FILMS = (".gif", ".mp4")
+CIRCLES = 3  # of a walk: the more, the more varied and the faster
+
+
+@torch.no_grad()
+def _images(generator: Any, z: Tensor, y: Tensor | None, weights: Tensor | None, batch_size: int) -> Iterator[Tensor]:
+    """uint8 batches on the CPU; ``y`` and ``weights`` (N, K), or None without classes."""
+    device = next(generator.parameters()).device
+    network = evaluating(generator)
+    for start in range(0, len(z), batch_size):
+        part = slice(start, start + batch_size)
+        given = () if y is None or weights is None else (y[part].to(device), weights[part].to(device))
+        yield to_uint8(network(z[part].to(device), *given)).cpu()
+
+
+def _chosen(generator: Any, classes: Sequence[str | int], least: int) -> list[int]:
+    if not generator.n_classes:
+        raise ValueError("classes: this generator is unconditional: there is nothing between its classes; walk instead")
+    given = as_list(classes)
+    if isinstance(classes, str) or not least <= len(given) <= MOST_CLASSES:
+        shown = repr(classes) if isinstance(classes, str) else len(given)
+        raise ValueError(f"classes: got {shown}, legal are {least} to {MOST_CLASSES}, in a list")
+    return resolve_classes(given, generator.classes, generator.n_classes)
+
+
+def morph(
+    generator: Any,
+    classes: Sequence[str | int],
+    steps: int = 8,
+    n: int = 1,
+    seed: int | None = None,
+    truncation: float | None = None,
+    batch_size: int = 50,
+) -> Tensor:
+    """From each class to the next in ``steps`` pictures, both ends among them -> uint8 (n, frames, 3, S, S).
+
+    ``classes``: two to four names or indices; frames = (classes - 1) (steps - 1) + 1. The gains and biases of the
+    conditional batch norms are mixed linearly (Miyato & Koyama 2018, Sect. 5.1.2; authors' gen_interpolated_images.py),
+    z stays. Raises ``ValueError`` naming the argument.
+    """
+    steps = whole_number("steps", steps, 2, MAX_SEED, "2 or more")
+    batch_size = whole_number("batch_size", batch_size, 1, MAX_SEED, "1 or more")
+    n, seed = check_request(n, seed, truncation)
+    y = _chosen(generator, classes, 2)
+    frames = (len(y) - 1) * (steps - 1) + 1
+    if n * frames > MAX_FRAMES:
+        raise ValueError(f"steps: {n} rows of {frames} pictures are {n * frames:,}, legal is up to {MAX_FRAMES:,}")
+    weights = between(len(y), torch.linspace(0, len(y) - 1, frames, dtype=torch.float64))
+    z, _ = latents(random_seed() if seed is None else seed, 0, n, generator.z_dim, 0, truncation)
+    images = _images(
+        generator, z.repeat_interleave(frames, 0), torch.tensor(y).expand(n * frames, -1), weights.repeat(n, 1),
+        batch_size,
+    )  # fmt: skip
+    return torch.cat(list(images)).unflatten(0, (n, frames))
+
+
+def between(k: int, place: Tensor) -> Tensor:
+    """Places 0 .. k - 1 on the way past k classes -> their weights (N, k), each row two neighbours' summing to 1."""
+    return (1 - (place[:, None] - torch.arange(k, dtype=place.dtype)).abs()).clamp(min=0).float()
+
+
+def blend(
+    generator: Any,
+    classes: Sequence[str | int],
+    weights: Sequence[float],
+    n: int = 1,
+    seed: int | None = None,
+    truncation: float | None = None,
+    batch_size: int = 50,
+) -> Tensor:
+    """``n`` pictures of a mixture of up to four classes -> uint8 (n, 3, S, S). ``weights`` are scaled to sum to 1."""
+    n, seed = check_request(n, seed, truncation)
+    batch_size = whole_number("batch_size", batch_size, 1, MAX_SEED, "1 or more")
+    y = _chosen(generator, classes, 1)
+    try:
+        values = torch.tensor([] if isinstance(weights, str) else [float(w) for w in weights], dtype=torch.float64)
+    except (TypeError, ValueError):
+        values = torch.tensor([])
+    if len(values) != len(y) or not torch.isfinite(values).all() or (values < 0).any() or values.sum() <= 0:
+        raise ValueError(
+            f"weights: got {weights!r} for {len(y)} classes, legal is one of 0 or more for each, not all 0"
+        )
+    mix = (values / values.sum()).float().expand(n, -1)
+    z, _ = latents(random_seed() if seed is None else seed, 0, n, generator.z_dim, 0, truncation)
+    return torch.cat(list(_images(generator, z, torch.tensor(y).expand(n, -1), mix, batch_size)))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Walks
+
+
+def walk_latents(seed: int, frames: int, z_dim: int, truncation: float | None = None) -> Tensor:
+    """A closed curve on the sphere where normal latents lie -> (frames, z_dim) float32; all steps are equally long.
+
+    z(t) = r sum_k (a_k cos 2 pi k t + b_k sin 2 pi k t) / sqrt K, with orthonormal a_k, b_k drawn by ``seed``.
+    ``truncation`` t makes r that of the normal restricted to |z| < t, which is the spread of truncated pictures; single
+    numbers of z may exceed t.
+    """
+    k = min(CIRCLES, z_dim // 2)
+    axes, _ = latents(seed, 0, 2 * k, z_dim)
+    axes = torch.linalg.qr(axes.double().t()).Q.t()  # (2k, z_dim), orthonormal
+    t = torch.arange(frames, dtype=torch.float64)[:, None] / frames
+    angle = 2 * math.pi * t * torch.arange(1, k + 1, dtype=torch.float64)
+    radius = math.sqrt(z_dim) * (1.0 if truncation is None else truncated_deviation(truncation))
+    return (radius / math.sqrt(k) * torch.cat([angle.cos(), angle.sin()], 1) @ axes).float()
+
+
+def truncated_deviation(t: float) -> float:
+    """Standard deviation of the standard normal restricted to |z| < t."""
+    density = math.exp(-t * t / 2) / math.sqrt(2 * math.pi)
+    inside = math.erf(t / math.sqrt(2))
+    return math.sqrt(max(0.0, 1 - 2 * t * density / inside))
+
+
+@no_bare_integer("frames")
+def walk(
+    generator: Any,
+    classes: Sequence[str | int] | str | int | None = None,
+    frames: int = 8 * FRAMES_PER_SECOND,
+    seed: int | None = None,
+    truncation: float | None = None,
+    batch_size: int = 50,
+) -> Iterator[Tensor]:
+    """A film's frames, uint8 batches (b, 3, S, S), that ends where it begins.
+
+    ``classes``: one that stays, or up to four that it passes and returns from; without, the first class, or none of an
+    unconditional generator. Everything is checked before the first frame is computed.
+    """
+    _, seed = check_request(1, seed, truncation)
+    frames = whole_number("frames", frames, 2, MAX_FRAMES)
+    batch_size = whole_number("batch_size", batch_size, 1, MAX_SEED, "1 or more")
+    if generator.z_dim < 2:
+        raise ValueError(f"generator: has z_dim {generator.z_dim}, a walk needs 2 or more")
+    y = weights = None
+    if generator.n_classes:
+        chosen = _chosen(generator, [0] if classes is None else as_list(classes), 1)
+        round_trip = chosen + chosen[:1] if len(chosen) > 1 else chosen
+        place = torch.arange(frames, dtype=torch.float64) / frames * (len(round_trip) - 1)
+        weights = between(len(round_trip), place)
+        y = torch.tensor(round_trip).expand(frames, -1)
+    elif classes is not None:
+        raise ValueError("classes: this generator is unconditional and takes none")
+    z = walk_latents(random_seed() if seed is None else seed, frames, generator.z_dim, truncation)
+    return _images(generator, z, y, weights, batch_size)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Films
+
+
+def save_film(frames: Iterator[Tensor], path: str | Path, fps: int = FRAMES_PER_SECOND, side: int = 256) -> int:
+    """uint8 batches (b, 3, S, S) -> a .gif or .mp4 that loops; the number of frames.
+
+    Small pictures are enlarged to about ``side`` px, pixels repeated. Written whole or not at all.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in FILMS:
+        raise ValueError(f"out: got {path}, legal are {', '.join('FILE' + suffix for suffix in FILMS)}")
+    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
+    write = _write_gif if path.suffix.lower() == ".gif" else _write_mp4
+    try:
+        count = write(_enlarged(frames, side), temporary, fps)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return count
+
+
+def _enlarged(frames: Iterator[Tensor], side: int) -> Iterator[Tensor]:
+    for batch in frames:
+        scale = max(1, side // batch.shape[-1])
+        for image in batch:
+            yield image.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
+
+
+def _write_gif(frames: Iterator[Tensor], path: Path, fps: int) -> int:
+    pictures = [to_pil(frame).quantize(128, Image.Quantize.MEDIANCUT) for frame in frames]
+    duration = max(20, round(1000 / fps / 10) * 10)  # GIF counts hundredths of a second; browsers slow down below two
+    pictures[0].save(path, "GIF", save_all=True, append_images=pictures[1:], duration=duration, loop=0)
+    return len(pictures)
+
+
+def _write_mp4(frames: Iterator[Tensor], path: Path, fps: int) -> int:
+    try:
+        from imageio_ffmpeg import write_frames  # type: ignore[import-not-found]
+    except ImportError as error:
+        raise ValueError(f"out: {error}; .mp4 needs the extra: pip install 'sngan-hub[video]'; .gif none") from error
+    first = next(frames)
+    height, width = first.shape[1:]
+    writer = write_frames(
+        str(path), (width, height), fps=fps, codec="libx264", pix_fmt_out="yuv420p", macro_block_size=2, quality=8,
+        output_params=["-movflags", "+faststart"], ffmpeg_log_level="error",
+    )  # fmt: skip
+    writer.send(None)
+    count = 0
+    try:
+        for frame in (first, *frames):
+            writer.send(np.ascontiguousarray(frame.permute(1, 2, 0).numpy()).tobytes())
+            count += 1
+    finally:
+        writer.close()
+    return count

@@ -1,0 +1,163 @@
+"""Better pictures from the same generator, by asking the discriminator: rejection (Azadi et al. 2019, Discriminator
+Rejection Sampling) and Langevin steps in the latent space (Che et al. 2020, DDLS). Takes any pair, imports none.
+
+Both need D's score as a log ratio of densities, log p_real(x) - log p_G(x) = slope * score + offset. A calibration
+holds that logistic map; ``python -m training probe --calibrate`` fits it on held-out real pictures and on G's own.
+Image i stays a function of (seed, i): equal to one level in any batch and on any number of threads.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..evaluating import evaluating
+from .generate import latents, uniforms
+
+CALIBRATION = "calibration.json"  # in the discriminator's folder
+CANDIDATES = 100  # of one image at most; then the best of them is taken
+ACCEPTANCE, LANGEVIN = 2**32, 2**33  # streams of random numbers: added to a candidate's number, and a step's
+STEPS, STEP_SIZE = 50, 0.01
+METHODS = ("rejection", "ddls")
+
+Make = Callable[[Tensor, "Tensor | None", int, int], Tensor]  # z, y, seed, number of the first image -> pictures
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """``max_log_ratio`` and ``gamma``: one for each class of D, or one where it knows none."""
+
+    slope: float
+    offset: float
+    max_log_ratio: list[float]  # the largest among G's own pictures
+    gamma: list[float]  # of Azadi et al. 2019, eq. 8: so that ``acceptance`` of the class's pictures are accepted
+    acceptance: float
+    real: int  # pictures that it was fitted on
+    generated: int
+    seed: int
+    data: str = ""
+
+    def log_ratio(self, scores: Tensor) -> Tensor:
+        return self.slope * scores + self.offset
+
+    def acceptance_of(self, ratio: Tensor, y: Tensor | None) -> Tensor:
+        """Log ratios (N,), labels (N,) -> the probability to accept each. Above the calibration's largest: as it."""
+        of = torch.zeros(len(ratio), dtype=torch.int64) if y is None else y.cpu()
+        over = (ratio.double().cpu() - torch.tensor(self.max_log_ratio, dtype=torch.float64)[of]).clamp(max=-1e-9)
+        # F = d - M - log(1 - exp(d - M)) - gamma, accepted with sigmoid(F): with gamma 0 that is exp(d - M)
+        return torch.sigmoid(over - torch.log(-torch.expm1(over)) - torch.tensor(self.gamma).double()[of])
+
+
+def gamma_for(over: Tensor, acceptance: float) -> float:
+    """The gamma with which pictures of log ratio ``over`` (N,) under the largest are accepted so often; bisection."""
+    over = over.double().clamp(max=-1e-9)
+    f = over - torch.log(-torch.expm1(over))
+    low, high = float(f.min()) - 50, float(f.max()) + 50
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if torch.sigmoid(f - middle).mean() > acceptance else (low, middle)
+    return low
+
+
+def save_calibration(calibration: Calibration, folder: Path) -> Path:
+    path = folder / CALIBRATION
+    path.write_text(json.dumps(dataclasses.asdict(calibration), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def read_calibration(path: str | Path) -> Calibration:
+    """Raises ``ValueError`` for anything that is not one."""
+    try:
+        calibration = Calibration(**json.loads(Path(path).read_text(encoding="utf-8")))
+        numbers = [calibration.slope, calibration.offset, *calibration.max_log_ratio, *calibration.gamma]
+        if not all(map(math.isfinite, numbers)) or len(calibration.gamma) != len(calibration.max_log_ratio):
+            raise ValueError("numbers are missing or not finite")
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(f"{path}: no calibration ({error}); fit it again: python -m training probe --calibrate"
+                         ) from error  # fmt: skip
+    return calibration
+
+
+def maker(
+    method: str, generator: Any, discriminator: Any, calibration: Calibration, truncation: float | None = None
+) -> Make:
+    """What draws ``sample_batches``' pictures instead of the generator alone. Raises ``ValueError``."""
+    if method not in METHODS:
+        raise ValueError(f"method: got {method!r}, legal are {', '.join(METHODS)}")
+    if generator.n_classes != discriminator.n_classes or generator.size != discriminator.size:
+        raise ValueError("discriminator: is not this generator's partner: sizes or classes differ")
+    if len(calibration.gamma) != max(discriminator.n_classes, 1):
+        raise ValueError(f"calibration: is of {len(calibration.gamma)} classes, the discriminator has "
+                         f"{discriminator.n_classes}")  # fmt: skip
+    generator, discriminator = evaluating(generator), evaluating(discriminator)
+    if method == "ddls":
+        if truncation is not None:
+            raise ValueError("truncation: Langevin steps leave |z| < t; use one of the two")
+        g, d = in_double(generator), in_double(discriminator)
+        return lambda *request: langevin(g, d, calibration, *request)
+    return lambda *request: rejection(generator, discriminator, calibration, truncation, *request)
+
+
+def in_double(network: Any) -> Any:
+    """A copy in float64. Raises ``ValueError`` for a form that was made for sampling, which has one precision."""
+    try:
+        return copy.deepcopy(network).double()
+    except ValueError as error:
+        raise ValueError(f"generator: Langevin steps take the network itself, not its form for sampling ({error})"
+                         ) from error  # fmt: skip
+
+
+def rejection(
+    generator: Any, discriminator: Any, calibration: Calibration, truncation: float | None, z: Tensor,
+    y: Tensor | None, seed: int, start: int,
+) -> Tensor:  # fmt: skip
+    """Image i is the first of its own candidates that is accepted; candidate 0 is the plain sample. The label stays."""
+    generator, discriminator = evaluating(generator), evaluating(discriminator)
+    n, device = len(z), z.device
+    best = torch.full((n,), -math.inf)
+    pending, images = torch.arange(n), torch.empty(0)
+    for candidate in range(CANDIDATES):
+        if candidate:
+            z = latents(seed, start, n, generator.z_dim, 0, truncation, stream=candidate)[0].to(device)
+        label = None if y is None else y[pending]
+        made = generator(z[pending], label)
+        ratio = calibration.log_ratio(discriminator(made.float(), label)[:, 0].float()).cpu()
+        u = uniforms(seed, start, n, 1, ACCEPTANCE + candidate)[pending, 0]
+        accepted = u < calibration.acceptance_of(ratio, label)
+        taken = accepted | (ratio > best[pending])
+        images = made.clone() if not candidate else images
+        images[pending[taken]] = made[taken]
+        best[pending[taken]] = ratio[taken]
+        pending = pending[~accepted]
+        if not len(pending):
+            break
+    return images
+
+
+def langevin(
+    generator: Any, discriminator: Any, calibration: Calibration, z: Tensor, y: Tensor | None, seed: int, start: int,
+    steps: int = STEPS, step_size: float = STEP_SIZE,
+) -> Tensor:  # fmt: skip
+    """z <- z - step_size / 2 grad E(z) + sqrt(step_size) noise, with E(z) = |z|^2 / 2 - log ratio of G(z).
+
+    The chain runs in float64, with networks that do: it multiplies differences, and in float32 the order of summation
+    in another batch, or on another number of threads, ends in another picture.
+    """
+    z = z.double()
+    for step in range(steps):
+        noise = latents(seed, start, len(z), generator.z_dim, 0, None, LANGEVIN + step)[0].to(z.device, z.dtype)
+        with torch.enable_grad():
+            z = z.detach().requires_grad_()
+            ratio = calibration.log_ratio(discriminator(generator(z, y), y))
+            (uphill,) = torch.autograd.grad(ratio.sum(), z)
+        z = z.detach() - step_size / 2 * (z.detach() - uphill) + step_size**0.5 * noise
+    return generator(z, y)

@@ -1,0 +1,5 @@
+"""Which trained weights exist? Records of ours and of what others published: files, hashes, licences, recipes, scores."""
+
+from .records import PRETRAINED, WEIGHTS, Record, Score, find_record, reference_scores
+
+__all__ = ["PRETRAINED", "WEIGHTS", "Record", "Score", "find_record", "reference_scores"]

@@ -1,0 +1,299 @@
+"""Trained weights as records: where, sha256, licence, recipe, classes, scores. No torch.
+
+``WEIGHTS`` maps ``architecture.tag`` to a record, one per network: ``sngan_fashion32.v1`` is the generator,
+``sngan_fashion32_discriminator.v1`` its discriminator. Records of shipped weights lie beside them, in
+``pretrained/ARCHITECTURE.TAG/record.json``, written by ``python -m training ship`` and ``sngan evaluate --record``;
+those of others' weights are the rows of published.py. ``SNGAN_HUB_RECORDS`` names a JSON file that adds to them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from ..text import nearest
+from .published import Trained, published
+
+PRETRAINED = Path(__file__).parent.parent / "pretrained"
+KINDS = ("generator", "discriminator")
+DEFAULT_TAGS = {  # where an architecture has several
+    "sngan_imagenet128": "mmgen_fid",
+    "sngan_cifar10": "mmgen_fid",
+    "sngan_cifar10_unconditional": "mimicry",
+}
+RECORDS_VARIABLE = "SNGAN_HUB_RECORDS"
+
+
+@dataclass(frozen=True)
+class Score:
+    """A measured value, and what one must know to compare it."""
+
+    value: float
+    n: int | None  # generated images, where it is stated
+    evaluator: str
+    spread: float | None = None  # standard deviation, where the protocol repeats
+    floor: float | None = None  # the same measure on real images, same counts
+    per_class: Mapping[str, float] | None = None
+    seed: int = 0
+    machine: str = ""
+    versions: Mapping[str, str] | None = None
+    stated_by: str = ""  # the publisher whose figure it is; empty: ours, measured by `sngan evaluate`
+
+
+@dataclass(frozen=True)
+class Record:
+    """One trained network: in ``folder`` (shipped), behind ``urls`` or in ``repo`` (fetched), or on ``page``."""
+
+    name: str  # architecture.tag, the generator's even for a discriminator
+    kind: str  # generator or discriminator
+    licence: str = "not stated"
+    data: str = ""
+    data_licence: str = ""
+    about: str = ""
+    limits: str = ""
+    classes: tuple[str, ...] = ()
+    parameters: int = 0
+    recipe: Mapping[str, Any] = field(default_factory=dict)  # the run's configuration, as far as it is known
+    scores: Mapping[str, Score] = field(default_factory=dict)
+    sha256: str = ""  # of the file: whole for ours, its start where only that is published, empty where nothing is
+    folder: Path | None = None  # holds config.json and model.safetensors
+    publisher: str = ""  # whose code trained it; empty: ours
+    file: str = ""  # as published
+    urls: tuple[str, ...] = ()  # the file itself: address and mirrors, in the order they are tried
+    repo: str = ""  # a Hub repository, with the file's path in it and a branch, tag or commit
+    path: str = ""
+    revision: str = ""
+    page: str = ""  # where a person fetches the file: no direct address is published
+    file_bytes: int = 0  # of the published file, as computed from its tensors
+
+    @property
+    def architecture(self) -> str:
+        return self.name.split(".")[0]
+
+    @property
+    def tag(self) -> str:
+        return self.name.split(".")[1]
+
+    @property
+    def key(self) -> str:
+        """Its place in ``WEIGHTS``."""
+        return _key(self.name, self.kind)
+
+    @property
+    def where(self) -> str:
+        """How the name gets its weights: ``shipped``, ``download``, ``hub``, or ``by hand``."""
+        return "shipped" if self.folder else "download" if self.urls else "hub" if self.repo else "by hand"
+
+
+def _key(name: str, kind: str) -> str:
+    architecture, tag = name.split(".")
+    return name if kind == "generator" else f"{architecture}_discriminator.{tag}"
+
+
+def reference_scores(name: str, pretrained: Path = PRETRAINED) -> dict[str, dict[str, list[float]]]:
+    """What a shipped discriminator says of pictures of each class, as that class: {class: {real, generated: [10th,
+    50th, 90th percentile]}}; empty for others. Written by ``python -m training reference``.
+    """
+    tagged = name if "." in name else f"{name}.{DEFAULT_TAGS.get(name, 'v1')}"
+    path = pretrained / tagged / "reference.json"
+    return json.loads(path.read_text(encoding="utf-8"))["classes"] if path.is_file() else {}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The table: shipped, published, and the user's own
+
+
+def read_records(pretrained: Path = PRETRAINED) -> dict[str, Record]:
+    """The shipped weights' records."""
+    records = {}
+    for path in sorted(pretrained.glob("*/record.json")):
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        networks = fields.pop("networks")
+        fields["scores"] = _scores(fields["scores"])
+        fields["classes"] = tuple(fields["classes"])
+        for kind in KINDS:
+            record = Record(**fields, **networks[kind], kind=kind, folder=path.parent / kind)
+            records[record.key] = record
+    return records
+
+
+def _scores(scores: Mapping[str, Any]) -> Mapping[str, Score]:
+    return MappingProxyType({name: Score(**score) for name, score in scores.items()})
+
+
+def _published_records(trained: Trained) -> Iterator[Record]:
+    """One record per network that was published. A file name that ends in eight hex digits starts with its sha256's."""
+    for kind, file in trained.files.items():
+        both = len(set(trained.files.values())) == 1
+        yield Record(
+            trained.name, kind, trained.licence, trained.data, "see the data set's own terms", trained.about,
+            "Published as it is by others; not measured here.", trained.classes, trained.parameters[kind],
+            MappingProxyType(trained.recipe), _scores(trained.scores), _hash_in(file), publisher=trained.publisher,
+            file=file, urls=tuple(base + file for base in trained.urls), repo=trained.repo,
+            path=f"{trained.repo_folder}/{file}" if trained.repo else "", revision="main" if trained.repo else "",
+            page=trained.page, file_bytes=4 * (sum(trained.parameters.values()) if both else trained.parameters[kind]),
+        )  # fmt: skip
+
+
+def _hash_in(file: str) -> str:
+    match = re.search(r"-([0-9a-f]{8})\.\w+$", file)
+    return match[1] if match else ""
+
+
+class _Weights(Mapping[str, Record]):
+    """Read-only. The user's records are read anew when their file or the variable changes."""
+
+    def __init__(self) -> None:
+        self._own = read_records()
+        for trained in published():
+            self._own |= {record.key: record for record in _published_records(trained)}
+        self._seen: tuple = ()
+        self._all: dict[str, Record] = self._own
+
+    def _records(self) -> dict[str, Record]:
+        path = os.environ.get(RECORDS_VARIABLE, "")
+        stat = os.stat(path) if path and os.path.exists(path) else None
+        seen = (path, stat and (stat.st_mtime_ns, stat.st_size))
+        if seen != self._seen:
+            self._all = with_user_records(self._own, Path(path)) if path else self._own
+            self._seen = seen
+        return self._all
+
+    def __getitem__(self, name: str) -> Record:
+        return self._records()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._records())
+
+    def __len__(self) -> int:
+        return len(self._records())
+
+
+#: What an entry of SNGAN_HUB_RECORDS may hold besides the fields of Record.
+_SPELLINGS = {"license": "licence", "filename": "file", "url": "urls", "data_license": "data_licence"}
+_ENTRY_FIELDS = {"licence", "data", "data_licence", "about", "limits", "classes", "parameters", "recipe", "scores",
+                 "sha256", "publisher", "file", "urls", "mirrors", "repo", "path", "revision", "page"}  # fmt: skip
+
+
+def with_user_records(records: Mapping[str, Record], path: Path) -> dict[str, Record]:
+    """``records`` with those of a JSON file added or replaced, field by field.
+
+    The file is an object {"architecture.tag": {"url": ..., "mirrors": [...], "sha256": ..., "licence": ...}, ...}, or a
+    list of such entries with their "name". An entry for a generator's name counts for its discriminator too, unless
+    that has an entry of its own: one file often holds both. ``"sha256": null`` stands for a file of unknown hash.
+    Raises ``ValueError`` that names the entry and the field.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{RECORDS_VARIABLE}: {path}: not a readable JSON file ({error})") from error
+    if isinstance(content, list):
+        content = {entry.get("name"): entry for entry in content if isinstance(entry, dict)}
+    if not isinstance(content, dict):
+        raise ValueError(f"{RECORDS_VARIABLE}: {path}: expected an object of entries by architecture.tag")
+    result = dict(records)
+    for name, entry in content.items():
+        if not isinstance(name, str) or not re.fullmatch(r"\w+\.\w+", name) or not isinstance(entry, dict):
+            raise ValueError(f'{RECORDS_VARIABLE}: {path}: {name!r}: legal is "architecture.tag": {{...}}')
+        architecture, tag = name.split(".")
+        base = f"{architecture.removesuffix('_discriminator')}.{tag}"
+        kinds = ["discriminator"] if architecture.endswith("_discriminator") else ["generator"]
+        if kinds == ["generator"] and _key(base, "discriminator") not in content:
+            kinds.append("discriminator")
+        for kind in kinds:
+            old = records.get(_key(base, kind))
+            if old is None and kind != kinds[0] and records.get(_key(base, "generator")) is not None:
+                continue  # of this pair only the generator was published
+            result[_key(base, kind)] = _user_record(old or Record(base, kind), entry, f"{path}: {name}")
+    return result
+
+
+def _user_record(record: Record, entry: Mapping[str, Any], where: str) -> Record:
+    fields = {_SPELLINGS.get(key, key): value for key, value in entry.items() if key not in ("name", "kind")}
+    unknown = sorted(set(fields) - _ENTRY_FIELDS)
+    if unknown:
+        raise ValueError(f"{RECORDS_VARIABLE}: {where}: unknown field {', '.join(unknown)}; legal are name, url, "
+                         f"{', '.join(sorted(_ENTRY_FIELDS))}")  # fmt: skip
+    given = _texts(fields.pop("urls", []), where, "url")
+    urls = [*(given or record.urls[:1]), *_texts(fields.pop("mirrors", []), where, "mirrors")]
+    try:
+        if "scores" in fields:
+            fields["scores"] = _scores(fields["scores"])
+        if "classes" in fields:
+            fields["classes"] = tuple(_texts(fields["classes"], where, "classes"))
+    except TypeError as error:
+        raise ValueError(f"{RECORDS_VARIABLE}: {where}: scores: {error}") from error
+    if urls:
+        fields |= {"urls": tuple(urls), "repo": "", "folder": None}
+        fields.setdefault("file", record.file or urls[0].split("?")[0].rstrip("/").split("/")[-1])
+        fields.setdefault("sha256", _hash_in(urls[0]) or record.sha256)
+    elif fields.get("repo"):
+        fields |= {"urls": (), "folder": None}
+        fields.setdefault("file", str(fields.get("path", record.path)).split("/")[-1])
+        fields.setdefault("revision", record.revision or "main")
+    fields["sha256"] = str(fields.get("sha256", record.sha256) or "").lower().removeprefix("sha256:")
+    if not re.fullmatch(r"[0-9a-f]{0,64}", fields["sha256"]):
+        raise ValueError(f"{RECORDS_VARIABLE}: {where}: sha256: got {fields['sha256']!r}, legal is hex digits")
+    if not (urls or fields.get("repo") or fields.get("page") or record.folder or record.repo or record.page):
+        raise ValueError(f"{RECORDS_VARIABLE}: {where}: has neither url nor repo")
+    return replace(record, **fields)
+
+
+def _texts(value: Any, where: str, field: str) -> list[str]:
+    values = [value] if isinstance(value, str) else value
+    if not isinstance(values, list) or not all(isinstance(v, str) and v for v in values):
+        raise ValueError(f"{RECORDS_VARIABLE}: {where}: {field}: got {value!r}, legal is a text or a list of texts")
+    return values
+
+
+WEIGHTS: Mapping[str, Record] = _Weights()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Finding one
+
+
+def default_tag(architecture: str) -> str | None:
+    tags = [r.tag for r in WEIGHTS.values() if r.architecture == architecture and r.kind == "generator"]
+    return DEFAULT_TAGS.get(architecture) or (tags[0] if tags else None)
+
+
+def find_record(name: str, kind: str, tag: str | None = None) -> Record:
+    """``architecture``, ``architecture.tag`` or the same with ``_discriminator`` -> the record of its ``kind``.
+
+    Raises ``ValueError`` with the nearest names, or with what to do where an architecture has no weights here.
+    """
+    from ..networks.registry import MODELS
+
+    architecture, _, given = name.partition(".")
+    architecture = architecture.removesuffix("_discriminator")
+    tag = tag or given or default_tag(architecture)
+    record = WEIGHTS.get(_key(f"{architecture}.{tag}", kind))
+    if record is not None:
+        return record
+    own = [r for r in WEIGHTS.values() if r.architecture == architecture]
+    tags = ", ".join(sorted(r.tag for r in own if r.kind == kind))
+    other = WEIGHTS.get(_key(f"{architecture}.{tag}", KINDS[kind == "generator"]))
+    if other is not None:
+        raise ValueError(
+            f"weights: {other.publisher or other.name} published no {kind} for {architecture}.{tag}; "
+            + (f"with one: {tags}" if tags else f"create_{kind}({architecture!r}) builds one untrained")
+        )
+    if own:
+        raise ValueError(f"weights: {architecture} has no tag {tag!r}; legal are {tags}")
+    if architecture in MODELS:
+        raise ValueError(
+            f"weights: nobody has published any for {architecture}; create_{kind}({architecture!r}) builds it "
+            f"untrained, and weights= takes a file, a folder or a Hub repository id"
+        )
+    raise ValueError(f"model: no name, folder or file {name!r}{nearest(architecture, [*MODELS, *_architectures()])}")
+
+
+def _architectures() -> list[str]:
+    return sorted({record.architecture for record in WEIGHTS.values()})

@@ -1,0 +1,366 @@
+"""What each tab does: plain functions from what a visitor chose to what is shown. No visitor's state is kept here.
+
+Errors are ``ValueError``, ``FileNotFoundError`` or ``OSError`` with one sentence; app.py shows them.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+import time
+from functools import lru_cache
+from pathlib import Path
+from urllib.parse import urlencode
+
+import torch
+from PIL import Image as Pillow
+from PIL.Image import Image
+
+from sngan_hub import (
+    WEIGHTS,
+    AnyDiscriminator,
+    AnyGenerator,
+    labelled_grid,
+    load_discriminator,
+    load_generator,
+    save_png,
+)
+from sngan_hub.class_names import resolve_classes
+from sngan_hub.data.images import DAMAGED, read_picture
+from sngan_hub.metrics.discriminator_scores import scores_of
+from sngan_hub.sampling.generate import check_request, class_names, random_seed_from_system, to_pil
+from sngan_hub.sampling.morph import FRAMES_PER_SECOND, blend, morph, save_film, walk
+from sngan_hub.text import nearest
+from sngan_hub.weights.records import reference_scores
+
+try:
+    import spaces  # type: ignore[import-not-found]  # ZeroGPU lends a GPU for one call; elsewhere nothing changes
+
+    on_gpu = spaces.GPU
+except ImportError:
+    spaces = None
+
+    def on_gpu(function):  # type: ignore[misc]
+        return function
+
+
+MAX_PICTURES = 64  # of a class
+MOST = 256  # in one request
+MAX_SECONDS = 12
+ROWS_OF_A_MORPH = 4
+MAX_UPLOAD = 10 * 2**20  # bytes
+MAX_PIXELS = 40_000_000
+OWN: list[str] = []  # models named on the command line
+
+
+def shipped() -> list[str]:
+    return sorted({record.architecture for record in WEIGHTS.values() if record.folder})
+
+
+def model_choices() -> list[tuple[str, str]]:
+    """(label, name): one's own, the shipped ones, then what is fetched when it is first asked for."""
+    choices = [(f"{Path(name).name} (yours)", name) for name in OWN]
+    choices += [(name, name) for name in shipped()]
+    for key, record in WEIGHTS.items():
+        if record.kind == "generator" and record.where in ("download", "hub"):
+            size = f", {record.file_bytes / 1e6:.0f} MB" if record.file_bytes else ""
+            choices.append((f"{key} (fetched when first used{size})", key))
+    return choices
+
+
+def default_model() -> str:
+    return OWN[0] if OWN else shipped()[0]
+
+
+_loading = threading.Lock()
+
+
+@lru_cache(maxsize=4)
+def _generator(name: str) -> AnyGenerator:
+    return load_generator(name, device="cuda" if torch.cuda.is_available() else "cpu").for_sampling()
+
+
+@lru_cache(maxsize=4)
+def _discriminator(name: str) -> AnyDiscriminator:
+    return load_discriminator(name, device="cuda" if torch.cuda.is_available() else "cpu")
+
+
+def generator(name: str) -> AnyGenerator:
+    _check_model(name)
+    with _loading:  # a second visitor waits for the first one's download instead of starting another
+        return _generator(name)
+
+
+def discriminator(name: str) -> AnyDiscriminator:
+    _check_model(name)
+    with _loading:
+        return _discriminator(name)
+
+
+def _check_model(name: str) -> None:
+    names = [value for _, value in model_choices()]
+    if name not in names:
+        raise ValueError(f"model: got {name!r}{nearest(str(name), names)}")
+
+
+def classes_of(name: str) -> list[str]:
+    """The names to choose from: of the record where there is one, so that nothing is fetched for a list."""
+    record = WEIGHTS.get(name) or WEIGHTS.get(next((k for k in WEIGHTS if k.startswith(f"{name}.")), ""))
+    if record is not None and record.classes:
+        return list(record.classes)
+    if record is not None and not record.folder:
+        return []
+    return class_names(generator(name))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What visitors type
+
+
+def whole(name: str, value: object, least: int, most: int) -> int:
+    try:
+        number = int(float(value))  # type: ignore[arg-type]
+        legal = float(value) == number and least <= number <= most  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        number, legal = 0, False
+    if not legal:
+        raise ValueError(f"{name}: got {str(value)[:40]}, legal is a whole number from {least} to {most}")
+    return number
+
+
+def parse_seed(seed: object) -> int:
+    """The seed box's text -> a seed; empty draws one."""
+    if seed is None or str(seed).strip() == "":
+        return random_seed_from_system()
+    try:
+        number = int(str(seed).strip())
+    except ValueError:
+        raise ValueError(
+            f"seed: got {str(seed)[:40]!r}, legal is a whole number from 0 to 2^63 - 1, or empty for a new one"
+        ) from None
+    check_request(1, number, None)
+    return number
+
+
+def parse_truncation(value: object) -> float | None:
+    if value in (None, "", 0):
+        return None
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = 0.0
+    if not 0 < number <= 100:
+        raise ValueError(f"truncation: got {str(value)[:40]}, legal is 0 (off) or a number above it, up to 100")
+    return number
+
+
+def parse_way(text: object, n: int) -> tuple[int, list[float] | None]:
+    """``"8"`` -> 8 steps; ``"2, 1"`` or a list -> weights, one for each of ``n`` classes."""
+    parts = text if isinstance(text, list) else str("" if text is None else text).replace(";", ",").split(",")
+    if len(parts) == 1:
+        return whole("steps", parts[0] if str(parts[0]).strip() else 8, 2, 16), None
+    try:
+        weights = [float(part) for part in parts]
+    except (TypeError, ValueError):
+        raise ValueError(f"weights: got {str(text)[:40]!r}, legal is a number for each class, such as 2, 1") from None
+    if len(weights) != n:
+        raise ValueError(f"weights: got {len(weights)} for {n} classes; one for each, or the number of steps")
+    return 0, weights
+
+
+def link(tab: str, **fields: object) -> str:
+    """The part of an address that makes the page show this again."""
+    kept = {key: value for key, value in fields.items() if value not in (None, "", [])}
+    for key, value in kept.items():
+        if isinstance(value, list):
+            kept[key] = "|".join(map(str, value))
+    return "?" + urlencode({"tab": tab, **kept})
+
+
+def downloads() -> Path:
+    folder = Path(os.environ.get("GRADIO_TEMP_DIR", Path(tempfile.gettempdir()) / "gradio")) / "sngan_hub"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _new_file(name: str) -> Path:
+    remove_emptied()
+    safe = "".join(c if c.isalnum() or c in "-_." else "-" for c in name)
+    return Path(tempfile.mkdtemp(dir=downloads())) / safe
+
+
+def remove_emptied(seconds: float = 60) -> None:
+    """Removes folders of former requests that have been empty for this long: Gradio deletes their files after an hour
+    (``delete_cache``), but not the folders, of which every upload, every picture and every download has one.
+    """
+    of_gradio = (f for f in downloads().parent.iterdir() if len(f.name) == 64 and not f.name.strip("0123456789abcdef"))
+    for folder in (*downloads().iterdir(), *of_gradio):
+        try:
+            if folder.stat().st_mtime < time.time() - seconds:
+                folder.rmdir()
+        except OSError:  # it holds something, or another request was faster
+            pass
+
+
+def _enlarged(images: torch.Tensor, side: int = 128) -> torch.Tensor:
+    scale = max(1, side // images.shape[-1])
+    return images.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
+
+
+def where() -> str:
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "the CPU"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The four actions
+
+
+@on_gpu
+def sample(
+    model: str, classes: list[str] | None, n: object, seed: object, truncation: object, single: bool = False
+) -> tuple[list[tuple[Image, str]], str, str, str, str]:
+    """-> gallery of (picture, caption), the seed used, one line, the link, the PNG to download."""
+    number, count, t = parse_seed(seed), 1 if single else whole("n", n, 1, MAX_PICTURES), parse_truncation(truncation)
+    network = generator(model)
+    names = class_names(network)
+    given = list(classes or [])[: 1 if single else None]
+    chosen = (
+        [names[i] for i in resolve_classes(given, network.classes, network.n_classes)]
+        if given
+        else names[: MOST // count]
+    )
+    chosen = chosen[:1] if single else chosen
+    total = count * max(len(chosen), 1)
+    if total > MOST:
+        raise ValueError(
+            f"n: {count} of each of {len(chosen)} classes is {total} pictures, legal is up to {MOST} in all"
+        )
+    start = time.perf_counter()
+    images = network.sample(chosen or None, count, number, t)
+    seconds = time.perf_counter() - start
+    side = 512 if single else 128
+    captions = [name for name in chosen for _ in range(count)] or [""] * count
+    gallery = [(to_pil(image), caption) for image, caption in zip(_enlarged(images, side), captions, strict=True)]
+    path = _new_file(f"{Path(model).name}-{number}.png")
+    about = {"model": model, "seed": number, "truncation": t, "classes": ", ".join(chosen)}
+    save_png(labelled_grid(images, count if chosen else 8, chosen or None), path, about)
+    left = f"; the first {len(chosen)} of {len(names)} classes" if not given and len(chosen) < len(names) else ""
+    pixels = f"{images.shape[-1]} x {images.shape[-1]} px"
+    said = f"{len(images)} pictures of {pixels} in {seconds:.2f} s on {where()}; seed {number}{left}"
+    again = link("sample", model=model, classes=given, n=count, seed=number, truncation=t, single=1 if single else None)
+    return gallery, str(number), said, again, str(path)
+
+
+@on_gpu
+def morph_strip(
+    model: str, classes: list[str] | None, weights_or_steps: object, seed: object, truncation: object
+) -> tuple[str, str, str, str]:
+    """-> a picture's file, the seed used, one line, the link. Weights make a blend, a number of steps a morph."""
+    number, t = parse_seed(seed), parse_truncation(truncation)
+    given = list(classes or [])
+    count, mixed = parse_way(weights_or_steps, len(given))
+    network = generator(model)
+    start = time.perf_counter()
+    if mixed is None:
+        images = morph(network, given, count, ROWS_OF_A_MORPH, number, t)
+        columns, flat, what = images.shape[1], images.flatten(0, 1), f"{' to '.join(given)}, {ROWS_OF_A_MORPH} latents"
+    else:
+        flat = blend(network, given, mixed, 16, number, t)
+        share = [w / sum(mixed) for w in mixed]
+        columns, what = 8, "a blend of " + ", ".join(f"{s:.0%} {name}" for s, name in zip(share, given, strict=True))
+    seconds = time.perf_counter() - start
+    path = _new_file(f"{Path(model).name}-morph-{number}.png")
+    about = {"model": model, "seed": number, "truncation": t, "classes": ", ".join(given), "weights": mixed}
+    save_png(labelled_grid(flat, columns, scale=max(1, 96 // flat.shape[-1])), path, about)
+    again = link("morph", model=model, classes=given, way=weights_or_steps, seed=number, truncation=t)
+    return str(path), str(number), f"{what}: {len(flat)} pictures in {seconds:.2f} s on {where()}; seed {number}", again
+
+
+@on_gpu
+def walk_film(
+    model: str, classes: list[str] | None, seconds: object, seed: object, truncation: object, as_gif: bool = False
+) -> tuple[str, str, str, str, str]:
+    """-> the MP4, the seed used, one line, the link, the file to download (MP4 or GIF)."""
+    number, t = parse_seed(seed), parse_truncation(truncation)
+    length = whole("seconds", seconds, 1, MAX_SECONDS)
+    network = generator(model)
+    given = list(classes or [])
+    start = time.perf_counter()
+    frames = [torch.cat(list(walk(network, given or None, length * FRAMES_PER_SECOND, number, t)))]
+    film = _new_file(f"{Path(model).name}-walk-{number}.mp4")
+    save_film(iter(frames), film)
+    kept = film
+    if as_gif:
+        kept = film.with_suffix(".gif")
+        save_film(iter(frames), kept)
+    took = time.perf_counter() - start
+    about = f"{len(frames[0])} frames in {took:.2f} s on {where()}; seed {number}; it ends where it begins"
+    again = link("walk", model=model, classes=given, seconds=length, seed=number, truncation=t)
+    return str(film), str(number), about, again, str(kept)
+
+
+@on_gpu
+def judge(model: str, picture: str | None) -> dict[str, float]:
+    """An uploaded file -> D's score of it as each class."""
+    remove_emptied()
+    if not picture:
+        raise ValueError("image: none; choose a file, or draw one with the button beside it")
+    network = discriminator(model)
+    image = read_upload(Path(picture), network.size)
+    names = network.classes or [str(i) for i in range(network.n_classes)] or ["score"]
+    (scores,) = scores_of(network, image[None])
+    return {name: round(float(value), 4) for name, value in zip(names, scores, strict=True)}
+
+
+def read_upload(path: Path, size: int):
+    """A visitor's file -> (3, size, size) uint8: its first frame, upright, the centre. Refused in a sentence."""
+    if path.stat().st_size > MAX_UPLOAD:
+        raise ValueError(f"image: {path.stat().st_size / 2**20:.0f} MB, legal is up to {MAX_UPLOAD // 2**20}")
+    try:
+        with Pillow.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(
+                    f"image: {image.width} x {image.height} px, legal is up to {MAX_PIXELS // 10**6} megapixels"
+                )
+        return read_picture(path.read_bytes(), size)
+    except Pillow.UnidentifiedImageError:
+        raise ValueError("image: holds no picture of a known kind (PNG, JPEG, WebP, GIF, BMP, TIFF)") from None
+    except Pillow.DecompressionBombError:
+        raise ValueError(f"image: too many pixels, legal is up to {MAX_PIXELS // 10**6} megapixels") from None
+    except DAMAGED as error:
+        text = " ".join(str(error).split())[:200]
+        raise ValueError(text if text.startswith("image:") else f"image: cannot be read ({text})") from None
+
+
+def seen(model: str, picture: str | None) -> Image | None:
+    """The uploaded picture as D sees it, enlarged."""
+    if not picture:
+        return None
+    image = read_upload(Path(picture), discriminator(model).size)
+    return to_pil(_enlarged(torch.from_numpy(image)[None], 256)[0])
+
+
+def drawn(model: str, class_name: str | None, seed: object) -> tuple[str, str]:
+    """A generated picture as a file to judge, and its seed."""
+    number = parse_seed(seed)
+    network = generator(model)
+    given = [class_name] if class_name else None
+    (image,) = network.sample(given, 1, number)
+    path = _new_file(f"{Path(model).name}-{number}.png")
+    save_png(to_pil(image), path, {"model": model, "seed": number, "classes": class_name})
+    return str(path), str(number)
+
+
+def verdict(model: str, scores: dict[str, float]) -> list[list[object]]:
+    """Rows for the table: class, score, and where the middle 80 % of real and generated pictures of it lie."""
+    known = reference_scores(model)
+    rows: list[list[object]] = []
+    for name, value in sorted(scores.items(), key=lambda item: -item[1]):
+        lies = known.get(name, {})
+        rows.append([name, round(value, 2), *(_span(lies.get(kind)) for kind in ("real", "generated"))])
+    return rows
+
+
+def _span(quantiles: list[float] | None) -> str:
+    return "-" if quantiles is None else f"{quantiles[0]:.1f} … {quantiles[2]:.1f}"

@@ -1,0 +1,146 @@
+"""The run on a screen, before it starts: settings, networks, images and operations per iteration, hours."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from sngan_hub.data import source_classes
+from sngan_hub.devices import resolve_device
+from sngan_hub.networks.base import AnyDiscriminator, AnyGenerator
+from sngan_hub.networks.inference import fast_bfloat16
+
+from ..engine.machine import REPAID_BY, wanted_compile
+from ..engine.state import new_networks
+from .cost import find_device, legal_device, prediction
+from .schema import Config
+
+THROUGHPUT = Path(__file__).with_name("throughput.json")  # written by benchmarks/presets.py
+
+
+def describe(config: Config, predicted_for: str | None = None) -> str:
+    """Opens no image: presets know their class counts, and a folder is listed.
+
+    ``predicted_for``: a device of devices.json whose seconds are predicted too, "" for this machine's; None: nothing
+    is predicted, and the hours are those measured on this machine.
+    """
+    config = dataclasses.replace(config, device=str(resolve_device(config.device)))
+    n = len(source_classes(config.data)) if config.data else config.n_classes
+    with torch.device("meta"):
+        g, d = new_networks(config, n)
+    counts = [f"{sum(p.numel() for p in network.parameters()):,}" for network in (g, d)]
+    flops = [forward_flops(network) for network in (g, d)]
+    total = iteration_flops(config, *flops)
+    device = predicted_for or device_kind(config.device)
+    if predicted_for:
+        device = legal_device(predicted_for).name
+    hours = hours_of(config, total, device)
+    lines = [f"{key:18}{value}" for key, value in dataclasses.asdict(config).items()]
+    lines += [
+        f"{'classes':18}{g.n_classes or 'none'}",
+        f"{'parameters':18}generator {counts[0]}, discriminator {counts[1]}",
+        f"{'forward':18}generator {flops[0] / 2e9:.3g} GMAC an image, discriminator {flops[1] / 2e9:.3g}",
+        f"{'per iteration':18}{config.n_dis * config.batch_size} real and "
+        f"{config.n_dis * config.batch_size + config.g_batch_size} generated images, about {total / 1e12:.3g} TFLOP",
+        f"{'rates':18}{rates_of(config)}",
+        f"{'in all':18}about {total * config.steps / 1e18:.3g} EFLOP in {config.steps:,} iterations",
+        f"{'hours':18}{hours}",
+        f"{'compiled':18}{compile_of(config)}",
+    ]
+    strength = config.class_strength(max(config.steps - 1, 0))
+    if strength < 1:
+        lines.append(f"{'warning':18}the run ends within the class transition, at {strength:.0%} of the class's rows; "
+                     f"they are whole from step {config.transition_to:,} on: raise --steps")  # fmt: skip
+    if predicted_for is not None:
+        lines += predicted_lines(config, n, device)
+    x86 = platform.machine().lower() in ("x86_64", "amd64")  # of others torch does not say what they compute in
+    if config.precision == "bf16" and device == device_kind("cpu") and x86 and not fast_bfloat16("cpu"):
+        lines.append(f"{'warning':18}bf16: this processor has neither AVX512_BF16 nor AMX, and takes several times as "
+                     f"long as for fp32: --precision fp32")  # fmt: skip
+    return "\n".join(lines)
+
+
+def compile_of(config: Config) -> str:
+    if wanted_compile(config) == "off":
+        if config.compile == "off":
+            return "no"
+        few = config.steps < REPAID_BY
+        return f"no: {f'under {REPAID_BY:,} iterations' if few else f'it gains nothing on this {config.device}'}"
+    return "yes, in the first iteration, which takes one to several minutes; the hours above are uncompiled"
+
+
+def predicted_lines(config: Config, n_classes: int, device: str) -> list[str]:
+    row = find_device(device)
+    if row is None:
+        return [f"{'predicted':18}unknown: no rates of {device}; measure them: benchmarks/device_rates.py --record, or "
+                f"name another device: --for H100"]  # fmt: skip
+    return prediction(config, n_classes, row)
+
+
+def forward_flops(network: AnyGenerator | AnyDiscriminator) -> int:
+    """Floating-point operations for one image, two for each multiplication with its addition, counted on the way."""
+    y = torch.zeros(1, dtype=torch.int64, device="meta") if network.n_classes else None
+    shape = (1, network.z_dim) if isinstance(network, AnyGenerator) else (1, 3, network.size, network.size)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network.eval()(torch.zeros(shape, device="meta"), y)
+    return counter.get_total_flops()
+
+
+def iteration_flops(config: Config, of_generator: int, of_discriminator: int) -> int:
+    """Backward costs twice the forward; but G's fakes in a D step are not back-propagated, nor D's weights in G's."""
+    judged = 2 * config.n_dis * config.batch_size
+    return (
+        config.g_batch_size * (3 * of_generator + 2 * of_discriminator)
+        + config.n_dis * config.batch_size * of_generator
+        + 3 * judged * of_discriminator
+    )
+
+
+def rates_of(config: Config) -> str:
+    if config.steps <= config.decay_from or config.decay_from == config.decay_to:
+        return "the same to the end"
+    said = f"fall from step {config.decay_from:,} to 0 at step {config.decay_to:,}"
+    if config.steps > config.decay_to:
+        said += (f", so the last {config.steps - config.decay_to:,} steps change nothing: raise --decay_to (and "
+                 f"--decay_from) with --steps")  # fmt: skip
+    return said
+
+
+def hours_of(config: Config, flops: int, device: str = "") -> str:
+    """From the committed throughput of this preset's networks on this kind of device, or ``unknown``.
+
+    ``device``: another than this machine's, by its name in devices.json.
+    """
+    device = device or device_kind(config.device)
+    for row in read_throughput():
+        known = find_device(row["device"]) if row["device"] != device else None
+        same = row["device"] == device or (known is not None and known.name == device)
+        if same and (row["precision"], row["architecture"]) == (config.precision, config.architecture):
+            seconds = flops / (row["tflops"] * 1e12)
+            return f"about {seconds * config.steps / 3600:,.1f}, measured ({seconds:.3g} s an iteration on {device})"
+    return f"unknown: benchmarks/presets.py has not been run on {device}"
+
+
+def read_throughput() -> list[dict[str, Any]]:
+    return json.loads(THROUGHPUT.read_text(encoding="utf-8")) if THROUGHPUT.is_file() else []
+
+
+def device_kind(device: str) -> str:
+    """``NVIDIA H200``, or the processor's name and torch's number of threads. ``device`` may be ``auto``."""
+    if device == "auto":
+        device = str(resolve_device(device))
+    if device.startswith("cuda") and torch.cuda.is_available():
+        return torch.cuda.get_device_name(device)
+    name = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").is_file():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                name = line.partition(":")[2].strip()
+                break
+    return f"{name}, {torch.get_num_threads()} threads" if not device.startswith("cuda") else device

@@ -1,0 +1,112 @@
+"""Who computes which images of a step: processes take consecutive shares of a batch, micro-batches parts of a share.
+
+The algorithm does not know: draws are of the whole batch (feed.py), losses are means over it, batch norm sees whole
+groups, and gradients are averaged once before each optimiser step.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import nn
+
+from ..config.schema import Config
+from .state import kept, to_host
+
+if TYPE_CHECKING:  # the loop alone imports it
+    from accelerate import Accelerator
+
+    from .state import State
+
+
+class Share(NamedTuple):
+    start: int  # in this process's part of the batch
+    stop: int
+    weight: float  # of this micro-batch in its process's mean
+
+    @property
+    def slice(self) -> slice:
+        return slice(self.start, self.stop)
+
+
+def is_first_process() -> bool:
+    """Of those that torchrun started, outside the loop."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def shares(total: int, micro_batch: int, accelerator: Accelerator) -> Iterator[Share]:
+    """This process's part of a batch of ``total`` images, ``micro_batch`` at a time (0: all at once)."""
+    own = total // accelerator.num_processes
+    size = micro_batch or own
+    for start in range(0, own, size):
+        stop = min(start + size, own)
+        yield Share(start, stop, (stop - start) / own)
+
+
+def check_shares(config: Config, processes: int) -> None:
+    """Raises ``ValueError`` where processes or micro-batches would cut a batch-norm group."""
+    for phase, total, group in (("batch_size", config.batch_size, config.bn_group_d),
+                                ("g_batch_size", config.g_batch_size, config.bn_group_g)):  # fmt: skip
+        name = "bn_group_g" if phase == "g_batch_size" else "bn_group_d"
+        if total % processes:
+            raise ValueError(f"{phase}: {total} images are no whole number for each of {processes} processes")
+        own = total // processes
+        cut = processes > 1 or 0 < config.micro_batch < own
+        if cut and not group:
+            raise ValueError(
+                f"{name}: 0 takes batch-norm statistics over the whole batch, which {processes} process(es) with "
+                f"micro_batch {config.micro_batch} would cut; set it to the size of a group"
+            )
+        for what, size in (("a process's share", own), ("micro_batch", min(config.micro_batch, own))):
+            if group and size % group:
+                raise ValueError(f"{what} of {phase}: {size} images are no whole number of groups of {name} {group}")
+
+
+def average_gradients(network: nn.Module, accelerator: Accelerator) -> None:
+    """The mean over all processes, in one message."""
+    if accelerator.num_processes == 1:
+        return
+    grads = [p.grad for p in network.parameters() if p.grad is not None]
+    mean: torch.Tensor = accelerator.reduce(torch.cat([grad.reshape(-1) for grad in grads]), "mean")  # type: ignore
+    for grad, part in zip(grads, mean.split([grad.numel() for grad in grads]), strict=True):
+        grad.copy_(part.view_as(grad))
+
+
+def share_state(state: State, accelerator: Accelerator) -> None:
+    """What the first process has read from its disk becomes every process's."""
+    if accelerator.num_processes == 1:
+        return
+    from accelerate.utils import broadcast_object_list
+
+    # By the CPU: tensors of the first process's GPU would be unpickled onto that GPU by every process.
+    parts = broadcast_object_list([to_host(state.state_dict()) if accelerator.is_main_process else None])[0]
+    if not accelerator.is_main_process:
+        assert parts is not None
+        state.load_state_dict(parts)
+
+
+def any_process(said: bool, step: int, accelerator: Accelerator) -> bool:
+    """Whether any process says so, the same on all: a signal may reach them in different steps.
+
+    Asking makes a GPU's host wait, so there it is done in every tenth step alone, and False is said in between.
+    """
+    if accelerator.num_processes == 1:
+        return said
+    if accelerator.device.type != "cpu" and step % 10:
+        return False
+    flag = torch.tensor(float(said), device=accelerator.device)
+    return bool(accelerator.reduce(flag, "sum") > 0)  # type: ignore[operator]
+
+
+def lost_worker(error: RuntimeError, accelerator: Accelerator, out: Path) -> Exception:
+    """The error of a collective whose partner is gone, as one that says how to go on; any other as it is."""
+    text = str(error)
+    gone = any(word in text.lower() for word in ("connection", "peer", "nccl", "timed out"))
+    if accelerator.num_processes > 1 and gone:
+        first = text.splitlines()[0]
+        return ConnectionError(f"{out}: another process of the run is gone ({first}); {kept(out)}")
+    return error

@@ -1,0 +1,85 @@
+"""The authors' whole-trainer snapshot (``snapshot_iter_<it>``) -> a run that goes on where Chainer stopped.
+
+Weights, u, running statistics, both Adam states, the iteration and its place in the learning-rate schedule carry over.
+What cannot: Chainer's random numbers and its place in the epoch, so real images, latents and labels are drawn anew.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sngan_hub.convert import chainer_keys, convert_file
+from sngan_hub.convert.archive import read_npz
+from sngan_hub.networks.base import Network
+from sngan_hub.networks.resnet import Discriminator, Generator
+
+from ..config.schema import Config
+from .state import ChainerAdam, State, new_networks
+
+OPTIMIZERS = {"generator": "updater/optimizer:opt_gen", "discriminator": "updater/optimizer:opt_dis"}
+
+
+def import_snapshot(path: Path, config: Config, classes: list[str]) -> State:
+    """Raises ``ValueError`` where the snapshot is of another recipe than ``config``: networks, n_dis, learning rate."""
+    arrays = read_npz(path)
+    if "updater/iteration" not in arrays:
+        raise ValueError(f"{path}: holds no updater/iteration: no whole-trainer snapshot (snapshot_iter_<it>); "
+                         f"`sngan convert` reads single networks")  # fmt: skip
+    networks = {converted.kind: converted.network for converted in convert_file(path)}
+    for network, ours in zip(networks.values(), new_networks(config, len(classes), classes), strict=True):
+        _check_network(path, network, ours)
+    g, d = networks["generator"].train(), networks["discriminator"].train()
+    if not (isinstance(g, Generator) and isinstance(d, Discriminator)):
+        raise ValueError(f"{path}: holds a {type(g).__name__} and a {type(d).__name__}; a run goes on from the ResNets")
+    for network in (g, d):
+        if network.n_classes:
+            network.name_classes(classes)
+    betas = (config.beta1, config.beta2)
+    opt_g, opt_d = ChainerAdam(g.parameters(), config.lr_g, betas), ChainerAdam(d.parameters(), config.lr_d, betas)
+    state = State(g, d, g, opt_g, opt_d, int(arrays["updater/iteration"]))
+    for network, optimizer, prefix in ((g, opt_g, OPTIMIZERS["generator"]), (d, opt_d, OPTIMIZERS["discriminator"])):
+        _fill(path, arrays, network, optimizer, prefix)
+    updates = [int(arrays[f"{prefix}/t"]) for prefix in OPTIMIZERS.values()]
+    if updates != [state.step, state.step * config.n_dis]:
+        raise ValueError(f"n_dis: {path} has made {updates[0]} updates of G and {updates[1]} of D in {state.step} "
+                         f"iterations; n_dis {config.n_dis} does not give that")  # fmt: skip
+    for name, lr in (("LinearShift", config.lr_g), ("LinearShift_1", config.lr_d)):
+        last = arrays.get(f"extensions/{name}/_last_value")
+        if last is not None and not np.isclose(float(last), lr * config.lr_scale(state.step), rtol=1e-6, atol=1e-12):
+            raise ValueError(
+                f"decay_from, decay_to: after iteration {state.step} the snapshot's learning rate is {float(last):.6g}"
+                f", "
+                f"this schedule's {lr * config.lr_scale(state.step):.6g}; set these and lr_g, lr_d to its own"
+            )
+    return state
+
+
+def _check_network(path: Path, theirs: Network, ours: Network) -> None:
+    a, b = ({k: v for k, v in n.config.items() if k != "classes"} for n in (theirs, ours))
+    kind = theirs.kind
+    differing = {name: a[name] for name in a if a[name] != b[name]}
+    if "n_classes" in differing:
+        raise ValueError(f"n_classes: {path}'s {kind} has {a['n_classes']} classes, the data {b['n_classes']}")
+    if differing:
+        raise ValueError(f"{kind}_fields: {path}'s {kind} is not this preset's; another preset, or "
+                         f"--{kind}_fields '{json.dumps(differing)}'")  # fmt: skip
+
+
+def _fill(path: Path, arrays: dict, network: torch.nn.Module, optimizer: ChainerAdam, prefix: str) -> None:
+    keys = chainer_keys(network)  # type: ignore[arg-type]
+    for name, parameter in network.named_parameters():
+        values = {leaf: arrays.get(f"{prefix}/{keys[name]}/{leaf}") for leaf in ("m", "v", "t")}
+        for leaf, value in values.items():
+            if value is None or (leaf != "t" and value.shape != tuple(parameter.shape)):
+                raise ValueError(f"{path}: {prefix}/{keys[name]}/{leaf} is missing or of another shape")
+            if not np.isfinite(value).all():
+                raise ValueError(f"{path}: {prefix}/{keys[name]}/{leaf} holds values that are not finite")
+        optimizer.state[parameter] = {
+            "step": torch.tensor(float(values["t"])),  # type: ignore[arg-type]
+            "exp_avg": torch.from_numpy(np.array(values["m"])),
+            "exp_avg_sq": torch.from_numpy(np.array(values["v"])),
+        }

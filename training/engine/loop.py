@@ -1,0 +1,125 @@
+"""The game on one page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import closing, nullcontext
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from tqdm import tqdm
+
+from sngan_hub.data import Images, load_images
+from sngan_hub.data.prepared import check_blocks
+from sngan_hub.networks.registry import find_model
+
+from ..config.schema import Config, save_config
+from ..feed.checks import check_apart, check_data, check_held_out, say_left_out
+from ..feed.feed import new_feed
+from ..monitor.log import Log, fixed_samples, real_spread, save_grid
+from ..monitor.score import check_scoring, out_of_patience, score_snapshot
+from .distributed import any_process, check_shares, is_first_process, lost_worker, share_state
+from .machine import decide_compile, set_up
+from .run_folder import check_out, locked
+from .signals import stop_requests
+from .state import CheckpointWriter, State, hold_to_start, load_checkpoint, new_state, not_finite, save_snapshot
+from .step import train_step
+
+
+def train(config: Config, data: Images | None = None, begin: Callable[[State], None] | None = None) -> State:
+    """Runs or resumes ``config`` in ``config.out``; the state it ends with. ``data`` stands in for ``config.data``,
+    and ``begin`` fills the state of a run that has none yet.
+
+    Under ``torchrun`` or ``accelerate launch`` every process calls it; the first one alone writes.
+    """
+    check_apart(config.out, data=config.data, held_out=config.test_folder)
+    if config.score_every:
+        check_scoring(config)
+    check_out(Path(config.out))
+    config = set_up(config)
+    with locked(Path(config.out)) if is_first_process() else nullcontext():
+        return _train(config, data, begin)
+
+
+def _train(config: Config, data: Images | None, begin: Callable[[State], None] | None) -> State:
+    accelerator = Accelerator(cpu=config.device == "cpu", mixed_precision="no")
+    check_shares(config, accelerator.num_processes)
+    out, main = Path(config.out), accelerator.is_main_process
+    size = find_model(config.architecture).size
+    if data is None:
+        if main:
+            say_left_out(config.data)
+        data = load_images(config.data, config.split, config.stored_size or size, config.stretches_at_load(size))
+    if main:
+        check_blocks(data)
+        if config.test_folder:
+            check_held_out(data, config, size)
+    config, fingerprint = decide_compile(config), data.fingerprint()
+    state = new_state(config, data.classes, accelerator.device)
+    if main:
+        resumed = load_checkpoint(state, config, fingerprint, out)
+        save_config(config, out / "config.json")  # from here on the folder is known as a run's
+        check_data(data, config, size, out)
+        if begin and not resumed:
+            begin(state)
+            save_snapshot(state, out)  # the start, to compare with
+            save_grid(fixed_samples(state.average, config.seed), out / "samples" / f"{0:07d}.png")
+    accelerator.wait_for_everyone()
+    if config.l2_sp:
+        hold_to_start(state, out)
+    share_state(state, accelerator)
+    log = Log(out, state.step, real_spread(data, state.generator.n_classes)) if main else None
+    bar = tqdm(total=config.steps, initial=state.step, unit="step", disable=None if main else True)
+
+    def due(every: int) -> bool:
+        return every > 0 and (state.step % every == 0 or state.step == config.steps)
+
+    with (
+        stop_requests() as stop,
+        closing(new_feed(data, config, state, accelerator)) as feed,
+        closing(bar),
+        closing(CheckpointWriter(config, fingerprint, out, accelerator.device.type != "cpu")) as checkpoints,
+        closing(log) if log else nullcontext(),
+    ):
+        ended = out_of_patience(out, config, accelerator)
+        while state.step < config.steps and not ended:
+            try:
+                losses = train_step(state, config, feed, accelerator)
+                bar.update()
+                stopping = any_process(bool(stop), state.step, accelerator)
+                saving = due(config.checkpoint_every) or stopping
+                if due(config.log_every) or saving:
+                    mean: torch.Tensor = accelerator.reduce(torch.stack(list(losses.values())), "mean")  # type: ignore
+                    values = dict(zip(losses, mean.tolist(), strict=True))
+                    if not all(map(math.isfinite, values.values())):
+                        raise not_finite(f"losses {values}", state.step, out)
+                    if log and due(config.log_every):
+                        samples = fixed_samples(state.average, config.seed)
+                        values_now = {**values, "lr_scale": config.lr_scale(state.step)}
+                        gauge = log.write(state.step, values_now, samples, feed.waited)
+                        bar.set_postfix({k: f"{values[k]:.2f}" for k in ("loss_d", "loss_g")}, spread=f"{gauge:.2f}")
+                if log and due(config.sample_every):
+                    save_grid(fixed_samples(state.average, config.seed), out / "samples" / f"{state.step:07d}.png")
+                if log and due(config.spectrum_every):
+                    log.write_spectrum(state.step, state.discriminator)
+                if main and (due(config.snapshot_every) or due(config.score_every)):
+                    save_snapshot(state, out, link=not config.score_every)
+                if log and due(config.score_every):
+                    log.clock += score_snapshot(state, config, out)  # no part of a step's time
+                if due(config.score_every):
+                    ended = out_of_patience(out, config, accelerator)
+                if main and (saving or ended):
+                    checkpoints.save(state)
+            except RuntimeError as error:
+                raise lost_worker(error, accelerator, out) from error
+            if stopping and state.step < config.steps:
+                checkpoints.wait()
+                by = stop[0] if stop else "another process"
+                raise InterruptedError(
+                    f"{out}: stopped by {by} at step {state.step}, which is saved; the same command goes on"
+                )
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+    return state

@@ -1,0 +1,114 @@
+"""A run's folder: which folders may become one, who may write to it, and which snapshot RUN/generator leads to."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from sngan_hub.networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, read_config
+from sngan_hub.weights.records import KINDS
+
+COMPILED = "compiled"  # torch's cache, which may be there before config.json is
+LOCK = ".lock"
+LINES = ("log.jsonl", "spectrum.jsonl", "scores.jsonl")  # what a run appends to; other files in it are not ours
+
+
+def is_run(folder: Path) -> bool:
+    """Whether ``folder`` holds a run's config.json. Raises ``ValueError`` where that is no JSON object."""
+    path = folder / CONFIG_NAME
+    return path.is_file() and "preset" in read_config(path)
+
+
+def check_out(out: Path) -> None:
+    """Raises ``FileExistsError`` unless ``out`` is missing, empty or a run: nothing of anybody else's is written over.
+
+    Hidden files do not count. Of several processes the first one alone looks, for it is the one that writes.
+    """
+    if os.environ.get("RANK", "0") != "0" or not out.is_dir() or is_run(out):
+        return
+    strangers = sorted(p.name for p in out.iterdir() if not p.name.startswith(".") and p.name != COMPILED)
+    if strangers:
+        network = (out / CONFIG_NAME).is_file() and (out / SAFETENSORS_SINGLE_FILE).is_file()
+        what = "a network" if network else f"{len(strangers)} file(s) that are no run's ({strangers[0]} ...)"
+        raise FileExistsError(f"out: {out} holds {what}; name an empty or new folder, or a run to go on with")
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Holds ``out`` for this process. The system releases the lock when the process ends, in whatever way.
+
+    A folder that is made for it and holds nothing else in the end is removed again. Raises ``FileExistsError`` where
+    another process holds it. A file system without locks is used without one.
+    """
+    new = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(out / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise FileExistsError(f"out: another process is training in {out}; wait for it, stop it, or name another "
+                              f"folder") from error  # fmt: skip
+    except (NotImplementedError, OSError) as error:
+        print(f"{out}: no lock could be taken ({error}); start no second run in it", file=sys.stderr)
+    try:
+        yield
+    finally:
+        if new and {path.name for path in out.iterdir()} <= {LOCK, COMPILED}:
+            shutil.rmtree(out)
+        lock.release()
+
+
+def snapshot_folder(out: Path, step: int) -> Path:
+    return out / "snapshots" / f"{step:07d}"
+
+
+def link_snapshot(out: Path, step: int) -> None:
+    """``out/generator`` and ``out/discriminator`` lead to the snapshot of ``step``: the latest one, or the best.
+
+    They become copies where the system has no symbolic links. A folder in their place, as in a run that was copied
+    without links, makes way: it is a copy of a snapshot.
+    """
+    for kind in KINDS:
+        target, place, new = snapshot_folder(out, step) / kind, out / kind, out / f".{kind}"
+        _remove(new)
+        try:
+            new.symlink_to(Path("snapshots") / target.parent.name / kind)
+        except (OSError, NotImplementedError):
+            shutil.copytree(target, new)
+        if new.is_symlink() and (place.is_symlink() or not place.exists()):
+            os.replace(new, place)  # at once
+            continue
+        old = out / f".old-{kind}"  # a folder cannot be replaced by something else at once
+        _remove(old)
+        if place.exists() or place.is_symlink():
+            os.replace(place, old)
+        os.replace(new, place)
+        _remove(old)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def linked_step(out: Path) -> int:
+    """The step of the snapshot that ``out/generator`` leads to, or is a copy of.
+
+    Raises ``ValueError`` where it is neither.
+    """
+    place = out / "generator"
+    if place.is_symlink():
+        return int(place.resolve().parent.name)
+    weights = (place / SAFETENSORS_SINGLE_FILE).read_bytes()
+    for path in sorted((out / "snapshots").glob(f"[0-9]*/generator/{SAFETENSORS_SINGLE_FILE}"), reverse=True):
+        if path.stat().st_size == len(weights) and path.read_bytes() == weights:
+            return int(path.parent.parent.name)
+    raise ValueError(f"{place}: is the copy of no snapshot in {out / 'snapshots'}; copy the run whole")

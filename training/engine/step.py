@@ -1,0 +1,239 @@
+"""One iteration of the game."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from sngan_hub.layers.normalizers import as_one_forward, set_batch_norm_group
+from sngan_hub.layers.spectral_norm import estimated
+from sngan_hub.networks.base import AnyDiscriminator, AnyGenerator, Network
+
+from ..config.schema import Config
+from ..feed.augment import augment
+from ..feed.feed import Fake, Iteration
+from .distributed import Share, average_gradients, shares
+from .ema import update_ema
+from .losses import LOSSES
+from .penalties import clip_weights_, gradient_penalty, orthonormal_penalty
+from .state import State
+
+if TYPE_CHECKING:  # the loop alone imports it
+    from accelerate import Accelerator
+
+Labels = Tensor | None
+Images = list[tuple[Tensor, Labels]]  # of each micro-batch
+
+
+class Feeds(Protocol):
+    def iteration(self, step: int) -> Iteration: ...
+
+
+def train_step(state: State, config: Config, feed: Feeds, accelerator: Accelerator) -> dict[str, Tensor]:
+    """One iteration of the authors' updater.py: a G step, then ``n_dis`` D steps. Advances ``state.step``.
+
+    Every process computes its consecutive share of each batch, in micro-batches whose gradients add up. Returns the
+    means of the losses and scores over this process's share; the losses of D are of the last of its steps.
+    """
+    step, device = state.step, accelerator.device
+    if config.compile == "graphs":
+        torch.compiler.cudagraph_mark_step_begin()  # what the last iteration made may be overwritten
+    if config.transition_to:  # a tensor, so that a compiled step is not compiled again for each value
+        strength = torch.full((), config.class_strength(step), device=device)
+        for network in (state.generator, state.discriminator, state.average):
+            network.class_strength = strength
+    for optimizer, lr in ((state.opt_g, config.lr_g), (state.opt_d, config.lr_d)):
+        optimizer.param_groups[0]["lr"] = lr * config.lr_scale(step)
+
+    drawn = feed.iteration(step)
+    values = generator_step(state, config, drawn, accelerator)
+    # G moves no more in this iteration, so all its images for D come first.
+    fakes = [images_for_d(state, config, drawn.fake[1 + i], accelerator) for i in range(config.n_dis)]
+    for i, fake in enumerate(fakes):
+        values |= discriminator_step(state, config, drawn, i, fake, accelerator)
+    state.step += 1
+    if state.average is not state.generator:
+        update_ema(state.average, state.generator, config.ema_decay, step)
+    return values
+
+
+def generator_step(state: State, config: Config, drawn: Iteration, accelerator: Accelerator) -> dict[str, Tensor]:
+    """One update of G by D's scores of ``g_batch_size`` fakes -> ``loss_g``. D's u moves, its weights do not."""
+    g, d, device = state.generator, state.discriminator, accelerator.device
+    loss = torch.zeros((), device=device)
+    if state.step < config.d_warm_up:
+        return {"loss_g": loss}
+    forms = forms_of(config)
+    of_d = state.opt_d.param_groups[0]["params"]
+    for p in of_d:
+        p.requires_grad_(False)
+    for network in (g, d):
+        set_batch_norm_group(network, config.bn_group_g)
+    state.opt_g.zero_grad(set_to_none=True)
+    with as_one_forward(g, d) as hold, estimated(d):
+        for share in shares(config.g_batch_size, config.micro_batch, accelerator):
+            z, y = latents_of(drawn.fake[0], share)
+            with config.autocast(device):
+                value = forms.generator_loss(g, d, z, y, look(drawn, 0, share))
+            loss += add_gradient(value, share, accelerator)
+            hold()
+    average_gradients(g, accelerator)
+    state.opt_g.step()
+    pull_to_start(state, g, config.l2_sp, state.opt_g)
+    for p in of_d:
+        p.requires_grad_(True)
+    return {"loss_g": loss}
+
+
+@torch.no_grad()
+def images_for_d(state: State, config: Config, fake: Fake, accelerator: Accelerator) -> Images:
+    """G's images of one D step, from ``fake``, in this process's micro-batches."""
+    g, forms, made = state.generator, forms_of(config), []
+    set_batch_norm_group(g, config.bn_group_d)
+    with as_one_forward(g) as hold, config.autocast(accelerator.device):
+        for share in shares(config.batch_size, config.micro_batch, accelerator):
+            z, y = latents_of(fake, share)
+            made.append((forms.generate(g, z, y), y))
+            hold()
+    return made
+
+
+def discriminator_step(
+    state: State, config: Config, drawn: Iteration, i: int, fakes: Images, accelerator: Accelerator
+) -> dict[str, Tensor]:
+    """Update ``i`` of D in this iteration, by ``batch_size`` real images and as many fakes -> its losses and scores."""
+    d, device, forms, real = state.discriminator, accelerator.device, forms_of(config), drawn.real[i]
+    own = list(shares(config.batch_size, config.micro_batch, accelerator))
+    reals: Images = [(real.images(share.slice), real.labels[share.slice] if d.n_classes else None) for share in own]
+    looks = [[look(drawn, 2 * i + 1 + fake, share) for share in own] for fake in (0, 1)]
+    values = {key: torch.zeros((), device=device) for key in ("loss_d", "score_real", "score_fake")}
+
+    def add(found: tuple[Tensor, dict[str, Tensor]], share: Share) -> None:
+        values["loss_d"] += add_gradient(found[0], share, accelerator)
+        for key, score in found[1].items():
+            values[key] += score.detach() * share.weight
+
+    set_batch_norm_group(d, config.bn_group_d)
+    state.opt_d.zero_grad(set_to_none=True)
+    with estimated(d, 2) as use:
+        if config.one_pass:
+            use(None)
+            for share, *both in zip(own, reals, fakes, *looks, strict=True):
+                with config.autocast(device):
+                    found = forms.both_losses(d, *both)
+                add(found, share)
+        else:
+            for k, (losses, images) in enumerate(((forms.real_loss, reals), (forms.fake_loss, fakes))):
+                use(k)
+                with as_one_forward(d) as hold:
+                    for share, (x, y), draws in zip(own, images, looks[k], strict=True):
+                        with config.autocast(device):
+                            found = losses(d, x, y, draws)
+                        add(found, share)
+                        hold()
+    if config.penalty:
+        values["penalty"] = add_penalty(state, config, reals, fakes, drawn, i, accelerator)
+    average_gradients(d, accelerator)
+    state.opt_d.step()
+    pull_to_start(state, d, config.l2_sp, state.opt_d)
+    if config.clip:
+        clip_weights_(d, config.clip)
+    return values
+
+
+def add_penalty(
+    state: State, config: Config, reals: Images, fakes: Images, drawn: Iteration, i: int, accelerator: Accelerator
+) -> Tensor:
+    """Adds the gradient of the penalty on D; its value."""
+    d, device = state.discriminator, accelerator.device
+    if config.penalty == "orthonormal":
+        term = config.penalty_weight * orthonormal_penalty(d)
+        accelerator.backward(term)
+        return term.detach()
+    total = torch.zeros((), device=device)
+    own = shares(config.batch_size, config.micro_batch, accelerator)
+    with as_one_forward(d) as hold, estimated(d, twice=True):
+        for share, (x, y), (fake, _) in zip(own, reals, fakes, strict=True):
+            term = gradient_penalty(d, x, fake, drawn.points[i][share.slice], y)
+            total += add_gradient(config.penalty_weight * term, share, accelerator)
+            hold()
+    return total
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is differentiated, compiled or not
+
+
+class Forms(NamedTuple):
+    """Functions of networks and tensors alone; the losses of D come with its mean scores."""
+
+    generate: Callable[..., Tensor]
+    generator_loss: Callable[..., Tensor]
+    real_loss: Callable[..., tuple[Tensor, dict[str, Tensor]]]
+    fake_loss: Callable[..., tuple[Tensor, dict[str, Tensor]]]
+    both_losses: Callable[..., tuple[Tensor, dict[str, Tensor]]]
+
+
+@lru_cache(maxsize=4)
+def forms_of(config: Config) -> Forms:
+    loss, names = LOSSES[config.loss], config.augmentations()
+
+    def generate(g: AnyGenerator, z: Tensor, y: Labels) -> Tensor:
+        return g(z, y)
+
+    def generator_loss(g: AnyGenerator, d: AnyDiscriminator, z: Tensor, y: Labels, draws: list[Tensor]) -> Tensor:
+        return loss.generator(d(augment(g(z, y), names, draws), y))
+
+    def real_loss(d: AnyDiscriminator, x: Tensor, y: Labels, draws: list[Tensor]) -> Any:
+        score = d(augment(x, names, draws), y)
+        return loss.real(score), {"score_real": score.mean()}
+
+    def fake_loss(d: AnyDiscriminator, x: Tensor, y: Labels, draws: list[Tensor]) -> Any:
+        score = d(augment(x, names, draws), y)
+        return loss.fake(score), {"score_fake": score.mean()}
+
+    def both_losses(d: AnyDiscriminator, real: Any, fake: Any, of_real: list[Tensor], of_fake: list[Tensor]) -> Any:
+        x = torch.cat([augment(real[0], names, of_real), augment(fake[0], names, of_fake)])
+        y = None if real[1] is None else torch.cat([real[1], fake[1]])
+        score_real, score_fake = d(x, y).chunk(2)
+        means = {"score_real": score_real.mean(), "score_fake": score_fake.mean()}
+        return loss.real(score_real) + loss.fake(score_fake), means
+
+    forms: Any = [generate, generator_loss, real_loss, fake_loss, both_losses]
+    if config.compile in ("on", "graphs"):
+        mode = "reduce-overhead" if config.compile == "graphs" else None
+        forms = [torch.compile(form, fullgraph=True, dynamic=False, mode=mode) for form in forms]
+    if config.compile == "graphs":  # a graph draws its next images over its last ones, and D's steps come after all
+        drawn = forms[0]
+        forms[0] = lambda g, z, y: drawn(g, z, y).clone()
+    return Forms(*forms)
+
+
+def latents_of(fake: Fake, share: Share) -> tuple[Tensor, Labels]:
+    return fake.z[share.slice], None if fake.labels is None else fake.labels[share.slice]
+
+
+def look(drawn: Iteration, number: int, share: Share) -> list[Tensor]:
+    """The draws of the augmentation for one look of D at a micro-batch."""
+    return [own[:, share.slice] for own in drawn.looks[number]]
+
+
+def add_gradient(value: Tensor, share: Share, accelerator: Accelerator) -> Tensor:
+    value = value * share.weight
+    accelerator.backward(value)
+    return value.detach()
+
+
+@torch.no_grad()
+def pull_to_start(state: State, network: Network, strength: float, optimizer: torch.optim.Optimizer) -> None:
+    """L2-SP (Li et al. 2018), apart from Adam as decoupled weight decay is: w -= lr strength (w - w_start)."""
+    if strength and state.anchor is not None:
+        own = state.anchor[network.kind]
+        share = optimizer.param_groups[0]["lr"] * strength
+        for name, parameter in network.named_parameters():
+            if name in own:
+                parameter.lerp_(own[name], min(share, 1.0))

@@ -1,0 +1,65 @@
+"""The class transition (Shahbazi et al. 2022) and what leaves it: networks that need no strength beside them.
+
+Within the transition a network computes with class rows between their mean and themselves, by a strength that no file
+holds. ``settled`` puts the strength into the rows, so that a snapshot alone gives what was logged and scored.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sngan_hub.layers.normalizers import BatchNorm2d, Embedding, lookup_class
+from sngan_hub.layers.spectral_norm import SpectralNorm, power_iteration
+from sngan_hub.networks.base import AnyDiscriminator, AnyGenerator, Network
+
+
+@torch.no_grad()
+def settled(network: Any) -> Any:
+    """``network`` itself at strength 1, else a copy at strength 1 that computes what ``network`` does at its own.
+
+    Args: a generator or a discriminator. Returns one of the same kind; a discriminator's ``embed_scale`` becomes the
+    spectral norm of its class table.
+    """
+    strength = float(network.class_strength)
+    if strength == 1 or not network.n_classes:
+        return network
+    new: Network = copy.deepcopy(network).eval()
+    new.class_strength = 1.0
+    labels = torch.arange(network.n_classes, device=next(network.parameters()).device)
+    for module in new.modules():
+        if isinstance(module, BatchNorm2d) and module.n_classes:
+            for table in (module.weight, module.bias):
+                table.copy_(lookup_class(table, labels, strength=strength))
+        elif isinstance(module, Embedding):
+            rows = lookup_class(module.effective_weight().double(), labels, strength=strength)
+            set_table(new, module, rows)
+    return new
+
+
+def set_table(network: Network, layer: Any, rows: Tensor) -> None:
+    """Makes ``rows`` (classes, channels) what the class table of ``network`` acts with, whatever normalises it."""
+    layer.weight.copy_(rows)
+    if isinstance(layer.normalize, SpectralNorm):
+        u = torch.linalg.svd(rows, full_matrices=False).U[:, 0]
+        sigma, u, v = power_iteration(rows, u)
+        layer.u.copy_(u)
+        if layer.normalize.sn_eval == "stored":
+            layer.v.copy_(v)
+        if layer.normalize.gain:
+            layer.gamma.copy_(sigma)
+        else:
+            layer.normalize.scale = float(sigma)
+            assert isinstance(network._hub_mixin_config, dict)
+            network._hub_mixin_config["embed_scale"] = float(sigma)
+
+
+def check_transition(generator: AnyGenerator, discriminator: AnyDiscriminator) -> None:
+    """Raises ``ValueError`` for a class table whose rows cannot hold a strength."""
+    embed = getattr(discriminator, "embed", None)
+    if embed is not None and embed.normalize is not None and not isinstance(embed.normalize, SpectralNorm):
+        raise ValueError("transition_to: this discriminator's class rows all have length 1, so that a snapshot could "
+                         "not hold what lies between them; set transition_from and transition_to to 0")  # fmt: skip

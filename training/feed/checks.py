@@ -1,0 +1,134 @@
+"""What a run looks at before its first step: sizes, counts, labels, values; and a contact sheet to look at oneself."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL.Image import Image
+
+from sngan_hub.data import SOURCES, Images, load_images
+from sngan_hub.data.folders import of_no_class
+from sngan_hub.data.prepared import is_prepared, read_about
+from sngan_hub.sampling.generate import labelled_grid, save_png
+
+from ..config.schema import Config
+from .near_copies import check_strangers, near_copies
+
+LOOKED_AT = 2000  # images whose pixels are read
+NEAR_COPIES = 1000  # images that are compared with each other
+FEW = 50  # images of a class
+SHEET = 10  # classes, and images of each, on the contact sheet
+
+
+def check_apart(out: str | Path, **sources: str) -> None:
+    """Raises ``ValueError`` where ``out`` lies in a folder of pictures or the other way round: a run would train on its
+    own pictures. ``sources``: by the name of the argument; what is no path, or empty, is passed over.
+    """
+    for name, source in sources.items():
+        path = Path(source.removeprefix("hf:"))
+        if not (out and source) or source in SOURCES or not path.exists():
+            continue
+        ours, theirs = Path(out).resolve(), path.resolve()
+        if ours == theirs or theirs in ours.parents or ours in theirs.parents:
+            where = "is" if ours == theirs else "lies in" if theirs in ours.parents else "holds"
+            raise ValueError(f"out, {name}: {out} {where} {source}, and what is written to one would be read as the "
+                             f"other's; choose an out apart from it")  # fmt: skip
+
+
+def check_held_out(data: Images, config: Config, size: int) -> None:
+    """Raises ``ValueError`` where the pictures of ``config.held_out`` are trained on; ``size``: of the network."""
+    read_as = data.images.shape[-1], data.made.get("contrast_stretch", config.stretches_at_load(size))
+    if is_prepared(config.test_folder):
+        read_as = read_about(config.test_folder)["size"], False
+    held = load_images(config.test_folder, "all", *read_as, left_out=[])
+    check_strangers(held, data, f"held_out: {config.test_folder}")
+
+
+def say_left_out(source: str) -> None:
+    """Prints what of a folder of class folders is no picture of a class."""
+    if Path(source).is_dir() and not is_prepared(source):
+        for line in of_no_class(source):
+            print(line, file=sys.stderr)
+
+
+def check_data(data: Images, config: Config, size: int, out: Path) -> None:
+    """Prints what was found, writes ``out/data.png``. Raises ``ValueError`` for what no training could mend."""
+    out.mkdir(parents=True, exist_ok=True)
+    for line in findings(data, config, size):
+        print(f"data: {line}", file=sys.stderr)
+    if not (out / "data.png").exists():
+        save_png(contact_sheet(data), out / "data.png", {"data": config.data})
+
+
+def findings(data: Images, config: Config, size: int) -> list[str]:
+    """A line for each thing worth knowing. ``size``: of the network."""
+    n, names = len(data.images), data.classes
+    stored = data.images.shape[-1]
+    if data.images.shape[1:] != (3, stored, stored) or data.images.dtype != np.uint8 or not n:
+        raise ValueError(f"data: images are {data.images.dtype} {data.images.shape}, legal is uint8 (N, 3, S, S)")
+    if len(data.labels) != n or data.labels.min() < 0 or data.labels.max() >= len(names):
+        raise ValueError(
+            f"data: {len(data.labels)} labels from {data.labels.min()} to {data.labels.max()} for {n} images, legal "
+            f"are 0..{len(names) - 1} ({len(names)} classes)"
+        )
+    if int(stored * config.crop) < size:
+        raise ValueError(f"stored_size, crop: {stored} px cropped to {config.crop} are under the network's {size} px")
+    counts = np.bincount(data.labels, minlength=len(names))
+    if not counts.all():
+        empty = [names[i] for i in np.flatnonzero(counts == 0)[:5]]
+        raise ValueError(f"data: no image of class {', '.join(empty)}; remove its folder or fill it")
+    few, many = int(counts.argmin()), int(counts.argmax())
+    lines = [f"{n:,} images of {stored} px in {len(names)} classes, {counts[few]:,} ({names[few]}) to "
+             f"{counts[many]:,} ({names[many]}) each"]  # fmt: skip
+    if config.conditioning != "none" and len(names) == 1:
+        lines.append("one class alone: if that is not meant, name the folder whose folders are the classes")
+    if config.n_classes and config.conditioning != "none" and len(names) != config.n_classes:
+        lines.append(f"the preset's data has {config.n_classes} classes, this has {len(names)}")
+    if counts[many] > 10 * counts[few]:
+        lines.append("more than ten times as many images of one class as of another; fakes are of all classes alike")
+    if config.donor and counts[few] < FEW:
+        lines.append(f"{counts[few]} images of {names[few]}: under {FEW} of a class the networks learn them by heart; "
+                     f"RUN/report.html shows each picture beside the nearest training image")  # fmt: skip
+    if n < 2 * config.batch_size:
+        lines.append(f"fewer images than two batches of {config.batch_size}")
+    seen = data.images[np.unique(np.linspace(0, n - 1, min(n, LOOKED_AT)).astype(int))]
+    return lines + _of_pixels(seen, data, config, size)
+
+
+def _of_pixels(seen: np.ndarray, data: Images, config: Config, size: int) -> list[str]:
+    lines = []
+    low, high = int(seen.min()), int(seen.max())
+    if high <= 1:
+        raise ValueError(f"data: values are {low} to {high}, legal are 0 to 255; were they scaled before saving?")
+    if high < 128 or low > 127:
+        lines.append(f"values are {low} to {high} of 0 to 255")
+    flat = seen.reshape(len(seen), -1)
+    plain = int((flat.min(1) == flat.max(1)).sum())
+    if plain:
+        lines.append(f"{plain} of {len(seen)} images looked at are one flat colour")
+    if (seen[:, 0] == seen[:, 1]).all() and (seen[:, 0] == seen[:, 2]).all():
+        lines.append("grey: the three channels are equal")
+    twice = len(seen) - len({image.tobytes() for image in seen})
+    if twice:
+        lines.append(f"{twice} of {len(seen)} images looked at are copies of another")
+    if pairs := near_copies(seen[:NEAR_COPIES]):
+        first = " and ".join(f"{i + 1}." for i in pairs[0])
+        lines.append(f"{len({j for _, j in pairs})} of {len(seen[:NEAR_COPIES])} images looked at are copies or near "
+                     f"copies of another (the {first}, for one): so many fewer images")  # fmt: skip
+    stretched = data.made.get("contrast_stretch", True)
+    if config.contrast_stretch and data.images.shape[-1] == size and not stretched:
+        lines.append("prepared without the contrast stretch that this preset has (prepare --contrast_stretch)")
+    return lines
+
+
+def contact_sheet(data: Images) -> Image:
+    """Up to ten classes, spread over all, a row each."""
+    chosen = np.unique(np.linspace(0, len(data.classes) - 1, min(len(data.classes), SHEET)).astype(int))
+    of = [np.flatnonzero(data.labels == label) for label in chosen]
+    columns = min(SHEET, min(map(len, of)))
+    index = np.concatenate([rows[np.linspace(0, len(rows) - 1, columns).astype(int)] for rows in of])
+    images = torch.from_numpy(np.array(data.images[index]))
+    return labelled_grid(images, columns, [data.classes[label][:24] for label in chosen])

@@ -1,0 +1,120 @@
+"""What a step draws: real batches, latents and labels, each a pure function of (seed, step, index in the batch)."""
+
+from __future__ import annotations
+
+import enum
+import math
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sngan_hub.data import Images
+from sngan_hub.data.images import cropped
+
+
+class Stream(enum.IntEnum):
+    """Independent streams of random numbers. Values are part of every run: add, never renumber."""
+
+    ORDER = 0
+    FLIP = 1
+    NOISE = 2
+    LATENT = 3
+    LABEL = 4
+    AUGMENT = 5
+    CROP = 6
+    PENALTY = 7
+
+
+def draws(seed: int, stream: Stream, step: int, part: int = 0) -> np.random.Generator:
+    """The random numbers of one purpose in one step; ``part`` tells the uses within a step apart."""
+    return np.random.Generator(np.random.Philox(key=[seed, stream], counter=[0, 0, part, step]))
+
+
+@lru_cache(maxsize=4)
+def _order(seed: int, epoch: int, n: int) -> np.ndarray:
+    return draws(seed, Stream.ORDER, epoch).permutation(n)
+
+
+def real_pixels(
+    data: Images,
+    seed: int,
+    position: int,
+    batch_size: int,
+    flip: bool = False,
+    crop: float = 1.0,
+    size: int = 0,
+    stretch: bool = False,
+    own: slice = slice(None),
+) -> tuple[np.ndarray, np.ndarray]:
+    """Images ``own`` of batch number ``position`` -> (N, 3, S, S) uint8, labels (N,). Epochs are permutations.
+
+    Images that are stored larger than ``size``, or cropped, go through the authors' crop, stretch and resize.
+    """
+    n, stored = len(data.images), data.images.shape[-1]
+    index = batch_index(seed, position, batch_size, n)[own]
+    pixels = data.images[index]  # by an array of numbers: a copy
+    flips = (draws(seed, Stream.FLIP, position).random(batch_size) < 0.5 if flip else np.zeros(batch_size, bool))[own]
+    if crop < 1 or (size or stored) != stored:
+        offsets = crop_offsets(draws(seed, Stream.CROP, position), batch_size, stored, crop)[own]
+        pixels = random_crops(pixels, offsets, flips, crop, size or stored, stretch)
+    elif flip:
+        pixels[flips] = pixels[flips][..., ::-1]
+    return pixels, data.labels[index]
+
+
+def draw_noise(seed: int, position: int, start: int, out: np.ndarray) -> np.ndarray:
+    """The dequantisation noise of images ``start`` and on of batch number ``position``, float32 in [0, 1), into
+    ``out`` (N, 3, S, S): what drawing the whole batch would give them, but what lies before is skipped.
+    """
+    rng = draws(seed, Stream.NOISE, position)
+    before = start * math.prod(out.shape[1:])
+    rng.bit_generator.advance(before // 8)  # type: ignore  # each value of Philox's counter gives 8 float32
+    rng.random(before % 8, dtype=np.float32)
+    return rng.random(out=out, dtype=np.float32)
+
+
+def dequantised(pixels: Tensor, noise: Tensor) -> Tensor:
+    """uint8 and U[0, 1) -> float32: pixel / 128 - 1 + noise / 128, the authors' dequantisation (datasets/imagenet.py).
+
+    All but the last sum is exact in float32, so every device rounds once, to the same number.
+    """
+    return pixels.float().div_(128).sub_(1).add_(noise, alpha=1 / 128)
+
+
+def batch_index(seed: int, position: int, batch_size: int, n: int) -> np.ndarray:
+    """Which images batch number ``position`` holds: consecutive ones of a permutation of each epoch."""
+    first, stop = position * batch_size, (position + 1) * batch_size
+    epochs = range(first // n, (stop - 1) // n + 1)
+    return np.concatenate([_order(seed, e, n)[max(first - e * n, 0) : stop - e * n] for e in epochs])
+
+
+def crop_offsets(rng: np.random.Generator, n: int, stored: int, crop: float) -> np.ndarray:
+    """(n, 2): top and left of each crop, anywhere but the last offset, as the authors draw them."""
+    side = int(stored * crop)
+    return rng.integers(0, max(stored - side, 1), (n, 2))  # 0 .. stored - side - 1
+
+
+def random_crops(
+    pixels: np.ndarray, offsets: np.ndarray, flips: np.ndarray, crop: float, size: int, stretch: bool
+) -> np.ndarray:
+    """Squares of ``crop`` times the side at ``offsets`` (N, 2), of images that are flipped before; 1 is the whole."""
+    side = int(pixels.shape[-1] * crop)
+    return np.stack([
+        cropped(image.transpose(1, 2, 0), top, left, side, size, bool(flipped), stretch)
+        for image, (top, left), flipped in zip(pixels, offsets, flips, strict=True)
+    ])  # fmt: skip
+
+
+def penalty_points(seed: int, step: int, part: int, n: int) -> Tensor:
+    """(n,) uniform in [0, 1): where between a real and a generated image each gradient penalty is taken."""
+    return torch.from_numpy(draws(seed, Stream.PENALTY, step, part).random(n, dtype=np.float32))
+
+
+def latents(seed: int, step: int, part: int, n: int, z_dim: int, n_classes: int) -> tuple[Tensor, Tensor | None]:
+    """-> z (n, z_dim) standard normal, and labels (n,) uniform over the classes, independent of any real label."""
+    z = torch.from_numpy(draws(seed, Stream.LATENT, step, part).standard_normal((n, z_dim), dtype=np.float32))
+    if not n_classes:
+        return z, None
+    return z, torch.from_numpy(draws(seed, Stream.LABEL, step, part).integers(0, n_classes, n))

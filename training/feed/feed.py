@@ -1,0 +1,283 @@
+"""All that an iteration draws, computed ahead of it by threads, and on a GPU copied ahead of it too."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sngan_hub.data import Images
+
+from .augment import augment_draws
+from .draws import Stream, dequantised, draw_noise, draws, latents, penalty_points, real_pixels
+from .philox import uniform
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from ..config.schema import Config
+    from ..engine.state import State
+
+
+class Real(NamedTuple):
+    """Real images of one D step, as ``Feed`` hands them over."""
+
+    pixels: Tensor  # (N, 3, S, S) uint8; with noise None: values as they are, float
+    noise: Tensor | None  # (N, 3, S, S) float32 in [0, 1)
+    labels: Tensor  # (N,) int64
+
+    def images(self, part: slice = slice(None)) -> Tensor:
+        """(n, 3, S, S) float32 in [-1, 1): the images ``part``, computed where the pixels are."""
+        return self.pixels[part] if self.noise is None else dequantised(self.pixels[part], self.noise[part])
+
+
+class Fake(NamedTuple):
+    """What G draws one batch from."""
+
+    z: Tensor  # (N, z_dim) float32
+    labels: Tensor | None  # (N,) int64; None: G has no classes
+
+
+class Iteration(NamedTuple):
+    """This process's share of every draw of one iteration, on its device.
+
+    Looks are D's: 0 is at the fakes of the G step, 2 i + 1 at the real images of D step i and 2 i + 2 at its fakes.
+    """
+
+    real: list[Real]  # of each D step
+    fake: list[Fake]  # 0: of the G step; 1 + i: of D step i
+    looks: list[list[Tensor]]  # of each look: of each augmentation its draws (k, N, ...), see augment.py
+    points: list[Tensor]  # of each D step: ``penalty_points`` (N,); empty without a gradient penalty
+
+
+class SideStream:
+    """Copies to one CUDA device, on a stream of their own beside the one that computes.
+
+    ``host`` and ``send`` are called by the feed's threads, ``receive`` by the one that computes.
+    """
+
+    def __init__(self, device: torch.device):
+        self.device, self.stream = device, torch.cuda.Stream(device)
+
+    def host(self, size: int) -> Tensor:
+        """``size`` bytes of pinned memory. Torch gives it out again only when the copy from it has ended."""
+        with torch.cuda.stream(self.stream):  # a new thread's current device is another one
+            return torch.empty(size, dtype=torch.uint8, pin_memory=True)
+
+    def send(self, host: Tensor) -> tuple[Tensor, Any]:
+        """Starts the copy -> its target, and an event that marks its end on the stream."""
+        with torch.cuda.stream(self.stream):
+            there = host.to(self.device, non_blocking=True)
+            return there, self.stream.record_event()
+
+    def receive(self, sent: tuple[Tensor, Any]) -> Tensor:
+        """The target, for use on the caller's current stream, which waits for the copy; the host does not wait."""
+        there, end = sent
+        current = torch.cuda.current_stream(self.device)
+        current.wait_event(end)
+        there.record_stream(current)  # its memory was taken on the side stream: not given out before this one is done
+        return there
+
+
+class InPlace:
+    """``SideStream``'s part on the CPU: what the threads wrote is what the step reads."""
+
+    def host(self, size: int) -> Tensor:
+        return torch.empty(size, dtype=torch.uint8)
+
+    def send(self, host: Tensor) -> Tensor:
+        return host
+
+    def receive(self, sent: Tensor) -> Tensor:
+        return sent
+
+
+class Feed:
+    """``Iteration`` number ``step`` of a run, drawn and copied to ``device`` by threads while earlier ones compute.
+
+    Every number is a function of (seed, step, index in the global batch), so nothing needs to be saved, any step may be
+    asked for, and process ``process`` of ``processes`` draws its consecutive share alone. ``size``: of the network's
+    images. ``z_dim`` 0: no latents. ``ahead``: iterations that are kept ready, each as large as ``self.bytes``.
+    ``noise_there``: the noise, which is most of the threads' work and four fifths of the bytes, is drawn on the device
+    at its use, the same numbers.
+    """
+
+    def __init__(
+        self,
+        data: Images,
+        config: Config,
+        size: int,
+        z_dim: int = 0,
+        n_classes: int = 0,
+        process: int = 0,
+        processes: int = 1,
+        device: torch.device | str = "cpu",
+        ahead: int = 3,
+        threads: int = 0,  # 0: as many as can be of use
+        noise_there: bool = False,
+        compiled: bool = False,  # the noise's integers there
+    ):
+        self.data, self.config, self.size, self.ahead = data, config, size, ahead
+        self.z_dim, self.n_classes, self.compiled = z_dim, n_classes, compiled
+        own, own_g = config.batch_size // processes, config.g_batch_size // processes
+        self.own, self.own_g = (slice(n * process, n * (process + 1)) for n in (own, own_g))
+        fields = _fields(config, size, z_dim, n_classes, own, own_g)
+        self.noise = fields.pop("noise")[0] if noise_there else None
+        self.layout, self.bytes = _layout(fields)
+        self.device = device = torch.device(device)
+        self.copies = SideStream(device) if device.type == "cuda" else InPlace()
+        self.pool = ThreadPoolExecutor(max_workers=threads or max(1, min(ahead, os.cpu_count() or 1)))
+        self.coming: dict[int, Future] = {}
+        if noise_there:
+            self._check_noise()
+        self.waited = 0.0  # seconds that ``iteration`` has waited for the threads, in all
+
+    def iteration(self, step: int) -> Iteration:
+        stop = max(step + 1, min(step + self.ahead + 1, self.config.steps))
+        for s in range(step, stop):
+            if s not in self.coming:
+                self.coming[s] = self.pool.submit(self._prepare, s)
+        start = time.perf_counter()
+        sent = self.coming.pop(step).result()
+        self.waited += time.perf_counter() - start
+        self.coming = {s: future for s, future in self.coming.items() if s > step}
+        views = _views(self.copies.receive(sent), self.layout)
+        if self.noise:
+            views["noise"] = self._noise(step)
+        return self._iteration(views)
+
+    def close(self) -> None:
+        self.pool.shutdown(cancel_futures=True)
+
+    def _prepare(self, step: int) -> Any:
+        host = self.copies.host(self.bytes)
+        self._fill({name: view.numpy() for name, view in _views(host, self.layout).items()}, step)
+        return self.copies.send(host)
+
+    def _fill(self, out: dict[str, np.ndarray], step: int) -> None:
+        """All draws of an iteration into the arrays of ``_fields``."""
+        c, d, g = self.config, self.own, self.own_g
+        names = c.augmentations()
+        for i in range(c.n_dis):
+            position = step * c.n_dis + i
+            out["pixels"][i], out["labels"][i] = real_pixels(
+                self.data, c.seed, position, c.batch_size, c.flip, c.crop, self.size, c.contrast_stretch, d
+            )
+            if "noise" in out:
+                draw_noise(c.seed, position, d.start, out["noise"][i])
+            if "points" in out:
+                out["points"][i] = penalty_points(c.seed, step, i, c.batch_size)[d]
+        for part in range(c.n_dis + 1 if self.z_dim else 0):
+            of, total, own = ("g", c.g_batch_size, g) if part == 0 else ("d", c.batch_size, d)
+            z, y = latents(c.seed, step, part, total, self.z_dim, self.n_classes)
+            out[f"z_{of}"][part - 1 if part else 0] = z[own]
+            if y is not None:
+                out[f"y_{of}"][part - 1 if part else 0] = y[own]
+        for look in range(2 * c.n_dis + 1 if names else 0):
+            of, total, own = ("g", c.g_batch_size, g) if look == 0 else ("d", c.batch_size, d)
+            drawn = augment_draws(names, c.seed, step, look, total, self.size)
+            for k, values in enumerate(drawn):
+                out[f"augment_{of}_{k}"][look - 1 if look else 0] = values[:, own]
+
+    def _noise(self, step: int) -> Tensor:
+        """``draw_noise`` of every D step, on the device."""
+        assert self.noise
+        n, of_image = self.config.n_dis, math.prod(self.noise[2:])
+        positions = torch.arange(step * n, (step + 1) * n, device=self.device)
+        first, count = self.own.start * of_image, self.noise[1] * of_image
+        return uniform((self.config.seed, Stream.NOISE), positions, first, count, compiled=self.compiled).view(
+            self.noise
+        )
+
+    def _check_noise(self) -> None:
+        """Raises ``RuntimeError`` on a device whose integers are not those that a run is made of."""
+        drawn = draws(self.config.seed, Stream.NOISE, 0).random(4096, dtype=np.float32)
+        there = uniform(
+            (self.config.seed, Stream.NOISE), torch.zeros(1, dtype=torch.int64, device=self.device), 0, 4096
+        )
+        if not np.array_equal(there[0].cpu().numpy(), drawn):
+            raise RuntimeError(f"{self.device} draws other noise than numpy does; run with noise_there=False")
+
+    def _iteration(self, of: dict[str, Tensor]) -> Iteration:
+        names = self.config.augmentations()
+        real = [Real(*values) for values in zip(of["pixels"], of["noise"], of["labels"], strict=True)]
+        fake = [
+            Fake(z, of[f"y_{kind}"][i] if self.n_classes else None)
+            for kind in ("g", "d") if self.z_dim
+            for i, z in enumerate(of[f"z_{kind}"])
+        ]  # fmt: skip
+        looks = [
+            [of[f"augment_{kind}_{k}"][i] for k in range(len(names))]
+            for kind, n in (("g", 1), ("d", 2 * self.config.n_dis))
+            for i in range(n)
+        ]
+        return Iteration(real, fake, looks, list(of["points"]) if "points" in of else [])
+
+
+def new_feed(data: Images, config: Config, state: State, accelerator: Accelerator) -> Feed:
+    """The feed of this process's share of a run. On a GPU the noise is drawn there, where its integers are numpy's."""
+    g, device = state.generator, accelerator.device
+    of = (data, config, g.size, g.z_dim, g.n_classes, accelerator.process_index, accelerator.num_processes, device)
+    if device.type == "cuda":
+        try:
+            return Feed(*of, noise_there=True, compiled=config.compile in ("on", "graphs"))
+        except RuntimeError:  # other integers: numpy draws it here
+            pass
+    return Feed(*of)
+
+
+def empty_iteration(config: Config, size: int, z_dim: int, n_classes: int, processes: int = 1) -> Iteration:
+    """The shapes of one process's draws, without their values, for who only counts."""
+    feed = Feed(None, config, size, z_dim, n_classes, 0, processes)  # type: ignore[arg-type]  # asked for no images
+    return feed._iteration(_views(torch.empty(feed.bytes, dtype=torch.uint8), feed.layout))
+
+
+Fields = dict[str, tuple[tuple[int, ...], torch.dtype]]
+
+
+def _fields(config: Config, size: int, z_dim: int, n_classes: int, own: int, own_g: int) -> Fields:
+    """Name, shape and kind of all that an iteration draws, for ``own`` images of a D step and ``own_g`` of a G step."""
+    n = config.n_dis
+    fields: Fields = {
+        "pixels": ((n, own, 3, size, size), torch.uint8),
+        "noise": ((n, own, 3, size, size), torch.float32),
+        "labels": ((n, own), torch.int64),
+    }
+    if config.penalty == "gradient":
+        fields["points"] = ((n, own), torch.float32)
+    for kind, steps, count in (("g", 1, own_g), ("d", n, own)):
+        if z_dim:
+            fields[f"z_{kind}"] = ((steps, count, z_dim), torch.float32)
+        if z_dim and n_classes:
+            fields[f"y_{kind}"] = ((steps, count), torch.int64)
+        looks = 1 if kind == "g" else 2 * n
+        for k, values in enumerate(augment_draws(config.augmentations(), 0, 0, 0, count, size)):
+            fields[f"augment_{kind}_{k}"] = ((looks, *values.shape), torch.from_numpy(values).dtype)
+    return fields
+
+
+class Span(NamedTuple):
+    start: int  # in bytes
+    stop: int
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+
+def _layout(fields: Fields) -> tuple[dict[str, Span], int]:
+    """Where each field lies in one buffer, and the buffer's bytes: one copy moves all."""
+    layout, end = {}, 0
+    for name, (shape, dtype) in fields.items():
+        start = -(-end // 256) * 256  # aligned for every kind, and for wide loads
+        end = start + math.prod(shape) * dtype.itemsize
+        layout[name] = Span(start, end, shape, dtype)
+    return layout, end
+
+
+def _views(buffer: Tensor, layout: dict[str, Span]) -> dict[str, Tensor]:
+    return {name: buffer[s.start : s.stop].view(s.dtype).view(s.shape) for name, s in layout.items()}

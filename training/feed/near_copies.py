@@ -1,0 +1,90 @@
+"""Which pictures are nearly the same: in the data, and between what a generator draws and what it was shown."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sngan_hub.data.images import Images, Rows
+from sngan_hub.sampling.generate import as_tensor
+
+SIDE = 16  # pictures are compared as means over so many squares a side
+NEAR = 4.0  # root mean square difference of near copies, in levels of 256
+SHARED = 0.01  # of held-out pictures that may be training images too
+ALARM = 0.8  # share of generated pictures that lie nearer to the training images than real ones do
+
+
+def small(images: np.ndarray | Tensor) -> Tensor:
+    """uint8 (N, 3, S, S) -> (N, 768) levels, float32."""
+    return F.adaptive_avg_pool2d(as_tensor(images).float(), SIDE).flatten(1)
+
+
+def equal_rows(images: np.ndarray | Rows, training: np.ndarray | Rows) -> list[int]:
+    """Which of ``images`` (N, 3, S, S) are a training image (M, 3, S, S), byte for byte."""
+    wanted: dict[bytes, list[int]] = {}
+    for i, found in enumerate(_digests(images)):
+        wanted.setdefault(found, []).append(i)
+    known = set()
+    for found in _digests(training):
+        if found in wanted:
+            known.add(found)
+    return sorted(i for found in known for i in wanted[found])
+
+
+def _digests(images: np.ndarray | Rows) -> Iterator[bytes]:
+    for i in range(0, len(images), 1000):
+        for image in np.asarray(images[np.arange(i, min(i + 1000, len(images)))]):
+            yield hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
+
+
+def near_copies(images: np.ndarray) -> list[tuple[int, int]]:
+    """Pairs (i, j), i < j, of pictures that differ by a saving as JPEG or a change of size, and no more."""
+    x = small(images)
+    apart = torch.cdist(x, x) / x.shape[1] ** 0.5
+    apart[torch.ones_like(apart, dtype=torch.bool).tril()] = float("inf")
+    return [(int(i), int(j)) for i, j in (apart < NEAR).nonzero()]
+
+
+def check_strangers(held: Images, training: Images, what: str) -> None:
+    """Raises ``ValueError`` where more than ``SHARED`` of the held-out pictures are training images, byte for byte; of
+    fewer it prints the number. ``what``: the argument and the folder, for the message.
+    """
+    if held.images.shape[1:] != training.images.shape[1:]:
+        print(f"{what}: not compared with the training images, which are of {training.images.shape[-1]} px in place of "
+              f"{held.images.shape[-1]}", file=sys.stderr)  # fmt: skip
+        return
+    n, same = len(held.images), len(equal_rows(held.images, training.images))
+    if same > SHARED * n:
+        raise ValueError(f"{what}: {same} of {n} pictures are training images, and a score of those says nothing of "
+                         f"others; name a folder of pictures that are not trained on")  # fmt: skip
+    if same:
+        print(f"{what}: {same} of {n} pictures are training images", file=sys.stderr)
+
+
+class Nearest(NamedTuple):
+    row: Tensor  # (N,) of the nearest training image
+    distance: Tensor  # (N,)
+
+
+def nearest(features: Tensor, training: Tensor, itself: bool = False) -> Nearest:
+    """For each row of (N, F), the nearest row of ``training`` (M, F); ``itself``: row i of it is no neighbour of i."""
+    apart = torch.cdist(features, training)
+    if itself:
+        apart.fill_diagonal_(float("inf"))
+    return Nearest(apart.argmin(1), apart.min(1).values)
+
+
+def copying(generated: Tensor, real: Tensor) -> float:
+    """Distances to the nearest training image, of generated pictures (N,) and of real ones that were not trained on
+    (M,) -> the probability that the generated one lies nearer. A half where G draws as the data were drawn; towards 1
+    where it repeats what it was shown (the statistic of Meehan et al. 2020, as a probability).
+    """
+    apart = generated[:, None] - real[None]
+    return float((apart < 0).double().mean() + (apart == 0).double().mean() / 2)

@@ -1,0 +1,182 @@
+"""A donor's weights and Adam's moments -> the state of a run on other classes.
+
+Class tables get a row for each class of the data. A class that the donor knows keeps its own; a new one starts as a
+mixture of the donor's rows, or afresh. D's class table is normalised as one matrix, so the rows are those that D acts
+with, u is found anew to convergence, and the norm that the new table has beyond 1 becomes the network's
+``embed_scale``: what was kept scores as before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sngan_hub.layers.normalizers import BatchNorm2d
+from sngan_hub.layers.spectral_norm import power_iteration
+from sngan_hub.metrics.discriminator_scores import as_input
+from sngan_hub.networks.base import AnyDiscriminator, AnyGenerator
+from sngan_hub.networks.resnet import Discriminator, Generator
+
+from ..config.schema import Config
+from ..engine.state import State, checkpoints, is_trained
+
+NEAREST = 3  # donor classes that a new one starts between
+
+
+@dataclass
+class Start:
+    """What a run starts from: the donor's pair, and each class's row as a mixture of the donor's rows."""
+
+    generator: Generator
+    discriminator: Discriminator | None  # a donor without one: the run's own starts untrained
+    mixture: Tensor  # (classes, donor's classes); a row of zeros starts afresh
+    notes: list[str]
+    left_out: list[str]  # damaged files
+
+
+@torch.no_grad()
+def nearest_classes(d: Discriminator | None, images: np.ndarray) -> Tensor:
+    """Weights over the donor's classes: the three with the highest mean <e_y, phi(x)>, e_y of unit length. Without
+    images all alike. Raises ``ValueError`` for a D that has no such product.
+    """
+    if d is None or d.embed is None or d.concat_after is not None:
+        raise ValueError("new_classes: nearest needs a donor with a projection discriminator; mean does not")
+    if not len(images):
+        return torch.full((d.n_classes,), 1 / d.n_classes, dtype=torch.float64)
+    d.eval()
+    e = d.embed.effective_weight()
+    features = d._pooled(as_input(images), None)
+    likeness = (features @ (e / e.norm(dim=1, keepdim=True)).t()).mean(0).double()
+    top = likeness.topk(min(NEAREST, len(likeness)))
+    weights = torch.zeros_like(likeness)
+    weights[top.indices] = torch.softmax(top.values / likeness.std().clamp(min=1e-9), 0)
+    return weights
+
+
+def is_whole(mixture: Tensor) -> bool:
+    """Whether every class keeps its row and its place."""
+    return mixture.shape[0] == mixture.shape[1] and torch.equal(mixture, torch.eye(len(mixture), dtype=mixture.dtype))
+
+
+@torch.no_grad()
+def table_rows(d: Discriminator | None, mixture: Tensor, seed: int) -> Tensor | None:
+    """The new class table as D shall act with it, in float64; None of a donor without one."""
+    if d is None or d.embed is None:
+        return None
+    d.eval()
+    old = d.embed.effective_weight().double()
+    rows = mixture @ old
+    fresh = (mixture == 0).all(1)
+    if fresh.any():  # never zero: as long as the donor's, in directions of their own
+        drawn = torch.randn(int(fresh.sum()), old.shape[1], generator=torch.Generator().manual_seed(seed)).double()
+        rows[fresh] = drawn / drawn.norm(dim=1, keepdim=True) * old.norm(dim=1).mean()
+    return rows
+
+
+def folded_head(d: Discriminator) -> Tensor:
+    """The linear layer's weight with the mean class embedding in it: what D says without knowing the class."""
+    with torch.no_grad():
+        head = d.eval().linear.effective_weight().double()[0]
+        if d.embed is not None and d.concat_after is None:
+            head = head + d.embed.effective_weight().double().mean(0)
+    return head
+
+
+@torch.no_grad()
+def adopt(state: State, start: Start, config: Config) -> list[str]:
+    """The donor's weights into a new state, with the class tables rebuilt; and Adam's moments, of a run. A line on
+    these.
+    """
+    n, theirs = state.generator.n_classes, start.generator.n_classes
+    whole = n == theirs == 0 or (n == theirs and is_whole(start.mixture))
+    for target in {id(n): n for n in (state.generator, state.average)}.values():
+        _adopt_generator(target, start.generator, start.mixture, whole)
+    _adopt_discriminator(state.discriminator, start, config, whole)
+    for network in (state.generator, state.discriminator):
+        network.train()
+    return keep_moments(state, start, Path(config.donor))
+
+
+def keep_moments(state: State, start: Start, donor: Path) -> list[str]:
+    """Adam's moments from a donor run's last checkpoint, for the tensors that are as the donor's."""
+    if not checkpoints(donor):
+        return ["Adam starts afresh, with rising rates: the donor is no run, so its moments are not known"]
+    path = checkpoints(donor)[-1]
+    parts = torch.load(path, map_location="cpu", weights_only=True)
+    old = Config(**parts["config"])
+    kept, fresh = 0, []
+    pairs = ((state.generator, start.generator, state.opt_g, "opt_g"),
+             (state.discriminator, start.discriminator, state.opt_d, "opt_d"))  # fmt: skip
+    for network, theirs, optimizer, key in pairs:
+        if theirs is None:
+            continue
+        names = [name for name, _ in theirs.named_parameters() if is_trained(theirs, name, old)]
+        moments = dict(zip(names, (parts[key]["state"].get(i) for i in range(len(names))), strict=True))
+        weights = theirs.state_dict()
+        for name, parameter in network.named_parameters():
+            if not parameter.requires_grad:
+                continue
+            if moments.get(name) and torch.equal(parameter.detach().cpu(), weights[name]):
+                optimizer.state[parameter] = {k: v.to(parameter.device if v.ndim else "cpu", copy=True)
+                                              for k, v in moments[name].items()}  # fmt: skip
+                kept += 1
+            else:
+                fresh.append(f"{network.kind} {name}")
+    start_afresh = f"; afresh for {', '.join(fresh[:4])}{' ...' * (len(fresh) > 4)}" if fresh else ""
+    return [f"Adam's moments: from step {parts['step']} of {donor}, for {kept} tensors{start_afresh}"]
+
+
+def _adopt_generator(g: AnyGenerator, donor: Generator, mixture: Tensor, whole: bool) -> None:
+    theirs = donor.state_dict()
+    if whole:
+        g.load_state_dict(theirs)
+        return
+    own = g.state_dict()
+    for name, module in g.named_modules():
+        if not isinstance(module, BatchNorm2d):
+            continue
+        for leaf, rest in (("weight", 1.0), ("bias", 0.0)):
+            key = f"{name}.{leaf}"
+            table = theirs[key].double()
+            if own[key].ndim == 2 and table.ndim == 2:
+                rows = mixture @ table
+                rows[(mixture == 0).all(1)] = rest  # afresh, as an untrained network
+            elif own[key].ndim == 2:
+                rows = table.expand_as(own[key])  # every class as the donor drew all
+            else:
+                rows = table.mean(0) if table.ndim == 2 else table
+            theirs[key] = rows.to(own[key].dtype)
+    g.load_state_dict(theirs)
+
+
+def _adopt_discriminator(d: AnyDiscriminator, start: Start, config: Config, whole: bool) -> None:
+    donor = start.discriminator
+    if donor is None:
+        return
+    theirs = donor.state_dict()
+    own = d.state_dict()
+    if not whole:
+        rows = table_rows(donor, start.mixture, config.seed) if d.n_classes else None
+        if "embed.weight" in own:
+            # A donor without classes lends none: the new table keeps its own random start.
+            table = own["embed.weight"].double() if rows is None else rows
+            theirs["embed.weight"] = table.to(own["embed.weight"].dtype)
+            theirs |= _converged("embed", table, own)
+        elif donor.n_classes:
+            head = folded_head(donor)[None]
+            theirs = {key: value for key, value in theirs.items() if not key.startswith("embed.")}
+            theirs["linear.weight"] = head.to(own["linear.weight"].dtype)
+            theirs |= _converged("linear", head, own)
+    d.load_state_dict({key: theirs[key] for key in own})
+
+
+def _converged(layer: str, matrix: Tensor, own: dict[str, Tensor]) -> dict[str, Tensor]:
+    """u (and v) of the largest singular value, for the buffers of ``layer``."""
+    u = torch.linalg.svd(matrix, full_matrices=False).U[:, 0]
+    _, u, v = power_iteration(matrix, u)
+    buffers = {f"{layer}.u": u, f"{layer}.v": v}
+    return {key: value.to(own[key].dtype) for key, value in buffers.items() if key in own}

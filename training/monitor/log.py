@@ -1,0 +1,137 @@
+"""What a run tells while it runs: one JSON line per interval, TensorBoard curves, grids of samples, a cheap gauge."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.utils import save_image
+
+from sngan_hub.data import Images
+from sngan_hub.evaluating import evaluating
+from sngan_hub.metrics.spectrum import spectra
+from sngan_hub.networks.base import AnyDiscriminator, AnyGenerator
+
+from ..engine.run_folder import LINES
+from ..feed.draws import latents
+
+PER_CLASS = 20
+SHOWN = 10  # classes in the grid and the gauge, spread evenly over all
+
+
+class Log:
+    """``out/log.jsonl``, ``out/spectrum.jsonl`` and ``out/tensorboard``.
+
+    Lines past ``step``, of a run that was cut off, are dropped on opening, from what the run itself wrote.
+    """
+
+    def __init__(self, out: Path, step: int, spread: Tensor):
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.path = out / "log.jsonl"
+        for path in (out / name for name in LINES if (out / name).is_file()):
+            kept = [line for line in path.read_text().splitlines(True) if _step(line) <= step]
+            temporary = path.with_suffix(".tmp")
+            temporary.write_text("".join(kept))
+            os.replace(temporary, path)
+        self.writer = SummaryWriter(str(out / "tensorboard"), purge_step=step)
+        self.spread, self.seen, self.clock, self.waited = spread, step, time.perf_counter(), 0.0
+
+    def write(self, step: int, values: dict[str, Any], samples: Tensor, waited: float = 0.0) -> float:
+        """Adds the gauge of ``fixed_samples``, the seconds per step since the last line, and of them those that the
+        step waited for its data; returns the gauge's mean. ``waited``: in all, since the run was started.
+        """
+        ratio = pixel_spread(samples, PER_CLASS) / self.spread
+        now = time.perf_counter()
+        values = {**values, "spread": float(ratio.mean()), "spread_worst": float(ratio.min()),
+                  "seconds_per_step": (now - self.clock) / (step - self.seen),
+                  "data_wait_per_step": (waited - self.waited) / (step - self.seen)}  # fmt: skip
+        self.seen, self.clock, self.waited = step, now, waited
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **values}) + "\n")
+        for name, value in values.items():
+            self.writer.add_scalar(name, value, step)
+        return values["spread"]
+
+    def write_spectrum(self, step: int, discriminator: AnyDiscriminator) -> None:
+        """Per layer: the extreme singular values of the weight as it is used, by SVD; sigma; stable rank."""
+        layers = {
+            row.layer: {"largest": float(row.values[0]), "smallest": float(row.values[-1]), "sigma": row.sigma,
+                        "stable_rank": row.stable_rank}
+            for row in spectra(discriminator)
+        }  # fmt: skip
+        with open(self.path.with_name("spectrum.jsonl"), "a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, "layers": layers}) + "\n")
+        for name, values in layers.items():
+            self.writer.add_scalar(f"largest_singular_value/{name}", values["largest"], step)
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+def read_log(out: Path) -> list[dict[str, Any]]:
+    return read_lines(out / "log.jsonl")
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """A run's lines so far; one that is being written, or was cut off, is left out."""
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    return [json.loads(line) for line in text.splitlines() if _step(line) < float("inf")]
+
+
+def _step(line: str) -> float:
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError):  # the line that was being written when the run was cut off
+        return float("inf")
+
+
+def shown_classes(n_classes: int) -> list[int]:
+    n = min(n_classes, SHOWN)
+    return [round(i * (n_classes - 1) / max(n - 1, 1)) for i in range(n)]
+
+
+def fixed_samples(generator: AnyGenerator, seed: int, per_class: int = PER_CLASS) -> Tensor:
+    """The same latents at every call -> (shown classes * per_class, 3, S, S) in [-1, 1], class-major, on the CPU."""
+    shown = shown_classes(max(generator.n_classes, 1))
+    device = next(generator.parameters()).device
+    z, _ = latents(seed, 2**40, 0, len(shown) * per_class, generator.z_dim, 0)
+    y = torch.tensor(shown).repeat_interleave(per_class)
+    network = evaluating(generator)
+    with torch.no_grad():
+        images = [
+            network(part.to(device), labels.to(device) if generator.n_classes else None).float().cpu()
+            for part, labels in zip(z.split(50), y.split(50), strict=True)
+        ]
+    return torch.cat(images)
+
+
+def save_grid(images: Tensor, path: Path, per_class: int = PER_CLASS) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_image(images, path, nrow=per_class, padding=1, normalize=True, value_range=(-1, 1))
+
+
+def pixel_spread(images: Tensor, per_class: int) -> Tensor:
+    """Mean pairwise distance inside a class, on 8x8 means of the pixels: (classes * per_class, ...) -> (classes,)."""
+    small = F.adaptive_avg_pool2d(images, 8).reshape(-1, per_class, 3 * 64)
+    return torch.cdist(small, small).sum((1, 2)) / max(per_class * (per_class - 1), 1)
+
+
+def real_spread(data: Images, n_classes: int) -> Tensor:
+    """``pixel_spread`` of real images, the denominator of the gauge: about 1 is real variety, 0 one picture.
+
+    ``n_classes`` 0: of all images together.
+    """
+    labels = data.labels if n_classes else np.zeros_like(data.labels)
+    of = [np.flatnonzero(labels == label) for label in shown_classes(max(n_classes, 1))]
+    per_class = min(100, *map(len, of))
+    chosen = np.concatenate([index[:per_class] for index in of])
+    spread = pixel_spread(torch.from_numpy(np.array(data.images[chosen])).float() / 127.5 - 1, per_class)
+    return spread.clamp(min=1e-3)  # one picture alone, or copies of it, have none

@@ -1,0 +1,193 @@
+"""``RUN/report.html``, one file to look at: pictures over time, curves, the nearest training images, how to use it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from sngan_hub.data import Images, load_images
+from sngan_hub.hub.load import load_generator
+from sngan_hub.networks.base import AnyGenerator
+from sngan_hub.networks.mixin import read_config
+from sngan_hub.sampling.generate import class_names, labelled_grid
+
+from ..config.schema import Config
+from ..engine.run_folder import linked_step
+from ..feed.near_copies import ALARM, copying, nearest, small
+from ..finetune.plan import START
+from .log import read_log, shown_classes
+from .score import scores_of_run
+
+COLUMNS = 8  # pictures of each class
+WIDEST = 960  # pixels of a picture in the report
+GRIDS = 6  # over time, the first and the last among them
+SEARCHED, REAL = 2000, 500  # training images, and held-out ones to compare with, at most
+
+
+def write_report(out: Path, data: Images | None = None) -> tuple[Path, str]:
+    """Writes it anew -> its path, and what was found about copies. ``data``: what the run was trained on, if at hand.
+
+    Raises ``FileNotFoundError`` where ``out`` holds no run with a snapshot.
+    """
+    try:
+        import matplotlib  # noqa: F401
+        from jinja2 import Environment
+    except ImportError as error:
+        raise ValueError(f"report: {error}; pip install 'sngan-hub[train]'") from error
+    if not (out / "generator").exists() or not (out / "config.json").is_file():
+        raise FileNotFoundError(f"run: {out} holds no run with a snapshot")
+    config, generator = Config(**read_config(out / "config.json")), load_generator(out)
+    about = json.loads((out / START).read_text(encoding="utf-8")) if (out / START).is_file() else {}
+    step = linked_step(out)
+    chosen = shown_classes(generator.n_classes) if generator.n_classes else None
+    images = generator.for_sampling().sample(chosen, COLUMNS if chosen else COLUMNS**2, seed=config.seed)
+    names = [class_names(generator)[label] for label in chosen] if chosen else None
+    found: dict[str, Any] = compare(config, generator, images, data)
+    count = f"{found['images']:,} images" if "images" in found else "images"
+    donor = f", started from {config.donor}," if config.donor else ""
+    left_out = [f"damaged, left out: {line}" for line in about.get("left_out", [])]
+    page = Environment(autoescape=True).from_string(Path(__file__).with_suffix(".html").read_text(encoding="utf-8"))
+    text = page.render(
+        name=out.resolve().name,
+        summary=f"{generator.size} px, {generator.n_classes or 'no'} classes{donor} trained on {count} "
+        f"({Path(config.data).name}). The result is the snapshot of step {step:,}"
+        + (f", the best by {config.score}." if scores_of_run(out, config.score) else "."),
+        result=as_url(labelled_grid(images, COLUMNS, names)), result_caption=f"Step {step:,}, seed {config.seed}.",
+        use=usage(out, generator), curves=curves(out, config), over_time=over_time(out), settings=settings(config),
+        data=as_url(Image.open(out / "data.png")) if (out / "data.png").is_file() else "",
+        notes=[*about.get("notes", []), *left_out], warnings=[found["said"]] if found["alarm"] else [], **found,
+    )  # fmt: skip
+    path = out / "report.html"
+    path.write_text(text, encoding="utf-8")
+    return path, found["said"]
+
+
+def compare(config: Config, generator: AnyGenerator, images: Tensor, data: Images | None) -> dict[str, Any]:
+    """Generated pictures beside the nearest training images, and whether they lie nearer than real ones would."""
+    try:
+        data = data or load_images(config.data, config.split, generator.size, left_out=[])
+        held = held_out(config, generator.size)
+    except (ValueError, OSError) as error:
+        return {"said": f"not compared with the training images: {error}", "alarm": False}
+    searched = np.unique(np.linspace(0, len(data.images) - 1, min(len(data.images), SEARCHED)).astype(int))
+    shown = torch.from_numpy(np.array(data.images[searched]))
+    if config.score_every:
+        from sngan_hub.metrics.inception import features, load_inception
+
+        network = load_inception()
+        of = [features(network, x.split(50), len(x), "comparing", config.precision)
+              for x in (images, shown, *([held] if held is not None else []))]  # fmt: skip
+        space = "the features of Inception"
+    else:
+        of = [small(x) for x in (images, shown, *([held] if held is not None else []))]
+        space = "means over 16x16 squares"
+    found = nearest(of[0], of[1])
+    if held is not None:
+        share, real = copying(found.distance, nearest(of[2], of[1]).distance), "real images that were held out"
+    elif len(shown) > 1:
+        share, real = (
+            copying(found.distance, nearest(of[1], of[1], itself=True).distance),
+            "training images do to others",
+        )
+    else:
+        share, real = 1.0, "anything else: there is one image"
+    alarm = share > ALARM
+    said = (f"{share:.0%} of generated pictures lie nearer to a training image than {real} (50 % where it draws as the "
+            f"data were drawn, 100 % where it repeats them)" + ("; it has learned images by heart: stop earlier, train "
+            "less of it (--trained gains), or add images" if alarm else ""))  # fmt: skip
+    if len(shown) < len(data.images):
+        space += f"; searched were {len(shown):,} of {len(data.images):,} training images"
+    beside = torch.stack([images, shown[found.row]], 1).flatten(0, 1)
+    return {"said": said, "alarm": alarm, "space": space, "images": len(data.images),
+            "pairs": as_url(labelled_grid(beside, 2 * COLUMNS))}  # fmt: skip
+
+
+def held_out(config: Config, size: int) -> Tensor | None:
+    """Up to ``REAL`` real images that were not trained on; None where there are none."""
+    if config.held_out == "none":
+        return None
+    try:
+        of = (config.test_folder, "all") if config.test_folder else (config.data, "test")
+        images = load_images(*of, size, left_out=[]).images
+    except ValueError:  # a split without images
+        return None
+    return torch.from_numpy(np.array(images[np.arange(min(len(images), REAL))]))
+
+
+def curves(out: Path, config: Config) -> list[tuple[str, str]]:
+    """What was logged, as figures."""
+    log, scores = read_log(out), scores_of_run(out, config.score)
+    figures = []
+    if scores:
+        floor = scores[-1]["floor"]
+        rows = [("generated", [row["step"] for row in scores], [row["value"] for row in scores])]
+        if floor is not None:
+            rows.append(("training images", [scores[0]["step"], scores[-1]["step"]], [floor, floor]))
+        figures.append((f"{config.score}, {scores[-1]['evaluator']}", plot(rows)))
+    for title, keys in (
+        ("Losses", ("loss_d", "loss_g")),
+        ("Mean scores of the discriminator: real and generated images", ("score_real", "score_fake")),
+        ("Variety within a class, by pixels: 1 is that of the training images", ("spread", "spread_worst")),
+    ):
+        rows = [(key, [row["step"] for row in log if key in row], [row[key] for row in log if key in row])
+                for key in keys]  # fmt: skip
+        if len(log) > 1:
+            figures.append((title, plot(rows)))
+    return figures
+
+
+def plot(rows: list[tuple[str, list[int], list[float]]]) -> str:
+    """Lines (name, steps, values) -> an SVG, as a data URL."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((8, 2.6), layout="constrained")
+    axes = figure.subplots()
+    for name, steps, values in rows:
+        axes.plot(steps, values, label=name, marker="." if len(steps) < 20 else None)
+    axes.set_xlabel("step")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    file = io.BytesIO()
+    figure.savefig(file, format="svg")
+    return "data:image/svg+xml;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def over_time(out: Path) -> list[tuple[int, str]]:
+    paths = sorted((out / "samples").glob("[0-9]*.png"))
+    which = np.unique(np.linspace(0, len(paths) - 1, min(len(paths), GRIDS)).astype(int))
+    return [(int(paths[i].stem), as_url(Image.open(paths[i]))) for i in which]
+
+
+def as_url(picture: Image.Image) -> str:
+    picture = picture.convert("RGB")
+    if picture.width > WIDEST:
+        picture = picture.resize((WIDEST, round(picture.height * WIDEST / picture.width)), Image.Resampling.BOX)
+    file = io.BytesIO()
+    picture.save(file, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def usage(out: Path, generator: AnyGenerator) -> str:
+    chosen = f' --classes "{generator.classes[0]}"' if generator.classes else ""
+    in_python = f'classes=["{generator.classes[0]}"], ' if generator.classes else ""
+    return f"""sngan sample {out}{chosen} --n 8 --out samples.png
+sngan score {out} FOLDER
+python space/app.py --model {out}
+python -m training publish {out} NAMESPACE/NAME --dry-run
+
+from sngan_hub import load_generator
+load_generator("{out}").sample({in_python}n=8, seed=0)"""
+
+
+def settings(config: Config) -> list[tuple[str, Any]]:
+    """What differs from the defaults, by name."""
+    plain = Config()
+    return [(key, value) for key, value in vars(config).items() if value != getattr(plain, key)]

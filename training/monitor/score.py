@@ -1,0 +1,77 @@
+"""A protocol's score of a snapshot at intervals; the best snapshot is the one that RUN/generator leads to."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from sngan_hub.data import source_classes
+from sngan_hub.text import nearest
+
+from ..config.schema import Config
+from ..engine.run_folder import link_snapshot
+from ..engine.state import State
+from ..engine.transition import settled
+from .log import read_lines
+
+if TYPE_CHECKING:  # the loop alone imports it
+    from accelerate import Accelerator
+
+SCORES = "scores.jsonl"
+LOWER_IS_BETTER = ("fid", "kid")
+
+
+def check_scoring(config: Config) -> None:
+    """Raises ``ValueError`` or ``FileNotFoundError`` for what the first score would fail for, hours later."""
+    try:
+        from sngan_hub.metrics.inception import find_weights
+        from sngan_hub.metrics.protocols import PROTOCOLS
+    except ImportError as error:
+        raise ValueError(f"score_every: {error}; scores need the extra: pip install 'sngan-hub[metrics]'") from error
+    if config.score not in PROTOCOLS:
+        raise ValueError(f"score: got {config.score!r}{nearest(config.score, PROTOCOLS)}")
+    find_weights()
+    if config.test_folder and sorted(source_classes(config.test_folder)) != sorted(source_classes(config.data)):
+        raise ValueError(f"held_out: {config.held_out} has other classes than {config.data}")
+
+
+def score_snapshot(state: State, config: Config, out: Path) -> float:
+    """Adds a line to ``out/scores.jsonl`` and links the best snapshot so far; the seconds that it took."""
+    from sngan_hub.metrics.protocols import evaluate
+
+    start = time.perf_counter()
+    of = (config.data, [config.score], config.seed, config.test_folder, config.precision)
+    for name, score in evaluate(settled(state.average).for_sampling(), *of):
+        line = {"step": state.step, "protocol": name, **asdict(score)}
+        with open(out / SCORES, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+    best = best_score(out, config.score)
+    if best:
+        link_snapshot(out, best["step"])
+    return time.perf_counter() - start
+
+
+def scores_of_run(out: Path, protocol: str) -> list[dict[str, Any]]:
+    return [row for row in read_lines(out / SCORES) if row["protocol"] == protocol]
+
+
+def best_score(out: Path, protocol: str) -> dict[str, Any] | None:
+    rows = scores_of_run(out, protocol)
+    if not rows:
+        return None
+    pick = min if protocol.startswith(LOWER_IS_BETTER) else max
+    return pick(rows, key=lambda row: row["value"])
+
+
+def out_of_patience(out: Path, config: Config, accelerator: Accelerator) -> bool:
+    """Whether the last ``patience`` scores are all no better than one before them; the same on all processes."""
+    if not config.patience:
+        return False
+    best = best_score(out, config.score) if accelerator.is_main_process else None
+    later = sum(row["step"] > best["step"] for row in scores_of_run(out, config.score)) if best else 0
+    return bool(accelerator.reduce(torch.tensor(float(later), device=accelerator.device), "sum") >= config.patience)  # type: ignore

@@ -1,0 +1,52 @@
+"""What a run's folder tells about it: how far, how fast, what is left, the last losses. Reads files alone."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from pathlib import Path
+
+from sngan_hub.networks.mixin import read_config
+
+from ..engine.state import checkpoints
+from .log import read_log
+from .score import best_score
+
+
+def status(out: Path) -> dict[str, object]:
+    """Raises ``FileNotFoundError`` where ``out`` holds no run."""
+    if not (out / "config.json").is_file():
+        raise FileNotFoundError(f"{out}: holds no run (no config.json)")
+    config, rows = read_config(out / "config.json"), read_log(out)
+    step, steps = (rows[-1]["step"] if rows else 0), config["steps"]
+    seconds = statistics.median(row["seconds_per_step"] for row in rows[-20:]) if rows else None
+    saved = checkpoints(out)
+    best = best_score(out, config.get("score", ""))
+    return {
+        "preset": config["preset"],
+        "step": step,
+        "steps": steps,
+        "done": f"{step / steps if steps else 1:.1%}",
+        "seconds_per_step": seconds,
+        "hours_left": None if seconds is None else round(max(0, steps - step) * seconds / 3600, 2),
+        "last_line_minutes_ago": round((time.time() - (out / "log.jsonl").stat().st_mtime) / 60, 1) if rows else None,
+        "last": {k: v for k, v in rows[-1].items() if k not in ("step", "seconds_per_step")} if rows else {},
+        "checkpoint": f"step {int(saved[-1].stem)}, {(time.time() - saved[-1].stat().st_mtime) / 60:.1f} minutes old"
+        if saved
+        else None,
+        "best": f"{best['protocol']} {best['value']:.4g} at step {best['step']}" if best else None,
+        "snapshots": sorted(int(p.name) for p in (out / "snapshots").glob("[0-9]*")),
+    }
+
+
+def lines(found: dict[str, object]) -> str:
+    shown = dict(found)
+    last = shown.pop("last")
+    assert isinstance(last, dict)
+    shown |= {f"last {name}": f"{value:.4g}" for name, value in last.items()}
+    return "\n".join(f"{name.replace('_', ' '):24}{value}" for name, value in shown.items() if value not in (None, []))
+
+
+def as_json(found: dict[str, object]) -> str:
+    return json.dumps(found)

@@ -1,0 +1,1 @@
+"""How do images of any kind become a prepared data set?"""

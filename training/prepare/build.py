@@ -1,0 +1,220 @@
+"""``python -m training prepare SOURCE OUT``: pictures of any kind -> a prepared data set (sources/prepared.py).
+
+Blocks of rows are decoded by as many processes as there are cores, each written to its place in images.npy and noted in
+progress.jsonl; so the same command goes on after a kill, and dataset.json, written last, says that all is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from sngan_hub.data.images import DAMAGED, read_picture
+from sngan_hub.data.prepared import (  # fmt: skip
+    ABOUT,
+    HEADER,
+    IMAGES,
+    LABELS,
+    REFUSED,
+    block_digest,
+    block_rows,
+    changed_blocks,
+    damaged_blocks,
+    read_about,
+)
+
+from .sources import Listing
+
+PLAN, PROGRESS = "plan.json", "progress.jsonl"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a picture becomes a row. ``short_side``: scaled to it first (0: not), as the authors' preprocess.sh."""
+
+    size: int = 128
+    short_side: int = 0
+    min_side: int = 0  # smaller pictures are refused
+    contrast_stretch: bool = False
+    test_every: int = 10  # every tenth picture of a class is kept for scores (0: none)
+
+    def __post_init__(self) -> None:
+        if not 8 <= self.size <= 1024:
+            raise ValueError(f"size: got {self.size}, legal is 8 to 1024")
+        for name in ("short_side", "min_side", "test_every"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: got {getattr(self, name)}, legal is 0 or more")
+        if self.test_every == 1:
+            raise ValueError("test_every: got 1, which leaves nothing to train on; legal are 0 (none) and 2 or more")
+
+
+def prepare(listing: Listing, out: Path, recipe: Recipe, source: str = "", workers: int = 0) -> dict[str, Any]:
+    """Writes or completes ``out``; what dataset.json says. Raises ``ValueError`` or ``OSError`` with the way out."""
+    n, rows = len(listing.names), block_rows(recipe.size)
+    blocks = -(-n // rows)
+    plan = {**asdict(recipe), "rows": n, "classes": listing.classes, "listing": _digest(listing)}
+    done = _begin(out, plan, HEADER + n * 3 * recipe.size**2)
+    if done is None:
+        return json.loads((out / ABOUT).read_text(encoding="utf-8"))
+    todo = [b for b in range(blocks) if b not in done]
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    start = (listing, recipe, str(out / IMAGES), rows)
+    refused = sum(len(part["refused"]) for part in done.values())
+    workers = workers or os.cpu_count() or 1
+    with (
+        ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=start) as pool,
+        open(out / PROGRESS, "a", encoding="utf-8") as progress,
+        tqdm(total=n, initial=min(n, len(done) * rows), unit="img", disable=None) as bar,
+    ):
+        try:
+            for future in as_completed([pool.submit(_block, b) for b in todo]):
+                part = future.result()
+                done[part["block"]] = part
+                progress.write(json.dumps(part) + "\n")
+                progress.flush()
+                os.fsync(progress.fileno())
+                refused += len(part["refused"])
+                bar.update(min(rows, n - part["block"] * rows))
+                bar.set_postfix(refused=refused)
+        except BaseException as error:
+            pool.shutdown(wait=False, cancel_futures=True)
+            if isinstance(error, OSError | BrokenProcessPool):
+                lost = isinstance(error, BrokenProcessPool)
+                why = "a worker was killed" if lost else f"could not be written ({error})"
+                raise OSError(f"{out}: {why}; what is done stays, and the same command goes on from it") from error
+            raise
+    return _finish(listing, out, recipe, source, [done[b] for b in range(blocks)])
+
+
+def _begin(out: Path, plan: dict[str, Any], size: int) -> dict[int, dict] | None:
+    """The blocks that are done, or None where all is. Refuses a folder that holds something else."""
+    out.mkdir(parents=True, exist_ok=True)
+    known = _read_json(out / PLAN)
+    if known is None and any(out.iterdir()):
+        raise FileExistsError(f"out: {out} is not empty and no prepared data set; choose another folder")
+    if known is not None and known != plan:
+        changed = [key for key in plan if known.get(key) != plan[key]]
+        differing = ", ".join(f"{key} was {_short(known.get(key))}, now {_short(plan[key])}" for key in changed)
+        raise ValueError(f"out: {out} holds another data set or recipe ({differing}); choose another folder")
+    if known is not None and (out / ABOUT).is_file():
+        return None
+    images = out / IMAGES
+    if known is None or not images.is_file() or images.stat().st_size != size:
+        free = shutil.disk_usage(out).free
+        if size > free:
+            raise OSError(f"out: {IMAGES} takes {size / 1e9:.1f} GB, free in {out} are {free / 1e9:.1f} GB")
+        (out / PROGRESS).unlink(missing_ok=True)
+        shape = (plan["rows"], 3, plan["size"], plan["size"])
+        store = np.lib.format.open_memmap(images, "w+", np.uint8, shape)
+        if store.offset != HEADER:
+            raise OSError(f"{images}: numpy wrote a header of {store.offset} bytes, expected are {HEADER}")
+        (out / PLAN).write_text(json.dumps(plan), encoding="utf-8")
+    done = {}
+    if (out / PROGRESS).is_file():
+        for line in (out / PROGRESS).read_text(encoding="utf-8").splitlines():
+            try:
+                part = json.loads(line)
+                done[part["block"]] = part
+            except ValueError:  # being written when the command was killed
+                pass
+        (out / PROGRESS).write_text("".join(json.dumps(part) + "\n" for part in done.values()), encoding="utf-8")
+    return done
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _short(value: Any) -> str:
+    return f"{len(value)} names" if isinstance(value, list) else str(value)[:16]
+
+
+def _digest(listing: Listing) -> str:
+    digest = hashlib.sha256("\n".join(listing.names).encode(errors="surrogateescape"))
+    digest.update(np.ascontiguousarray(listing.labels).data)
+    return digest.hexdigest()[:16]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# In the workers
+
+_work: tuple[Listing, Recipe, str, int]
+
+
+def _start(listing: Listing, recipe: Recipe, path: str, rows: int) -> None:
+    global _work
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first process's to answer
+    _work = listing, recipe, path, rows
+
+
+def _block(block: int) -> dict[str, Any]:
+    """Decodes and writes one block -> its number, checksum, and the refused pictures with the reason."""
+    listing, recipe, path, rows = _work
+    first = block * rows
+    count = min(rows, len(listing.names) - first)
+    images = np.zeros((count, 3, recipe.size, recipe.size), np.uint8)
+    refused = []
+    for i in range(count):
+        try:
+            images[i] = read_picture(
+                listing.read(first + i), recipe.size, recipe.short_side, recipe.contrast_stretch, recipe.min_side
+            )
+        except DAMAGED as error:
+            refused.append([first + i, " ".join((str(error) or repr(error)).split())[:200]])
+    with open(path, "r+b") as file:
+        file.seek(HEADER + first * images[0].nbytes)
+        file.write(images.data)
+        file.flush()
+        os.fsync(file.fileno())
+    return {"block": block, "digest": block_digest(images.tobytes()), "refused": refused}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _finish(listing: Listing, out: Path, recipe: Recipe, source: str, parts: list[dict]) -> dict[str, Any]:
+    labels = listing.labels.astype(np.int32)
+    refused = [(row, why) for part in parts for row, why in part["refused"]]
+    for row, _ in refused:
+        labels[row] = -1
+    (out / REFUSED).write_text("".join(f"{listing.names[row]}\t{why}\n" for row, why in refused), encoding="utf-8",
+                               errors="backslashreplace")  # fmt: skip
+    if not (labels >= 0).any():
+        raise ValueError(f"source: none of {len(labels)} pictures is usable; {out / REFUSED} says why")
+    np.save(out / LABELS, labels)
+    about = {
+        "source": source, **asdict(recipe), "rows": len(labels), "images": int((labels >= 0).sum()),
+        "refused": len(refused), "classes": listing.classes,
+        "counts": np.bincount(labels[labels >= 0], minlength=len(listing.classes)).tolist(),
+        "labels_sha256": hashlib.sha256((out / LABELS).read_bytes()).hexdigest(),
+        "blocks": [part["digest"] for part in parts],
+    }  # fmt: skip
+    temporary = out / f".{ABOUT}"
+    temporary.write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(temporary, out / ABOUT)
+    (out / PROGRESS).unlink(missing_ok=True)
+    return about
+
+
+def verify(out: Path) -> str:
+    """Raises ``ValueError`` where a block is no longer what was written."""
+    damaged = damaged_blocks(out, read_about(str(out)))
+    if damaged:
+        raise ValueError(f"{out / IMAGES}: {changed_blocks(damaged)}; prepare it anew in another folder")
+    return f"{out}: every checksum holds"

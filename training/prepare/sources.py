@@ -1,0 +1,345 @@
+"""What ``prepare`` reads: a source -> the names and labels of its pictures, and how to get the bytes of each.
+
+A folder of class folders, or of one .tar a class (ImageNet as it is published); a .tar of either kind; ``celeba`` and
+``lsun`` as torchvision keeps them; ``hf:NAME[:SPLIT]`` of the ``datasets`` library, or a folder that its
+``save_to_disk`` wrote. What is a class is one rule for folders and archives: ``arrange`` of sources/folders.py.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import tarfile
+from collections.abc import Callable, Iterable
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+from PIL.Image import Image
+
+from sngan_hub.class_names import DOGS_AND_CATS, synset_names
+from sngan_hub.data.folders import Parts, arrange, find_images, folder_classes, is_image, of_no_class, product
+from sngan_hub.hub.download import cache_folder
+
+
+class Listing(NamedTuple):
+    names: list[str]  # for the report
+    labels: np.ndarray  # (N,) int64
+    classes: list[str]
+    read: Callable[[int], bytes]  # of picture i; travels to other processes
+    notes: tuple[str, ...] = ()  # what is left out, a line each
+
+
+def list_source(source: str) -> Listing:
+    """Raises ``FileNotFoundError`` or ``ValueError`` with the way out."""
+    if source.startswith("hf:"):
+        return _datasets(source.removeprefix("hf:"))
+    if source == "celeba":
+        return _celeba()
+    if source == "lsun":
+        return _lsun()
+    path = Path(source)
+    if path.is_dir() and (path / "dataset_info.json").is_file():
+        return _datasets(source)
+    tars = sorted(p for p in path.glob("*.tar") if p.is_file() and is_shown(p.name)) if path.is_dir() else []
+    if tars:
+        found = find_images(source).images
+        notes = _beside_tars(source, [tar.name for tar in tars], [parts for parts, _ in found])
+        archives = [(tar.stem, read_archive(tar)) for tar in tars]
+        notes += [line for _, archive in archives for line in archive.notes]
+        return _named([(name, archive.in_order()) for name, archive in archives], notes)
+    if path.is_dir():
+        classes = folder_classes(source)
+        return _named([(name, [_whole(p) for p in own]) for name, own in classes.items()], of_no_class(source))
+    if path.is_file():
+        return _of_archive(path)
+    raise FileNotFoundError(f"source: no {source!r}; legal are a folder of class folders or of .tar files, a .tar, "
+                            f"celeba, lsun, hf:NAME[:SPLIT]; cifar10, cifar100 and stl10 are read by name")  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Files, and files inside archives: each is (path, offset, length), so that any process reads any of them
+
+
+class Piece(NamedTuple):
+    path: str
+    name: str
+    offset: int = 0
+    length: int = -1
+
+
+class Pieces:
+    """Reads piece i."""
+
+    def __init__(self, pieces: list[Piece]):
+        self.pieces = pieces
+
+    def __call__(self, i: int) -> bytes:
+        piece = self.pieces[i]
+        with open(piece.path, "rb") as file:
+            file.seek(piece.offset)
+            return file.read(piece.length)
+
+
+def _whole(path: Path) -> Piece:
+    return Piece(str(path), str(path))
+
+
+def is_shown(name: str) -> bool:
+    return not name.startswith(".")
+
+
+class UpTo:
+    """A file's bytes as if it ended at ``stop``: an archive inside another must not be read past its end."""
+
+    def __init__(self, file: BinaryIO, stop: int):
+        self.file, self.stop = file, stop
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, n: int) -> bytes:
+        return self.file.read(max(0, min(n, self.stop - self.file.tell())))
+
+
+class Archive(NamedTuple):
+    """The files of a .tar; names are relative, and a later file replaces an earlier one of its name."""
+
+    pieces: dict[Parts, Piece]
+    notes: list[str]
+
+    def in_order(self) -> list[Piece]:
+        return [self.pieces[parts] for parts in sorted(self.pieces) if is_image(Path(parts[-1]))]
+
+
+def read_archive(path: Path, inner: Piece | None = None) -> Archive:
+    """The tar ``path``, or the one ``inner`` in it. Reads headers alone; offsets count from the file's start. Hard and
+    soft links lead to the files that they name.
+
+    Raises ``ValueError`` for what is no plain tar, or does not end where it should.
+    """
+    whole = path.stat().st_size
+    offset, stop, name = (inner.offset, inner.offset + inner.length, inner.name) if inner else (0, whole, str(path))
+    again = "get it again, or unpack what is there and name the folder"
+    if stop > whole:
+        raise ValueError(f"source: {name}: is cut off; {again}")
+    if stop == offset:
+        raise ValueError(f"source: {name}: is empty (0 bytes); get it again")
+    files: dict[Parts, Piece] = {}
+    links: dict[Parts, Parts] = {}
+    with open(path, "rb") as file:
+        file.seek(offset)
+        if file.read(512)[257:262] not in (b"ustar", b"\0\0\0\0\0"):  # a compressed one has no seekable members
+            raise ValueError(f"source: {name}: is not a plain .tar; unpack it first, and name the folder")
+        file.seek(offset)
+        try:
+            with tarfile.open(fileobj=UpTo(file, stop), mode="r:") as tar:  # type: ignore[arg-type]
+                for m in tar:
+                    parts = _parts(m.name)
+                    if not parts:
+                        continue
+                    links.pop(parts, None)
+                    if m.isfile():
+                        files[parts] = Piece(str(path), f"{path}/{m.name}", m.offset_data, m.size)
+                    elif m.islnk() or m.issym():
+                        target = m.linkname if m.islnk() else posixpath.join(posixpath.dirname(m.name), m.linkname)
+                        links[parts] = _parts(target)
+                end = tar.offset
+        except tarfile.TarError as error:
+            raise ValueError(f"source: {name}: is cut off or damaged ({error}); {again}") from error
+        file.seek(end)
+        if any(UpTo(file, stop).read(512)):  # no header, so tarfile has stopped, and not the zeros that end a tar
+            raise ValueError(f"source: {name}: is cut off or damaged at byte {end}; {again}")
+    lost = []
+    for parts in links:
+        target = parts
+        for _ in range(40):  # as many as Linux follows
+            target = links.get(target, target)
+        if target in files:
+            files[parts] = files[target]._replace(name=f"{path}/{'/'.join(parts)}")
+        elif all(map(is_shown, parts)) and is_image(Path(parts[-1])):
+            lost.append("/".join(parts))
+    if end > stop or any(piece.offset + piece.length > stop for piece in files.values()):
+        raise ValueError(f"source: {name}: is cut off; {again}")
+    notes = [f"left out: {len(lost)} link(s) in {name} to files that it does not hold ({lost[0]} ...)"] if lost else []
+    if stop - end < 512:  # two blocks of zeros end a tar
+        notes.append(f"{name}: has no end mark; it may be cut off")
+    return Archive({parts: piece for parts, piece in files.items() if all(map(is_shown, parts))}, notes)
+
+
+def _parts(name: str) -> Parts:
+    """A member's name as the tar tools unpack it: relative, without ``.`` and ``..``."""
+    return tuple(part for part in posixpath.normpath(name).split("/") if part not in ("", ".", ".."))
+
+
+def _of_archive(path: Path) -> Listing:
+    """A tar of tars, one a class; or of class folders."""
+    files, notes = read_archive(path)
+    files, outputs = _without_outputs(files)
+    notes += outputs
+    images = [parts for parts in files if is_image(Path(parts[-1]))]
+    tars = sorted(parts for parts in files if parts[-1].endswith(".tar"))
+    if tars:
+        notes += _beside_tars(str(path), [tar[-1] for tar in tars], images)
+        classes = []
+        for tar in tars:
+            archive = read_archive(path, files[tar])
+            notes += archive.notes
+            classes.append((PurePosixPath(tar[-1]).stem, archive.in_order()))
+        return _named(classes, notes)
+    arranged = arrange(images, path.stem, str(path))
+    classes = [(name, [files[images[i]] for i in own]) for name, own in arranged.classes.items()]
+    return _named(classes, notes + arranged.notes)
+
+
+def _without_outputs(files: dict[Parts, Piece]) -> tuple[dict[Parts, Piece], list[str]]:
+    """The files that lie in no run, network or prepared data set, and a line for each of those."""
+    inside: dict[Parts, set[str]] = {
+        parts[:-1]: set() for parts in files if parts[-1] in ("config.json", "dataset.json") and len(parts) > 1
+    }
+    for parts in files if inside else ():
+        for depth in range(len(parts)):
+            if parts[:depth] in inside:
+                inside[parts[:depth]].add(parts[depth])
+    kinds = {}
+    for folder, names in inside.items():
+        config = files.get((*folder, "config.json"))
+        if kind := product(names, lambda config=config: Pieces([config])(0) if config else b""):
+            kinds[folder] = kind
+    kept = {parts: piece for parts, piece in files.items() if not any(parts[:k] in kinds for k in range(1, len(parts)))}
+    return (kept if kinds else files), [
+        f"no class, left out, for it is {kind}: {'/'.join(folder)}" for folder, kind in kinds.items()
+    ]
+
+
+def _beside_tars(source: str, tars: list[str], images: Iterable[Parts]) -> list[str]:
+    """A line for pictures beside .tar files. Raises ``ValueError`` where they lie in folders: which are the classes?"""
+    images = list(images)
+    folders = sorted({parts[0] for parts in images if len(parts) > 1})
+    if folders:
+        raise ValueError(f"source: {source} holds .tar files ({tars[0]} ...) and folders of images ({folders[0]} ...), "
+                         f"and either could be the classes; put one kind into a folder of its own")  # fmt: skip
+    if not images:
+        return []
+    return [f"of no class, left out: {len(images)} image(s) beside the .tar files ({images[0][-1]} ...)"]
+
+
+def _named(classes: list[tuple[str, list[Piece]]], notes: Iterable[str] = ()) -> Listing:
+    """ImageNet's synsets get their names, in the authors' label order, which is that of the synsets.
+
+    Raises ``ValueError`` where two classes have one name, ``FileNotFoundError`` where there is no image.
+    """
+    notes = [*notes, *(f"no class, for it holds no image: {name}" for name, own in classes if not own)]
+    classes = sorted((row for row in classes if row[1]), key=lambda row: row[0])
+    names = [name for name, _ in classes]
+    if twice := [a for a, b in zip(names, names[1:], strict=False) if a == b]:
+        raise ValueError(f"source: two classes are named {twice[0]!r}; give each a name of its own")
+    if not classes:
+        raise FileNotFoundError("source: holds no image")
+    pieces = [piece for _, own in classes for piece in own]
+    labels = np.repeat(np.arange(len(classes)), [len(own) for _, own in classes])
+    return Listing([piece.name for piece in pieces], labels, synset_names(names) or names, Pieces(pieces), tuple(notes))
+
+
+def dogs_and_cats(listing: Listing) -> Listing:
+    """The authors' 143 classes of the 1,000: labels 151 to 293."""
+    if len(listing.classes) == 143:
+        return listing
+    if len(listing.classes) != 1000:
+        raise ValueError(f"source: {len(listing.classes)} classes; the dogs and cats are taken from ImageNet's 1,000")
+    first, stop = DOGS_AND_CATS.start, DOGS_AND_CATS.stop
+    kept = np.flatnonzero((listing.labels >= first) & (listing.labels < stop))
+    return Listing([listing.names[i] for i in kept], listing.labels[kept] - first, listing.classes[first:stop],
+                   Chosen(listing.read, kept))  # fmt: skip
+
+
+class Chosen:
+    """Reads picture ``index[i]``."""
+
+    def __init__(self, read: Callable[[int], bytes], index: np.ndarray):
+        self.read, self.index = read, index
+
+    def __call__(self, i: int) -> bytes:
+        return self.read(int(self.index[i]))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Data sets of other libraries
+
+
+def _celeba() -> Listing:
+    folder = cache_folder() / "torchvision" / "celeba" / "img_align_celeba"
+    if not folder.is_dir():
+        from torchvision.datasets import CelebA
+
+        try:
+            CelebA(str(cache_folder() / "torchvision"), split="all", download=True)
+        except Exception as error:  # whatever a socket, a server or an archive can raise
+            why = (str(error) or repr(error)).splitlines()[0]
+            raise FileNotFoundError(f"celeba: could not be downloaded ({why}); unpack img_align_celeba.zip so that its "
+                                    f"202,599 pictures lie in {folder}") from error  # fmt: skip
+    return _named([("face", [_whole(path) for path in sorted(folder.glob("*.jpg"))])])
+
+
+def _lsun() -> Listing:
+    path = cache_folder() / "torchvision" / "lsun" / "bedroom_train_lmdb"
+    if not path.is_dir():
+        raise FileNotFoundError(f"lsun: put the unpacked bedroom_train_lmdb of lsun.cs.princeton.edu to {path}")
+    try:
+        import lmdb  # type: ignore[import-not-found]
+    except ImportError as error:
+        raise ValueError(f"lsun: {error}; pip install lmdb") from error
+    with lmdb.open(str(path), readonly=True, lock=False, subdir=True) as store, store.begin() as entries:
+        keys = [bytes(key) for key in entries.cursor().iternext(keys=True, values=False)]
+    names = [f"{path}/{key.decode(errors='replace')}" for key in keys]
+    return Listing(names, np.zeros(len(keys), np.int64), ["bedroom"], Lmdb(str(path), keys))
+
+
+class Lmdb:
+    def __init__(self, path: str, keys: list[bytes]):
+        self.path, self.keys, self.store, self.owner = path, keys, None, 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "store": None}
+
+    def __call__(self, i: int) -> bytes:
+        import lmdb  # type: ignore[import-not-found]
+
+        if self.store is None or self.owner != os.getpid():  # a store must not cross a fork
+            self.store, self.owner = lmdb.open(self.path, readonly=True, lock=False, readahead=False), os.getpid()
+        with self.store.begin() as entries:  # type: ignore[attr-defined]
+            data = entries.get(self.keys[i])
+        if data is None:
+            raise ValueError("no such entry")
+        return bytes(data)
+
+
+def _datasets(name: str) -> Listing:
+    try:
+        import datasets  # type: ignore[import-not-found]
+    except ImportError as error:
+        raise ValueError(f"hf: {error}; pip install datasets") from error
+    name, _, split = name.partition(":")
+    try:
+        found = datasets.load_from_disk(name) if Path(name).is_dir() else datasets.load_dataset(name)
+        table = found if isinstance(found, datasets.Dataset) else found[split or "train"]
+    except Exception as error:  # its own, pyarrow's and the Hub client's
+        why = (str(error) or repr(error)).splitlines()[0]
+        raise FileNotFoundError(f"hf: {name}, split {split or 'train'}: could not be loaded ({why})") from error
+    pictures = [key for key, kind in table.features.items() if isinstance(kind, datasets.Image)]
+    labels = [key for key, kind in table.features.items() if isinstance(kind, datasets.ClassLabel)]
+    if not pictures:
+        raise ValueError(f"hf: {name} has no column of images; its columns are {', '.join(table.features)}")
+    table = table.cast_column(pictures[0], datasets.Image(decode=False))
+    classes = table.features[labels[0]].names if labels else ["image"]
+    y = np.array(table[labels[0]], np.int64) if labels else np.zeros(len(table), np.int64)
+    return Listing([f"{name}/{i}" for i in range(len(table))], y, list(classes), Table(table, pictures[0]))
+
+
+class Table:
+    def __init__(self, table: Any, column: str):
+        self.table, self.column = table, column
+
+    def __call__(self, i: int) -> bytes:
+        picture = self.table[i][self.column]
+        if isinstance(picture, Image):
+            raise ValueError("a decoded picture where bytes were asked for")
+        return picture["bytes"] if picture["bytes"] is not None else Path(picture["path"]).read_bytes()

@@ -1,0 +1,98 @@
+"""What a run says of itself to others: the record from which its cards are printed."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+from sngan_hub.hub.cards import as_text
+from sngan_hub.hub.push import load_any
+from sngan_hub.hub.resolve import resolve
+from sngan_hub.networks.mixin import SAFETENSORS_SINGLE_FILE, read_config
+from sngan_hub.networks.registry import find_model
+from sngan_hub.weights.records import KINDS, Record, Score
+
+from ..config.schema import FREE
+from ..engine.run_folder import linked_step
+from ..monitor.log import read_lines, read_log
+from ..monitor.score import SCORES
+
+#: What a card must say about each source that we train shipped models on.
+SOURCES = {
+    "fashion": {
+        "data": "Fashion-MNIST (Xiao et al. 2017): 60,000 grey product photographs of 28x28 px in ten classes, padded "
+        "to 32 px and repeated over three channels. https://github.com/zalandoresearch/fashion-mnist",
+        "data_licence": "MIT",
+        "about": "A conditional SNGAN with projection discriminator for clothing by class, 32x32 px, small enough to "
+        "ship inside the package and to sample on any CPU.",
+        "limits": "32 px, grey. Shirt, coat, pullover and T-shirt resemble each other in the data and so in the "
+        "samples. Logos and prints are rarely legible. The data are one shop's catalogue of its time: do not read a "
+        "general picture of clothing, or of anyone wearing it, from it.",
+    },
+    "avatars": {
+        "data": "Procedural drawings, not photographs: 4,000 avatars in each of ten DiceBear styles, drawn by seed "
+        "from the artists' parts with dicebear-core 10.7.0, dicebear-styles 10.6.0 and resvg-py 0.5.0 (see "
+        "sngan_hub/data/avatars.py).",
+        "data_licence": "CC0-1.0 (styles), MIT (code)",
+        "about": "A conditional SNGAN with projection discriminator for small drawn avatars by style, 32x32 px, in "
+        "colour, small enough to ship inside the package and to sample on any CPU.",
+        "limits": "32 px. The styles' parts and palettes are all it knows; small parts (eyes, mouths, accessories) can "
+        "blend. Styles with people show the skin, hair and clothing that their artists chose, in the shares that the "
+        "drawing library gives them.",
+    },
+}  # fmt: skip
+
+
+def recipe_of(run: Path) -> dict[str, Any]:
+    """The settings that made it, and the hours it took."""
+    config, log = read_config(run / "config.json"), read_log(run)
+    steps = [0] + [row["step"] for row in log]
+    seconds = sum(row["seconds_per_step"] * (row["step"] - before) for row, before in zip(log, steps, strict=False))
+    recipe = {key: value for key, value in config.items() if key not in FREE - {"steps"} | {"architecture"}}
+    if config["donor"]:
+        recipe["donor"] = donor_name(config["donor"])
+    return {**recipe, "hours": round(seconds / 3600, 2)}
+
+
+def donor_name(donor: str) -> str:
+    """What the cards call it: a name or a Hub id; of a path on this machine, its last part alone."""
+    try:
+        is_path = resolve(donor).kind in ("folder", "file")
+    except (OSError, ValueError):  # it was a path, and is no longer there
+        is_path = True
+    return Path(donor).name if is_path else donor
+
+
+def network_facts(folder: Path) -> dict[str, Any]:
+    digest = hashlib.sha256((folder / SAFETENSORS_SINGLE_FILE).read_bytes()).hexdigest()
+    return {"sha256": digest, "parameters": sum(p.numel() for p in load_any(folder).parameters())}
+
+
+def run_records(run: Path, about: str = "", data: str = "", licence: str = "") -> dict[str, Record]:
+    """A record for each network of the run, for its cards. What is not said in words is said to be missing."""
+    config = read_config(run / "config.json")
+    known = SOURCES.get(config["data"], {})
+    step = linked_step(run)
+    scores = {row["protocol"]: Score(**{k: v for k, v in row.items() if k not in ("step", "protocol")})
+              for row in read_lines(run / SCORES) if row["step"] == step}  # fmt: skip
+    records = {}
+    data_name = Path(config["data"]).name or "data"
+    recipe = {"data": data_name, "family": find_model(config["architecture"]).family, **recipe_of(run), "steps": step}
+    slug = re.sub(r"[^0-9A-Za-z]+", "_", data_name).strip("_") or "data"
+    for kind in KINDS:
+        network = load_any(run / kind)
+        records[kind] = Record(
+            name=f"{slug}.run", kind=kind, licence=licence or "not stated",
+            about=about or f"{'A conditional' if network.n_classes else 'An unconditional'} SNGAN of {network.size} px,"
+            f" trained for {step:,} iterations by the recipe of {config['source']}.",
+            data=data or known.get("data", f"Trained on {as_text(data_name)}, which its publisher has not "
+                                   f"described."),
+            data_licence=known.get("data_licence", "not stated"),
+            limits=known.get("limits", f"{network.size} px. It draws what its training data held, with their gaps and "
+                             f"biases; nobody has measured them."),
+            classes=tuple(network.classes or ()), recipe=recipe, scores=scores,
+            folder=run / kind, **network_facts(run / kind),
+        )  # fmt: skip
+    return records

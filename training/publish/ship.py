@@ -1,0 +1,160 @@
+"""A finished run -> weights inside the package: both networks, their record with hashes and recipe, their cards."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sngan_hub.data import load_images
+from sngan_hub.hub.cards import write_cards
+from sngan_hub.hub.listing import list_cells, listing
+from sngan_hub.hub.load import load_discriminator, load_generator
+from sngan_hub.hub.push import load_any
+from sngan_hub.metrics.discriminator_scores import scores_of
+from sngan_hub.networks.mixin import read_config
+from sngan_hub.weights.records import KINDS, PRETRAINED, WEIGHTS, find_record
+
+from ..config.dry_run import read_throughput
+from ..config.schema import PRESETS
+from .record import SOURCES, network_facts, recipe_of
+
+ROOT = Path(__file__).parent.parent.parent
+RECORDS = ROOT / "benchmarks" / "records"  # what the benchmarks printed
+
+
+def ship(run: Path, name: str, pretrained: Path = PRETRAINED) -> str:
+    """Copies the run's pair to ``pretrained/NAME``; scores are added by ``sngan evaluate NAME --record``."""
+    config = read_config(run / "config.json")
+    if name.count(".") != 1 or name.split(".")[0] != config["architecture"]:
+        raise ValueError(f"name: got {name!r}, legal for this run is {config['architecture']}.TAG")
+    if config["data"] not in SOURCES:
+        raise ValueError(f"data: no card text for {config['data']!r}; add it to training/publish/record.py")
+    networks, folder, classes = {}, pretrained / name, None
+    for kind in KINDS:
+        network = load_any(run / kind)
+        shutil.rmtree(folder / kind, ignore_errors=True)
+        (folder / kind).mkdir(parents=True)
+        network._save_pretrained(folder / kind)
+        networks[kind], classes = network_facts(folder / kind), network.classes
+    record = {
+        "name": name,
+        **SOURCES[config["data"]],
+        "licence": "MIT",
+        "classes": classes,
+        "networks": networks,
+        "recipe": recipe_of(run),
+        "scores": {},
+    }
+    (folder / "record.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_cards(folder)
+    return f"{folder}: shipped; now: sngan evaluate {name} --data {config['data']} --protocol ... --record"
+
+
+def reference(name: str, n: int = 200, seed: int = 0) -> str:
+    """D's scores of ``n`` real test pictures and ``n`` generated ones of each class, as that class: reference.json."""
+    record = find_record(name, "generator")
+    if record.folder is None:
+        raise ValueError(f"name: {name} is not shipped")
+    source = {"fashion32": "fashion", "avatars32": "avatars"}[str(record.recipe["preset"])]
+    g, d = load_generator(name), load_discriminator(name)
+    test = load_images(source, "test", g.size)
+    spans = {}
+    for label, title in enumerate(test.classes):
+        real = test.images[np.flatnonzero(test.labels == label)[:n]]
+        of = {
+            "real": scores_of(d, real)[:, label],
+            "generated": scores_of(d, g.sample(classes=label, n=n, seed=seed))[:, label],
+        }
+        percentiles = torch.tensor([0.1, 0.5, 0.9])
+        spans[title] = {kind: [round(v, 4) for v in s.quantile(percentiles).tolist()] for kind, s in of.items()}
+    path = record.folder.parent / "reference.json"
+    about = {"n": n, "seed": seed, "percentiles": [10, 50, 90], "torch": str(torch.__version__), "classes": spans}
+    path.write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return f"{path}: {n} real and {n} generated pictures of each of {len(spans)} classes"
+
+
+def readme_tables(text: str) -> str:
+    """The README with the tables between its markers printed anew from the records."""
+    rows = ["| weights | trained on | G, D parameters | FID5k (floor) | KID1k (floor) | agreement (real) | "
+            "diversity, mean / worst class |", "|---|---|---|---|---|---|---|"]  # fmt: skip
+    for name, record in WEIGHTS.items():
+        if record.kind != "generator" or record.where != "shipped":
+            continue
+        partner = WEIGHTS[name.replace(".", "_discriminator.")]
+        cells = [f"`{name}`", f"{record.recipe['preset']}, {record.recipe['hours']:.1f} h"]
+        cells.append(f"{record.parameters:,}, {partner.parameters:,}")
+        for protocol, form in (("fid5k_test", ".1f"), ("kid1k_test", ".4f"), ("agreement2k", ".1%")):
+            score = record.scores.get(protocol)
+            cells.append("not measured" if score is None else f"{score.value:{form}} ({score.floor:{form}})")
+        spread = record.scores.get("diversity")
+        if spread is None or spread.per_class is None:
+            cells.append("not measured")
+        else:
+            cells.append(f"{spread.value:.2f} / {min(spread.per_class.values()):.2f}")
+        rows.append("| " + " | ".join(cells) + " |")
+    text = _between("scores", rows, text)
+    for name in ("space", "walk"):
+        text = _from_benchmark(name, text)
+    others = [row for row in listing() if row["where"] not in ("shipped", "untrained")]
+    header, *cells = list_cells([{**row, "cached": False} for row in others])
+    return _between("others", ["| " + " | ".join(row) + " |" for row in (header, ["---"] * len(header), *cells)], text)
+
+
+#: What each part of benchmarks/steps.py times, and which contestant the others are compared with
+PARTS = {
+    "d": ("D step, 128 px, batch 8", "plain"),
+    "g": ("G step, 128 px, batch 8", "plain"),
+    "iteration": ("iteration, 32 px, batch 64", "before"),
+}
+
+
+def step_rows(path: Path) -> list[str]:
+    """The newest record of each part and machine, a row for each form."""
+    if not path.is_file():
+        return []
+    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    newest = {(record["part"], record["machine"]): record for record in records}
+    rows = ["| what | form | seconds (range) | times as fast | machine |", "|---|---|---|---|---|"]
+    for (part, machine), record in newest.items():
+        what, base = PARTS[part]
+        for form, taken in record["forms"].items():
+            setting = form.removeprefix("ours, compiled ").removeprefix("ours ")  # fp32, n_dis 1
+            against = record["forms"].get(f"{base} {setting}" if part == "iteration" else base)
+            ratio = "" if against is None or against is taken else f"{against['median_s'] / taken['median_s']:.2f}"
+            rows.append(f"| {what} | {form} | {taken['median_s']:.3g} ({taken['range_s']:.2g}) | {ratio} | {machine}, "
+                        f"torch {record['torch']} |")  # fmt: skip
+    return rows
+
+
+def guide_tables(text: str) -> str:
+    """A guide with its tables printed anew from training/config/throughput.json and benchmarks/records."""
+    rows = [
+        "| preset | precision | seconds per iteration | TFLOP per iteration | peak memory | micro-batch | machine |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    order = {preset: i for i, preset in enumerate(PRESETS)}
+    for row in sorted(read_throughput(), key=lambda row: (row["device"], order[row["preset"]])):
+        rows.append(
+            f"| `{row['preset']}` | {row['precision']} | {min(row['seconds']):.3g} | {row['tflop']:.3g} | "
+            f"{row['peak_memory_gb']:.1f} GB | {row['micro_batch'] or '-'} | {row['device']}, torch {row['torch']} |"
+        )
+    text = _between("throughput", rows, text)
+    text = _between("steps", step_rows(RECORDS / "steps.jsonl"), text)
+    for name in ("prepare", "normalizers", "probe", "walk", "finetune", "refining"):
+        text = _from_benchmark(name, text)
+    return text
+
+
+def _from_benchmark(name: str, text: str) -> str:
+    path = RECORDS / f"{name}.md"
+    return _between(name, path.read_text(encoding="utf-8").strip().splitlines() if path.exists() else [], text)
+
+
+def _between(name: str, lines: list[str], text: str) -> str:
+    table = f"<!-- {name} -->\n" + "\n".join(lines) + f"\n<!-- /{name} -->"
+    return re.sub(rf"<!-- {name} -->.*<!-- /{name} -->", lambda _: table, text, flags=re.S)
