@@ -1,8 +1,8 @@
 """What this machine reaches, for predictions: convolutions, memory, one operation's overhead, all-reduce of two.
 
-Prints a row of training/config/devices.json; ``--record`` puts it there, in place of an older one of the same processor and
-number of threads. Medians; with one thread of CPU seconds, which other work on the machine moves less. Two processes of
-the same kind then measure themselves at once, and what each of them keeps is in the row too.
+Prints a row of training/config/devices.json; ``--record`` puts it there, in place of an older one of the same
+processor and number of threads. Medians; with one thread of CPU seconds, which other work on the machine moves less.
+Two processes of the same kind then measure themselves at once, and what each of them keeps is in the row too.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
 Each piece runs in a process of its own and adds one JSON line to benchmarks/records/gpu.jsonl, keyed by the device and
 the piece's name; the same command goes on with what is missing. ``tests`` runs what needs CUDA, ``resample`` writes
-this device's rows of sngan_hub/layers/resample_table.json, ``sample`` draws pictures, ``train:PRESET:PRECISION`` times the D
-step, the G step and the whole iteration of a preset, ``compile:PRESET`` the iteration uncompiled, compiled and as CUDA
-graphs. Without a GPU, ``--small`` runs the same script on the CPU with
-narrow networks; its figures mean nothing, and go where ``--record`` says.
+this device's rows of sngan_hub/layers/resample_table.json, ``sample`` draws images, ``train:PRESET:PRECISION`` times
+the D step, the G step and the whole iteration of a preset, ``compile:PRESET`` the iteration uncompiled, compiled and
+as CUDA graphs. Without a GPU, ``--small`` runs the same script on the CPU with narrow networks; its figures mean
+nothing, and go where ``--record`` says.
 """
 
 from __future__ import annotations

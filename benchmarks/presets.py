@@ -1,8 +1,8 @@
 """Two iterations of every preset at its full width: seconds, memory. ``python benchmarks/presets.py [PRESET ...]``
 
 On synthetic images of the preset's size, in micro-batches where its groups allow it; each preset in a process of its
-own, so that its peak is its own. ``--record`` puts the rows into training/config/throughput.json, from which a dry run tells
-the hours of the same networks on the same kind of device.
+own, so that its peak is its own. ``--record`` puts the rows into training/config/throughput.json, from which a dry run
+tells the hours of the same networks on the same kind of device.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The page: sample, morph, walk and judge. ``python space/app.py [--model FOLDER]`` or ``make demo``.
 
-Layout alone; what a tab does is actions.py's. No visitor's state is kept in the process: a visit's pictures live in that
-visit's own outputs.
+Layout alone; what a tab does is actions.py's. No visitor's state is kept in the process: a visit's pictures live in
+that visit's own outputs.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def drawing_tab(
                 classes = gr.Dropdown(
                     actions.classes_of(actions.default_model()), value=start, multiselect=True, filterable=True,
                     label="Classes", info=f"Type to search. {info}", elem_id=f"{name}-classes",
-                    allow_custom_value=True,  # choices follow the model in the page alone; actions check names themselves
+                    allow_custom_value=True,  # choices follow the model in the page alone; actions check names
                 )  # fmt: skip
                 own = middle()
                 with gr.Row(equal_height=True):
@@ -173,7 +173,8 @@ def sample_tab() -> dict[str, Any]:
 def morph_tab() -> dict[str, Any]:
     a, b = actions.shipped()[0], actions.shipped()[-1]
     return drawing_tab(
-        "morph", actions.morph_strip, "Two to four, in the order of the way", actions.classes_of(actions.default_model())[:2],
+        "morph", actions.morph_strip, "Two to four, in the order of the way",
+        actions.classes_of(actions.default_model())[:2],
         lambda: gr.Textbox("8", label="Steps or weights", elem_id="morph-way",
                            info="How many pictures from one class to the next; or a blend: a weight for each, as 2, 1"),
         None,
@@ -190,7 +191,8 @@ def morph_tab() -> dict[str, Any]:
 def walk_tab() -> dict[str, Any]:
     a, b = actions.shipped()[0], actions.shipped()[-1]
     return drawing_tab(
-        "walk", actions.walk_film, "One that stays, or up to four to pass", actions.classes_of(actions.default_model())[:1],
+        "walk", actions.walk_film, "One that stays, or up to four to pass",
+        actions.classes_of(actions.default_model())[:1],
         lambda: gr.Slider(1, actions.MAX_SECONDS, 4, step=1, label="Seconds"),
         lambda: gr.Checkbox(label="GIF to download, instead of MP4"),
         lambda: gr.Video(label="A closed path through z", show_label=False, autoplay=True, loop=True,

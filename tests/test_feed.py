@@ -12,9 +12,10 @@ from sngan_hub.data.images import cropped
 from training.config.schema import make_config
 from training.feed import feed as fed
 from training.feed.augment import augment, augment_draws
-from training.feed.draws import Stream, draws, latents, penalty_points
+from training.feed.draws import latents, penalty_points
 from training.feed.feed import Feed
 from training.feed.philox import uniform
+from training.feed.streams import Stream, draws
 
 from .conftest import real_batch
 

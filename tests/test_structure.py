@@ -23,7 +23,7 @@ ORDER = [
     "cli.parser", "cli.commands", "cli.main", "cli.__main__",
 ]  # fmt: skip
 TRAINING = [
-    "engine.losses", "engine.penalties", "feed.draws", "feed.augment", "config.presets", "config.schema", "feed.philox",
+    "engine.losses", "engine.penalties", "feed.streams", "feed.draws", "feed.augment", "config.presets", "config.schema", "feed.philox",
     "feed.feed", "engine.ema", "engine.run_folder", "engine.transition", "engine.state", "engine.distributed",
     "engine.machine", "engine.import_chainer", "feed.near_copies", "feed.checks", "monitor.log", "monitor.score",
     "engine.signals", "engine.step", "config.cost", "config.dry_run", "engine.loop", "finetune.transfer",

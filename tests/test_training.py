@@ -14,7 +14,8 @@ from training.config.schema import PRESETS, Config, differences, make_config
 from training.engine.ema import update_ema
 from training.engine.losses import LOSSES
 from training.feed.augment import AUGMENTATIONS, augment, augment_draws, color, cutout, translation
-from training.feed.draws import Stream, draws, latents
+from training.feed.draws import latents
+from training.feed.streams import Stream, draws
 from training.monitor.log import pixel_spread
 
 from .conftest import real_batch

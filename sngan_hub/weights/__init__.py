@@ -1,4 +1,4 @@
-"""Which trained weights exist? Records of ours and of what others published: files, hashes, licences, recipes, scores."""
+"""Which trained weights exist? Records of ours and of published files: hashes, licences, recipes, scores."""
 
 from .records import PRETRAINED, WEIGHTS, Record, Score, find_record, reference_scores
 

@@ -1,1 +1,1 @@
-"""How does a run train? The loop, the step, losses and penalties, the average, processes, and the run's state on disk."""
+"""How does a run train? The loop, the step, losses, penalties, the average, processes, and the state on disk."""

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .draws import Stream, draws
+from .streams import Stream, draws
 
 
 def color(x: Tensor, u: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import math
 from functools import lru_cache
 
@@ -13,23 +12,7 @@ from torch import Tensor
 from sngan_hub.data import Images
 from sngan_hub.data.images import cropped
 
-
-class Stream(enum.IntEnum):
-    """Independent streams of random numbers. Values are part of every run: add, never renumber."""
-
-    ORDER = 0
-    FLIP = 1
-    NOISE = 2
-    LATENT = 3
-    LABEL = 4
-    AUGMENT = 5
-    CROP = 6
-    PENALTY = 7
-
-
-def draws(seed: int, stream: Stream, step: int, part: int = 0) -> np.random.Generator:
-    """The random numbers of one purpose in one step; ``part`` tells the uses within a step apart."""
-    return np.random.Generator(np.random.Philox(key=[seed, stream], counter=[0, 0, part, step]))
+from .streams import Stream, draws
 
 
 @lru_cache(maxsize=4)

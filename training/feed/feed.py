@@ -15,8 +15,9 @@ from torch import Tensor
 from sngan_hub.data import Images
 
 from .augment import augment_draws
-from .draws import Stream, dequantised, draw_noise, draws, latents, penalty_points, real_pixels
+from .draws import dequantised, draw_noise, latents, penalty_points, real_pixels
 from .philox import uniform
+from .streams import Stream, draws
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

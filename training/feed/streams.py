@@ -1,0 +1,25 @@
+"""Independent streams of random numbers: each number is a function of (seed, stream, step, part)."""
+
+from __future__ import annotations
+
+import enum
+
+import numpy as np
+
+
+class Stream(enum.IntEnum):
+    """What a stream is for. Values are part of every run: add, never renumber."""
+
+    ORDER = 0
+    FLIP = 1
+    NOISE = 2
+    LATENT = 3
+    LABEL = 4
+    AUGMENT = 5
+    CROP = 6
+    PENALTY = 7
+
+
+def draws(seed: int, stream: Stream, step: int, part: int = 0) -> np.random.Generator:
+    """The random numbers of one purpose in one step; ``part`` tells the uses within a step apart."""
+    return np.random.Generator(np.random.Philox(key=[seed, stream], counter=[0, 0, part, step]))
