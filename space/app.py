@@ -16,9 +16,12 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a Space carries sngan_hub/ beside app.py
+if __package__:  # `sngan app`
+    from . import actions
+else:  # a Space carries sngan_hub/ beside app.py
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    import actions
 
-import actions
 import gradio as gr
 
 INTRO = """# sngan-hub
@@ -277,18 +280,23 @@ def page() -> gr.Blocks:
     return blocks.queue(max_size=32, default_concurrency_limit=2)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Serves the page.")
-    parser.add_argument("--model", action="append", default=[], metavar="FOLDER|REPO",
-                        help="a run, a network's folder or a Hub repository id, to be chosen first")  # fmt: skip
-    for model in parser.parse_args().model:
-        try:
-            actions.load_generator(model)
-        except (ValueError, OSError) as error:
-            parser.exit(2, f"app.py: error: {error}\n")
+def serve(models: list[str]) -> None:
+    """Serves the page. ``models`` are offered first. Raises ``ValueError`` or ``OSError`` if one does not load."""
+    for model in models:
+        actions.load_generator(model)
         actions.OWN.append(model)
     page().launch(theme=gr.themes.Default(), css=CSS, allowed_paths=[str(actions.downloads())], max_file_size="10mb",
                   show_error=True)  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Serves the page.")
+    parser.add_argument("--model", action="append", default=[], metavar="FOLDER|REPO",
+                        help="a run, a network's folder or a Hub repository id to offer first")  # fmt: skip
+    try:
+        serve(parser.parse_args().model)
+    except (ValueError, OSError) as error:
+        parser.exit(2, f"app.py: error: {error}\n")
 
 
 if __name__ == "__main__":

@@ -170,10 +170,10 @@ def test_unwritable_output(tmp_path, capsys):
     (["train", "--preset", "fashion32"], "out: missing"),
     (["train", "--preset", "fashion32", "--data", "nowhere", "--out", "OUT/run"], "'nowhere' is neither a folder nor a source"),
     (["train", "--preset", "fashion32", "--data", "OUT", "--out", "OUT/run"], "out, data: OUT/run lies in OUT, "),
-    (["train", "--preset", "fashion32", "--flip", "maybe", "--out", "OUT/run"], "got 'maybe', legal are true, false"),
-    (["train", "--preset", "fashion32", "--lr-g", "-1", "--out", "OUT/run"], "lr_g: got -1.0"),
+    (["train", "--preset", "fashion32", "--flip", "maybe", "--out", "OUT/run"], "must be true or false (got 'maybe')"),
+    (["train", "--preset", "fashion32", "--lr-g", "-1", "--out", "OUT/run"], "lr_g must be 0 or more (got -1.0)"),
     (["train", "--preset", "fashion32", "--colour", "1", "--out", "OUT/run"], "unrecognized arguments: --colour 1"),
-    (["train", "--preset", "fashion32", "--dry-run", "--out", "OUT/none/run", "--steps", "0"], "steps: got 0"),
+    (["train", "--preset", "fashion32", "--dry-run", "--out", "OUT/none/run", "--steps", "0"], "steps must be 1 or more (got 0)"),
 ])  # fmt: skip
 def test_bad_training_calls(arguments, text, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
@@ -187,7 +187,7 @@ def test_dry_run_prints_the_run_and_creates_nothing(tmp_path, capsys):
     assert (
         training(["train", "--preset=avatars32", "--dry-run", "--out", str(tmp_path / "run"), "--batch-size", "8"]) == 0
     )
-    said = capsys.readouterr().err
+    said = capsys.readouterr().out
     assert "736,451" in said and "batch_size        8" in said
     assert list(tmp_path.iterdir()) == []
 

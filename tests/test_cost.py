@@ -172,7 +172,7 @@ def test_a_dry_run_names_another_device_and_says_what_cannot_be(tmp_path, capsys
     (tmp_path / "t.json").write_text(json.dumps(rows))
     monkeypatch.setattr(describe, "THROUGHPUT", tmp_path / "t.json")
     assert main(["train", "--preset", "imagenet128_projection", "--dry-run", "--for", "h100"]) == 0
-    said = capsys.readouterr().err
+    said = capsys.readouterr().out
     hours, predicted = said.index("measured (0.25 s an iteration on H100)"), said.index("predicted for     H100")
     assert hours < predicted
     lines = {line[:18].strip(): line[18:] for line in said.splitlines()}

@@ -16,8 +16,8 @@ from PIL import Image
 from sngan_hub import create_generator, load_discriminator, load_generator
 from sngan_hub.convert import convert_file
 from sngan_hub.data import source_classes
-from sngan_hub.hub.cards import as_text
 from sngan_hub.metrics.discriminator_scores import scores_of
+from sngan_hub.networks.card import as_text
 from training.__main__ import main
 from training.config.dry_run import rates_of
 from training.config.schema import make_config
@@ -185,7 +185,7 @@ def test_l2_sp_pulls_every_trained_weight_back_by_its_formula(folders, tmp_path)
         w = dict(free[0].named_parameters())[name]
         assert torch.allclose(ours, w - 0.001 * 50 * (w - before[name]), atol=1e-7), name
     assert not same(free[1], held[1])
-    with pytest.raises(ValueError, match="l2_sp: got 1.0, which pulls towards a donor"):
+    with pytest.raises(ValueError, match="l2_sp needs a donor, which this run does not have"):
         make_config("fashion32", l2_sp=1.0)
 
 
@@ -214,7 +214,7 @@ def test_a_dry_run_prints_the_run_and_touches_nothing(folders, tmp_path, capsys)
     base = ["finetune", "--from", DONOR, "--data", str(folder), "--dry-run"]
     for flags in ([], ["--out", str(tmp_path / "run")], ["--new_classes=nearest"], ["--conditioning=none"]):
         assert main([*base, *flags]) == 0
-        said = capsys.readouterr().err
+        said = capsys.readouterr().out
         row = {line.split()[0]: line.split()[1] for line in said.splitlines() if len(line.split()) == 2}
         assert row["freeze_d"] == "2" and row["steps"] == "2000" and "no scores: " in said
         assert row["architecture"] == DONOR
@@ -373,7 +373,9 @@ def test_what_is_refused(folders, tmp_path, capsys):
         capsys, "--from", DONOR, *base, "--conditioning", "concat"
     )
     assert "sngan convert" in refusal(capsys, "--from", GOLDEN / "foreign" / "mimicry_sngan32", *base)
-    assert "new_classes: got 'best'" in refusal(capsys, "--from", DONOR, *base, "--new_classes", "best")
+    assert "new_classes must be one of mean, nearest, fresh (got 'best')" in refusal(
+        capsys, "--from", DONOR, *base, "--new_classes", "best"
+    )
     assert "download netG.pth" in refusal(capsys, "--from", "sngan_cifar10.mimicry", *base)
     assert "is neither a folder nor a source" in refusal(
         capsys, "--from", DONOR, "--data", "none", "--out", tmp_path / "run"

@@ -297,7 +297,7 @@ NAMES = [
 
 
 def test_class_names_do_nothing_in_a_card(tmp_path):
-    from sngan_hub.hub.cards import as_text, network_card
+    from sngan_hub.networks.card import as_text, network_card
     from sngan_hub.networks.resnet import Discriminator, Generator
 
     fields = {"size": 32, "n_classes": 5, "widths": [8, 8], "classes": NAMES}

@@ -1,4 +1,4 @@
-"""The house: who may import whom, what a bare import pulls in, and what the repository must not hold."""
+"""The layout: which file may import which, what a bare import pulls in, and what the repository must not hold."""
 
 import ast
 import json
@@ -11,67 +11,108 @@ import pytest
 from .conftest import ROOT
 from .mutations import MUTATIONS
 
-# Rooms in reading order: a file imports only what stands before it.
+# Files in reading order: a file imports only what stands before it.
 ORDER = [
     "text", "devices", "evaluating", "class_names", "layers.spectral_norm", "layers.normalizers", "layers.resample",
-    "sampling.generate", "sampling.refine", "sampling.morph", "networks.mixin", "networks.base", "networks.inference",
-    "networks.resnet", "networks.cnn", "networks.registry", "weights.published", "weights.records", "hub.resolve",
-    "convert.archive", "convert.families", "convert.parts", "convert.assumptions", "convert.networks",
-    "convert.snapshot", "convert.folders", "hub.download", "hub.load", "hub.cards", "hub.push", "hub.listing",
-    "metrics.spectrum", "data.images", "data.avatars", "data.torchvision_sets", "data.folders", "data.prepared",
-    "metrics.discriminator_scores", "metrics.inception", "metrics.scores", "metrics.classifier", "metrics.protocols",
-    "cli.parser", "cli.commands", "cli.main", "cli.__main__",
+    "sampling.generate", "sampling.refine", "sampling.morph", "networks.card", "networks.mixin", "networks.base",
+    "networks.inference", "networks.resnet", "networks.cnn", "networks.registry", "weights.published",
+    "weights.records", "hub.cards", "hub.resolve", "convert.archive", "convert.families", "convert.parts",
+    "convert.assumptions", "convert.networks", "convert.snapshot", "convert.folders", "hub.download", "hub.load",
+    "hub.push", "hub.listing", "metrics.spectrum", "data.images", "data.avatars", "data.torchvision_sets",
+    "data.folders", "data.prepared", "metrics.discriminator_scores", "metrics.inception", "metrics.scores",
+    "metrics.classifier", "metrics.protocols", "cli.parser", "cli.parts", "cli.library", "cli.drawing",
+    "cli.scoring", "cli.page", "cli.main", "cli.__main__",
 ]  # fmt: skip
 TRAINING = [
-    "engine.losses", "engine.penalties", "feed.streams", "feed.draws", "feed.augment", "config.presets", "config.schema", "feed.philox",
-    "feed.feed", "engine.ema", "engine.run_folder", "engine.transition", "engine.state", "engine.distributed",
-    "engine.machine", "engine.import_chainer", "feed.near_copies", "feed.checks", "monitor.log", "monitor.score",
-    "engine.signals", "engine.step", "config.cost", "config.dry_run", "engine.loop", "finetune.transfer",
-    "finetune.plan", "monitor.report", "finetune.probe", "monitor.status", "prepare.sources", "prepare.build",
-    "publish.record", "publish.ship", "publish.publish", "__main__",
+    "engine.losses", "engine.penalties", "feed.streams", "feed.draws", "feed.augment", "config.presets",
+    "config.settings", "config.schema", "feed.philox", "feed.feed", "engine.ema", "engine.run_folder",
+    "engine.transition", "engine.state", "engine.distributed", "engine.machine", "engine.import_chainer",
+    "feed.near_copies", "feed.checks", "monitor.log", "monitor.progress", "monitor.score", "engine.signals",
+    "engine.step", "config.cost", "config.dry_run", "engine.loop", "finetune.transfer", "finetune.plan",
+    "monitor.report", "finetune.probe", "monitor.status", "prepare.sources", "prepare.build", "publish.record",
+    "publish.ship", "publish.publish", "commands", "cli", "__main__",
 ]  # fmt: skip
 
 
-def top_level_imports(path, package):
-    """(module, names) of imports that run when the file is imported."""
-    for node in ast.parse(path.read_text()).body:
-        if isinstance(node, ast.ImportFrom) and node.level:
-            base = package.split(".")[: len(package.split(".")) - node.level + 1]
-            module = ".".join([*base, *([node.module] if node.module else [])])
-            yield from ([f"{module}.{alias.name}" for alias in node.names] if not node.module else [module])
-        elif isinstance(node, ast.ImportFrom):
-            yield node.module
+def imports_of(text, package, modules):
+    """Every module that the source imports, also inside functions; what only a type checker reads is left out.
+
+    ``package``: the dotted folder of the file. ``modules``: ours; of ``from X import Y`` it is X.Y where that is one.
+    """
+
+    def visit(node):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            return
+        if isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, *([node.module] if node.module else [])])
+            for alias in node.names:
+                yield f"{base}.{alias.name}" if f"{base}.{alias.name}" in modules else base
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
+        for child in ast.iter_child_nodes(node):
+            yield from visit(child)
+
+    yield from visit(ast.parse(text))
 
 
-@pytest.mark.parametrize("package, order", [("sngan_hub", ORDER), ("training", TRAINING)])
-def test_imports_run_downwards(package, order):
-    for place, name in enumerate(order):
-        path = ROOT / package / (name.replace(".", "/") + ".py")
-        own = ".".join([package, *name.split(".")[:-1]])
-        for module in top_level_imports(path, own):
-            if module.startswith(f"{package}."):
-                other = module.removeprefix(f"{package}.")
-                inside = {other} if other in order else {n for n in order if n.startswith(f"{other}.")}  # a package
-                assert inside and inside <= set(order[:place]), (
-                    f"{package}/{name} imports {other}, which stands below it"
-                )
-            assert not (package == "sngan_hub" and module.split(".")[0] == "training"), name
-    files = {
-        p.relative_to(ROOT / package).with_suffix("").as_posix().replace("/", ".")
-        for p in (ROOT / package).rglob("*.py")
-    }
-    assert {f for f in files if not f.endswith("__init__")} == set(order)
+ORDERED = [f"sngan_hub.{name}" for name in ORDER] + [f"training.{name}" for name in TRAINING]
+FOLDERS = {name.rpartition(".")[0] for name in ORDERED}  # their __init__.py hands on names of the files in them
 
 
-def test_only_the_loop_imports_accelerate():
+def upward(name, text):
+    """The imports of file ``name`` that do not stand before it in the order."""
+    before = set(ORDERED[: ORDERED.index(name)]) | {"sngan_hub"}
+    for module in imports_of(text, name.rpartition(".")[0], set(ORDERED)):
+        if module.split(".")[0] in ("space", "tests", "benchmarks", "hubconf", "example"):
+            yield module
+        if module.split(".")[0] not in ("sngan_hub", "training") or module in before:
+            continue
+        inside = {other for other in ORDERED if other.startswith(f"{module}.")} if module in FOLDERS else set()
+        if not inside or not inside <= before:
+            yield module
+
+
+@pytest.mark.parametrize("name", ORDERED)
+def test_imports_run_downwards(name):
+    text = (ROOT / (name.replace(".", "/") + ".py")).read_text(encoding="utf-8")
+    assert not list(upward(name, text)), f"{name} imports what stands below it"
+
+
+@pytest.mark.parametrize("name, planted", [
+    ("sngan_hub.layers.resample", "from ..networks.resnet import Generator"),
+    ("sngan_hub.networks.base", "def f():\n    from ..hub.load import load_generator"),
+    ("sngan_hub.hub.load", "def f():\n    import training.engine.loop"),
+    ("sngan_hub.metrics.scores", "from . import protocols"),
+    ("training.config.schema", "def f():\n    from ..engine.step import train_step"),
+    ("training.engine.step", "from space import actions"),
+])  # fmt: skip
+def test_an_import_upwards_is_found(name, planted):
+    assert list(upward(name, planted))
+
+
+def test_the_order_names_every_file():
+    files = {".".join(path.relative_to(ROOT).with_suffix("").parts)
+             for folder in ("sngan_hub", "training") for path in (ROOT / folder).rglob("*.py")}  # fmt: skip
+    assert {name for name in files if not name.endswith("__init__")} == set(ORDERED)
+
+
+#: What the page, torch.hub, the example and the benchmarks may import of the package: what its folders hand on
+@pytest.mark.parametrize("path", ["space/app.py", "space/actions.py", "hubconf.py", "example.py"])
+def test_the_page_and_the_entry_points_do_not_import_training(path):
+    found = imports_of((ROOT / path).read_text(encoding="utf-8"), path.split("/")[0], set(ORDERED))
+    assert "training" not in {module.split(".")[0] for module in found}
+
+
+def test_only_the_loop_and_its_processes_import_accelerate():
     users = [
         p.name
         for p in (ROOT / "training").rglob("*.py")
-        if "accelerate" in {m.split(".")[0] for m in top_level_imports(p, "training")}
+        if "accelerate" in {m.split(".")[0] for m in imports_of(p.read_text(encoding="utf-8"), "training", set())}
     ]
-    assert users == ["loop.py"]
+    assert set(users) == {"loop.py", "distributed.py"}
 
 
 def test_a_bare_import_pulls_in_nothing_optional():

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -208,7 +209,7 @@ def test_every_preset_resolves_in_a_dry_run_with_its_sources_numbers(preset, tmp
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(describe, "prediction", lambda *a: [])  # takes seconds, and has tests of its own: test_cost.py
     assert main(["train", "--preset", preset, "--dry-run", "--out", "run"]) == 0
-    said = capsys.readouterr().err
+    said = capsys.readouterr().out
     assert list(tmp_path.iterdir()) == [] and "GMAC" in said and make_config(preset).source in said
     config = make_config(preset)
     assert config.preset == preset and config.decay_to <= config.steps
@@ -244,20 +245,20 @@ def test_hours_follow_from_a_committed_throughput_or_are_unknown(monkeypatch, tm
 
 @pytest.mark.parametrize("overrides, text", [
     ({"stepz": 3}, "unknown key 'stepz'; nearest are steps"),
-    ({"loss": "wgan"}, "loss: got 'wgan', legal are hinge, non_saturating, wasserstein"),
-    ({"setting": "G"}, "setting: got 'G', legal are A, B, C, D, E, F"),
-    ({"method": "wgan"}, "method: got 'wgan', legal are spectral_norm"),
-    ({"crop": 0.0}, "crop: got 0.0"),
+    ({"loss": "wgan"}, "loss must be one of hinge, non_saturating, wasserstein (got 'wgan')"),
+    ({"setting": "G"}, "setting must be one of A, B, C, D, E, F (got 'G')"),
+    ({"method": "wgan"}, "method must be one of spectral_norm"),
+    ({"crop": 0.0}, "crop must be above 0 and at most 1 (got 0.0)"),
     ({"penalty": "gradient"}, "penalty, augment: "),
-    ({"steps": 0}, "steps: got 0, legal is 1 or more"),
-    ({"lr_g": -1.0}, "lr_g: got -1.0"),
-    ({"beta2": 1.0}, "beta2: got 1.0"),
-    ({"augment": "color,blur"}, "augment: got 'blur', legal are color, translation, cutout"),
-    ({"decay_from": 9, "decay_to": 3}, "decay_to: got 3, before decay_from"),
+    ({"steps": 0}, "steps must be 1 or more (got 0)"),
+    ({"lr_g": -1.0}, "lr_g must be 0 or more (got -1.0)"),
+    ({"beta2": 1.0}, "beta2 must be at least 0 and below 1 (got 1.0)"),
+    ({"augment": "color,blur"}, "augment must be of color, translation, cutout (got 'blur')"),
+    ({"decay_from": 9, "decay_to": 3}, "decay_to must not be before decay_from"),
     ({"architecture": "sngan_fashion3"}, "no architecture 'sngan_fashion3'; nearest are sngan_fashion32"),
 ])  # fmt: skip
 def test_bad_settings_are_refused(overrides, text):
-    with pytest.raises(ValueError, match=text):
+    with pytest.raises(ValueError, match=re.escape(text)):
         make_config("fashion32", **overrides)
     with pytest.raises(ValueError, match="preset: got 'fashion3'; nearest are fashion32"):
         make_config("fashion3")

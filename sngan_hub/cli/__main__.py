@@ -1,3 +1,5 @@
+"""``python -m sngan_hub.cli``: the ``sngan`` command."""
+
 from .main import main
 
-main()
+raise SystemExit(main())

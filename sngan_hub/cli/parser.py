@@ -1,13 +1,18 @@
-"""What both command lines share: one clear line and exit code 2 for anything that goes wrong, before work is lost."""
+"""What all commands share: flags, and one line with exit code 2 for any error, before work is lost."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
+
+MODEL = (
+    "a name (sngan_imagenet128), a run, a network's folder, a file that `sngan convert` reads, or a Hub repository id"
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -20,14 +25,45 @@ class Parser(argparse.ArgumentParser):
         fail(self.prog, message)
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
-        return super().parse_known_args([_underscored(a) for a in (sys.argv[1:] if args is None else args)], namespace)
+        return super().parse_known_args([_hyphenated(a) for a in (sys.argv[1:] if args is None else args)], namespace)
 
 
-def _underscored(argument: str) -> str:
+def _hyphenated(argument: str) -> str:
     if not argument.startswith("--"):
         return argument
     name, equals, value = argument.partition("=")
-    return "--" + name[2:].replace("-", "_") + equals + value
+    return "--" + name[2:].replace("_", "-") + equals + value
+
+
+def add_device(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--device",
+        default="auto",
+        help="auto (an NVIDIA GPU where there is one, else the CPU), cpu, cuda, cuda:N, mps",
+    )
+
+
+def add_push_flags(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--private", action="store_true", help="make new repositories private")
+    command.add_argument("--revision", metavar="BRANCH", help="write to this branch, made where it is missing")
+    command.add_argument("--tag", help="mark the commit with this tag")
+    command.add_argument("--create-pr", action="store_true", help="open a pull request instead of writing")
+    command.add_argument("--dry-run", action="store_true", help="show the cards and the files, and send nothing")
+
+
+def new_command(
+    subparsers: Any, name: str, run: Callable[[argparse.Namespace], None], help: str, description: str = "",
+    example: str = "",
+) -> Parser:  # fmt: skip
+    """A command with its help. ``run`` takes the arguments. ``example``: command lines, one per line."""
+    command = subparsers.add_parser(
+        name, help=help, description=description or f"{help[0].upper()}{help[1:]}.",
+        epilog="\n  ".join(["example:" if example.count("\n") == 0 else "examples:", *example.splitlines()])
+        if example else None, formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    command.description = "\n".join(textwrap.wrap(command.description, 100))
+    command.set_defaults(run=run)
+    return command
 
 
 def fail(program: str, message: str) -> NoReturn:

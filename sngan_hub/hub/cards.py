@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import html
 import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from ..networks.card import PIPELINES, as_text, first_class, listed, use_snippet
 from ..text import NAMESPACE, REPOSITORY
 from ..weights.records import WEIGHTS, Record
 
-if TYPE_CHECKING:  # cards need no torch
-    from ..networks.base import Network
-
 PICTURE = "samples.png"  # beside the card, where there is one
-PIPELINES = {"generator": "unconditional-image-generation", "discriminator": "image-classification"}
 METRICS = {"fid": "Frechet Inception Distance", "kid": "Kernel Inception Distance"}
 
 GIVEN = ("data", "donor", "like", "class_order")  # rows of a recipe that hold what a user named
@@ -60,7 +54,7 @@ def model_card(record: Record, repos: Mapping[str, str] | None = None, size: int
 {origin}Its {other} is `{repos[other]}`. Code: https://github.com/{REPOSITORY}
 
 ```python
-{_use(record, handle, size)}
+{use_snippet(record.kind, record.classes, handle, size)}
 ```
 
 {hub}On the command line: `{_command(record, handle)}`. In a page: `{page}` from the checkout.
@@ -84,40 +78,6 @@ def model_card(record: Record, repos: Mapping[str, str] | None = None, size: int
 | setting | value |
 |---|---|
 {recipe}
-"""
-
-
-def network_card(network: Network, repo: str = "") -> str:
-    """A card for a network of which no record is known: what it is and how to use it, from the network alone.
-
-    ``repo``: where it will lie on the Hub; empty while that is open.
-    """
-    classes = tuple(network.classes or map(str, range(network.n_classes)))
-    record = Record(f"{network.kind}.saved", network.kind, classes=classes)
-    side = f"{network.size}x{network.size} px"
-    what = f"{'conditional' if classes else 'unconditional'} {network.kind} for images of {side}"
-    count = sum(parameter.numel() for parameter in network.parameters())
-    data = ModelCardData(
-        license="other", license_name="not-stated", library_name="sngan-hub", pipeline_tag=PIPELINES[network.kind],
-        tags=["gan", "sngan", "spectral-normalization", network.kind, "pytorch"],
-    )  # fmt: skip
-    names = f"Its {len(classes):,} classes: {listed(classes)}.\n\n" if network.classes else ""
-    return f"""---
-{data.to_yaml().strip()}
----
-
-# {repo or network.kind.capitalize()}
-
-A {what}, of the class `{type(network).__name__}` of sngan-hub, with {count:,} parameters.
-Code: https://github.com/{REPOSITORY}
-
-```python
-{_use(record, repo or "FOLDER", network.size)}
-```
-
-{names}## Data, licence and scores
-
-Its publisher has stated none.
 """
 
 
@@ -156,18 +116,6 @@ def _base_model(record: Record) -> str | None:
     return repositories(replace(record, name=f"{donor.split('.')[0]}.v1"))[record.kind] if shipped else None
 
 
-def _use(record: Record, handle: str, size: int) -> str:
-    shape = f"(8, 3, {size}, {size})"
-    if record.kind == "generator":
-        chosen = f"classes=[{_first(record.classes)}], " if record.classes else ""
-        return (f'from sngan_hub import load_generator\n\ngenerator = load_generator("{handle}")\n'
-                f"images = generator.sample({chosen}n=8, seed=0)  # uint8 {shape}")  # fmt: skip
-    labels = ", labels" if record.classes else ""
-    return (f'from sngan_hub import load_discriminator\n\ndiscriminator = load_discriminator("{handle}")\n'
-            f"scores = discriminator(images{labels})  # images (N, 3, {size}, {size}) in [-1, 1] -> (N, 1), no sigmoid"
-            )  # fmt: skip
-
-
 def _entry(record: Record) -> str:
     return record.architecture if record.kind == "generator" else f"{record.architecture}_discriminator"
 
@@ -175,24 +123,8 @@ def _entry(record: Record) -> str:
 def _command(record: Record, handle: str) -> str:
     if record.kind == "discriminator":
         return f"sngan score {handle} FOLDER"
-    chosen = f"--classes {_first(record.classes)} " if record.classes else ""
+    chosen = f"--classes {first_class(record.classes)} " if record.classes else ""
     return f"sngan sample {handle} {chosen}--out samples.png"
-
-
-def _first(classes: Sequence[str]) -> str:
-    """How a snippet names the first class: in quotes, or by its index where quotes could not hold it as it is."""
-    return f'"{classes[0]}"' if re.fullmatch(r"[\w .,'()+-]+", classes[0]) else "0"
-
-
-def listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 100:,} more, in config.json" if len(names) > 100 else ""
-    return ", ".join(map(as_text, names[:100])) + more
-
-
-def as_text(name: str) -> str:
-    """What somebody named something -> Markdown that shows it and does nothing else."""
-    escaped = re.sub(r"([\\`*_\[\]#|!~$])", r"\\\1", html.escape(" ".join(name.split()), quote=False))
-    return escaped.replace("://", ":&#47;/")  # no address becomes a link
 
 
 def score_table(record: Record) -> str:

@@ -12,10 +12,11 @@ from huggingface_hub import HfApi
 from huggingface_hub.utils import validate_repo_id
 
 from ..networks.base import AnyDiscriminator, AnyGenerator, Network
+from ..networks.card import network_card
 from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, read_config
 from ..sampling.refine import CALIBRATION
 from ..weights.records import KINDS
-from .cards import PICTURE, network_card
+from .cards import PICTURE
 from .load import hub_errors
 
 CARD = "README.md"

@@ -22,6 +22,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from .card import network_card
+
 Network = TypeVar("Network", bound="StrictHubMixin")
 
 
@@ -50,8 +52,6 @@ class StrictHubMixin(PyTorchModelHubMixin):
 
     def generate_model_card(self, repo_id: str = "", **_: Any) -> ModelCard:  # type: ignore[override]
         """What ``save_pretrained`` and ``push_to_hub`` write where there is no README.md yet."""
-        from ..hub.cards import network_card
-
         return ModelCard(network_card(self, repo_id), ignore_metadata_errors=True)  # type: ignore[arg-type]
 
     def push_to_hub(self, repo_id: str, *, model_card_kwargs: dict[str, Any] | None = None, **arguments: Any) -> str:

@@ -53,17 +53,50 @@ def describe(config: Config, predicted_for: str | None = None) -> str:
         f"{'hours':18}{hours}",
         f"{'compiled':18}{compile_of(config)}",
     ]
+    if predicted_for is not None:
+        lines += predicted_lines(config, n, device)
+    return "\n".join([*lines, *warnings(config, device)])
+
+
+def warnings(config: Config, device: str) -> list[str]:
+    """What the user should know before the run starts. ``device``: the kind that it runs on."""
+    lines = []
     strength = config.class_strength(max(config.steps - 1, 0))
     if strength < 1:
         lines.append(f"{'warning':18}the run ends within the class transition, at {strength:.0%} of the class's rows; "
                      f"they are whole from step {config.transition_to:,} on: raise --steps")  # fmt: skip
-    if predicted_for is not None:
-        lines += predicted_lines(config, n, device)
     x86 = platform.machine().lower() in ("x86_64", "amd64")  # of others torch does not say what they compute in
     if config.precision == "bf16" and device == device_kind("cpu") and x86 and not fast_bfloat16("cpu"):
         lines.append(f"{'warning':18}bf16: this processor has neither AVX512_BF16 nor AMX, and takes several times as "
                      f"long as for fp32: --precision fp32")  # fmt: skip
-    return "\n".join(lines)
+    return lines
+
+
+def summary(config: Config) -> str:
+    """Six lines that say what a run does, before it starts. Opens no image."""
+    config = dataclasses.replace(config, device=str(resolve_device(config.device)))
+    n = len(source_classes(config.data)) if config.data else config.n_classes
+    with torch.device("meta"):
+        g, d = new_networks(config, n)
+    total = iteration_flops(config, *(forward_flops(network) for network in (g, d)))
+    each = f"{config.n_dis} discriminator step{'s' if config.n_dis > 1 else ''}"
+    parameters = [f"{sum(p.numel() for p in network.parameters()) / 1e6:.3g} M" for network in (g, d)]
+    kind = device_kind(config.device)
+    compiled = "compiled" if wanted_compile(config) != "off" else "not compiled"
+    lines = [
+        f"{'run':10}{config.preset}: {config.steps:,} iterations of 1 generator and {each}, {config.loss} loss",
+        f"{'data':10}{config.data}, {plural(n, 'class', 'classes') if g.n_classes else 'without classes'}, "
+        f"batches of {config.batch_size}",
+        f"{'networks':10}{g.size} px, generator {parameters[0]} parameters, discriminator {parameters[1]}",
+        f"{'device':10}{kind}, {config.precision}, {compiled}",
+        f"{'hours':10}{hours_of(config, total, kind)}",
+        f"{'output':10}{config.out} (every setting: config.json there, or --verbose)",
+    ]
+    return "\n".join([*lines, *warnings(config, kind)])
+
+
+def plural(n: int, one: str, many: str) -> str:
+    return f"{n:,} {one if n == 1 else many}"
 
 
 def compile_of(config: Config) -> str:

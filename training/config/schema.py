@@ -7,138 +7,56 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from sngan_hub.networks.registry import find_model
 from sngan_hub.text import nearest
 
 from .presets import METHODS, PRESETS, SETTINGS, SPEEDS
+from .settings import (
+    AdditionSettings,
+    DataSettings,
+    FineTuningSettings,
+    GameSettings,
+    MachineSettings,
+    ModelSettings,
+    OutputSettings,
+    ScheduleSettings,
+    check_setting,
+    meaning,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+AUGMENTATIONS = ("color", "translation", "cutout")  # functions of feed/augment.py
 
 
 @dataclass(frozen=True)
-class Config:
-    """Counts of steps are iterations of the authors' loop: one G step, then ``n_dis`` D steps."""
-
-    preset: str = "fashion32"
-    source: str = "ours"  # where the numbers of this preset come from
-    setting: str = ""  # A to F: the SN paper's optimiser settings, in place of the preset's
-    method: str = ""  # a method that the SN paper compares, in place of the preset's
-    architecture: str = "sngan_fashion32"  # a row of MODELS
-    conditioning: str = "projection"  # how D learns the class: projection or concat; none: G and D without classes
-    generator_fields: str = "{}"  # constructor arguments that differ from the architecture's, as a JSON object
-    discriminator_fields: str = "{}"
-    data: str = ""  # fashion, avatars, cifar10, cifar100, stl10, a prepared folder, or a folder of class folders
-    held_out: str = "tenth"  # images for scores: every tenth of a folder's; none; or a folder of them
-    n_classes: int = 0  # as published, for a dry run without data; 0: the data's
-    out: str = ""
-
-    # The game
-    loss: str = "hinge"  # hinge, non_saturating or wasserstein
-    penalty: str = ""  # added to D's loss: gradient (Gulrajani et al. 2017) or orthonormal (Brock et al. 2016)
-    penalty_weight: float = 10.0
-    clip: float = 0.0  # every parameter of D is clipped to +-clip after its step (0: not)
-    n_dis: int = 5  # D steps per iteration
-    batch_size: int = 64  # real images, and as many fakes, per D step
-    g_batch_size: int = 128  # fakes per G step
-    bn_group_d: int = 0  # G's batch norm in D steps takes statistics over so many consecutive images (0: over all) ...
-    bn_group_g: int = 0  # ... and in G steps: the paper's processes had 16 and 32 images each
-    lr_g: float = 2e-4
-    lr_d: float = 2e-4
-    beta1: float = 0.0
-    beta2: float = 0.9
-    steps: int = 50_000
-    decay_from: int = 0  # the learning rates fall linearly to 0 ...
-    decay_to: int = 50_000  # ... at this step; where both are the same they never fall
-    seed: int = 0
-
-    # The authors' pictures (datasets/imagenet.py)
-    stored_size: int = 0  # side of the stored images (0: the network's size)
-    crop: float = 1.0  # side of a random crop of each, over the image's; then bilinear to the network's size
-    contrast_stretch: bool = False  # values to 0..255 before that resize; for prepared data, at preparing
-    flip: bool = False  # horizontal flips of real images
-
-    # Fine-tuning (training/finetune/plan.py)
-    donor: str = ""  # --from: the model whose weights the run starts from
-    new_classes: str = "mean"  # rows of classes that the donor lacks: mean, nearest (of the donor's) or fresh
-    like: str = ""  # chosen ones: "my dog=golden retriever;my cat=tabby"
-    class_order: str = "[]"  # the classes' names, the donor's first, as a JSON list; set at the start
-    trained: str = "all"  # all; tables (class tables and heads alone); gains (gains and biases alone)
-    freeze_d: int = 0  # blocks of D, from the picture on, that stay as they are (FreezeD, Mo et al. 2020)
-    l2_sp: float = 0.0  # pull of every trained weight towards the donor's (Li et al. 2018), per step over its rate
-    d_warm_up: int = 0  # steps in which D alone is trained: for a donor without one
-    warm_up: int = 0  # steps in which the learning rates rise to their value, for Adam starts afresh
-
-    # Ours; a paper's preset leaves these off
-    ema_decay: float = 0.0  # 0: no average; the snapshot is the generator itself
-    augment: str = ""  # of color, translation, cutout (Zhao et al. 2020), comma-separated, on every input of D
-    transition_from: int = 0  # class conditioning is off until here ...
-    transition_to: int = 0  # ... and full from here on (Shahbazi et al. 2022)
-
-    # The machine
-    device: str = "auto"  # auto (a GPU where there is one), cpu, cuda, or cuda:1, one GPU of several
-    precision: str = "fp32"  # fp32 or bf16
-    speed: str = ""  # gpu or cpu: a row of SPEEDS, settings for speed in place of the preset's; the same algorithm
-    tf32: bool = True  # on a GPU: what is float32 is multiplied in TF32 (10 bits of mantissa)
-    compile: str = "auto"  # the steps, by torch.compile: on, off, auto (on where 5,000 iterations repay it), or
-    # graphs: compiled, and replayed as CUDA graphs
-    one_pass: bool = False  # real and fake images go through D together: the same algorithm, other roundings
-    channels_last: bool = False
-    threads: int = 0  # 0: torch's own choice
-    micro_batch: int = 0  # images computed at once, for memory alone: a whole number of batch-norm groups (0: all)
-
-    # What is kept
-    log_every: int = 100
-    sample_every: int = 1000
-    snapshot_every: int = 5000
-    checkpoint_every: int = 1000
-    keep_checkpoints: int = 2  # the last ones
-    spectrum_every: int = 5000  # exact singular values of D (0: never)
-    score_every: int = 0  # 0: never; else `score` is measured so often, and the best snapshot becomes RUN/generator
-    score: str = "kid1k_test"  # a protocol of `sngan evaluate`; Inception computes in `precision`
-    patience: int = 0  # the run ends after so many scores without a better one (0: never)
+class Config(
+    OutputSettings, MachineSettings, FineTuningSettings, AdditionSettings, ScheduleSettings, GameSettings, DataSettings,
+    ModelSettings,
+):  # fmt: skip
+    """All groups in one. Counts of steps are iterations of the authors' loop: one G step, then ``n_dis`` D steps."""
 
     def __post_init__(self) -> None:
-        from ..engine.losses import LOSSES
-        from ..feed.augment import AUGMENTATIONS
+        """Raises ``ValueError`` naming what is wrong."""
+        from sngan_hub.networks.registry import find_model  # here, as torch below
 
         find_model(self.architecture)
-        legal = {
-            "loss": tuple(LOSSES), "precision": ("fp32", "bf16"), "conditioning": ("projection", "concat", "none"),
-            "setting": ("", *SETTINGS), "method": ("", *METHODS), "penalty": ("", "gradient", "orthonormal"),
-            "new_classes": ("mean", "nearest", "fresh"), "trained": ("all", "tables", "gains"),
-            "speed": ("", *SPEEDS), "compile": ("on", "off", "auto", "graphs"),
-        }  # fmt: skip
-        for name, values in legal.items():
-            if getattr(self, name) not in values:
-                raise ValueError(f"{name}: got {getattr(self, name)!r}, legal are {', '.join(filter(None, values))}")
-        at_least = {
-            1: ("n_dis", "batch_size", "g_batch_size", "log_every", "sample_every", "snapshot_every",
-                "checkpoint_every", "keep_checkpoints"),
-            0: ("lr_g", "lr_d", "decay_from", "seed", "threads", "transition_from", "bn_group_d", "bn_group_g",
-                "micro_batch", "penalty_weight", "clip", "stored_size", "spectrum_every", "score_every", "steps",
-                "patience", "freeze_d", "l2_sp", "warm_up", "d_warm_up"),
-        }  # fmt: skip
-        for least, names in at_least.items():
-            for name in names:
-                if not getattr(self, name) >= least:
-                    raise ValueError(f"{name}: got {getattr(self, name)}, legal is {least} or more")
-        for name in ("beta1", "beta2", "ema_decay"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name}: got {getattr(self, name)}, legal is 0 or more and under 1")
+        for field in dataclasses.fields(self):
+            check_setting(field, getattr(self, field.name))
         if not 0 < self.crop <= 1:
-            raise ValueError(f"crop: got {self.crop}, legal is above 0 and up to 1")
+            raise ValueError(f"crop must be above 0 and at most 1 (got {self.crop})")
         if self.penalty == "gradient" and self.augment:
-            raise ValueError("penalty, augment: the gradient penalty is of images as they are; set one of the two off")
+            raise ValueError("penalty, augment: the gradient penalty needs images as they are; set one of the two off")
         if self.l2_sp and not self.donor:
-            raise ValueError(f"l2_sp: got {self.l2_sp}, which pulls towards a donor; this run has none")
+            raise ValueError(f"l2_sp needs a donor, which this run does not have (got {self.l2_sp})")
         if self.score_every and self.held_out == "none":
-            raise ValueError("held_out, score_every: got none, but scores need held-out images: tenth, or a folder")
+            raise ValueError("held_out, score_every: scores need held-out images; set --held-out to tenth or a folder")
         if self.patience and not self.score_every:
-            raise ValueError(f"patience: got {self.patience}, which counts scores; set --score_every too")
+            raise ValueError(f"patience counts scores (got {self.patience}); set --score-every too")
         if self.steps < 1 and not self.donor:
-            raise ValueError(f"steps: got {self.steps}, legal is 1 or more")
+            raise ValueError(f"steps must be 1 or more (got {self.steps})")
         for name in ("generator_fields", "discriminator_fields"):
             try:
                 legal_json = isinstance(json.loads(getattr(self, name)), dict)
@@ -146,14 +64,17 @@ class Config:
                 legal_json = False
             if not legal_json:
                 raise ValueError(
-                    f'{name}: got {getattr(self, name)!r}, legal is a JSON object such as {{"widths": []}}'
+                    f'{name} must be a JSON object such as {{"widths": [64]}} (got {getattr(self, name)!r})'
                 )
         for name in ("decay", "transition"):
             if getattr(self, f"{name}_to") < getattr(self, f"{name}_from"):
-                raise ValueError(f"{name}_to: got {getattr(self, f'{name}_to')}, before {name}_from")
+                raise ValueError(
+                    f"{name}_to must not be before {name}_from, {getattr(self, f'{name}_from'):,} "
+                    f"(got {getattr(self, f'{name}_to'):,})"
+                )
         for name in self.augmentations():
             if name not in AUGMENTATIONS:
-                raise ValueError(f"augment: got {name!r}, legal are {', '.join(AUGMENTATIONS)}")
+                raise ValueError(f"augment must be of {', '.join(AUGMENTATIONS)} (got {name!r})")
 
     def augmentations(self) -> list[str]:
         return [name for name in self.augment.split(",") if name]
@@ -181,6 +102,8 @@ class Config:
         return self.contrast_stretch and self.crop == 1 and self.stored_size in (0, size)
 
     def autocast(self, device: torch.device) -> torch.autocast:
+        import torch  # here, for the flags and their help are made without it
+
         # Not accelerate's: its precision is fixed by the first Accelerator of the process, whatever later ones ask for.
         return torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
@@ -190,12 +113,8 @@ class Config:
         return max(0.0, (step - self.transition_from) / (self.transition_to - self.transition_from))
 
 
-#: Fields that cannot change the result so far: a resumed run may differ in them.
-FREE = {
-    "out", "data", "source", "setting", "method", "speed", "n_classes", "micro_batch", "steps", "log_every",
-    "sample_every", "snapshot_every", "checkpoint_every", "keep_checkpoints", "spectrum_every", "score_every", "score",
-    "patience", "held_out", "device",
-}  # fmt: skip
+#: Settings that cannot change the result so far: a resumed run may differ in them
+FREE = frozenset(field.name for field in dataclasses.fields(Config) if meaning(field).resume)
 
 
 def make_config(preset: str, **overrides: Any) -> Config:

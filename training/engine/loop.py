@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from tqdm import tqdm
 
 from sngan_hub.data import Images, load_images
 from sngan_hub.data.prepared import check_blocks
@@ -19,6 +18,7 @@ from ..config.schema import Config, save_config
 from ..feed.checks import check_apart, check_data, check_held_out, say_left_out
 from ..feed.feed import new_feed
 from ..monitor.log import Log, fixed_samples, real_spread, save_grid
+from ..monitor.progress import Progress
 from ..monitor.score import check_scoring, out_of_patience, score_snapshot
 from .distributed import any_process, check_shares, is_first_process, lost_worker, share_state
 from .machine import decide_compile, set_up
@@ -71,7 +71,7 @@ def _train(config: Config, data: Images | None, begin: Callable[[State], None] |
         hold_to_start(state, out)
     share_state(state, accelerator)
     log = Log(out, state.step, real_spread(data, state.generator.n_classes)) if main else None
-    bar = tqdm(total=config.steps, initial=state.step, unit="step", disable=None if main else True)
+    progress = Progress(config.steps, state.step, main)
 
     def due(every: int) -> bool:
         return every > 0 and (state.step % every == 0 or state.step == config.steps)
@@ -79,7 +79,7 @@ def _train(config: Config, data: Images | None, begin: Callable[[State], None] |
     with (
         stop_requests() as stop,
         closing(new_feed(data, config, state, accelerator)) as feed,
-        closing(bar),
+        closing(progress),
         closing(CheckpointWriter(config, fingerprint, out, accelerator.device.type != "cpu")) as checkpoints,
         closing(log) if log else nullcontext(),
     ):
@@ -87,7 +87,7 @@ def _train(config: Config, data: Images | None, begin: Callable[[State], None] |
         while state.step < config.steps and not ended:
             try:
                 losses = train_step(state, config, feed, accelerator)
-                bar.update()
+                progress.update(state.step)
                 stopping = any_process(bool(stop), state.step, accelerator)
                 saving = due(config.checkpoint_every) or stopping
                 if due(config.log_every) or saving:
@@ -99,7 +99,7 @@ def _train(config: Config, data: Images | None, begin: Callable[[State], None] |
                         samples = fixed_samples(state.average, config.seed)
                         values_now = {**values, "lr_scale": config.lr_scale(state.step)}
                         gauge = log.write(state.step, values_now, samples, feed.waited)
-                        bar.set_postfix({k: f"{values[k]:.2f}" for k in ("loss_d", "loss_g")}, spread=f"{gauge:.2f}")
+                        progress.say(loss_d=values["loss_d"], loss_g=values["loss_g"], spread=gauge)
                 if log and due(config.sample_every):
                     save_grid(fixed_samples(state.average, config.seed), out / "samples" / f"{state.step:07d}.png")
                 if log and due(config.spectrum_every):

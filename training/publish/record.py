@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from sngan_hub.hub.cards import as_text
 from sngan_hub.hub.push import load_any
 from sngan_hub.hub.resolve import resolve
+from sngan_hub.networks.card import as_text
 from sngan_hub.networks.mixin import SAFETENSORS_SINGLE_FILE, read_config
 from sngan_hub.networks.registry import find_model
 from sngan_hub.weights.records import KINDS, Record, Score

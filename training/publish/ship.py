@@ -20,7 +20,8 @@ from sngan_hub.networks.mixin import read_config
 from sngan_hub.weights.records import KINDS, PRETRAINED, WEIGHTS, find_record
 
 from ..config.dry_run import read_throughput
-from ..config.schema import PRESETS
+from ..config.presets import PRESETS
+from ..config.settings import settings_tables
 from .record import SOURCES, network_facts, recipe_of
 
 ROOT = Path(__file__).parent.parent.parent
@@ -145,6 +146,7 @@ def guide_tables(text: str) -> str:
         )
     text = _between("throughput", rows, text)
     text = _between("steps", step_rows(RECORDS / "steps.jsonl"), text)
+    text = _between("settings", settings_tables(), text)
     for name in ("prepare", "normalizers", "probe", "walk", "finetune", "refining"):
         text = _from_benchmark(name, text)
     return text

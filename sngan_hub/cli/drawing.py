@@ -1,0 +1,223 @@
+"""``sngan sample``, ``morph`` and ``walk``: images, strips of images and films."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .parser import MODEL, add_device, check_writable, new_command
+
+if TYPE_CHECKING:  # torch is imported for well-formed arguments only
+    from ..networks.base import AnyGenerator
+
+
+def add_commands(subparsers: Any) -> None:
+    command = new_command(
+        subparsers, "sample", sample, "generate images by class: a labelled grid, or one file per image",
+        example="sngan sample sngan_fashion32 --classes Sneaker Bag --n 8 --seed 0 --out samples.png",
+    )  # fmt: skip
+    command.add_argument("model", metavar="MODEL", help=MODEL)
+    command.add_argument("--classes", nargs="+", metavar="NAME", help="names or indices; --n images of each")
+    command.add_argument("--n", type=int, default=16, help="images of each class, or in all (default: 16)")
+    add_latent_flags(command)
+    refine = command.add_mutually_exclusive_group()
+    refine.add_argument("--rejection", action="store_true",
+                        help="keep the images that the calibrated discriminator accepts")  # fmt: skip
+    refine.add_argument("--ddls", action="store_true",
+                        help="50 Langevin steps of the latents by the calibrated discriminator")  # fmt: skip
+    command.add_argument("--batch-size", type=int, metavar="N", default=50, help="images per batch (default: 50)")
+    add_precision(command)
+    command.add_argument("--out", type=Path, required=True, metavar="FILE.png|DIR",
+                         help="a PNG file for the grid, or a folder for one file per image")  # fmt: skip
+    add_device(command)
+
+    command = new_command(
+        subparsers, "morph", morph, "change class by class at fixed latents: a strip of images, or a film",
+        example="sngan morph sngan_fashion32 --classes Sneaker Bag --seed 0 --out morph.png",
+    )  # fmt: skip
+    command.add_argument("model", metavar="MODEL", help=MODEL)
+    command.add_argument("--classes", nargs="+", required=True, metavar="NAME", help="two to four names or indices")
+    command.add_argument("--steps", type=int, default=8, help="images from one class to the next (default: 8)")
+    command.add_argument("--n", type=int, default=4, help="rows, each of another latent (default: 4; a film has one)")
+    add_latent_flags(command)
+    add_precision(command)
+    command.add_argument(
+        "--out", type=Path, required=True, metavar="FILE.png|.gif|.mp4", help="a PNG file for a strip, or a film"
+    )
+    add_device(command)
+
+    command = new_command(
+        subparsers, "walk", walk, "make a film along a closed path through the latent space",
+        example="sngan walk sngan_fashion32 --classes Sneaker --seconds 4 --out walk.gif",
+    )  # fmt: skip
+    command.add_argument("model", metavar="MODEL", help=MODEL)
+    command.add_argument("--classes", nargs="+", metavar="NAME", help="one class for all frames, or up to four in turn")
+    command.add_argument("--seconds", type=float, default=8.0, help="length of the film (default: 8)")
+    add_latent_flags(command)
+    add_precision(command)
+    command.add_argument("--out", type=Path, required=True, metavar="FILE.gif|.mp4", help="the film")
+    add_device(command)
+
+
+def add_latent_flags(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--seed", type=int, metavar="N", help="0 to 2^63 - 1 (default: drawn and printed)")
+    command.add_argument("--truncation", type=float, metavar="T", help="draw latents with |z| < T only")
+
+
+def add_precision(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--precision", choices=("fp32", "bf16", "auto"), default="fp32",
+        help="precision of the network (default: fp32); auto: bf16 where the processor computes in it. Pixels differ "
+        "by half a level in the mean",
+    )  # fmt: skip
+
+
+def sample(arguments: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from ..class_names import resolve_classes
+    from ..hub.load import load_calibration, load_discriminator, load_generator
+    from ..sampling import generate as sampling
+    from ..sampling.refine import maker
+
+    sampling.check_request(arguments.n, arguments.seed, arguments.truncation)
+    out: Path = arguments.out
+    as_file = out.suffix.lower() == ".png"
+    if out.suffix and not as_file and not out.is_dir():
+        raise ValueError(f"out: got {out}, legal are FILE.png or a folder")
+    check_writable(out.parent if as_file else out, create=not as_file)
+    method = "rejection" if arguments.rejection else "ddls" if arguments.ddls else None
+    calibration = load_calibration(arguments.model) if method else None
+    generator = load_generator(arguments.model, device=arguments.device)
+    chosen = arguments.classes
+    if chosen is not None:  # refused before anything is computed
+        chosen = resolve_classes(chosen, generator.classes, generator.n_classes)
+    seed = sampling.random_seed_from_system() if arguments.seed is None else arguments.seed
+    (fast, precision), make = _fast(generator, arguments), None
+    if method and calibration:
+        d = load_discriminator(arguments.model, device=arguments.device)
+        drawn_by = generator if method == "ddls" else fast  # Langevin steps are taken in float64
+        precision = None if method == "ddls" else precision
+        make = maker(method, drawn_by, d, calibration, arguments.truncation)
+    request = (arguments.n, seed, arguments.truncation, arguments.batch_size)
+    batches = sampling.sample_batches(fast, chosen, *request, make)
+    total = arguments.n * (1 if chosen is None else len(chosen))
+    names = sampling.class_names(generator)
+    about = {"model": arguments.model, "tag": _tag(arguments.model), "seed": seed, "truncation": arguments.truncation,
+             "method": method, "precision": precision}  # fmt: skip
+    images, labels, done = [], [], 0
+    if not as_file:
+        out.mkdir(parents=True, exist_ok=True)
+    with tqdm(total=total, unit="img", disable=None, leave=False) as bar:
+        for batch, y in batches:
+            if as_file:
+                images.append(batch)
+                labels += y or []
+            else:
+                for i, image in enumerate(batch):
+                    label = names[y[i]] if y else None
+                    path = out / f"{done + i:06d}.png"
+                    sampling.save_png(sampling.to_pil(image), path, {**about, "classes": label, "index": done + i})
+            done += len(batch)
+            bar.update(len(batch))
+    if as_file:
+        import torch
+
+        pictures = torch.cat(images)
+        rows = None
+        if chosen is not None:
+            # A row a class, broken where it would be wider than 16 pictures.
+            columns = next(c for c in range(min(arguments.n, 16), 0, -1) if arguments.n % c == 0)
+            rows = [names[c] if k == 0 else "" for c in chosen for k in range(arguments.n // columns)]
+        else:
+            columns = min(total, max(1, round(total**0.5)))
+        picture = sampling.labelled_grid(pictures, columns, rows)
+        sampling.save_png(
+            picture, out, {**about, "classes": ", ".join(names[label] for label in dict.fromkeys(labels))}
+        )
+    print(f"{out}: {total} images of {arguments.model}, seed {seed}")
+
+
+def morph(arguments: argparse.Namespace) -> None:
+    from ..hub.load import load_generator
+    from ..sampling import generate as sampling
+    from ..sampling.morph import FILMS, save_film
+    from ..sampling.morph import morph as between
+
+    out: Path = arguments.out
+    suffix = out.suffix.lower()
+    if suffix not in (".png", *FILMS):
+        raise ValueError(f"out: got {out}, legal are FILE.png, {', '.join('FILE' + film for film in FILMS)}")
+    check_writable(out.parent, create=False)
+    generator = load_generator(arguments.model, device=arguments.device)
+    seed = sampling.random_seed_from_system() if arguments.seed is None else arguments.seed
+    rows = arguments.n if suffix == ".png" else 1
+    fast, precision = _fast(generator, arguments)
+    images = between(
+        fast, arguments.classes, arguments.steps, rows, seed, arguments.truncation
+    )  # (rows, frames, 3, S, S)
+    if suffix == ".png":
+        about = {"model": arguments.model, "tag": _tag(arguments.model), "seed": seed,
+                 "truncation": arguments.truncation, "classes": " to ".join(arguments.classes),
+                 "precision": precision}  # fmt: skip
+        sampling.save_png(sampling.labelled_grid(images.flatten(0, 1), images.shape[1]), out, about)
+    else:
+        there_and_back = [images[0], images[0, 1:-1].flip(0)] if images.shape[1] > 2 else [images[0]]
+        save_film(iter(there_and_back), out)
+    print(f"{out}: {' to '.join(arguments.classes)} in {images.shape[1]} pictures, seed {seed}")
+
+
+def walk(arguments: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from ..hub.load import load_generator
+    from ..sampling import generate as sampling
+    from ..sampling.morph import FILMS, FRAMES_PER_SECOND, save_film
+    from ..sampling.morph import walk as frames_of
+
+    out: Path = arguments.out
+    if out.suffix.lower() not in FILMS:
+        raise ValueError(f"out: got {out}, legal are {', '.join('FILE' + film for film in FILMS)}")
+    if not 0 < arguments.seconds <= 60:
+        raise ValueError(f"seconds: got {arguments.seconds}, legal is above 0 and up to 60")
+    check_writable(out.parent, create=False)
+    generator = load_generator(arguments.model, device=arguments.device)
+    seed = sampling.random_seed_from_system() if arguments.seed is None else arguments.seed
+    count = max(2, round(arguments.seconds * FRAMES_PER_SECOND))
+    fast, _ = _fast(generator, arguments)
+    batches = frames_of(fast, arguments.classes, count, seed, arguments.truncation)
+    with tqdm(total=count, unit="frame", disable=None, leave=False) as bar:
+
+        def counted():
+            for batch in batches:
+                yield batch
+                bar.update(len(batch))
+
+        save_film(counted(), out)
+    print(f"{out}: {count} frames, {count / FRAMES_PER_SECOND:.1f} s, seed {seed}")
+
+
+def _fast(generator: AnyGenerator, arguments: argparse.Namespace) -> tuple[AnyGenerator, str | None]:
+    """The form that samples by ``--precision``, and what a picture says of it: nothing of float32."""
+    import torch
+
+    from ..networks.inference import fast_bfloat16, sampling_dtype
+
+    device = next(generator.parameters()).device
+    dtype = sampling_dtype(arguments.precision, device)
+    if dtype == torch.bfloat16 and not fast_bfloat16(device):
+        print(
+            "precision: this processor does not compute in bfloat16, so bf16 is slower here than fp32", file=sys.stderr
+        )
+    return generator.for_sampling(dtype), None if dtype == torch.float32 else "bf16"
+
+
+def _tag(model: str) -> str | None:
+    from ..weights.records import find_record
+
+    try:
+        return find_record(model, "generator").tag
+    except ValueError:
+        return None

@@ -1,0 +1,172 @@
+"""``sngan list``, ``info``, ``convert`` and ``push``: which networks there are, converting and publishing them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from .parser import MODEL, add_push_flags, check_writable, new_command
+
+
+def add_commands(subparsers: Any) -> None:
+    command = new_command(
+        subparsers, "list", list_, "list every model: size, classes, licence, source, scores", example="sngan list"
+    )
+    command.add_argument("--json", action="store_true", help="print JSON")
+
+    command = new_command(
+        subparsers, "info", info, "print the parameters, classes, licence and scores of a model",
+        example="sngan info sngan_imagenet128",
+    )  # fmt: skip
+    command.add_argument("model", metavar="MODEL", help=MODEL)
+    command.add_argument("--json", action="store_true", help="print JSON")
+
+    command = new_command(
+        subparsers, "convert", convert, "convert weights of other code bases to this format, and back",
+        "FILE is an .npz file of the authors' Chainer code, a .pth file of mmgeneration, StudioGAN or mimicry, or a "
+        "folder with such files. OUT is a new folder; two networks go to OUT/generator and OUT/discriminator. With "
+        "OUT.npz, one network is written in the authors' form. What tensors cannot tell comes from the configuration, "
+        "the file name or the code base, and is printed; three flags override it.",
+        "sngan convert ResNetGenerator_850000.npz converted",
+    )  # fmt: skip
+    command.add_argument("file", metavar="FILE", type=Path)
+    command.add_argument("out", metavar="OUT", type=Path)
+    command.add_argument("--gain-offset", type=int, choices=(0, 1), help="number added to the stored gains of classes")
+    command.add_argument("--shortcut-relu", type=int, choices=(0, 1),
+                         help="1: the discriminator's shortcuts read relu(x)")  # fmt: skip
+    command.add_argument("--channel-order", choices=("rgb", "bgr"), help="order of the training images' channels")
+    command.add_argument("--classes", metavar="LIST|FILE", help="class names: imagenet, dogs_and_cats, cifar10, "
+                         "cifar100, or a text file with one name per line")  # fmt: skip
+
+    command = new_command(
+        subparsers, "push", push, "push the folder of a network, or of a pair, to the Hugging Face Hub",
+        "A folder with generator/ and discriminator/ goes to REPO and REPO-discriminator. The access token is that of "
+        "`hf auth login`, or HF_TOKEN.", "sngan push runs/fashion me/fashion",
+    )  # fmt: skip
+    command.add_argument("folder", metavar="FOLDER", type=Path)
+    command.add_argument("repo", metavar="REPO", help="NAMESPACE/NAME")
+    add_push_flags(command)
+
+
+def list_(arguments: argparse.Namespace) -> None:
+    from ..hub.listing import LEGEND, aligned, list_cells, listing
+
+    rows = listing()
+    if arguments.json:
+        print(json.dumps(rows, ensure_ascii=False))
+        return
+    print("\n".join(aligned(list_cells(rows))))
+    print(LEGEND, end="")
+
+
+def info(arguments: argparse.Namespace) -> None:
+    from ..hub.listing import about as find_out
+
+    about = find_out(arguments.model)
+    if arguments.json:
+        print(json.dumps(about, ensure_ascii=False), flush=True)
+        return
+    for key, value in about.items():
+        if key == "parameters":
+            value = ", ".join(f"{kind} {count:,}" for kind, count in value.items())
+        elif key == "recipe" and value:
+            value = ", ".join(f"{name} {setting}" for name, setting in value.items())
+        elif key == "classes" and value:
+            value = ", ".join(value[:20]) + (
+                f" and {len(value) - 20:,} more (--json prints all)" if len(value) > 20 else ""
+            )
+        elif key == "scores":
+            for protocol, score in value.items():
+                real = "" if score["floor"] is None else f"real images: {score['floor']:.3g}; "
+                n = "n not stated" if score["n"] is None else f"n {score['n']:,}"
+                by = f"; stated by {score['stated_by']}" if score["stated_by"] else ""
+                print(f"{protocol:20}{score['value']:.4g} ({real}{n}; {score['evaluator']}{by})")
+            continue
+        if value not in (None, "", {}, []):
+            print(f"{key:20}{value}")
+
+
+def convert(arguments: argparse.Namespace) -> None:
+    from ..convert import Options, convert_path, save_networks, save_snapshot
+    from ..hub.listing import count_parameters
+
+    options = Options(
+        arguments.gain_offset, None if arguments.shortcut_relu is None else bool(arguments.shortcut_relu),
+        arguments.channel_order, _class_names(arguments.classes),
+    )  # fmt: skip
+    file, out = arguments.file, arguments.out
+    if not file.exists():
+        raise FileNotFoundError(f"file: no file or folder {file}")
+    if out.suffix == ".npz":
+        if out.exists():
+            raise FileExistsError(f"out: {out} exists; name another, or remove it")
+        check_writable(out.parent, create=False)
+        network = _one_network(file, options)
+        save_snapshot(network, out)
+        print(f"{out}: {type(network).__name__.lower()}, {network.size} px, in the authors' form")
+        return
+    check_writable(out, create=True)
+    converted = convert_path(file, options)
+    for one, place in zip(converted, save_networks(converted, out), strict=True):
+        network = one.network
+        classes = f"{network.n_classes:,} classes" if network.n_classes else "unconditional"
+        print(
+            f"{place}: {one.kind}, {network.size} px, {classes}, {count_parameters([network])[one.kind]:,} parameters"
+        )
+        print("\n".join(f"  {note}" for note in one.notes))
+
+
+def _class_names(given: str | None) -> tuple[str, ...] | None:
+    from ..class_names import CLASS_LISTS, class_list
+
+    if given is None or given in CLASS_LISTS:
+        return None if given is None else class_list(given)
+    if not Path(given).is_file():
+        raise ValueError(f"classes: got {given!r}, legal are {', '.join(CLASS_LISTS)}, or a file with a name a line")
+    try:
+        return tuple(line.strip() for line in Path(given).read_text(encoding="utf-8").splitlines() if line.strip())
+    except UnicodeDecodeError as error:
+        raise ValueError(f"classes: {given} is not UTF-8 text") from error
+
+
+def _one_network(file: Path, options: object):
+    """The network to write in the authors' form: of a folder of ours, or of a file of anybody's."""
+    from ..convert import Options, convert_path
+    from ..networks.mixin import CONFIG_NAME, read_config
+    from ..networks.resnet import Discriminator, Generator
+
+    if (file / CONFIG_NAME).is_file():
+        kind = read_config(file / CONFIG_NAME).get("class")
+        return (Discriminator if kind == "Discriminator" else Generator).from_pretrained(file)
+    if (file / "generator" / CONFIG_NAME).is_file():
+        raise ValueError(
+            f"file: {file} holds two networks, and an .npz one: name {file}/generator or {file}/discriminator"
+        )
+    assert isinstance(options, Options)
+    converted = convert_path(file, options)
+    if len(converted) > 1:
+        raise ValueError(f"file: {file} holds two networks, and an .npz one: convert it to a folder first")
+    return converted[0].network
+
+
+def push(arguments: argparse.Namespace) -> None:
+    from ..hub.push import networks_in
+
+    push_all(list(networks_in(arguments.folder, arguments.repo)), arguments)
+
+
+def push_all(folders: list[tuple[Path, str]], arguments: argparse.Namespace) -> None:
+    """Each folder to its repository, by the flags of ``add_push_flags``; or what would be sent."""
+    from ..hub.push import FILES, card_of
+    from ..hub.push import push as send
+
+    for folder, repo in folders:
+        files = [folder / name for name in FILES if (folder / name).is_file()]
+        if arguments.dry_run:
+            print(f"{repo}: " + ", ".join(f"{path.name} ({path.stat().st_size:,} bytes)" for path in files))
+            print(card_of(folder, repo))
+            continue
+        address = send(folder, repo, arguments.private, arguments.revision, arguments.tag, arguments.create_pr)
+        print(f"{address}: {', '.join(path.name for path in files)}")

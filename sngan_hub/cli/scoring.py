@@ -1,0 +1,144 @@
+"""``sngan score``, ``evaluate`` and ``spectrum``: what a discriminator or a protocol says of images and networks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+from .parser import MODEL, add_device, check_writable, new_command
+
+
+def add_commands(subparsers: Any) -> None:
+    command = new_command(
+        subparsers, "score", score, "print the discriminator's score of images, highest first",
+        "A score says how real an image looks as a class: the class given, else the one that its folder is named "
+        "after, else the one with the highest score. It does not classify: the discriminator never saw labels that "
+        "do not fit.", "sngan score sngan_fashion32 pictures --class Sneaker",
+    )  # fmt: skip
+    command.add_argument("model", metavar="MODEL", help=MODEL)
+    command.add_argument("folder", metavar="FOLDER", type=Path, help="a folder of images, or one image")
+    command.add_argument("--class", dest="class_name", metavar="NAME", help="score every image as this class")
+    command.add_argument("--at-least", type=float, metavar="SCORE", help="print only images with this score or more")
+    command.add_argument(
+        "--json", action="store_true", help="print one JSON line per image, with the score of every class"
+    )
+    add_device(command)
+
+    command = new_command(
+        subparsers, "evaluate", evaluate, "measure a generator against real images, one JSON line per protocol",
+        example="sngan evaluate sngan_fashion32 --data fashion --protocol fid5k_test,diversity",
+    )  # fmt: skip
+    command.add_argument("model", metavar="MODEL", help=MODEL)
+    command.add_argument("--data", required=True, metavar="SOURCE", help="real images, as `sngan train` reads them")
+    command.add_argument("--protocol", required=True, metavar="P,P", help="of fid5k_test, kid1k_test, agreement2k, "
+                         "diversity, separated by commas")  # fmt: skip
+    command.add_argument("--seed", type=int, default=0, help="seed of the samples (default: 0)")
+    command.add_argument("--json", action="store_true", help="print the JSON lines alone")
+    command.add_argument("--record", action="store_true", help="write the scores to a shipped model's record and cards")
+    add_device(command)
+
+    command = new_command(
+        subparsers, "spectrum", spectrum, "print the singular values of each layer, and draw them",
+        example="sngan spectrum sngan_fashion32 --out spectrum.png",
+    )  # fmt: skip
+    command.add_argument("model", metavar="MODEL", help=MODEL)
+    command.add_argument(
+        "--network",
+        choices=("discriminator", "generator"),
+        default="discriminator",
+        help="which network of the pair (default: discriminator)",
+    )
+    command.add_argument("--out", type=Path, metavar="FILE.png", help="write the figure to this file")
+    command.add_argument("--json", action="store_true", help="print every singular value as JSON")
+    add_device(command)
+
+
+def score(arguments: argparse.Namespace) -> None:
+    from ..class_names import resolve_classes
+    from ..hub.listing import aligned
+    from ..hub.load import load_discriminator
+    from ..metrics.discriminator_scores import pictures_in, score_files
+
+    paths = pictures_in(arguments.folder)
+    discriminator = load_discriminator(arguments.model, device=arguments.device)
+    names = discriminator.classes or [str(i) for i in range(discriminator.n_classes)] or ["score"]
+    wanted = None
+    if arguments.class_name is not None:
+        (wanted,) = resolve_classes([arguments.class_name], discriminator.classes, discriminator.n_classes)
+    least = -math.inf if arguments.at_least is None else arguments.at_least
+    rows, unread = [], []
+    for found in score_files(discriminator, paths):
+        if found.scores is None:
+            unread.append(f"{found.path}: {found.error}")
+            if arguments.json:
+                print(json.dumps({"file": str(found.path), "error": found.error}, ensure_ascii=False))
+            continue
+        folder = found.path.parent.name
+        named = names.index(folder) if folder in names else int(found.scores.argmax())
+        best = named if wanted is None else wanted
+        rows.append((float(found.scores[best]), names[best], str(found.path)))
+        if arguments.json and rows[-1][0] >= least:
+            scores = dict(zip(names, found.scores.tolist(), strict=True))
+            print(json.dumps({"file": str(found.path), "class": names[best], "score": rows[-1][0], "scores": scores},
+                             ensure_ascii=False))  # fmt: skip
+    if not rows:
+        raise ValueError(f"folder: none of {len(paths)} pictures could be read; the first: {unread[0]}")
+    if not arguments.json:
+        heading = ["score", "as class", "file"]
+        kept = [row for row in sorted(rows, reverse=True) if row[0] >= least]
+        print("\n".join(aligned([heading, *([f"{s:.3f}", c, f] for s, c, f in kept)])))
+        if arguments.at_least is not None:
+            print(f"{len(kept)} of {len(rows)} pictures reach {least:g}", file=sys.stderr)
+    for line in unread:
+        print(f"not read: {line}", file=sys.stderr)
+
+
+def evaluate(arguments: argparse.Namespace) -> None:
+    from ..hub.cards import update_record
+    from ..hub.load import load_generator
+    from ..weights.records import find_record
+
+    try:
+        from ..metrics.protocols import evaluate as measure
+        from ..metrics.protocols import json_line
+    except ImportError as error:
+        raise ValueError(f"{error}; scores need the extra: pip install 'sngan-hub[metrics]'") from error
+    record = find_record(arguments.model, "generator") if arguments.record else None
+    if record and record.folder is None:
+        raise ValueError(f"record: {record.name} is not shipped here, so its record cannot take our scores")
+    folder = record.folder.parent if record and record.folder else None
+    generator = load_generator(arguments.model, device=arguments.device).for_sampling()
+    model = record.name if record else arguments.model
+    for name, score in measure(generator, arguments.data, arguments.protocol.split(","), arguments.seed):
+        line = json_line(model, arguments.data, name, score)
+        print(line, flush=True)
+        if folder:
+            fields = json.loads(line)
+            update_record(folder, {name: {k: fields[k] for k in fields if k not in ("model", "data", "protocol")}})
+        if not arguments.json:
+            worst = min(score.per_class.items(), key=lambda item: item[1]) if score.per_class else None
+            print(f"  {name}: {score.value:.4g}, real images {score.floor:.4g}"
+                  + (f", worst class {worst[0]} {worst[1]:.3g}" if worst else ""), file=sys.stderr)  # fmt: skip
+
+
+def spectrum(arguments: argparse.Namespace) -> None:
+    from ..hub.listing import aligned
+    from ..hub.load import load_discriminator, load_generator
+    from ..metrics.spectrum import save_figure, spectra, table
+
+    if arguments.out:
+        if arguments.out.suffix.lower() != ".png":
+            raise ValueError(f"out: got {arguments.out}, legal is FILE.png")
+        check_writable(arguments.out.parent, create=False)
+    load = load_generator if arguments.network == "generator" else load_discriminator
+    rows = spectra(load(arguments.model, device=arguments.device))
+    if arguments.json:
+        print(json.dumps({row.layer: {"values": row.values.tolist(), "sigma": row.sigma} for row in rows}))
+    else:
+        print("\n".join(aligned(table(rows))))
+    if arguments.out:
+        save_figure(rows, arguments.out, f"{arguments.model}, {arguments.network}")

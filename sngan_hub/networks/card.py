@@ -1,0 +1,79 @@
+"""The README.md of a network of which no record is known: what it is and how to use it, from the network alone."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from huggingface_hub import ModelCardData
+
+from ..text import REPOSITORY
+
+if TYPE_CHECKING:
+    from .base import Network
+
+PIPELINES = {"generator": "unconditional-image-generation", "discriminator": "image-classification"}
+
+
+def network_card(network: Network, repo: str = "") -> str:
+    """A card for a network of which no record is known: what it is and how to use it, from the network alone.
+
+    ``repo``: where it will lie on the Hub; empty while that is open.
+    """
+    classes = tuple(network.classes or map(str, range(network.n_classes)))
+    side = f"{network.size}x{network.size} px"
+    what = f"{'conditional' if classes else 'unconditional'} {network.kind} for images of {side}"
+    count = sum(parameter.numel() for parameter in network.parameters())
+    data = ModelCardData(
+        license="other", license_name="not-stated", library_name="sngan-hub", pipeline_tag=PIPELINES[network.kind],
+        tags=["gan", "sngan", "spectral-normalization", network.kind, "pytorch"],
+    )  # fmt: skip
+    names = f"Its {len(classes):,} classes: {listed(classes)}.\n\n" if network.classes else ""
+    return f"""---
+{data.to_yaml().strip()}
+---
+
+# {repo or network.kind.capitalize()}
+
+A {what}, of the class `{type(network).__name__}` of sngan-hub, with {count:,} parameters.
+Code: https://github.com/{REPOSITORY}
+
+```python
+{use_snippet(network.kind, classes, repo or "FOLDER", network.size)}
+```
+
+{names}## Data, licence and scores
+
+Its publisher has stated none.
+"""
+
+
+def use_snippet(kind: str, classes: Sequence[str], handle: str, size: int) -> str:
+    """Python that loads the network ``handle`` and calls it."""
+    shape = f"(8, 3, {size}, {size})"
+    if kind == "generator":
+        chosen = f"classes=[{first_class(classes)}], " if classes else ""
+        return (f'from sngan_hub import load_generator\n\ngenerator = load_generator("{handle}")\n'
+                f"images = generator.sample({chosen}n=8, seed=0)  # uint8 {shape}")  # fmt: skip
+    labels = ", labels" if classes else ""
+    return (f'from sngan_hub import load_discriminator\n\ndiscriminator = load_discriminator("{handle}")\n'
+            f"scores = discriminator(images{labels})  # images (N, 3, {size}, {size}) in [-1, 1] -> (N, 1), no sigmoid"
+            )  # fmt: skip
+
+
+def first_class(classes: Sequence[str]) -> str:
+    """How a snippet names the first class: in quotes, or by its index where quotes could not hold it as it is."""
+    return f'"{classes[0]}"' if re.fullmatch(r"[\w .,'()+-]+", classes[0]) else "0"
+
+
+def listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 100:,} more, in config.json" if len(names) > 100 else ""
+    return ", ".join(map(as_text, names[:100])) + more
+
+
+def as_text(name: str) -> str:
+    """What somebody named something -> Markdown that shows it and does nothing else."""
+    escaped = re.sub(r"([\\`*_\[\]#|!~$])", r"\\\1", html.escape(" ".join(name.split()), quote=False))
+    return escaped.replace("://", ":&#47;/")  # no address becomes a link

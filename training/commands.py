@@ -1,0 +1,254 @@
+"""What each training command does with its arguments; cli.py says what they are. Only commands import torch."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+
+from sngan_hub.cli.parser import check_writable
+
+from .config.schema import Config, make_config
+
+
+def asked_device(arguments: argparse.Namespace) -> str | None:
+    """Of a dry run: the device to predict for, "" for this machine; None where the run goes on."""
+    if arguments.predicted_for and not arguments.dry_run:
+        raise ValueError(f"for: got {arguments.predicted_for!r}, which predicts and needs --dry-run")
+    return (arguments.predicted_for or "") if arguments.dry_run else None
+
+
+def config_of(arguments: argparse.Namespace) -> Config:
+    fields = {field.name for field in dataclasses.fields(Config)} - {"preset"}
+    return make_config(arguments.preset, **{k: v for k, v in vars(arguments).items() if k in fields})
+
+
+def prepare(arguments: argparse.Namespace) -> None:
+    from sngan_hub.data.prepared import is_prepared
+
+    from .feed.checks import check_apart
+    from .prepare.build import Recipe, prepare, verify
+    from .prepare.sources import dogs_and_cats, list_source
+
+    if arguments.folder is None:
+        if not is_prepared(arguments.source):
+            raise ValueError("out: missing; name the folder to write: prepare SOURCE OUT")
+        print(verify(Path(arguments.source)))
+        return
+
+    check_apart(arguments.folder, source=arguments.source)
+    check_writable(arguments.folder, create=True)
+    fields = recipe_of(arguments.preset) if arguments.preset else {}
+    given = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(Recipe)}
+    recipe = Recipe(**{**fields, **{name: value for name, value in given.items() if value is not None}})
+    listing = list_source(arguments.source)
+    for line in listing.notes:
+        print(line, file=sys.stderr)
+    if (arguments.preset or "").startswith("dogcat"):
+        listing = dogs_and_cats(listing)
+    about = prepare(listing, arguments.folder, recipe, arguments.source, arguments.workers)
+    few = min(zip(about["counts"], about["classes"], strict=True))
+    print(f"{arguments.folder}: {about['images']:,} images of {about['size']} px in {len(about['classes'])} classes, "
+          f"at least {few[0]:,} ({few[1]}); train on it: --data {arguments.folder}")  # fmt: skip
+    if about["refused"]:
+        print(f"{about['refused']} pictures were refused: {arguments.folder / 'refused.tsv'} names each, and why")
+
+
+def recipe_of(preset: str) -> dict[str, Any]:
+    """What a preset trains on. The authors scale ImageNet's short side to 256 first, and leave smaller pictures out."""
+    from sngan_hub.networks.registry import find_model
+
+    config = make_config(preset)
+    size = config.stored_size or find_model(config.architecture).size
+    if not config.contrast_stretch:
+        return {"size": size}
+    own = config.stretches_at_load(find_model(config.architecture).size)
+    return {"size": size, "short_side": 256, "min_side": 256, "contrast_stretch": own, "test_every": 0}
+
+
+def train(arguments: argparse.Namespace) -> None:
+    config, device = config_of(arguments), asked_device(arguments)
+    if not config.out and not arguments.dry_run:
+        raise ValueError("out: missing; name the run's folder: --out RUN")
+    if not config.data and not arguments.dry_run:
+        raise ValueError("data: missing; name a folder or a source: --data FOLDER")
+    from .engine.run_folder import check_out
+    from .feed.checks import check_apart
+
+    check_apart(config.out, data=config.data, held_out=config.test_folder)
+    if not arguments.dry_run:
+        check_out(Path(config.out))
+        check_writable(Path(config.out), create=True)
+    say_run(config, arguments.dry_run, arguments.verbose, device)
+    if arguments.dry_run:
+        return
+
+    from .engine.loop import train
+
+    state = train(config)
+    print(f"{config.out}: {state.step} steps done; sample it: sngan sample {config.out} --out samples.png")
+
+
+def say_run(config: Config, dry_run: bool, verbose: bool, device: str | None) -> None:
+    """What a run will do: every setting and the cost of a dry run, else six lines on stderr."""
+    from .config.dry_run import describe, summary
+
+    if dry_run:
+        print(describe(config, device))
+    else:
+        print(describe(config, device) if verbose else summary(config), file=sys.stderr)
+
+
+def finetune(arguments: argparse.Namespace) -> None:
+    from sngan_hub.data import source_classes
+
+    from .engine.run_folder import check_out
+    from .feed.checks import check_apart
+    from .finetune.plan import begin, prepare_run
+
+    config, dry, device = config_of(arguments), arguments.dry_run, asked_device(arguments)
+    if not config.data or not (config.out or dry):
+        raise ValueError("out, data: fine-tuning needs both: --data FOLDER --out RUN")
+    check_apart(config.out, data=config.data, held_out=config.test_folder)
+    source_classes(config.data)
+    if not dry:
+        check_out(Path(config.out))
+        check_writable(Path(config.out), create=True)
+    given = {field.name for field in dataclasses.fields(Config) if hasattr(arguments, field.name)}
+    config, data, start = prepare_run(config, given, open_images=not dry)
+    say_run(config, dry, arguments.verbose, device)
+    if dry:
+        print("\n".join(start.notes if start else [f"{config.out}: resumes from its last checkpoint"]))
+        return
+    from .engine.distributed import is_first_process
+    from .engine.loop import train
+    from .monitor.report import write_report
+
+    state = train(config, data, (lambda new: begin(new, start, config)) if start else None)
+    if not is_first_process():
+        return
+    try:
+        path, said = write_report(Path(config.out), data)
+        print(f"{path}: {said}", file=sys.stderr)
+    except (ValueError, OSError) as error:  # the networks are safe, and the report can be written anew
+        print(f"no report: {error}", file=sys.stderr)
+    print(f"{config.out}: {state.step} steps done; sample it: sngan sample {config.out} --out samples.png")
+
+
+def report(arguments: argparse.Namespace) -> None:
+    from .monitor.report import write_report
+
+    path, said = write_report(arguments.folder)
+    print(f"{path}: {said}")
+
+
+def import_(arguments: argparse.Namespace) -> None:
+    from sngan_hub.data import load_images
+    from sngan_hub.data.prepared import check_blocks
+    from sngan_hub.networks.registry import find_model
+
+    from .config.schema import save_config
+    from .engine.import_chainer import import_snapshot
+    from .engine.run_folder import check_out, locked
+    from .engine.state import checkpoints, save_checkpoint, save_snapshot
+    from .feed.checks import check_apart
+
+    config = config_of(arguments)
+    if not config.out or not config.data:
+        raise ValueError("out, data: a run needs both: --out RUN --data FOLDER")
+    check_apart(config.out, data=config.data, held_out=config.test_folder)
+    out = Path(config.out)
+    check_out(out)
+    if checkpoints(out):
+        raise FileExistsError(f"out: {out} holds a run already; choose another")
+    check_writable(out, create=True)
+    size = find_model(config.architecture).size
+    data = load_images(config.data, "train", config.stored_size or size, config.stretches_at_load(size))
+    check_blocks(data)
+    state = import_snapshot(arguments.snapshot, config, data.classes)
+    with locked(out):
+        save_config(config, out / "config.json")
+        save_snapshot(state, out)
+        save_checkpoint(state, config, data.fingerprint(), out)
+    print(
+        f"{out}: iteration {state.step} of {arguments.snapshot}; the train command with the same flags goes on from it"
+    )
+
+
+def status(arguments: argparse.Namespace) -> None:
+    import time
+
+    from .monitor.status import as_json, lines, status
+
+    while True:
+        found = status(arguments.folder)
+        print(as_json(found) if arguments.json else lines(found), flush=True)
+        if not arguments.watch or found["step"] == found["steps"]:
+            return
+        time.sleep(10)
+        print()
+
+
+def probe(arguments: argparse.Namespace) -> None:
+    import json
+
+    from sngan_hub.hub.load import calibration_folder
+    from sngan_hub.sampling.refine import save_calibration
+
+    from .finetune.probe import calibrate, probe
+
+    if arguments.calibrate:
+        folder = calibration_folder(arguments.donor)
+        check_writable(folder, create=False)
+        fitted = calibrate(arguments.donor, arguments.data, arguments.seed, arguments.device)
+        print(f"{save_calibration(fitted, folder)}: log ratio = {fitted.slope:.4g} score + {fitted.offset:.4g}, by "
+              f"{fitted.real:,} held-out and {fitted.generated:,} generated pictures; now: sngan sample "
+              f"{arguments.donor} --rejection --out samples.png")  # fmt: skip
+        return
+    if arguments.n < 20:
+        raise ValueError(f"n: got {arguments.n}, legal is 20 or more")
+    print(
+        json.dumps(
+            probe(arguments.donor, arguments.data, arguments.n, arguments.layer, arguments.seed, arguments.device)
+        )
+    )
+
+
+def publish(arguments: argparse.Namespace) -> None:
+    import tempfile
+
+    from sngan_hub.cli.library import push_all
+
+    from .publish.publish import stage
+
+    with tempfile.TemporaryDirectory() as folder:
+        texts = (arguments.about, arguments.data_about, arguments.licence)
+        push_all(stage(arguments.folder, arguments.repo, Path(folder), *texts), arguments)
+
+
+def ship(arguments: argparse.Namespace) -> None:
+    from .publish.ship import ship
+
+    print(ship(arguments.folder, arguments.name))
+
+
+def reference(arguments: argparse.Namespace) -> None:
+    from .publish.ship import reference
+
+    print(reference(arguments.name))
+
+
+def tables(arguments: argparse.Namespace) -> None:
+    from sngan_hub.hub.cards import write_cards
+    from sngan_hub.weights.records import WEIGHTS
+
+    from .publish.ship import ROOT, guide_tables, readme_tables
+
+    for record in WEIGHTS.values():
+        if record.folder is not None:
+            write_cards(record.folder.parent)
+    guides = [(path, guide_tables) for path in sorted((ROOT / "docs").glob("*.md"))]
+    for path, printed in [(ROOT / "README.md", readme_tables), *guides]:
+        path.write_text(printed(path.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,248 @@
+"""Every setting of a run, in groups: default, meaning, legal values, and whether a resumed run may change it.
+
+The flags of the commands and their help, the checks of a config, the rules of resuming and docs/settings.md are made
+from these rows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from .presets import METHODS, PRESETS, SETTINGS, SPEEDS
+
+
+class Meaning(NamedTuple):
+    """What is known of a setting beside its default."""
+
+    help: str
+    choices: tuple[str, ...] = ()
+    least: float | None = None
+    below: float | None = None
+    resume: bool = False  # a resumed run may differ in it: it cannot change the result so far
+    flag: str = ""  # where it is not the name
+
+
+def option(default: Any, help: str, **known: Any) -> Any:
+    """A field of a group. ``known``: further fields of ``Meaning``."""
+    return dataclasses.field(default=default, metadata={"meaning": Meaning(help, **known)})
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Model"""
+
+    preset: str = option("fashion32", "Recipe that the other settings start from.", choices=tuple(PRESETS))
+    source: str = option("ours", "Where the numbers of the preset come from.", resume=True)
+    setting: str = option(
+        "", "Optimizer settings A to F of the SN paper (Table 1), in place of the preset's.",
+        choices=("", *SETTINGS), resume=True,
+    )  # fmt: skip
+    method: str = option(
+        "", "Method that the SN paper compares, in place of the preset's.", choices=("", *METHODS), resume=True
+    )
+    architecture: str = option("sngan_fashion32", "Architecture, as `sngan list` names it.")
+    conditioning: str = option(
+        "projection", "How the discriminator uses the class. With none, both networks are unconditional.",
+        choices=("projection", "concat", "none"),
+    )  # fmt: skip
+    generator_fields: str = option(
+        "{}", "Constructor arguments of the generator that differ from the architecture's, as a JSON object."
+    )
+    discriminator_fields: str = option("{}", "The same for the discriminator.")
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Data"""
+
+    data: str = option(
+        "", "Training images: fashion, avatars, cifar10, cifar100, stl10, a prepared folder, or a folder with one "
+        "folder per class.", resume=True,
+    )  # fmt: skip
+    held_out: str = option(
+        "tenth", "Images for scores: tenth (every tenth image of a folder's classes), none, or a folder.", resume=True
+    )
+    n_classes: int = option(0, "Number of classes for a dry run without data. 0: that of the data.", resume=True)
+    stored_size: int = option(0, "Side of the stored images in pixels. 0: that of the network.", least=0)
+    crop: float = option(
+        1.0, "Side of a random crop as a fraction of the image's side; the crop is resized to the network's size."
+    )
+    contrast_stretch: bool = option(
+        False, "Stretch the values of each image to 0..255 before it is resized (authors' datasets/imagenet.py)."
+    )
+    flip: bool = option(False, "Flip real images horizontally at random.")
+
+
+@dataclass(frozen=True)
+class GameSettings:
+    """Game"""
+
+    loss: str = option("hinge", "Adversarial loss.", choices=("hinge", "non_saturating", "wasserstein"))
+    penalty: str = option(
+        "", "Penalty added to the discriminator's loss: gradient (Gulrajani et al. 2017) or orthonormal (Brock et al. "
+        "2016).", choices=("", "gradient", "orthonormal"),
+    )  # fmt: skip
+    penalty_weight: float = option(10.0, "Weight of the penalty.", least=0)
+    clip: float = option(0.0, "Clip every parameter of the discriminator to +-clip after its step. 0: off.", least=0)
+    n_dis: int = option(5, "Discriminator steps per iteration.", least=1)
+    batch_size: int = option(64, "Real images, and as many generated ones, per discriminator step.", least=1)
+    g_batch_size: int = option(128, "Generated images per generator step.", least=1)
+    bn_group_d: int = option(
+        0, "Consecutive images that share batch-norm statistics of the generator in discriminator steps. 0: all.",
+        least=0,
+    )  # fmt: skip
+    bn_group_g: int = option(0, "The same in generator steps. The paper's processes had 16 and 32 images.", least=0)
+
+
+@dataclass(frozen=True)
+class ScheduleSettings:
+    """Schedule"""
+
+    steps: int = option(50_000, "Iterations in all.", least=0, resume=True)
+    lr_g: float = option(2e-4, "Learning rate of the generator.", least=0)
+    lr_d: float = option(2e-4, "Learning rate of the discriminator.", least=0)
+    beta1: float = option(0.0, "Adam's decay rate of the mean.", least=0, below=1)
+    beta2: float = option(0.9, "Adam's decay rate of the variance.", least=0, below=1)
+    decay_from: int = option(0, "Iteration from which the learning rates fall linearly.", least=0)
+    decay_to: int = option(50_000, "Iteration at which they reach 0. Equal to decay_from: they never fall.")
+    warm_up: int = option(0, "Iterations in which the learning rates rise to their value.", least=0)
+    seed: int = option(0, "Seed of every random number.", least=0)
+
+
+@dataclass(frozen=True)
+class FineTuningSettings:
+    """Fine-tuning"""
+
+    donor: str = option("", "Model whose weights the run starts from.", flag="from")
+    new_classes: str = option(
+        "mean", "Start of classes that the donor does not have: the mean of its classes, the nearest ones, or fresh.",
+        choices=("mean", "nearest", "fresh"),
+    )  # fmt: skip
+    like: str = option("", 'Classes to start from, by name: "my dog=golden retriever;my cat=tabby".')
+    class_order: str = option("[]", "Class names, the donor's first, as a JSON list. Set when the run starts.")
+    trained: str = option(
+        "all", "Weights that are trained: all, tables (class tables and heads), or gains (gains and biases).",
+        choices=("all", "tables", "gains"),
+    )  # fmt: skip
+    freeze_d: int = option(
+        0, "First blocks of the discriminator that are not trained (FreezeD, Mo et al. 2020).", least=0
+    )
+    l2_sp: float = option(
+        0.0, "Pull of trained weights towards the donor's (L2-SP, Li et al. 2018), per unit of learning rate.", least=0
+    )
+    d_warm_up: int = option(
+        0, "Iterations in which the discriminator alone is trained, for a donor without one.", least=0
+    )
+
+
+@dataclass(frozen=True)
+class AdditionSettings:
+    """Additions that a paper's preset does not use"""
+
+    ema_decay: float = option(0.0, "Decay of the average of the generator's weights. 0: no average.", least=0, below=1)
+    augment: str = option(
+        "",
+        "Augmentation of every input of the discriminator (Zhao et al. 2020): of color, translation, cutout, separated "
+        "by commas.",
+    )  # fmt: skip
+    transition_from: int = option(
+        0, "Iteration from which class conditioning grows (class transition, Shahbazi et al. 2022).", least=0
+    )
+    transition_to: int = option(0, "Iteration from which it is whole.")
+
+
+@dataclass(frozen=True)
+class MachineSettings:
+    """Machine"""
+
+    device: str = option("auto", "auto (an NVIDIA GPU if there is one), cpu, cuda, or cuda:1.", resume=True)
+    precision: str = option("fp32", "Precision of the networks.", choices=("fp32", "bf16"))
+    speed: str = option(
+        "", "Settings for speed in place of the preset's: gpu or cpu. The algorithm is the same.",
+        choices=("", *SPEEDS), resume=True,
+    )  # fmt: skip
+    tf32: bool = option(True, "Multiply float32 in TF32 (10 bits of mantissa) on a GPU.")
+    compile: str = option(
+        "auto",
+        "Compile the steps with torch.compile. auto: from 5,000 iterations on, where it is faster. graphs: also as "
+        "CUDA graphs.", choices=("on", "off", "auto", "graphs"),
+    )  # fmt: skip
+    one_pass: bool = option(False, "Real and generated images go through the discriminator in one pass.")
+    channels_last: bool = option(False, "Use the channels-last memory format.")
+    threads: int = option(0, "CPU threads. 0: as torch chooses.", least=0)
+    micro_batch: int = option(
+        0, "Images computed at once, to save memory: a multiple of the batch-norm groups. 0: all.", least=0, resume=True
+    )
+
+
+@dataclass(frozen=True)
+class OutputSettings:
+    """Output"""
+
+    out: str = option("", "Folder of the run. The same command resumes the run in it.", resume=True)
+    log_every: int = option(100, "Iterations between lines of log.jsonl.", least=1, resume=True)
+    sample_every: int = option(1000, "Iterations between grids of samples.", least=1, resume=True)
+    snapshot_every: int = option(5000, "Iterations between snapshots of the networks.", least=1, resume=True)
+    checkpoint_every: int = option(1000, "Iterations between checkpoints.", least=1, resume=True)
+    keep_checkpoints: int = option(2, "Checkpoints that are kept.", least=1, resume=True)
+    spectrum_every: int = option(
+        5000, "Iterations between exact singular values of the discriminator. 0: never.", least=0, resume=True
+    )
+    score_every: int = option(
+        0, "Iterations between scores; RUN/generator is then the snapshot with the best one. 0: never.", least=0,
+        resume=True,
+    )  # fmt: skip
+    score: str = option("kid1k_test", "Protocol of the scores, as `sngan evaluate` names it.", resume=True)
+    patience: int = option(0, "Scores without a better one after which the run ends. 0: never.", least=0, resume=True)
+
+
+#: In the order of the help and of docs/settings.md
+GROUPS = (ModelSettings, DataSettings, GameSettings, ScheduleSettings, AdditionSettings, FineTuningSettings,
+          MachineSettings, OutputSettings)  # fmt: skip
+
+
+def meaning(field: dataclasses.Field[Any]) -> Meaning:
+    return field.metadata["meaning"]
+
+
+def flag(field: dataclasses.Field[Any]) -> str:
+    return "--" + (meaning(field).flag or field.name).replace("_", "-")
+
+
+def settings() -> Iterator[tuple[str, dataclasses.Field[Any]]]:
+    """Every setting with the title of its group."""
+    for group in GROUPS:
+        yield from ((group.__doc__ or "", field) for field in dataclasses.fields(group))
+
+
+def check_setting(field: dataclasses.Field[Any], value: Any) -> None:
+    """Raises ``ValueError``: the setting, what is legal, what came."""
+    known = meaning(field)
+    if known.choices and value not in known.choices:
+        raise ValueError(f"{field.name} must be one of {', '.join(filter(None, known.choices))} (got {value!r})")
+    if known.least is None:
+        return
+    if known.below is not None and not known.least <= value < known.below:
+        raise ValueError(f"{field.name} must be at least {known.least:g} and below {known.below:g} (got {value})")
+    if not value >= known.least:
+        raise ValueError(f"{field.name} must be {known.least:g} or more (got {value})")
+
+
+def settings_tables() -> list[str]:
+    """The lines of docs/settings.md: a table for each group."""
+    lines: list[str] = []
+    for group in GROUPS:
+        lines += ["", f"## {group.__doc__}", "", "| flag | default | meaning | a resumed run may change it |",
+                  "|---|---|---|---|"]  # fmt: skip
+        for field in dataclasses.fields(group):
+            known, default = meaning(field), field.default
+            shown = str(default).lower() if isinstance(default, bool) else str(default)
+            legal = f" One of {', '.join(f'`{c}`' for c in known.choices if c)}." if known.choices else ""
+            if known.choices and field.name == "preset":
+                legal = ""
+            lines.append(f"| `{flag(field)}` | {f'`{shown}`' if shown else ''} | {known.help}{legal} | "
+                         f"{'yes' if known.resume else 'no'} |")  # fmt: skip
+    return lines[1:]
