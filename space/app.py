@@ -34,8 +34,9 @@ LINKED = {
     "walk": ("model", "classes", "seconds", "seed", "truncation"),
 }
 ABOUT_SCORES = """A score measures how real the image looks to the discriminator *as an image of that class*. It has no
-unit. It is not a classifier: in training, every image had the correct label. Compare the score for the image's own
-class with the ranges of real and generated images of that class (the middle 80 % of 200 images each)."""
+unit and does not tell which class the image belongs to: in training, every image had the correct label. Compare the
+score for the image's own class with the ranges of real and generated images of that class (the middle 80 % of 200
+images each)."""
 
 # Captions below small pictures hide half of them at Gradio's size; and eight columns must shrink to a phone's width.
 CSS = """
@@ -125,7 +126,7 @@ def drawing_tab(
                 own = middle()
                 with gr.Row(equal_height=True):
                     seed = gr.Textbox("", label="Seed", placeholder="empty: random", scale=3, elem_id=f"{name}-seed")
-                    dice = gr.Button("⚄ New", scale=1, min_width=90, elem_id=f"{name}-dice")
+                    dice = gr.Button("⚄ New seed", scale=1, min_width=90, elem_id=f"{name}-dice")
                 truncation = gr.Slider(
                     0, 3, 0, step=0.1, label="Truncation",
                     info="0: off. Otherwise |z| < value: lower values give more typical, less varied images",
