@@ -1,6 +1,6 @@
 """What each tab does: functions from a visitor's inputs to the outputs shown. They keep no state of a visitor.
 
-Errors are ``ValueError``, ``FileNotFoundError`` or ``OSError`` with one sentence; app.py shows them.
+Errors are ``ValueError``, ``FileNotFoundError`` or ``OSError`` with a one-sentence message, which app.py displays.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def shipped() -> list[str]:
 
 
 def model_choices() -> list[tuple[str, str]]:
-    """(label, name): one's own, the shipped ones, then what is fetched when it is first asked for."""
+    """(label, name): the user's models, the included ones, then those that are downloaded on first use."""
     choices = [(f"{Path(name).name} (your model)", name) for name in OWN]
     choices += [(name, name) for name in shipped()]
     for key, record in WEIGHTS.items():
@@ -105,7 +105,7 @@ def _check_model(name: str) -> None:
 
 
 def classes_of(name: str) -> list[str]:
-    """The names to choose from: of the record where there is one, so that nothing is fetched for a list."""
+    """The class names to choose from. They come from the record if there is one, so that nothing is downloaded."""
     record = WEIGHTS.get(name) or WEIGHTS.get(next((k for k in WEIGHTS if k.startswith(f"{name}.")), ""))
     if record is not None and record.classes:
         return list(record.classes)
@@ -130,7 +130,7 @@ def whole(name: str, value: object, least: int, most: int) -> int:
 
 
 def parse_seed(seed: object) -> int:
-    """The seed box's text -> a seed; empty draws one."""
+    """The text of the seed field -> a seed; empty: a random one."""
     if seed is None or str(seed).strip() == "":
         return random_seed_from_system()
     try:
@@ -170,7 +170,7 @@ def parse_way(text: object, n: int) -> tuple[int, list[float] | None]:
 
 
 def link(tab: str, **fields: object) -> str:
-    """The part of an address that makes the page show this again."""
+    """The query string of an address that opens the page with these inputs."""
     kept = {key: value for key, value in fields.items() if value not in (None, "", [])}
     for key, value in kept.items():
         if isinstance(value, list):
@@ -213,14 +213,14 @@ def where() -> str:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The four actions
+# The four tabs
 
 
 @on_gpu
 def sample(
     model: str, classes: list[str] | None, n: object, seed: object, truncation: object, single: bool = False
 ) -> tuple[list[tuple[Image, str]], str, str, str, str]:
-    """-> gallery of (picture, caption), the seed used, one line, the link, the PNG to download."""
+    """Samples images -> gallery of (image, caption), the seed, a line about the result, the link, the PNG file."""
     number, count, t = parse_seed(seed), 1 if single else whole("n", n, 1, MAX_PICTURES), parse_truncation(truncation)
     network = generator(model)
     names = class_names(network)
@@ -256,7 +256,7 @@ def sample(
 def morph_strip(
     model: str, classes: list[str] | None, weights_or_steps: object, seed: object, truncation: object
 ) -> tuple[str, str, str, str]:
-    """-> a picture's file, the seed used, one line, the link. Weights make a blend, a number of steps a morph."""
+    """A number of steps interpolates between classes, weights blend them -> PNG file, seed, result line, link."""
     number, t = parse_seed(seed), parse_truncation(truncation)
     given = list(classes or [])
     count, mixed = parse_way(weights_or_steps, len(given))
@@ -281,7 +281,7 @@ def morph_strip(
 def walk_film(
     model: str, classes: list[str] | None, seconds: object, seed: object, truncation: object, as_gif: bool = False
 ) -> tuple[str, str, str, str, str]:
-    """-> the MP4, the seed used, one line, the link, the file to download (MP4 or GIF)."""
+    """A video along a closed path in latent space -> MP4 file, seed, result line, link, file to download."""
     number, t = parse_seed(seed), parse_truncation(truncation)
     length = whole("seconds", seconds, 1, MAX_SECONDS)
     network = generator(model)
@@ -302,7 +302,7 @@ def walk_film(
 
 @on_gpu
 def judge(model: str, picture: str | None) -> dict[str, float]:
-    """An uploaded file -> D's score of it as each class."""
+    """An image file -> the discriminator's score of it as an image of each class."""
     remove_emptied()
     if not picture:
         raise ValueError("image: none; choose a file, or click 'Generate and judge'")
@@ -314,7 +314,7 @@ def judge(model: str, picture: str | None) -> dict[str, float]:
 
 
 def read_upload(path: Path, size: int):
-    """A visitor's file -> (3, size, size) uint8: its first frame, upright, the centre. Refused in a sentence."""
+    """An image file -> (3, size, size) uint8: the first frame, rotated by EXIF, centre crop. Raises a one-line error."""
     if path.stat().st_size > MAX_UPLOAD:
         raise ValueError(f"image: {path.stat().st_size / 2**20:.0f} MB, the maximum is {MAX_UPLOAD // 2**20} MB")
     try:
@@ -334,7 +334,7 @@ def read_upload(path: Path, size: int):
 
 
 def seen(model: str, picture: str | None) -> Image | None:
-    """The uploaded picture as D sees it, enlarged."""
+    """The image that the discriminator receives, enlarged."""
     if not picture:
         return None
     image = read_upload(Path(picture), discriminator(model).size)
@@ -342,7 +342,7 @@ def seen(model: str, picture: str | None) -> Image | None:
 
 
 def drawn(model: str, class_name: str | None, seed: object) -> tuple[str, str]:
-    """A generated picture as a file to judge, and its seed."""
+    """Generates one image -> its file and its seed."""
     number = parse_seed(seed)
     network = generator(model)
     given = [class_name] if class_name else None
@@ -353,7 +353,7 @@ def drawn(model: str, class_name: str | None, seed: object) -> tuple[str, str]:
 
 
 def verdict(model: str, scores: dict[str, float]) -> list[list[object]]:
-    """Rows for the table: class, score, and where the middle 80 % of real and generated pictures of it lie."""
+    """Rows of the table: class, score, and the middle 80 % of the scores of real and generated images of that class."""
     known = reference_scores(model)
     rows: list[list[object]] = []
     for name, value in sorted(scores.items(), key=lambda item: -item[1]):
