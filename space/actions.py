@@ -1,6 +1,6 @@
-"""What each tab does: plain functions from what a visitor chose to what is shown. No visitor's state is kept here.
+"""What each tab does: functions from a visitor's inputs to the outputs shown. They keep no state of a visitor.
 
-Errors are ``ValueError``, ``FileNotFoundError`` or ``OSError`` with one sentence; app.py shows them.
+Errors are ``ValueError``, ``FileNotFoundError`` or ``OSError`` with a one-sentence message, which app.py displays.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ def shipped() -> list[str]:
 
 
 def model_choices() -> list[tuple[str, str]]:
-    """(label, name): one's own, the shipped ones, then what is fetched when it is first asked for."""
-    choices = [(f"{Path(name).name} (yours)", name) for name in OWN]
+    """(label, name): the user's models, the included ones, then those that are downloaded on first use."""
+    choices = [(f"{Path(name).name} (your model)", name) for name in OWN]
     choices += [(name, name) for name in shipped()]
     for key, record in WEIGHTS.items():
         if record.kind == "generator" and record.where in ("download", "hub"):
             size = f", {record.file_bytes / 1e6:.0f} MB" if record.file_bytes else ""
-            choices.append((f"{key} (fetched when first used{size})", key))
+            choices.append((f"{key} (downloaded on first use{size})", key))
     return choices
 
 
@@ -105,7 +105,7 @@ def _check_model(name: str) -> None:
 
 
 def classes_of(name: str) -> list[str]:
-    """The names to choose from: of the record where there is one, so that nothing is fetched for a list."""
+    """The class names to choose from. They come from the record if there is one, so that nothing is downloaded."""
     record = WEIGHTS.get(name) or WEIGHTS.get(next((k for k in WEIGHTS if k.startswith(f"{name}.")), ""))
     if record is not None and record.classes:
         return list(record.classes)
@@ -125,19 +125,19 @@ def whole(name: str, value: object, least: int, most: int) -> int:
     except (TypeError, ValueError, OverflowError):
         number, legal = 0, False
     if not legal:
-        raise ValueError(f"{name}: got {str(value)[:40]}, legal is a whole number from {least} to {most}")
+        raise ValueError(f"{name}: got {str(value)[:40]}, must be a whole number from {least} to {most}")
     return number
 
 
 def parse_seed(seed: object) -> int:
-    """The seed box's text -> a seed; empty draws one."""
+    """The text of the seed field -> a seed; empty: a random one."""
     if seed is None or str(seed).strip() == "":
         return random_seed_from_system()
     try:
         number = int(str(seed).strip())
     except ValueError:
         raise ValueError(
-            f"seed: got {str(seed)[:40]!r}, legal is a whole number from 0 to 2^63 - 1, or empty for a new one"
+            f"seed: got {str(seed)[:40]!r}, must be a whole number from 0 to 2^63 - 1, or empty for a random one"
         ) from None
     check_request(1, number, None)
     return number
@@ -151,7 +151,7 @@ def parse_truncation(value: object) -> float | None:
     except (TypeError, ValueError):
         number = 0.0
     if not 0 < number <= 100:
-        raise ValueError(f"truncation: got {str(value)[:40]}, legal is 0 (off) or a number above it, up to 100")
+        raise ValueError(f"truncation: got {str(value)[:40]}, must be 0 (off), or a number above 0 and up to 100")
     return number
 
 
@@ -163,14 +163,14 @@ def parse_way(text: object, n: int) -> tuple[int, list[float] | None]:
     try:
         weights = [float(part) for part in parts]
     except (TypeError, ValueError):
-        raise ValueError(f"weights: got {str(text)[:40]!r}, legal is a number for each class, such as 2, 1") from None
+        raise ValueError(f"weights: got {str(text)[:40]!r}, must be one number per class, such as 2, 1") from None
     if len(weights) != n:
-        raise ValueError(f"weights: got {len(weights)} for {n} classes; one for each, or the number of steps")
+        raise ValueError(f"weights: got {len(weights)} for {n} classes; enter one per class, or a number of steps")
     return 0, weights
 
 
 def link(tab: str, **fields: object) -> str:
-    """The part of an address that makes the page show this again."""
+    """The query string of an address that opens the page with these inputs."""
     kept = {key: value for key, value in fields.items() if value not in (None, "", [])}
     for key, value in kept.items():
         if isinstance(value, list):
@@ -213,14 +213,14 @@ def where() -> str:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The four actions
+# The four tabs
 
 
 @on_gpu
 def sample(
     model: str, classes: list[str] | None, n: object, seed: object, truncation: object, single: bool = False
 ) -> tuple[list[tuple[Image, str]], str, str, str, str]:
-    """-> gallery of (picture, caption), the seed used, one line, the link, the PNG to download."""
+    """Samples images -> gallery of (image, caption), the seed, a line about the result, the link, the PNG file."""
     number, count, t = parse_seed(seed), 1 if single else whole("n", n, 1, MAX_PICTURES), parse_truncation(truncation)
     network = generator(model)
     names = class_names(network)
@@ -234,7 +234,7 @@ def sample(
     total = count * max(len(chosen), 1)
     if total > MOST:
         raise ValueError(
-            f"n: {count} of each of {len(chosen)} classes is {total} pictures, legal is up to {MOST} in all"
+            f"n: {count} images of each of {len(chosen)} classes are {total} images; the maximum is {MOST}"
         )
     start = time.perf_counter()
     images = network.sample(chosen or None, count, number, t)
@@ -245,9 +245,9 @@ def sample(
     path = _new_file(f"{Path(model).name}-{number}.png")
     about = {"model": model, "seed": number, "truncation": t, "classes": ", ".join(chosen)}
     save_png(labelled_grid(images, count if chosen else 8, chosen or None), path, about)
-    left = f"; the first {len(chosen)} of {len(names)} classes" if not given and len(chosen) < len(names) else ""
+    left = f" (only the first {len(chosen)} of {len(names)} classes)" if not given and len(chosen) < len(names) else ""
     pixels = f"{images.shape[-1]} x {images.shape[-1]} px"
-    said = f"{len(images)} pictures of {pixels} in {seconds:.2f} s on {where()}; seed {number}{left}"
+    said = f"{len(images)} images of {pixels}{left} in {seconds:.2f} s on {where()}; seed {number}"
     again = link("sample", model=model, classes=given, n=count, seed=number, truncation=t, single=1 if single else None)
     return gallery, str(number), said, again, str(path)
 
@@ -256,7 +256,7 @@ def sample(
 def morph_strip(
     model: str, classes: list[str] | None, weights_or_steps: object, seed: object, truncation: object
 ) -> tuple[str, str, str, str]:
-    """-> a picture's file, the seed used, one line, the link. Weights make a blend, a number of steps a morph."""
+    """A number of steps interpolates between classes, weights blend them -> PNG file, seed, result line, link."""
     number, t = parse_seed(seed), parse_truncation(truncation)
     given = list(classes or [])
     count, mixed = parse_way(weights_or_steps, len(given))
@@ -274,14 +274,14 @@ def morph_strip(
     about = {"model": model, "seed": number, "truncation": t, "classes": ", ".join(given), "weights": mixed}
     save_png(labelled_grid(flat, columns, scale=max(1, 96 // flat.shape[-1])), path, about)
     again = link("morph", model=model, classes=given, way=weights_or_steps, seed=number, truncation=t)
-    return str(path), str(number), f"{what}: {len(flat)} pictures in {seconds:.2f} s on {where()}; seed {number}", again
+    return str(path), str(number), f"{what}: {len(flat)} images in {seconds:.2f} s on {where()}; seed {number}", again
 
 
 @on_gpu
 def walk_film(
     model: str, classes: list[str] | None, seconds: object, seed: object, truncation: object, as_gif: bool = False
 ) -> tuple[str, str, str, str, str]:
-    """-> the MP4, the seed used, one line, the link, the file to download (MP4 or GIF)."""
+    """A video along a closed path in latent space -> MP4 file, seed, result line, link, file to download."""
     number, t = parse_seed(seed), parse_truncation(truncation)
     length = whole("seconds", seconds, 1, MAX_SECONDS)
     network = generator(model)
@@ -295,17 +295,17 @@ def walk_film(
         kept = film.with_suffix(".gif")
         save_film(iter(frames), kept)
     took = time.perf_counter() - start
-    about = f"{len(frames[0])} frames in {took:.2f} s on {where()}; seed {number}; it ends where it begins"
+    about = f"A closed path of {len(frames[0])} frames in {took:.2f} s on {where()}; seed {number}"
     again = link("walk", model=model, classes=given, seconds=length, seed=number, truncation=t)
     return str(film), str(number), about, again, str(kept)
 
 
 @on_gpu
 def judge(model: str, picture: str | None) -> dict[str, float]:
-    """An uploaded file -> D's score of it as each class."""
+    """An image file -> the discriminator's score of it as an image of each class."""
     remove_emptied()
     if not picture:
-        raise ValueError("image: none; choose a file, or draw one with the button beside it")
+        raise ValueError("image: none; choose a file, or click 'Generate and judge'")
     network = discriminator(model)
     image = read_upload(Path(picture), network.size)
     names = network.classes or [str(i) for i in range(network.n_classes)] or ["score"]
@@ -314,27 +314,27 @@ def judge(model: str, picture: str | None) -> dict[str, float]:
 
 
 def read_upload(path: Path, size: int):
-    """A visitor's file -> (3, size, size) uint8: its first frame, upright, the centre. Refused in a sentence."""
+    """An image file -> (3, size, size) uint8: first frame, rotated by EXIF, centre crop. Raises a one-line error."""
     if path.stat().st_size > MAX_UPLOAD:
-        raise ValueError(f"image: {path.stat().st_size / 2**20:.0f} MB, legal is up to {MAX_UPLOAD // 2**20}")
+        raise ValueError(f"image: {path.stat().st_size / 2**20:.0f} MB, the maximum is {MAX_UPLOAD // 2**20} MB")
     try:
         with Pillow.open(path) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(
-                    f"image: {image.width} x {image.height} px, legal is up to {MAX_PIXELS // 10**6} megapixels"
+                    f"image: {image.width} x {image.height} px, the maximum is {MAX_PIXELS // 10**6} megapixels"
                 )
         return read_picture(path.read_bytes(), size)
     except Pillow.UnidentifiedImageError:
-        raise ValueError("image: holds no picture of a known kind (PNG, JPEG, WebP, GIF, BMP, TIFF)") from None
+        raise ValueError("image: not a supported image file (PNG, JPEG, WebP, GIF, BMP, TIFF)") from None
     except Pillow.DecompressionBombError:
-        raise ValueError(f"image: too many pixels, legal is up to {MAX_PIXELS // 10**6} megapixels") from None
+        raise ValueError(f"image: too many pixels, the maximum is {MAX_PIXELS // 10**6} megapixels") from None
     except DAMAGED as error:
         text = " ".join(str(error).split())[:200]
         raise ValueError(text if text.startswith("image:") else f"image: cannot be read ({text})") from None
 
 
 def seen(model: str, picture: str | None) -> Image | None:
-    """The uploaded picture as D sees it, enlarged."""
+    """The image that the discriminator receives, enlarged."""
     if not picture:
         return None
     image = read_upload(Path(picture), discriminator(model).size)
@@ -342,7 +342,7 @@ def seen(model: str, picture: str | None) -> Image | None:
 
 
 def drawn(model: str, class_name: str | None, seed: object) -> tuple[str, str]:
-    """A generated picture as a file to judge, and its seed."""
+    """Generates one image -> its file and its seed."""
     number = parse_seed(seed)
     network = generator(model)
     given = [class_name] if class_name else None
@@ -353,7 +353,7 @@ def drawn(model: str, class_name: str | None, seed: object) -> tuple[str, str]:
 
 
 def verdict(model: str, scores: dict[str, float]) -> list[list[object]]:
-    """Rows for the table: class, score, and where the middle 80 % of real and generated pictures of it lie."""
+    """Rows of the table: class, score, and the middle 80 % of the scores of real and generated images of that class."""
     known = reference_scores(model)
     rows: list[list[object]] = []
     for name, value in sorted(scores.items(), key=lambda item: -item[1]):

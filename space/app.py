@@ -1,7 +1,8 @@
-"""The page: sample, morph, walk and judge. ``python space/app.py [--model FOLDER]`` or ``make demo``.
+"""The web page, with four tabs: sample, morph, walk and judge.
 
-Layout alone; what a tab does is actions.py's. No visitor's state is kept in the process: a visit's pictures live in
-that visit's own outputs.
+Start it with ``python space/app.py [--model FOLDER]`` or ``make demo``. This file contains the layout; actions.py
+contains what each tab does. The process keeps no state of a visitor: images are kept in the outputs of the visitor's
+own page.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ else:  # a Space carries sngan_hub/ beside app.py
 import gradio as gr
 
 INTRO = """# sngan-hub
-Pictures by class from GANs with **spectral normalisation** and a **projection discriminator**
-(Miyato et al. 2018, Miyato & Koyama 2018). The small models were trained on two CPU cores and answer at once.
+Sample images by class from GANs with **spectral normalisation** and a **projection discriminator**
+(Miyato et al. 2018, Miyato & Koyama 2018). The two included models are small and fast; each was
+trained on one CPU core.
 """
 #: What a link carries, in the order of the act's arguments
 LINKED = {
@@ -34,9 +36,10 @@ LINKED = {
     "morph": ("model", "classes", "way", "seed", "truncation"),
     "walk": ("model", "classes", "seconds", "seed", "truncation"),
 }
-ABOUT_SCORES = """A score says how real the picture looks *as that class* to the discriminator. It has no unit and is no
-classifier: in training, every picture came with a label that fits. So compare the score of the class that the picture
-is of with where real pictures of that class lie, and ones drawn by the generator (the middle 80 % of 200 each)."""
+ABOUT_SCORES = """A score measures how real the image looks to the discriminator *as an image of that class*. It has no
+unit and does not tell which class the image belongs to: in training, every image had the correct label. Compare the
+score for the image's own class with the ranges of real and generated images of that class (the middle 80 % of 200
+images each)."""
 
 # Captions below small pictures hide half of them at Gradio's size; and eight columns must shrink to a phone's width.
 CSS = """
@@ -91,9 +94,9 @@ def model_box(tab: str) -> gr.Dropdown:
 
 
 def words(tab: str) -> tuple[gr.Textbox, gr.Textbox]:
-    said = gr.Textbox(label="What you see", interactive=False, elem_id=f"{tab}-said")
-    again = gr.Textbox(label="Link to this", interactive=False, buttons=["copy"], elem_id=f"{tab}-link",
-                       info="The same model, classes and seed give the same picture")  # fmt: skip
+    said = gr.Textbox(label="Result", interactive=False, elem_id=f"{tab}-said")
+    again = gr.Textbox(label="Link to this result", interactive=False, buttons=["copy"], elem_id=f"{tab}-link",
+                       info="Opens the page with the same model, classes and seed")  # fmt: skip
     return said, again
 
 
@@ -125,11 +128,11 @@ def drawing_tab(
                 )  # fmt: skip
                 own = middle()
                 with gr.Row(equal_height=True):
-                    seed = gr.Textbox("", label="Seed", placeholder="empty: a new one", scale=3, elem_id=f"{name}-seed")
-                    dice = gr.Button("⚄ New", scale=1, min_width=90, elem_id=f"{name}-dice")
+                    seed = gr.Textbox("", label="Seed", placeholder="empty: random", scale=3, elem_id=f"{name}-seed")
+                    dice = gr.Button("⚄ New seed", scale=1, min_width=90, elem_id=f"{name}-dice")
                 truncation = gr.Slider(
                     0, 3, 0, step=0.1, label="Truncation",
-                    info="0: off. Lower values draw latents nearer the centre: more typical, less varied",
+                    info="0: off. Otherwise |z| < value: lower values give more typical, less varied images",
                 )  # fmt: skip
                 options = [last()] if last else []
                 go = gr.Button(title, variant="primary")
@@ -141,7 +144,7 @@ def drawing_tab(
         outputs = [result, seed, said, again, *kept]
         gr.Examples(
             list(examples.values()), inputs, outputs, guarded(act), cache_examples=False, run_on_click=True,
-            example_labels=list(examples), label="Try these", api_visibility="private",
+            example_labels=list(examples), label="Examples", api_visibility="private",
         )  # fmt: skip
         follow = functools.partial(class_choices, least=len(start))
         model.input(follow, [model, classes], classes, api_visibility="private")
@@ -160,14 +163,14 @@ def drawing_tab(
 def sample_tab() -> dict[str, Any]:
     a, b = actions.shipped()[0], actions.shipped()[-1]
     return drawing_tab(
-        "sample", actions.sample, "Leave empty for all of them", [],
-        lambda: gr.Slider(1, actions.MAX_PICTURES, 8, step=1, label="Pictures of each class"),
-        lambda: gr.Checkbox(label="One large picture"),
-        lambda: gr.Gallery(label="Pictures", show_label=False, columns=8, height="auto", format="png"),
+        "sample", actions.sample, "Leave empty for all classes.", [],
+        lambda: gr.Slider(1, actions.MAX_PICTURES, 8, step=1, label="Images per class"),
+        lambda: gr.Checkbox(label="One large image"),
+        lambda: gr.Gallery(label="Images", show_label=False, columns=8, height="auto", format="png"),
         "Download as one PNG",
         {
             "Four styles of avatars": [a, actions.classes_of(a)[:4], 8, "1", 0, False],
-            "Clothes, truncated": [b, actions.classes_of(b)[:3], 8, "7", 0.8, False],
+            "Clothes, truncation 0.8": [b, actions.classes_of(b)[:3], 8, "7", 0.8, False],
             "One planet, large": [a, actions.classes_of(a)[3:4], 1, "3", 0, True],
         },
     )  # fmt: skip
@@ -176,17 +179,17 @@ def sample_tab() -> dict[str, Any]:
 def morph_tab() -> dict[str, Any]:
     a, b = actions.shipped()[0], actions.shipped()[-1]
     return drawing_tab(
-        "morph", actions.morph_strip, "Two to four, in the order of the way",
+        "morph", actions.morph_strip, "Choose two to four classes, in order.",
         actions.classes_of(actions.default_model())[:2],
         lambda: gr.Textbox("8", label="Steps or weights", elem_id="morph-way",
-                           info="How many pictures from one class to the next; or a blend: a weight for each, as 2, 1"),
+                           info="Images from one class to the next, such as 8; or one weight per class, such as 2, 1"),
         None,
-        lambda: gr.Image(label="Each row is one latent", show_label=False, type="filepath", format="png",
+        lambda: gr.Image(label="Each row uses one latent", show_label=False, type="filepath", format="png",
                          elem_classes="pixels", buttons=["download", "fullscreen"], interactive=False),
         "",
         {
-            "From style to style": [a, actions.classes_of(a)[:2], "8", "5", 0],
-            "A blend of three clothes": [b, actions.classes_of(b)[:3], "1, 1, 2", "5", 0],
+            "Between two styles": [a, actions.classes_of(a)[:2], "8", "5", 0],
+            "A blend of three clothing classes": [b, actions.classes_of(b)[:3], "1, 1, 2", "5", 0],
         },
     )  # fmt: skip
 
@@ -194,16 +197,16 @@ def morph_tab() -> dict[str, Any]:
 def walk_tab() -> dict[str, Any]:
     a, b = actions.shipped()[0], actions.shipped()[-1]
     return drawing_tab(
-        "walk", actions.walk_film, "One that stays, or up to four to pass",
+        "walk", actions.walk_film, "Choose one class, or up to four to pass through.",
         actions.classes_of(actions.default_model())[:1],
         lambda: gr.Slider(1, actions.MAX_SECONDS, 4, step=1, label="Seconds"),
-        lambda: gr.Checkbox(label="GIF to download, instead of MP4"),
-        lambda: gr.Video(label="A closed path through z", show_label=False, autoplay=True, loop=True,
+        lambda: gr.Checkbox(label="Download as GIF instead of MP4"),
+        lambda: gr.Video(label="A closed path through latent space", show_label=False, autoplay=True, loop=True,
                          interactive=False, elem_classes="pixels"),
-        "Download the film",
+        "Download the video",
         {
             "One style of avatars": [a, actions.classes_of(a)[:1], 3, "2", 0, False],
-            "Past three clothes": [b, actions.classes_of(b)[:3], 4, "4", 0, False],
+            "Through three clothing classes": [b, actions.classes_of(b)[:3], 4, "4", 0, False],
         },
     )  # fmt: skip
 
@@ -215,17 +218,17 @@ def judge_tab() -> None:
             with gr.Column(scale=1, min_width=280):
                 model = model_box("judge")
                 upload = gr.File(
-                    label="A picture (up to 10 MB)", file_count="single", type="filepath", elem_id="judge-file"
+                    label="An image (up to 10 MB)", file_count="single", type="filepath", elem_id="judge-file"
                 )
                 go = gr.Button("Judge", variant="primary")
                 with gr.Row(equal_height=True):
-                    name = gr.Textbox(label="Or draw one of this class", placeholder="empty: any", scale=3)
-                    draw = gr.Button("Draw and judge", scale=1, min_width=130)
-                view = gr.Image(label="As the discriminator sees it", interactive=False, type="pil", format="png",
+                    name = gr.Textbox(label="Or generate an image of this class", placeholder="empty: any", scale=3)
+                    draw = gr.Button("Generate and judge", scale=1, min_width=130)
+                view = gr.Image(label="Input of the discriminator", interactive=False, type="pil", format="png",
                                 height=280, elem_classes="pixels", buttons=["fullscreen"])  # fmt: skip
             with gr.Column(scale=2, min_width=320):
                 table = gr.Dataframe(
-                    headers=["class", "score", "real", "drawn"], label="Scores, highest first",
+                    headers=["class", "score", "real", "generated"], label="Scores, highest first",
                     interactive=False, elem_id="judge-scores",
                     column_widths=["27%", "17%", "28%", "28%"], wrap=True,
                 )  # fmt: skip
@@ -290,9 +293,9 @@ def serve(models: list[str]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Serves the page.")
+    parser = argparse.ArgumentParser(description="Serves the web page for sampling.")
     parser.add_argument("--model", action="append", default=[], metavar="FOLDER|REPO",
-                        help="a run, a network's folder or a Hub repository id to offer first")  # fmt: skip
+                        help="a run, a network's folder or a Hub repository id, selected by default")  # fmt: skip
     try:
         serve(parser.parse_args().model)
     except (ValueError, OSError) as error:

@@ -178,15 +178,15 @@ def data(tmp_path_factory):
         "    def find_spec(self, name, path=None, target=None):\n"
         "        if name == 'sngan_hub.data':\n"
         "            sys.meta_path.remove(self)\n"
-        "            from sngan_hub.data import avatars, downloads\n"
+        "            from sngan_hub.data import avatars, torchvision_sets\n"
         "            avatars.AVATARS_PER_CLASS.update(train=8, test=8)\n"
-        "            inner = downloads._torchvision\n"
+        "            inner = torchvision_sets._torchvision\n"
         "            def unchecked(*arguments, **named):\n"
         "                import torchvision.datasets as sets\n"
         "                sets.CIFAR10._check_integrity = lambda self: True\n"
         "                sets.cifar.check_integrity = lambda *_: True\n"
         "                return inner(*arguments, **named)\n"
-        "            downloads._torchvision = unchecked\n"
+        "            torchvision_sets._torchvision = unchecked\n"
         "sys.meta_path.insert(0, Small())\n"
     )
     return {"SNGAN_HUB_CACHE": str(home), "PYTHONPATH": f"{home}{os.pathsep}{ROOT}"}

@@ -160,7 +160,7 @@ GRADIOS_OWN = {"button-name": '<button class="svelte', "aria-prohibited-attr": "
 @pytest.mark.parametrize("width, theme", [(1280, "light"), (390, "dark"), (390, "light"), (1280, "dark")])
 def test_every_tab_at_desktop_and_phone_width_light_and_dark(browser, page_url, width, theme):
     page = visit(browser, page_url, f"?__theme={theme}", width, color_scheme=theme)
-    for tab, button in (("Sample", "Sample"), ("Morph", "Morph"), ("Walk", "Walk"), ("Judge", "Draw and judge")):
+    for tab, button in (("Sample", "Sample"), ("Morph", "Morph"), ("Walk", "Walk"), ("Judge", "Generate and judge")):
         page.get_by_role("tab", name=tab).click()
         page.get_by_role("button", name=button, exact=True).last.click()
         if tab == "Judge":
@@ -209,7 +209,7 @@ def test_every_tab_by_keyboard(browser, page_url):
         wait_for_text(page, tab.lower(), "seed 77")
     press_until("e.getAttribute('role') === 'tab' && e.innerText === 'Judge'", "Shift+Tab")
     page.keyboard.press("Enter")
-    press_until("e.tagName === 'BUTTON' && e.innerText.trim() === 'Draw and judge'")
+    press_until("e.tagName === 'BUTTON' && e.innerText.trim() === 'Generate and judge'")
     page.keyboard.press("Enter")
     page.locator("#judge-scores").get_by_text("planets").wait_for(timeout=60_000)
 
@@ -221,7 +221,7 @@ def test_a_link_shows_the_same_again(browser, page_url, client):
     page = visit(browser, page_url, again)
     page.wait_for_function("() => document.querySelector('#sample-seed textarea, #sample-seed input')?.value === '41'")
     page.get_by_role("button", name="Sample", exact=True).click()
-    wait_for_text(page, "sample", "6 pictures")
+    wait_for_text(page, "sample", "6 images")
     assert "moods" in page.locator(".grid-container").inner_text()
     pictures = []
     for _ in range(2):  # two visitors with the same link see the same picture, byte for byte
@@ -230,7 +230,7 @@ def test_a_link_shows_the_same_again(browser, page_url, client):
             "() => document.querySelector('#sample-seed textarea, #sample-seed input')?.value === '41'"
         )
         page.get_by_role("button", name="Sample", exact=True).click()
-        wait_for_text(page, "sample", "6 pictures")
+        wait_for_text(page, "sample", "6 images")
         sources = [page.locator(".grid-container img").nth(i).get_attribute("src") for i in range(6)]
         pictures.append([page.request.get(source).body() for source in sources])
     assert pictures[0] == pictures[1] and len(set(pictures[0])) == 6
@@ -260,7 +260,7 @@ def test_morph_walk_and_judge_through_the_api(client):
 
     strip, seed, said, _ = client.predict("sngan_avatars32", ["planets", "moods"], "6", "5", api_name="/morph")
     image = pixels(strip)
-    assert seed == "5" and "24 pictures" in said and image.shape[1] > image.shape[0]
+    assert seed == "5" and "24 images" in said and image.shape[1] > image.shape[0]
     g = load_generator("sngan_avatars32")
     for column, name in ((0, "planets"), (5, "moods")):  # its ends are the pure classes' pictures
         pure = g.sample([name], 1, 5)[0].permute(1, 2, 0).numpy()
