@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from ..files import write_json
 from ..text import NAMESPACE, REPOSITORY
 from ..weights.records import WEIGHTS, Record
 
@@ -230,5 +231,5 @@ def update_record(folder: Path, scores: dict[str, dict]) -> None:
     path = folder / "record.json"
     fields = json.loads(path.read_text(encoding="utf-8"))
     fields["scores"].update(scores)
-    path.write_text(json.dumps(fields, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(path, fields)
     write_cards(folder)

@@ -18,7 +18,6 @@ whichever others are asked for beside it. Real test images are taken class by cl
 from __future__ import annotations
 
 import json
-import os
 import platform
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -32,6 +31,7 @@ from torch import Tensor
 
 from ..class_names import synset_names
 from ..data import Images, cache_folder, load_images
+from ..files import write_array
 from ..sampling import generate as sampling
 from ..text import nearest
 from ..weights.records import Score
@@ -124,10 +124,7 @@ class Evaluation:
             batches = (data.images[missing[i : i + BATCH]] for i in range(0, len(missing), BATCH))
             known = torch.cat([known, features(self.inception, batches, len(missing), f"real {split}", self.precision)])
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_suffix(f".{os.getpid()}")
-            with open(temporary, "wb") as file:
-                np.save(file, known.numpy())
-            os.replace(temporary, path)
+            write_array(path, known.numpy())
         return known[: len(index)]
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ..class_names import resolve_classes
 from ..evaluating import evaluating
+from ..files import write_atomically
 
 MAX_SEED = 2**63 - 1
 MAX_IMAGES = 100_000
@@ -205,12 +206,7 @@ def save_png(picture: Image.Image, path: str | Path, about: dict[str, Any] | Non
     for key, value in (about or {}).items():
         if value is not None:
             info.add_itxt(key, str(value))
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        picture.save(temporary, "PNG", pnginfo=info)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomically(path, lambda temporary: picture.save(temporary, "PNG", pnginfo=info))
 
 
 def class_names(generator: Any) -> list[str]:

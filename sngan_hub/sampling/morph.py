@@ -7,7 +7,6 @@ draws of the pure classes.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from ..class_names import as_list, resolve_classes
 from ..evaluating import evaluating
+from ..files import write_atomically
 from .generate import MAX_SEED, check_request, latents, no_bare_integer, random_seed, to_pil, to_uint8, whole_number
 
 MOST_CLASSES = 4
@@ -182,14 +182,9 @@ def save_film(frames: Iterator[Tensor], path: str | Path, fps: int = FRAMES_PER_
     path = Path(path)
     if path.suffix.lower() not in FILMS:
         raise ValueError(f"out: got {path}, legal are {', '.join('FILE' + suffix for suffix in FILMS)}")
-    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
     write = _write_gif if path.suffix.lower() == ".gif" else _write_mp4
-    try:
-        count = write(_enlarged(frames, side), temporary, fps)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return count
+    temporary = path.with_name(f".{path.stem}.part{path.suffix}")  # by its suffix the encoder knows the format
+    return write_atomically(path, lambda place: write(_enlarged(frames, side), place, fps), temporary)
 
 
 def _enlarged(frames: Iterator[Tensor], side: int) -> Iterator[Tensor]:

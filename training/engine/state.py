@@ -5,9 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
-import os
 import pickle
-import shutil
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -20,6 +18,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from sngan_hub.devices import resolve_device
+from sngan_hub.files import write_atomically, write_folder
 from sngan_hub.layers.normalizers import BatchNorm2d
 from sngan_hub.layers.resample import table_digest
 from sngan_hub.networks.base import AnyDiscriminator, AnyGenerator
@@ -238,15 +237,11 @@ def to_host(parts: Any) -> Any:
 
 def write_checkpoint(parts: dict[str, Any], config: Config, out: Path) -> Path:
     folder = out / CHECKPOINTS
-    path, temporary = folder / f"{parts['step']:07d}.pt", folder / ".writing.pt"
+    path = folder / f"{parts['step']:07d}.pt"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        torch.save(parts, temporary)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        write_atomically(path, lambda place: torch.save(parts, place), folder / ".writing.pt", sync=True)
     except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
-        temporary.unlink(missing_ok=True)
         raise OSError(f"{path}: could not be written ({str(error).splitlines()[0]}); {kept(out)}") from error
     for old in checkpoints(out)[: -config.keep_checkpoints]:
         old.unlink()
@@ -307,13 +302,8 @@ def save_snapshot(state: State, out: Path, link: bool = True) -> Path:
     folder = snapshot_folder(out, state.step)
     try:
         for kind, network in (("generator", state.average), ("discriminator", state.discriminator)):
-            temporary = folder.with_name(f".{folder.name}-{kind}")
-            shutil.rmtree(temporary, ignore_errors=True)
-            temporary.mkdir(parents=True)
-            settled(network)._save_pretrained(temporary)
-            folder.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(folder / kind, ignore_errors=True)
-            os.replace(temporary, folder / kind)
+            temporary = folder.with_name(f".{folder.name}-{kind}")  # beside: STEP is there once a network is
+            write_folder(folder / kind, settled(network)._save_pretrained, temporary)
     except (OSError, SafetensorError) as error:
         raise OSError(f"{folder}: could not be written ({str(error).splitlines()[0]}); {kept(out)}") from error
     if link or not (out / "generator").exists():

@@ -18,6 +18,7 @@ from sngan_hub.data import Images, load_images, source_classes
 from sngan_hub.data.folders import folder_classes
 from sngan_hub.data.images import TEST_EVERY
 from sngan_hub.data.prepared import is_prepared, read_about
+from sngan_hub.files import write_json
 from sngan_hub.hub.load import load_discriminator, load_generator
 from sngan_hub.hub.resolve import resolve
 from sngan_hub.networks.base import AnyDiscriminator, AnyGenerator
@@ -102,8 +103,7 @@ def begin(state: State, start: Start, config: Config) -> None:
     notes = start.notes + adopt(state, start, config)
     print("\n".join(notes), file=sys.stderr)
     about = {"donor": config.donor, "notes": notes, "left_out": start.left_out}
-    path = Path(config.out) / START
-    path.write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(Path(config.out) / START, about)
 
 
 def check_conditioning(config: Config, given: Collection[str], d: Discriminator | None) -> None:

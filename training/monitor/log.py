@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from torchvision.utils import save_image
 
 from sngan_hub.data import Images
 from sngan_hub.evaluating import evaluating
+from sngan_hub.files import write_text
 from sngan_hub.metrics.spectrum import spectra
 from sngan_hub.networks.base import AnyDiscriminator, AnyGenerator
 
@@ -38,9 +38,7 @@ class Log:
         self.path = out / "log.jsonl"
         for path in (out / name for name in LINES if (out / name).is_file()):
             kept = [line for line in path.read_text().splitlines(True) if _step(line) <= step]
-            temporary = path.with_suffix(".tmp")
-            temporary.write_text("".join(kept))
-            os.replace(temporary, path)
+            write_text(path, "".join(kept))
         self.writer = SummaryWriter(str(out / "tensorboard"), purge_step=step)
         self.spread, self.seen, self.clock, self.waited = spread, step, time.perf_counter(), 0.0
 

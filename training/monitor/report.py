@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from sngan_hub.data import Images, load_images
+from sngan_hub.files import write_text
 from sngan_hub.hub.load import load_generator
 from sngan_hub.networks.base import AnyGenerator
 from sngan_hub.networks.mixin import read_config
@@ -66,7 +67,7 @@ def write_report(out: Path, data: Images | None = None) -> tuple[Path, str]:
         notes=[*about.get("notes", []), *left_out], warnings=[found["said"]] if found["alarm"] else [], **found,
     )  # fmt: skip
     path = out / "report.html"
-    path.write_text(text, encoding="utf-8")
+    write_text(path, text)
     return path, found["said"]
 
 
