@@ -21,8 +21,9 @@ from sngan_hub.metrics.discriminator_scores import scores_of
 from training.__main__ import main
 from training.config.dry_run import rates_of
 from training.config.schema import make_config
+from training.engine.checkpoints import checkpoints
 from training.engine.loop import train
-from training.engine.state import checkpoints, new_state
+from training.engine.state import new_state
 from training.feed.checks import check_apart
 from training.finetune.plan import has_discriminator, nearest_classes, parse_like, prepare_run, sensible
 

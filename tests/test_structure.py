@@ -25,7 +25,8 @@ ORDER = [
 ]  # fmt: skip
 TRAINING = [
     "engine.losses", "engine.penalties", "feed.streams", "feed.draws", "feed.augment", "config.presets", "config.schema", "feed.philox",
-    "feed.feed", "engine.ema", "engine.run_folder", "engine.transition", "engine.state", "engine.distributed",
+    "feed.feed", "engine.ema", "engine.run_folder", "engine.transition", "engine.state",
+    "engine.checkpoints", "engine.snapshots", "engine.distributed",
     "engine.machine", "engine.import_chainer", "feed.near_copies", "feed.checks", "monitor.log", "monitor.score",
     "engine.signals", "engine.step", "config.cost", "config.dry_run", "engine.loop", "finetune.transfer",
     "finetune.plan", "monitor.report", "finetune.probe", "monitor.status", "prepare.sources", "prepare.build",

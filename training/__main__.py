@@ -283,9 +283,10 @@ def import_(arguments: argparse.Namespace) -> None:
     from sngan_hub.networks.registry import find_model
 
     from .config.schema import save_config
+    from .engine.checkpoints import checkpoints, save_checkpoint
     from .engine.import_chainer import import_snapshot
     from .engine.run_folder import check_out, locked
-    from .engine.state import checkpoints, save_checkpoint, save_snapshot
+    from .engine.snapshots import save_snapshot
     from .feed.checks import check_apart
 
     config = config_of(arguments)

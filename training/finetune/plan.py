@@ -29,7 +29,8 @@ from sngan_hub.text import nearest
 from sngan_hub.weights.records import find_record
 
 from ..config.schema import Config
-from ..engine.state import State, checkpoints
+from ..engine.checkpoints import checkpoints
+from ..engine.state import State
 from ..feed.checks import say_left_out
 from ..monitor.score import check_scoring
 from .transfer import NEAREST, Start, adopt, folded_head, is_whole, nearest_classes, table_rows

@@ -22,7 +22,8 @@ from sngan_hub.networks.base import AnyDiscriminator, AnyGenerator
 from sngan_hub.networks.resnet import Discriminator, Generator
 
 from ..config.schema import Config
-from ..engine.state import State, checkpoints, is_trained
+from ..engine.checkpoints import checkpoints
+from ..engine.state import State, is_trained
 
 NEAREST = 3  # donor classes that a new one starts between
 
