@@ -28,8 +28,8 @@ TRAINING = [
     "feed.feed", "engine.ema", "engine.run_folder", "engine.transition", "engine.state",
     "engine.checkpoints", "engine.snapshots", "engine.distributed",
     "engine.machine", "engine.import_chainer", "feed.near_copies", "feed.checks", "monitor.log", "monitor.score",
-    "engine.signals", "engine.step", "config.cost", "config.dry_run", "engine.loop", "finetune.transfer",
-    "finetune.plan", "monitor.report", "finetune.probe", "monitor.status", "prepare.sources", "prepare.build",
+    "engine.signals", "engine.step", "config.cost", "config.dry_run", "engine.loop", "finetune.plan",
+    "finetune.transfer", "finetune.load", "monitor.report", "finetune.probe", "monitor.status", "prepare.sources", "prepare.build",
     "publish.record", "publish.ship", "publish.publish", "__main__",
 ]  # fmt: skip
 

@@ -237,7 +237,7 @@ def finetune(arguments: argparse.Namespace) -> None:
 
     from .engine.run_folder import check_out
     from .feed.checks import check_apart
-    from .finetune.plan import begin, prepare_run
+    from .finetune.load import begin, prepare_run
 
     config, dry, device = config_of(arguments), arguments.dry_run, asked_device(arguments)
     if not config.data or not (config.out or dry):

@@ -23,7 +23,7 @@ from sngan_hub.sampling.generate import class_names, labelled_grid
 from ..config.schema import Config
 from ..engine.run_folder import linked_step
 from ..feed.near_copies import ALARM, copying, nearest, small
-from ..finetune.plan import START
+from ..finetune.load import START
 from .log import read_log, shown_classes
 from .score import scores_of_run
 
