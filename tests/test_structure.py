@@ -15,7 +15,8 @@ from .mutations import MUTATIONS
 ORDER = [
     "text", "files",
     "devices", "evaluating", "class_names", "layers.spectral_norm", "layers.normalizers", "layers.resample",
-    "sampling.generate", "sampling.refine", "sampling.morph", "networks.mixin", "networks.base", "networks.inference",
+    "sampling.generate", "sampling.pictures",
+    "sampling.refine", "sampling.morph", "networks.mixin", "networks.base", "networks.inference",
     "networks.resnet", "networks.cnn", "networks.registry", "weights.published", "weights.records", "hub.resolve",
     "convert.archive", "convert.families", "convert.parts", "convert.assumptions", "convert.networks",
     "convert.snapshot", "convert.folders", "hub.download", "hub.load", "hub.cards", "hub.push", "hub.listing",

@@ -83,20 +83,20 @@ class Evaluation:
     def inception(self) -> Any:
         return load_inception().to(self.device)
 
-    @torch.no_grad()
     def samples(self, start: int, stop: int, labels: np.ndarray | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """Samples start..stop in batches: uint8 images and the classes asked for (0 where unconditional).
 
         ``labels``: these in turn, over and over, in place of all classes in turn.
         """
         cycle = torch.arange(self.n_classes) if labels is None else torch.from_numpy(labels)
-        device = self.device
-        for first in range(start, stop, BATCH):
-            count = min(BATCH, stop - first)
-            z, _ = sampling.latents(self.seed, first, count, self.generator.z_dim)
-            y = cycle[torch.arange(first, first + count) % len(cycle)]
-            images = self.generator(z.to(device), y.to(device) if self.generator.n_classes else None)
-            yield sampling.to_uint8(images).cpu(), y
+
+        def batches() -> Iterator[tuple[Tensor, Tensor]]:
+            for first in range(start, stop, BATCH):
+                count = min(BATCH, stop - first)
+                z, _ = sampling.latents(self.seed, first, count, self.generator.z_dim)
+                yield z, cycle[torch.arange(first, first + count) % len(cycle)]
+
+        return sampling.generate(self.generator, batches())
 
     def sample_features(self, n: int) -> Tensor:
         done = len(self._features)

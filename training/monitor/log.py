@@ -14,10 +14,10 @@ from torch import Tensor
 from torchvision.utils import save_image
 
 from sngan_hub.data import Images
-from sngan_hub.evaluating import evaluating
 from sngan_hub.files import write_text
 from sngan_hub.metrics.spectrum import spectra
 from sngan_hub.networks.base import AnyDiscriminator, AnyGenerator
+from sngan_hub.sampling.generate import outputs
 
 from ..engine.run_folder import LINES
 from ..feed.draws import latents
@@ -99,16 +99,10 @@ def shown_classes(n_classes: int) -> list[int]:
 def fixed_samples(generator: AnyGenerator, seed: int, per_class: int = PER_CLASS) -> Tensor:
     """The same latents at every call -> (shown classes * per_class, 3, S, S) in [-1, 1], class-major, on the CPU."""
     shown = shown_classes(max(generator.n_classes, 1))
-    device = next(generator.parameters()).device
     z, _ = latents(seed, 2**40, 0, len(shown) * per_class, generator.z_dim, 0)
     y = torch.tensor(shown).repeat_interleave(per_class)
-    network = evaluating(generator)
-    with torch.no_grad():
-        images = [
-            network(part.to(device), labels.to(device) if generator.n_classes else None).float().cpu()
-            for part, labels in zip(z.split(50), y.split(50), strict=True)
-        ]
-    return torch.cat(images)
+    batches = zip(z.split(50), y.split(50), strict=True)
+    return torch.cat([images.float().cpu() for images, _ in outputs(generator, batches)])
 
 
 def save_grid(images: Tensor, path: Path, per_class: int = PER_CLASS) -> None:

@@ -18,7 +18,7 @@ from sngan_hub.files import write_text
 from sngan_hub.hub.load import load_generator
 from sngan_hub.networks.base import AnyGenerator
 from sngan_hub.networks.mixin import read_config
-from sngan_hub.sampling.generate import class_names, labelled_grid
+from sngan_hub.sampling.pictures import class_names, labelled_grid
 
 from ..config.schema import Config
 from ..engine.run_folder import linked_step
