@@ -45,6 +45,15 @@ def test_after_an_error_the_old_file_is_there_and_nothing_else(tmp_path, tempora
     assert names(tmp_path) == ["a"] and path.read_text() == "old"
 
 
+def test_a_synced_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append((os.fstat(number).st_size, names(tmp_path))))
+    write_atomically(tmp_path / "a", lambda place: place.write_text("new"), tmp_path / ".writing", sync=True)
+    assert synced == [(3, [".writing"])] and names(tmp_path) == ["a"]
+    write_text(tmp_path / "b", "b")
+    assert len(synced) == 1
+
+
 def test_a_folder_takes_the_old_ones_place_or_nothing_changes(tmp_path):
     path = tmp_path / "new" / "a"
     write_folder(path, lambda folder: (folder / "one").write_text("1"))
