@@ -53,11 +53,12 @@ def measure(
             if method
             else lambda z, y, seed, start: g(z, y)
         )
-        images = []
-        with torch.no_grad():
-            for first in tqdm(range(0, n, BATCH), method or "plain", leave=False, disable=None):
-                z, _ = sampling.latents(0, first, min(BATCH, n), g.z_dim)
-                images.append(sampling.to_uint8(make(z, torch.arange(first, first + len(z)) % k, 0, first)))
+        size = min(BATCH, n)
+        batches = (
+            (sampling.latents(0, first, size, g.z_dim)[0], torch.arange(first, first + size) % k, 0, first)
+            for first in tqdm(range(0, n, size), method or "plain", leave=False, disable=None)
+        )
+        images = [drawn for drawn, _ in sampling.generate(g, batches, make)]
         drawn = features(e.inception, images, n, "samples", precision)
         spread = np.mean([mean_pairwise_distance(drawn[c::k]) / apart[c] for c in range(k)])
         yield {"model": name, "sampling": method or "plain", "fid": round(fid(drawn, real), 1),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .networks.base import AnyDiscriminator, AnyGenerator
     from .networks.registry import MODELS, create_discriminator, create_generator, list_models
     from .networks.resnet import Discriminator, Generator
-    from .sampling.generate import labelled_grid, save_png
+    from .sampling.pictures import labelled_grid, save_png
     from .weights.records import WEIGHTS, Record, Score
 
 __version__ = "0.3.0"
@@ -49,7 +49,7 @@ _MODULES = {  # as above, for when the program runs
     "networks.base": ("AnyDiscriminator", "AnyGenerator"),
     "networks.registry": ("MODELS", "create_discriminator", "create_generator", "list_models"),
     "networks.resnet": ("Discriminator", "Generator"),
-    "sampling.generate": ("labelled_grid", "save_png"),
+    "sampling.pictures": ("labelled_grid", "save_png"),
     "weights.records": ("WEIGHTS", "Record", "Score"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}

@@ -12,7 +12,8 @@ from sngan_hub.data import Images
 from sngan_hub.networks.registry import create_discriminator, create_generator
 from training.config.cost import Processes
 from training.config.schema import make_config
-from training.engine.state import checkpoints, load_checkpoint, new_state, save_checkpoint
+from training.engine.checkpoints import checkpoints, load_checkpoint, save_checkpoint
+from training.engine.state import new_state
 from training.engine.step import train_step
 from training.feed.feed import new_feed
 

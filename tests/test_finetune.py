@@ -21,10 +21,13 @@ from sngan_hub.networks.card import as_text
 from training.__main__ import main
 from training.config.dry_run import rates_of
 from training.config.schema import make_config
+from training.engine.checkpoints import checkpoints
 from training.engine.loop import train
-from training.engine.state import checkpoints, new_state
+from training.engine.state import new_state
 from training.feed.checks import check_apart
-from training.finetune.plan import has_discriminator, nearest_classes, parse_like, prepare_run, sensible
+from training.finetune.load import count_images, has_discriminator, prepare_run
+from training.finetune.plan import DataFacts, sensible
+from training.finetune.transfer import nearest_classes
 
 from .conftest import GOLDEN, ROOT
 from .test_resume import equal
@@ -200,7 +203,8 @@ def test_sensible_settings_by_the_number_of_images(folders, tmp_path):
             (root / str(k)).mkdir(parents=True)
             for i in range(each):
                 (root / str(k) / f"{i}.png").touch()  # listed, not opened
-        chosen, (said,) = sensible(make_config("finetune", data=str(root)))
+        facts = DataFacts([], *count_images(str(root)))
+        chosen, said = sensible(make_config("finetune", data=str(root)), facts)
         assert expected.items() <= chosen.items() and said
         assert ("score_every" in chosen) == (each > 3 and "KID" in said)
     finetune(folders("planets", "moods"), tmp_path / "run", "--steps=0")
@@ -383,7 +387,6 @@ def test_what_is_refused(folders, tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["train", "--preset", "fashion32", "--donor", DONOR, "--dry-run"])
     assert "python -m training finetune --from" in capsys.readouterr().err
-    assert parse_like("", ["a"], ["b"]) == {} and parse_like(" a = b ; ", ["a"], ["b"]) == {"a": "b"}
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from sngan_hub.cli.main import main
 from sngan_hub.data import FASHION_DEBIAN, load_images
 from sngan_hub.metrics.discriminator_scores import as_input, pictures_in, scores_of
 from sngan_hub.networks.registry import create_discriminator
-from sngan_hub.sampling.generate import to_pil
+from sngan_hub.sampling.pictures import to_pil
 
 TINY = {"widths": [4, 4, 8, 8], "down": "1100", "head_bias": True}
 

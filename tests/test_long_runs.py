@@ -22,8 +22,9 @@ from sngan_hub.weights.records import Score
 from training.config.schema import METHODS, PRESETS, SETTINGS, make_config
 from training.engine import loop
 from training.engine import step as game
+from training.engine.checkpoints import checkpoints
 from training.engine.loop import train
-from training.engine.state import checkpoints, new_state
+from training.engine.state import new_state
 from training.feed.checks import check_held_out, contact_sheet, findings
 from training.feed.draws import crop_offsets, random_crops
 from training.feed.feed import Feed, new_feed

@@ -13,10 +13,11 @@ import pytest
 import torch
 
 from training.config.schema import differences, make_config
+from training.engine import checkpoints as kept
 from training.engine import machine
-from training.engine import state as kept
+from training.engine.checkpoints import CheckpointWriter, checkpoints
 from training.engine.distributed import any_process
-from training.engine.state import CheckpointWriter, checkpoints, new_state
+from training.engine.state import new_state
 
 from .conftest import ROOT
 

@@ -20,7 +20,7 @@ from sngan_hub.data import load_images, prepared, source_classes
 from sngan_hub.data.images import cropped, read_picture, square
 from sngan_hub.networks.registry import MODELS, Model
 from training.__main__ import main
-from training.finetune.plan import count_images
+from training.finetune.load import count_images
 from training.prepare import build as preparing
 from training.prepare.sources import dogs_and_cats, list_source
 

@@ -241,8 +241,9 @@ def test_what_cannot_be_trained_on_is_said_in_a_line(tmp_path, capsys):
 
 
 def test_a_runs_moments_go_on_for_the_tensors_that_stay(folders, tmp_path, capsys):  # noqa: F811
-    from training.engine.state import checkpoints, new_state
-    from training.finetune.plan import begin, prepare_run
+    from training.engine.checkpoints import checkpoints
+    from training.engine.state import new_state
+    from training.finetune.load import begin, prepare_run
 
     first = folders("planets", "moods")
     finetune(first, tmp_path / "donor", "--steps=3", "--freeze_d=0", "--ema_decay=0")

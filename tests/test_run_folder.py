@@ -20,7 +20,8 @@ from training.config.dry_run import describe
 from training.config.schema import differences, make_config, same_rates
 from training.engine.loop import train
 from training.engine.run_folder import check_out, link_snapshot, linked_step, locked
-from training.engine.state import new_state, save_snapshot
+from training.engine.snapshots import save_snapshot
+from training.engine.state import new_state
 from training.engine.transition import settled
 from training.monitor.log import Log
 from training.monitor.status import lines, status

@@ -26,7 +26,7 @@ from PIL import Image, PngImagePlugin
 from sngan_hub import load_generator
 from sngan_hub.hub.load import load_discriminator
 from sngan_hub.metrics.discriminator_scores import scores_of
-from sngan_hub.sampling.generate import to_pil
+from sngan_hub.sampling.pictures import to_pil
 from sngan_hub.weights.records import WEIGHTS
 
 from .conftest import GOLDEN, ROOT

@@ -106,7 +106,7 @@ def finetune(arguments: argparse.Namespace) -> None:
 
     from .engine.run_folder import check_out
     from .feed.checks import check_apart
-    from .finetune.plan import begin, prepare_run
+    from .finetune.load import begin, prepare_run
 
     config, dry, device = config_of(arguments), arguments.dry_run, asked_device(arguments)
     if not config.data or not (config.out or dry):
@@ -150,9 +150,10 @@ def import_(arguments: argparse.Namespace) -> None:
     from sngan_hub.networks.registry import find_model
 
     from .config.schema import save_config
+    from .engine.checkpoints import checkpoints, save_checkpoint
     from .engine.import_chainer import import_snapshot
     from .engine.run_folder import check_out, locked
-    from .engine.state import checkpoints, save_checkpoint, save_snapshot
+    from .engine.snapshots import save_snapshot
     from .feed.checks import check_apart
 
     config = config_of(arguments)

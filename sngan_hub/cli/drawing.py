@@ -80,6 +80,7 @@ def sample(arguments: argparse.Namespace) -> None:
     from ..class_names import resolve_classes
     from ..hub.load import load_calibration, load_discriminator, load_generator
     from ..sampling import generate as sampling
+    from ..sampling.pictures import class_names, labelled_grid, save_png, to_pil
     from ..sampling.refine import maker
 
     sampling.check_request(arguments.n, arguments.seed, arguments.truncation)
@@ -104,7 +105,7 @@ def sample(arguments: argparse.Namespace) -> None:
     request = (arguments.n, seed, arguments.truncation, arguments.batch_size)
     batches = sampling.sample_batches(fast, chosen, *request, make)
     total = arguments.n * (1 if chosen is None else len(chosen))
-    names = sampling.class_names(generator)
+    names = class_names(generator)
     about = {"model": arguments.model, "tag": _tag(arguments.model), "seed": seed, "truncation": arguments.truncation,
              "method": method, "precision": precision}  # fmt: skip
     images, labels, done = [], [], 0
@@ -119,7 +120,7 @@ def sample(arguments: argparse.Namespace) -> None:
                 for i, image in enumerate(batch):
                     label = names[y[i]] if y else None
                     path = out / f"{done + i:06d}.png"
-                    sampling.save_png(sampling.to_pil(image), path, {**about, "classes": label, "index": done + i})
+                    save_png(to_pil(image), path, {**about, "classes": label, "index": done + i})
             done += len(batch)
             bar.update(len(batch))
     if as_file:
@@ -133,10 +134,8 @@ def sample(arguments: argparse.Namespace) -> None:
             rows = [names[c] if k == 0 else "" for c in chosen for k in range(arguments.n // columns)]
         else:
             columns = min(total, max(1, round(total**0.5)))
-        picture = sampling.labelled_grid(pictures, columns, rows)
-        sampling.save_png(
-            picture, out, {**about, "classes": ", ".join(names[label] for label in dict.fromkeys(labels))}
-        )
+        picture = labelled_grid(pictures, columns, rows)
+        save_png(picture, out, {**about, "classes": ", ".join(names[label] for label in dict.fromkeys(labels))})
     print(f"{out}: {total} images of {arguments.model}, seed {seed}")
 
 
@@ -145,6 +144,7 @@ def morph(arguments: argparse.Namespace) -> None:
     from ..sampling import generate as sampling
     from ..sampling.morph import FILMS, save_film
     from ..sampling.morph import morph as between
+    from ..sampling.pictures import labelled_grid, save_png
 
     out: Path = arguments.out
     suffix = out.suffix.lower()
@@ -162,7 +162,7 @@ def morph(arguments: argparse.Namespace) -> None:
         about = {"model": arguments.model, "tag": _tag(arguments.model), "seed": seed,
                  "truncation": arguments.truncation, "classes": " to ".join(arguments.classes),
                  "precision": precision}  # fmt: skip
-        sampling.save_png(sampling.labelled_grid(images.flatten(0, 1), images.shape[1]), out, about)
+        save_png(labelled_grid(images.flatten(0, 1), images.shape[1]), out, about)
     else:
         there_and_back = [images[0], images[0, 1:-1].flip(0)] if images.shape[1] > 2 else [images[0]]
         save_film(iter(there_and_back), out)

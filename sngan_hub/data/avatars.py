@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from ..files import write_array
 from ..hub.download import cache_folder, one_process_at_a_time
 from .images import Images
 
@@ -41,11 +42,7 @@ def _draw_to(path: Path, count: int, split: str, size: int) -> None:
     minutes = pictures / _PER_SECOND / (os.cpu_count() or 1) / 60
     print(f"avatars: drawing {pictures:,} pictures once, about {max(minutes, 1):.0f} min here; they are kept in {path}",
           file=sys.stderr, flush=True)  # fmt: skip
-    images = draw_avatars(AVATAR_STYLES, range(count), split, size)
-    temporary = path.with_suffix(f".{os.getpid()}")
-    with open(temporary, "wb") as file:
-        np.save(file, images)
-    os.replace(temporary, path)
+    write_array(path, draw_avatars(AVATAR_STYLES, range(count), split, size))
 
 
 def draw_avatars(styles: list[str], numbers: range, split: str, size: int) -> np.ndarray:

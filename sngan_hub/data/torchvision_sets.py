@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ..files import write_array
 from ..hub.download import cache_folder
 from .images import Images, square
 
@@ -77,10 +78,7 @@ def load_stl10(split: str, size: int) -> Images:
     path = cache_folder() / f"stl10-{split}-{size}.npy"
     if not path.is_file():
         images = np.stack([square(Image.fromarray(x.transpose(1, 2, 0)), size) for x in data.data])
-        temporary = path.with_suffix(".part")
-        with open(temporary, "wb") as file:
-            np.save(file, images)
-        temporary.replace(path)
+        write_array(path, images)
     images = np.load(path, mmap_mode="r", allow_pickle=False)
     return Images(images, np.zeros(len(images), np.int64), ["image"])
 

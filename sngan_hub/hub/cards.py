@@ -9,6 +9,7 @@ from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from ..files import write_json
 from ..networks.card import PIPELINES, as_text, first_class, listed, use_snippet
 from ..text import NAMESPACE, REPOSITORY
 from ..weights.records import WEIGHTS, Record
@@ -162,5 +163,5 @@ def update_record(folder: Path, scores: dict[str, dict]) -> None:
     path = folder / "record.json"
     fields = json.loads(path.read_text(encoding="utf-8"))
     fields["scores"].update(scores)
-    path.write_text(json.dumps(fields, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(path, fields)
     write_cards(folder)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import socket
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -17,13 +15,14 @@ from urllib.request import getproxies
 import torch
 from huggingface_hub import constants, hf_hub_download
 
-from ..convert import convert_file
+from ..convert import Converted, convert_file
 from ..devices import resolve_device
+from ..files import write_folder, write_json
 from ..networks.base import AnyDiscriminator, AnyGenerator, Network
 from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, check_values
 from ..sampling.refine import CALIBRATION, Calibration, read_calibration
 from ..weights.records import KINDS, WEIGHTS, Record, find_record
-from .download import cache_folder, fetch, forget, one_process_at_a_time, place, sha256_of
+from .download import Fetched, cache_folder, fetch, forget, one_process_at_a_time, place, sha256_of
 from .resolve import resolve
 
 Moved = TypeVar("Moved", bound=Network)
@@ -272,20 +271,16 @@ def _fetch_and_convert(record: Record) -> None:
     for one in converted:
         if record.classes and len(record.classes) == one.network.n_classes:
             one.network.name_classes(record.classes)
-        temporary = Path(tempfile.mkdtemp(dir=home.parent, prefix=f".{record.name}."))
-        try:
-            one.network._save_pretrained(temporary)
-            made = {"file": record.file, "from": fetched.source, "sha256": fetched.sha256, "revision": fetched.revision,
-                    "converted_sha256": sha256_of(temporary / SAFETENSORS_SINGLE_FILE), "notes": one.notes}  # fmt: skip
-            (temporary / PROVENANCE).write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
-            home.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(home / one.kind, ignore_errors=True)
-            os.replace(temporary, home / one.kind)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+        write_folder(home / one.kind, partial(_save_converted, one, record, fetched))
     if fetched.source != "file":
         forget(fetched.path)  # all of it is in the converted folders now
+
+
+def _save_converted(one: Converted, record: Record, fetched: Fetched, folder: Path) -> None:
+    one.network._save_pretrained(folder)
+    made = {"file": record.file, "from": fetched.source, "sha256": fetched.sha256, "revision": fetched.revision,
+            "converted_sha256": sha256_of(folder / SAFETENSORS_SINGLE_FILE), "notes": one.notes}  # fmt: skip
+    write_json(folder / PROVENANCE, made)
 
 
 def verify(record: Record) -> None:

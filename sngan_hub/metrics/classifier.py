@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from tqdm import trange
 
 from ..data import Images, cache_folder
+from ..files import write_atomically
 
 EPOCHS, BATCH, RECIPE = 2, 128, "1"
 
@@ -62,9 +62,8 @@ def classifier(train: Images, test: Images, device: torch.device | str = "cpu") 
     else:
         network = _fit(train, torch.device(device))
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}")
-        torch.save({key: value.cpu() for key, value in network.state_dict().items()}, temporary)
-        os.replace(temporary, path)
+        weights = {key: value.cpu() for key, value in network.state_dict().items()}
+        write_atomically(path, lambda temporary: torch.save(weights, temporary))
     result = Classifier(network.eval(), 0.0, f"{sum(p.numel() for p in network.parameters()):,}-parameter CNN")
     right = result.predict(torch.from_numpy(np.array(test.images))) == torch.from_numpy(test.labels)
     return result._replace(accuracy=float(right.float().mean()))

@@ -18,7 +18,6 @@ whichever others are asked for beside it. Real test images are taken class by cl
 from __future__ import annotations
 
 import json
-import os
 import platform
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -32,6 +31,7 @@ from torch import Tensor
 
 from ..class_names import synset_names
 from ..data import Images, cache_folder, load_images
+from ..files import write_array
 from ..sampling import generate as sampling
 from ..text import nearest
 from ..weights.records import Score
@@ -83,20 +83,20 @@ class Evaluation:
     def inception(self) -> Any:
         return load_inception().to(self.device)
 
-    @torch.no_grad()
     def samples(self, start: int, stop: int, labels: np.ndarray | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """Samples start..stop in batches: uint8 images and the classes asked for (0 where unconditional).
 
         ``labels``: these in turn, over and over, in place of all classes in turn.
         """
         cycle = torch.arange(self.n_classes) if labels is None else torch.from_numpy(labels)
-        device = self.device
-        for first in range(start, stop, BATCH):
-            count = min(BATCH, stop - first)
-            z, _ = sampling.latents(self.seed, first, count, self.generator.z_dim)
-            y = cycle[torch.arange(first, first + count) % len(cycle)]
-            images = self.generator(z.to(device), y.to(device) if self.generator.n_classes else None)
-            yield sampling.to_uint8(images).cpu(), y
+
+        def batches() -> Iterator[tuple[Tensor, Tensor]]:
+            for first in range(start, stop, BATCH):
+                count = min(BATCH, stop - first)
+                z, _ = sampling.latents(self.seed, first, count, self.generator.z_dim)
+                yield z, cycle[torch.arange(first, first + count) % len(cycle)]
+
+        return sampling.generate(self.generator, batches())
 
     def sample_features(self, n: int) -> Tensor:
         done = len(self._features)
@@ -124,10 +124,7 @@ class Evaluation:
             batches = (data.images[missing[i : i + BATCH]] for i in range(0, len(missing), BATCH))
             known = torch.cat([known, features(self.inception, batches, len(missing), f"real {split}", self.precision)])
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_suffix(f".{os.getpid()}")
-            with open(temporary, "wb") as file:
-                np.save(file, known.numpy())
-            os.replace(temporary, path)
+            write_array(path, known.numpy())
         return known[: len(index)]
 
 

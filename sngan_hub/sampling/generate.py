@@ -1,4 +1,4 @@
-"""Seed and classes -> latents and labels -> uint8 images, grids and PNG files. Takes any generator, imports none.
+"""Seed and classes -> latents and labels -> uint8 images. Takes any generator, imports none.
 
 The latent and the label of image i depend on (seed, i) alone: not on the device, the batch size or how many images are
 asked for. Random bits come from Philox (NumPy promises its stream for ever), normal numbers from them by inverse CDF.
@@ -9,14 +9,12 @@ from __future__ import annotations
 import functools
 import operator
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from numbers import Real
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from torch import Tensor
 
 from ..class_names import resolve_classes
@@ -113,6 +111,29 @@ def to_uint8(images: Tensor) -> Tensor:
     return (images.float() * 127.5 + 127.5).clamp_(0, 255).to(torch.uint8)
 
 
+@torch.no_grad()
+def outputs(
+    generator: Any, batches: Iterable[tuple], make: Callable[..., Tensor] | None = None
+) -> Iterator[tuple[Tensor, Any]]:
+    """Batches (z, y, whatever else the generator takes) -> pictures in [-1, 1] where it computes, and y as it came.
+
+    In eval mode, whatever mode the generator is in. One without classes gets no y. ``make``: called in its place.
+    """
+    device = next(generator.parameters()).device
+    for z, y, *more in batches:
+        network = make or evaluating(generator)
+        labels = y.to(device) if y is not None and generator.n_classes else None
+        yield network(z.to(device), labels, *(v.to(device) if isinstance(v, Tensor) else v for v in more)), y
+
+
+def generate(
+    generator: Any, batches: Iterable[tuple], make: Callable[..., Tensor] | None = None
+) -> Iterator[tuple[Tensor, Any]]:
+    """As ``outputs``, but uint8 and on the CPU."""
+    for images, y in outputs(generator, batches, make):
+        yield to_uint8(images).cpu(), y
+
+
 @no_bare_integer("n")
 def sample_batches(
     generator: Any,
@@ -135,83 +156,19 @@ def sample_batches(
     if total > MAX_IMAGES:
         raise ValueError(f"n: {n} for each of {total // n} classes is {total:,} images, legal is up to {MAX_IMAGES:,}")
     seed = random_seed() if seed is None else seed
-    make = make or (lambda z, y, seed, start: evaluating(generator)(z, y))
-    return _batches(generator, make, wanted, n, total, seed, truncation, batch_size)
 
+    def batches() -> Iterator[tuple]:
+        for start in range(0, total, batch_size):
+            count = min(batch_size, total - start)
+            z, y = latents(seed, start, count, generator.z_dim, generator.n_classes, truncation)
+            if wanted is not None:
+                y = torch.tensor([wanted[i // n] for i in range(start, start + count)])
+            yield (z, y, seed, start) if make else (z, y)
 
-@torch.no_grad()
-def _batches(
-    generator: Any,
-    make: Callable,
-    wanted: list[int] | None,
-    n: int,
-    total: int,
-    seed: int,
-    truncation: float | None,
-    batch_size: int,
-) -> Iterator[tuple[Tensor, list[int] | None]]:
-    device = next(generator.parameters()).device
-    for start in range(0, total, batch_size):
-        count = min(batch_size, total - start)
-        z, y = latents(seed, start, count, generator.z_dim, generator.n_classes, truncation)
-        if wanted is not None:
-            y = torch.tensor([wanted[i // n] for i in range(start, start + count)])
-        images = make(z.to(device), None if y is None else y.to(device), seed, start)
-        yield to_uint8(images).cpu(), None if y is None else y.tolist()
+    return ((images, None if y is None else y.tolist()) for images, y in generate(generator, batches(), make))
 
 
 @no_bare_integer("n")
 def sample(generator: Any, *args: Any, **kwargs: Any) -> Tensor:
     """As ``sample_batches``, in one tensor: (N, 3, S, S) uint8."""
     return torch.cat([images for images, _ in sample_batches(generator, *args, **kwargs)])
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Pictures
-
-
-def to_pil(image: Tensor) -> Image.Image:  # (3, H, W) uint8
-    return Image.fromarray(image.permute(1, 2, 0).numpy())
-
-
-def labelled_grid(
-    images: Tensor, columns: int, row_labels: Sequence[str] | None = None, scale: int | None = None
-) -> Image.Image:
-    """(N, 3, S, S) uint8, row by row -> one picture; labels stand left of their rows.
-
-    ``scale`` repeats pixels; by default small images grow to about 64 px.
-    """
-    size = images.shape[-1]
-    scale = scale or max(1, 64 // size)
-    cell, gap, rows = size * scale, 2, -(-len(images) // columns)
-    font = ImageFont.load_default(14)
-    margin = 0
-    if row_labels:
-        margin = 16 + int(max(font.getlength(label) for label in row_labels))
-    canvas = Image.new("RGB", (margin + columns * (cell + gap) + gap, rows * (cell + gap) + gap), "white")
-    draw = ImageDraw.Draw(canvas)
-    for i, image in enumerate(images):
-        picture = to_pil(image).resize((cell, cell), Image.Resampling.NEAREST)
-        canvas.paste(picture, (margin + gap + i % columns * (cell + gap), gap + i // columns * (cell + gap)))
-    for row, label in enumerate(row_labels or []):
-        draw.text((margin - 8, gap + row * (cell + gap) + cell // 2), label, "#222222", font, anchor="rm")
-    return canvas
-
-
-def save_png(picture: Image.Image, path: str | Path, about: dict[str, Any] | None = None) -> None:
-    """Writes the file whole or not at all, with ``about`` (model, tag, classes, seed ...) as PNG text chunks."""
-    path = Path(path)
-    info = PngImagePlugin.PngInfo()
-    for key, value in (about or {}).items():
-        if value is not None:
-            info.add_itxt(key, str(value))
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        picture.save(temporary, "PNG", pnginfo=info)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def class_names(generator: Any) -> list[str]:
-    return generator.classes or [str(i) for i in range(generator.n_classes)]

@@ -7,8 +7,7 @@ draws of the pure classes.
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,9 @@ from PIL import Image
 from torch import Tensor
 
 from ..class_names import as_list, resolve_classes
-from ..evaluating import evaluating
-from .generate import MAX_SEED, check_request, latents, no_bare_integer, random_seed, to_pil, to_uint8, whole_number
+from ..files import write_atomically
+from .generate import MAX_SEED, check_request, generate, latents, no_bare_integer, random_seed, whole_number
+from .pictures import to_pil
 
 MOST_CLASSES = 4
 MAX_FRAMES = 2000
@@ -28,15 +28,13 @@ FILMS = (".gif", ".mp4")
 CIRCLES = 3  # of a walk: the more, the more varied and the faster
 
 
-@torch.no_grad()
 def _images(generator: Any, z: Tensor, y: Tensor | None, weights: Tensor | None, batch_size: int) -> Iterator[Tensor]:
     """uint8 batches on the CPU; ``y`` and ``weights`` (N, K), or None without classes."""
-    device = next(generator.parameters()).device
-    network = evaluating(generator)
-    for start in range(0, len(z), batch_size):
-        part = slice(start, start + batch_size)
-        given = () if y is None or weights is None else (y[part].to(device), weights[part].to(device))
-        yield to_uint8(network(z[part].to(device), *given)).cpu()
+    if y is None or weights is None:
+        batches: Iterable[tuple] = ((part, None) for part in z.split(batch_size))
+    else:
+        batches = zip(z.split(batch_size), y.split(batch_size), weights.split(batch_size), strict=True)
+    return (images for images, _ in generate(generator, batches))
 
 
 def _chosen(generator: Any, classes: Sequence[str | int], least: int) -> list[int]:
@@ -182,14 +180,9 @@ def save_film(frames: Iterator[Tensor], path: str | Path, fps: int = FRAMES_PER_
     path = Path(path)
     if path.suffix.lower() not in FILMS:
         raise ValueError(f"out: got {path}, legal are {', '.join('FILE' + suffix for suffix in FILMS)}")
-    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
     write = _write_gif if path.suffix.lower() == ".gif" else _write_mp4
-    try:
-        count = write(_enlarged(frames, side), temporary, fps)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return count
+    temporary = path.with_name(f".{path.stem}.part{path.suffix}")  # by its suffix the encoder knows the format
+    return write_atomically(path, lambda place: write(_enlarged(frames, side), place, fps), temporary)
 
 
 def _enlarged(frames: Iterator[Tensor], side: int) -> Iterator[Tensor]:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from ..evaluating import evaluating
+from ..files import write_json
 from .generate import latents, uniforms
 
 CALIBRATION = "calibration.json"  # in the discriminator's folder
@@ -70,7 +71,7 @@ def gamma_for(over: Tensor, acceptance: float) -> float:
 
 def save_calibration(calibration: Calibration, folder: Path) -> Path:
     path = folder / CALIBRATION
-    path.write_text(json.dumps(dataclasses.asdict(calibration), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(path, dataclasses.asdict(calibration))
     return path
 
 

@@ -1,1 +1,3 @@
-"""How does a run train? The loop, the step, losses, penalties, the average, processes, and the state on disk."""
+"""How does a run train? The loop, the step, losses, penalties, the average, processes, the state, and its
+checkpoints and snapshots.
+"""

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from ..config.schema import Config
-from .state import kept, to_host
+from .checkpoints import kept, to_host
 
 if TYPE_CHECKING:  # the loop alone imports it
     from accelerate import Accelerator

@@ -20,11 +20,13 @@ from ..feed.feed import new_feed
 from ..monitor.log import Log, fixed_samples, real_spread, save_grid
 from ..monitor.progress import Progress
 from ..monitor.score import check_scoring, out_of_patience, score_snapshot
+from .checkpoints import CheckpointWriter, load_checkpoint, not_finite
 from .distributed import any_process, check_shares, is_first_process, lost_worker, share_state
 from .machine import decide_compile, set_up
 from .run_folder import check_out, locked
 from .signals import stop_requests
-from .state import CheckpointWriter, State, hold_to_start, load_checkpoint, new_state, not_finite, save_snapshot
+from .snapshots import hold_to_start, save_snapshot
+from .state import State, new_state
 from .step import train_step
 
 

@@ -1,36 +1,24 @@
-"""A run's state: what a checkpoint holds, and how it reaches the disk whole or not at all."""
+"""A run's state: two networks, the generator's average and two optimisers; new, or from a checkpoint's tensors."""
 
 from __future__ import annotations
 
 import copy
 import json
 import math
-import os
-import pickle
-import shutil
-import sys
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
 from sngan_hub.devices import resolve_device
 from sngan_hub.layers.normalizers import BatchNorm2d
-from sngan_hub.layers.resample import table_digest
 from sngan_hub.networks.base import AnyDiscriminator, AnyGenerator
 from sngan_hub.networks.registry import create_discriminator, create_generator
 
-from ..config.schema import Config, differences
+from ..config.schema import Config
 from .penalties import orthonormal_
-from .run_folder import link_snapshot, snapshot_folder
-from .transition import check_transition, settled
-
-CHECKPOINTS = "checkpoints"
+from .transition import check_transition
 
 
 class ChainerAdam(torch.optim.Adam):
@@ -162,160 +150,5 @@ def is_trained(network: AnyGenerator | AnyDiscriminator, name: str, config: Conf
     return True
 
 
-def hold_to_start(state: State, out: Path) -> None:
-    """Reads the run's first snapshot, towards which ``l2_sp`` pulls."""
-    folder = snapshot_folder(out, 0)
-    state.anchor = {}
-    for kind, network in (("generator", state.generator), ("discriminator", state.discriminator)):
-        start = type(network).from_pretrained(folder / kind).state_dict()
-        own = network.named_parameters()
-        state.anchor[kind] = {name: start[name].to(p) for name, p in own if p.requires_grad}
-
-
 def trained_parameters(network: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in network.parameters() if parameter.requires_grad]
-
-
-def checkpoints(out: Path) -> list[Path]:
-    """The run's checkpoints, the newest last."""
-    return sorted((out / CHECKPOINTS).glob("[0-9]*.pt"))
-
-
-class CheckpointWriter:
-    """Writes ``out/checkpoints/STEP.pt`` whole or not at all, then removes all but the last ``keep_checkpoints``.
-
-    ``behind``: for a state on a GPU, which is copied to the host at once and written by a thread while the run goes on;
-    what fails there is raised by the next call. Otherwise it is written before ``save`` returns.
-    """
-
-    def __init__(self, config: Config, fingerprint: str, out: Path, behind: bool = False):
-        self.config, self.fingerprint, self.out = config, fingerprint, out
-        self.pool = ThreadPoolExecutor(1) if behind else None
-        self.pending: Future | None = None
-
-    def save(self, state: State) -> None:
-        """Raises ``OSError`` where it cannot be written, ``FloatingPointError`` where the weights are no longer
-        finite; the checkpoints before it stay.
-        """
-        self.wait()
-        parameters = [p for network in (state.generator, state.discriminator) for p in network.parameters()]
-        if not torch.stack([torch.isfinite(p).all() for p in parameters]).all():
-            raise not_finite("weights", state.step, self.out)
-        parts = {"config": asdict(self.config), "data": self.fingerprint, "resampling": table_digest()}
-        if self.pool is None:
-            write_checkpoint({**parts, **state.state_dict()}, self.config, self.out)
-        else:
-            parts |= to_host(state.state_dict())
-            self.pending = self.pool.submit(write_checkpoint, parts, self.config, self.out)
-
-    def wait(self) -> None:
-        pending, self.pending = self.pending, None
-        if pending:
-            pending.result()
-
-    def close(self) -> None:
-        try:
-            self.wait()
-        finally:
-            if self.pool:
-                self.pool.shutdown()
-
-
-def save_checkpoint(state: State, config: Config, fingerprint: str, out: Path) -> None:
-    """One checkpoint, written when it returns; see ``CheckpointWriter.save``."""
-    with closing(CheckpointWriter(config, fingerprint, out)) as writer:
-        writer.save(state)
-
-
-def to_host(parts: Any) -> Any:
-    """Copies of all tensors in dicts and lists, on the CPU."""
-    if isinstance(parts, torch.Tensor):
-        return parts.detach().to("cpu", copy=True)
-    if isinstance(parts, dict):
-        return {key: to_host(value) for key, value in parts.items()}
-    return [to_host(value) for value in parts] if isinstance(parts, list) else parts
-
-
-def write_checkpoint(parts: dict[str, Any], config: Config, out: Path) -> Path:
-    folder = out / CHECKPOINTS
-    path, temporary = folder / f"{parts['step']:07d}.pt", folder / ".writing.pt"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        torch.save(parts, temporary)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
-        temporary.unlink(missing_ok=True)
-        raise OSError(f"{path}: could not be written ({str(error).splitlines()[0]}); {kept(out)}") from error
-    for old in checkpoints(out)[: -config.keep_checkpoints]:
-        old.unlink()
-    return path
-
-
-def not_finite(what: str, step: int, out: Path) -> FloatingPointError:
-    return FloatingPointError(f"step {step}: {what} not finite; try a lower lr_g or lr_d in another --out. In {out} "
-                              f"{kept(out)}")  # fmt: skip
-
-
-def kept(out: Path) -> str:
-    """What is safe after a failure, and the way on."""
-    steps = [int(path.stem) for path in checkpoints(out)]
-    return (f"the checkpoint of step {steps[-1]} is whole, and the same command goes on from it" if steps
-            else "there is no checkpoint yet, so the same command starts again")  # fmt: skip
-
-
-def load_checkpoint(state: State, config: Config, fingerprint: str, out: Path) -> bool:
-    """Puts ``out``'s newest readable checkpoint into ``state``; False where there is none at all.
-
-    Raises ``ValueError`` where none is readable, or where it was made under settings or data that would change what
-    was done. An unreadable one is passed over, with a line, for the one before: the run computes the same again.
-    """
-    paths, damaged = checkpoints(out), []
-    for path in reversed(paths):
-        try:
-            parts = torch.load(path, map_location="cpu", weights_only=True)
-            old, digest, resampling = (parts.pop(key) for key in ("config", "data", "resampling"))
-        except (RuntimeError, OSError, EOFError, KeyError, AttributeError, pickle.UnpicklingError) as error:
-            why = (str(error) or repr(error)).splitlines()[0]
-            print(f"{path}: not a readable checkpoint ({why}); trying the one before", file=sys.stderr)
-            damaged.append(path)
-            continue
-        changed = differences(old, config, parts["step"])
-        if digest != fingerprint:
-            changed.append(f"data: {old['data']!r} and {config.data!r} differ in content")
-        if resampling != table_digest():
-            changed.append("resample_table.json: another table of plain and fused layers, so other roundings")
-        if changed:
-            raise ValueError(f"{out}: holds a run with other settings; choose another --out, or undo\n  "
-                             + "\n  ".join(changed))  # fmt: skip
-        state.load_state_dict(parts)
-        if old.get("device", config.device) != config.device:
-            print(f"{path}: was made on {old['device']}, and the run goes on on {config.device}: the last bits of what "
-                  f"follows may differ", file=sys.stderr)  # fmt: skip
-        for other in damaged:  # kept for whoever wants to look, no longer counted among the last
-            other.rename(other.with_suffix(".damaged"))
-        return True
-    if paths:
-        raise ValueError(f"{out / CHECKPOINTS}: none of {len(paths)} checkpoint(s) can be read; restore the folder "
-                         f"from a copy, or name another --out to start anew")  # fmt: skip
-    return False
-
-
-def save_snapshot(state: State, out: Path, link: bool = True) -> Path:
-    """The pair for people: ``out/snapshots/STEP/{generator,discriminator}``; ``link``: see ``link_snapshot``."""
-    folder = snapshot_folder(out, state.step)
-    try:
-        for kind, network in (("generator", state.average), ("discriminator", state.discriminator)):
-            temporary = folder.with_name(f".{folder.name}-{kind}")
-            shutil.rmtree(temporary, ignore_errors=True)
-            temporary.mkdir(parents=True)
-            settled(network)._save_pretrained(temporary)
-            folder.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(folder / kind, ignore_errors=True)
-            os.replace(temporary, folder / kind)
-    except (OSError, SafetensorError) as error:
-        raise OSError(f"{folder}: could not be written ({str(error).splitlines()[0]}); {kept(out)}") from error
-    if link or not (out / "generator").exists():
-        link_snapshot(out, state.step)
-    return folder

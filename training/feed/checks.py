@@ -12,7 +12,7 @@ from PIL.Image import Image
 from sngan_hub.data import SOURCES, Images, load_images
 from sngan_hub.data.folders import of_no_class
 from sngan_hub.data.prepared import is_prepared, read_about
-from sngan_hub.sampling.generate import labelled_grid, save_png
+from sngan_hub.sampling.pictures import labelled_grid, save_png
 
 from ..config.schema import Config
 from .near_copies import check_strangers, near_copies

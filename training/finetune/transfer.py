@@ -8,6 +8,9 @@ with, u is found anew to convergence, and the norm that the new table has beyond
 
 from __future__ import annotations
 
+import dataclasses
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sngan_hub.data import Images
 from sngan_hub.layers.normalizers import BatchNorm2d
 from sngan_hub.layers.spectral_norm import power_iteration
 from sngan_hub.metrics.discriminator_scores import as_input
@@ -22,9 +26,11 @@ from sngan_hub.networks.base import AnyDiscriminator, AnyGenerator
 from sngan_hub.networks.resnet import Discriminator, Generator
 
 from ..config.schema import Config
-from ..engine.state import State, checkpoints, is_trained
+from ..engine.checkpoints import checkpoints
+from ..engine.state import State, is_trained
+from .plan import NEAREST, ClassStart
 
-NEAREST = 3  # donor classes that a new one starts between
+LOOKED_AT = 50  # images of a new class that are compared with the donor's
 
 
 @dataclass
@@ -36,6 +42,26 @@ class Start:
     mixture: Tensor  # (classes, donor's classes); a row of zeros starts afresh
     notes: list[str]
     left_out: list[str]  # damaged files
+
+
+def mixtures(
+    starts: Sequence[ClassStart], known: Sequence[str], d: Discriminator | None, data: Images
+) -> tuple[Tensor, dict[str, str]]:
+    """Each class's row as weights over the donor's rows; and for each class that is placed by its images, a line."""
+    mixture, found = torch.zeros(len(data.classes), len(known), dtype=torch.float64), {}
+    for label, (how, row) in enumerate(starts):
+        if how == "row":
+            mixture[label, row] = 1
+        elif how == "mean":
+            mixture[label] = 1 / len(known)
+        elif how == "nearest":
+            images = data.images[np.flatnonzero(data.labels == label)[:LOOKED_AT]]
+            mixture[label] = nearest_classes(d, images)
+            if len(images):  # a dry run opens none
+                weights = sorted(((float(w), known[i]) for i, w in enumerate(mixture[label]) if w > 0), reverse=True)
+                named = ", ".join(f"{old} {weight:.2f}" for weight, old in weights)
+                found[data.classes[label]] = f"{data.classes[label]}: starts between {named}"
+    return mixture, found
 
 
 @torch.no_grad()
@@ -75,6 +101,21 @@ def table_rows(d: Discriminator | None, mixture: Tensor, seed: int) -> Tensor | 
         drawn = torch.randn(int(fresh.sum()), old.shape[1], generator=torch.Generator().manual_seed(seed)).double()
         rows[fresh] = drawn / drawn.norm(dim=1, keepdim=True) * old.norm(dim=1).mean()
     return rows
+
+
+def with_scales(config: Config, d: Discriminator | None, mixture: Tensor) -> Config:
+    """``config`` with the norms that the changed tables of the donor's D have beyond 1."""
+    if d is None:
+        return config
+    fields_d = json.loads(config.discriminator_fields)
+    if config.conditioning == "none":
+        if d.n_classes:
+            fields_d["head_scale"] = float(folded_head(d).norm())
+    elif not is_whole(mixture):
+        rows = table_rows(d, mixture, config.seed)
+        if rows is not None:
+            fields_d["embed_scale"] = float(torch.linalg.matrix_norm(rows, 2))
+    return dataclasses.replace(config, discriminator_fields=json.dumps(fields_d))
 
 
 def folded_head(d: Discriminator) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,10 @@ from torch import Tensor
 from torchvision.utils import save_image
 
 from sngan_hub.data import Images
-from sngan_hub.evaluating import evaluating
+from sngan_hub.files import write_text
 from sngan_hub.metrics.spectrum import spectra
 from sngan_hub.networks.base import AnyDiscriminator, AnyGenerator
+from sngan_hub.sampling.generate import outputs
 
 from ..engine.run_folder import LINES
 from ..feed.draws import latents
@@ -38,9 +38,7 @@ class Log:
         self.path = out / "log.jsonl"
         for path in (out / name for name in LINES if (out / name).is_file()):
             kept = [line for line in path.read_text().splitlines(True) if _step(line) <= step]
-            temporary = path.with_suffix(".tmp")
-            temporary.write_text("".join(kept))
-            os.replace(temporary, path)
+            write_text(path, "".join(kept))
         self.writer = SummaryWriter(str(out / "tensorboard"), purge_step=step)
         self.spread, self.seen, self.clock, self.waited = spread, step, time.perf_counter(), 0.0
 
@@ -101,16 +99,10 @@ def shown_classes(n_classes: int) -> list[int]:
 def fixed_samples(generator: AnyGenerator, seed: int, per_class: int = PER_CLASS) -> Tensor:
     """The same latents at every call -> (shown classes * per_class, 3, S, S) in [-1, 1], class-major, on the CPU."""
     shown = shown_classes(max(generator.n_classes, 1))
-    device = next(generator.parameters()).device
     z, _ = latents(seed, 2**40, 0, len(shown) * per_class, generator.z_dim, 0)
     y = torch.tensor(shown).repeat_interleave(per_class)
-    network = evaluating(generator)
-    with torch.no_grad():
-        images = [
-            network(part.to(device), labels.to(device) if generator.n_classes else None).float().cpu()
-            for part, labels in zip(z.split(50), y.split(50), strict=True)
-        ]
-    return torch.cat(images)
+    batches = zip(z.split(50), y.split(50), strict=True)
+    return torch.cat([images.float().cpu() for images, _ in outputs(generator, batches)])
 
 
 def save_grid(images: Tensor, path: Path, per_class: int = PER_CLASS) -> None:

@@ -14,15 +14,16 @@ from PIL import Image
 from torch import Tensor
 
 from sngan_hub.data import Images, load_images
+from sngan_hub.files import write_text
 from sngan_hub.hub.load import load_generator
 from sngan_hub.networks.base import AnyGenerator
 from sngan_hub.networks.mixin import read_config
-from sngan_hub.sampling.generate import class_names, labelled_grid
+from sngan_hub.sampling.pictures import class_names, labelled_grid
 
 from ..config.schema import Config
 from ..engine.run_folder import linked_step
 from ..feed.near_copies import ALARM, copying, nearest, small
-from ..finetune.plan import START
+from ..finetune.load import START
 from .log import read_log, shown_classes
 from .score import scores_of_run
 
@@ -66,7 +67,7 @@ def write_report(out: Path, data: Images | None = None) -> tuple[Path, str]:
         notes=[*about.get("notes", []), *left_out], warnings=[found["said"]] if found["alarm"] else [], **found,
     )  # fmt: skip
     path = out / "report.html"
-    path.write_text(text, encoding="utf-8")
+    write_text(path, text)
     return path, found["said"]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sngan_hub.networks.mixin import read_config
 
-from ..engine.state import checkpoints
+from ..engine.checkpoints import checkpoints
 from .log import read_log
 from .score import best_score
 

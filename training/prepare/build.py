@@ -35,6 +35,7 @@ from sngan_hub.data.prepared import (  # fmt: skip
     damaged_blocks,
     read_about,
 )
+from sngan_hub.files import write_json
 
 from .sources import Listing
 
@@ -205,9 +206,7 @@ def _finish(listing: Listing, out: Path, recipe: Recipe, source: str, parts: lis
         "labels_sha256": hashlib.sha256((out / LABELS).read_bytes()).hexdigest(),
         "blocks": [part["digest"] for part in parts],
     }  # fmt: skip
-    temporary = out / f".{ABOUT}"
-    temporary.write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(temporary, out / ABOUT)
+    write_json(out / ABOUT, about)
     (out / PROGRESS).unlink(missing_ok=True)
     return about
 

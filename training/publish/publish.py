@@ -9,7 +9,7 @@ from sngan_hub.hub.cards import PICTURE, model_card
 from sngan_hub.hub.load import load_generator
 from sngan_hub.hub.push import CARD, networks_in
 from sngan_hub.networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE
-from sngan_hub.sampling.generate import class_names, labelled_grid, save_png
+from sngan_hub.sampling.pictures import class_names, labelled_grid, save_png
 from sngan_hub.sampling.refine import CALIBRATION
 
 from ..monitor.log import shown_classes

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from sngan_hub.data import load_images
+from sngan_hub.files import write_json
 from sngan_hub.hub.cards import write_cards
 from sngan_hub.hub.listing import list_cells, listing
 from sngan_hub.hub.load import load_discriminator, load_generator
@@ -51,7 +52,7 @@ def ship(run: Path, name: str, pretrained: Path = PRETRAINED) -> str:
         "recipe": recipe_of(run),
         "scores": {},
     }
-    (folder / "record.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(folder / "record.json", record)
     write_cards(folder)
     return f"{folder}: shipped; now: sngan evaluate {name} --data {config['data']} --protocol ... --record"
 
@@ -75,7 +76,7 @@ def reference(name: str, n: int = 200, seed: int = 0) -> str:
         spans[title] = {kind: [round(v, 4) for v in s.quantile(percentiles).tolist()] for kind, s in of.items()}
     path = record.folder.parent / "reference.json"
     about = {"n": n, "seed": seed, "percentiles": [10, 50, 90], "torch": str(torch.__version__), "classes": spans}
-    path.write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(path, about)
     return f"{path}: {n} real and {n} generated pictures of each of {len(spans)} classes"
 
 

@@ -1,0 +1,82 @@
+"""Files and folders that are written whole or not at all.
+
+What is written goes to a hidden name in the same folder, which is renamed when it is complete: a reader finds the old
+file or the new one, also after a kill. After an error the hidden name is removed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+Result = TypeVar("Result")
+
+
+def write_atomically(
+    path: Path, write: Callable[[Path], Result], temporary: Path | None = None, sync: bool = False
+) -> Result:
+    """Calls ``write`` with a temporary path, renames that to ``path``, and returns what ``write`` returned.
+
+    ``temporary``: by default a name that no other process or thread takes. A fixed one is for a file that has one
+    writer and is large: what a killed process left is then overwritten by the next write. It lies in ``path``'s folder.
+    ``sync``: the content reaches the disk before the rename.
+    """
+    temporary = temporary or _hidden(path)
+    try:
+        result = write(temporary)
+        if sync:
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return result
+
+
+def write_text(path: Path, text: str) -> None:
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """``path`` is a .npy file."""
+
+    def save(temporary: Path) -> None:
+        with open(temporary, "wb") as file:  # given a name, NumPy would add .npy to it
+            np.save(file, array)
+
+    write_atomically(path, save)
+
+
+def write_folder(path: Path, fill: Callable[[Path], Any], temporary: Path | None = None) -> None:
+    """Calls ``fill`` with an empty folder, which then takes the place of ``path``.
+
+    A folder cannot be replaced in one step: an old one is removed first, so for a moment there is none.
+    ``temporary``: see ``write_atomically``; it lies on ``path``'s file system.
+    """
+    temporary = temporary or _hidden(path)
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        fill(temporary)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(path, ignore_errors=True)
+        os.replace(temporary, path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def _hidden(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")

@@ -1,0 +1,91 @@
+"""The plan of a fine-tuning run, from plain values: no network, no image and no folder."""
+
+import json
+
+import pytest
+
+from training.config.schema import make_config
+from training.finetune.plan import ClassStart, DataFacts, Donor, class_starts, going_on, make_plan, parse_like
+
+G = {"class": "Generator", "size": 32, "n_classes": 3, "classes": ["cat", "dog", "owl"], "widths": [8]}
+D = {"class": "Discriminator", "size": 32, "n_classes": 3, "classes": ["cat", "dog", "owl"], "widths": [8],
+     "conditioning": "projection"}  # fmt: skip
+PAIR = Donor(G, D)
+
+
+def plan(classes=("owl", "zebra"), images=5000, held=500, donor=PAIR, given=(), why="", **settings):
+    config = make_config("finetune", donor="sngan_fashion32.v1", **settings)
+    return make_plan(config, given, donor, DataFacts(list(classes), images, held), lambda config: why)
+
+
+def test_settings_follow_the_number_of_images():
+    few, some, many = (plan(images=n, held=n // 10).config for n in (100, 1000, 5000))
+    assert (few.freeze_d, few.batch_size, few.held_out, few.score_every) == (2, 16, "none", 0)
+    assert (some.freeze_d, some.batch_size, some.score_every) == (2, 32, 500)
+    assert (many.augment, many.score) == ("translation", "kid1k_held_out")
+    given = plan(images=100, held=10, given={"batch_size", "freeze_d"}, batch_size=8, freeze_d=0).config
+    assert (given.batch_size, given.freeze_d, given.g_batch_size) == (8, 0, 16)
+    assert plan(donor=Donor(G, D, is_run=True)).config.warm_up == 0 < many.warm_up
+
+
+def test_a_run_without_scores_says_why():
+    assert "every tenth image of a class is 19 images in all, 20 are needed" in plan(images=300, held=19).notes[0]
+    without = plan(why="no Inception weights")
+    assert without.notes[0] == "no scores: no Inception weights" and without.config.score_every == 0
+    assert "every image is trained on" in plan(held_out="none").notes[0]
+
+
+def test_the_donors_classes_come_first_in_its_order():
+    found = plan(["ape", "owl", "zebra", "cat"], new_classes="nearest", like="ape=dog")
+    assert found.classes == ("cat", "owl", "ape", "zebra")
+    assert json.loads(found.config.class_order) == ["cat", "owl", "ape", "zebra"]
+    assert found.starts == (ClassStart("row", 0), ClassStart("row", 2), ClassStart("row", 1), ClassStart("nearest"))
+    assert list(found.class_notes.values()) == [
+        "ape: starts as dog",
+        "zebra: starts between the 3 nearest of 3 classes",
+    ]
+
+
+@pytest.mark.parametrize("new_classes, how", [("mean", "mean"), ("nearest", "nearest"), ("fresh", "fresh")])
+def test_what_a_new_class_starts_from(new_classes, how):
+    (start,), notes = class_starts(["zebra"], ["cat"], {}, new_classes)
+    assert start.how == how and notes["zebra"].startswith("zebra: starts ")
+    (start,), notes = class_starts(["zebra"], [], {}, new_classes)  # a donor without classes has no rows to lend
+    assert start.how == "fresh"
+
+
+def test_networks_are_the_donors_but_for_their_classes():
+    config = plan().config
+    assert config.architecture == "sngan_fashion32" and config.conditioning == "projection"
+    assert json.loads(config.generator_fields) == {"size": 32, "widths": [8]}
+    assert json.loads(config.discriminator_fields) == {"size": 32, "widths": [8], "conditioning": "projection"}
+    without = plan(conditioning="none")
+    assert without.config.conditioning == "none" and not without.starts and not without.class_notes
+    assert "no classes: the mean of 3 classes" in without.notes
+
+
+def test_a_donor_without_a_discriminator():
+    found = plan(donor=Donor(G, None), images=100, held=10)
+    assert found.config.freeze_d == 0 and found.config.d_warm_up == 200
+    assert "is trained alone for 200 steps first" in found.notes[-1]
+
+
+def test_what_is_refused():
+    concat = Donor(G, {**D, "conditioning": "concat"})
+    with pytest.raises(ValueError, match="mixes the class into its maps"):
+        plan(donor=concat, conditioning="none")
+    with pytest.raises(ValueError, match="conditioning: got projection, legal are concat"):
+        plan(donor=concat, given={"conditioning"}, conditioning="projection")
+    with pytest.raises(ValueError, match="the donor has no class 'owls'; nearest are owl"):
+        plan(like="zebra=owls")
+    with pytest.raises(ValueError, match="like: got 'cat=owl', legal is CLASS=DONOR'S CLASS"):
+        plan(like="cat=owl")  # the data have no such class
+    assert parse_like("", ["a"], ["b"]) == {} and parse_like(" a = b ; ", ["a"], ["b"]) == {"a": "b"}
+
+
+def test_a_run_that_goes_on_keeps_what_was_chosen():
+    began = vars(plan(images=100, held=10).config)
+    asked = make_config("finetune", donor="sngan_fashion32.v1", batch_size=64, steps=9000)
+    config = going_on(asked, began, {"batch_size"})
+    assert (config.batch_size, config.steps, config.freeze_d, config.held_out) == (64, 9000, 2, "none")
+    assert json.loads(config.class_order) == ["owl", "zebra"]

@@ -1,0 +1,38 @@
+"""A run's networks for people: a snapshot is a pair that ``from_pretrained`` loads, without the optimisers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from sngan_hub.files import write_folder
+
+from .checkpoints import kept
+from .run_folder import link_snapshot, snapshot_folder
+from .state import State
+from .transition import settled
+
+
+def save_snapshot(state: State, out: Path, link: bool = True) -> Path:
+    """The pair for people: ``out/snapshots/STEP/{generator,discriminator}``; ``link``: see ``link_snapshot``."""
+    folder = snapshot_folder(out, state.step)
+    try:
+        for kind, network in (("generator", state.average), ("discriminator", state.discriminator)):
+            temporary = folder.with_name(f".{folder.name}-{kind}")  # beside: STEP is there once a network is
+            write_folder(folder / kind, settled(network)._save_pretrained, temporary)
+    except (OSError, SafetensorError) as error:
+        raise OSError(f"{folder}: could not be written ({str(error).splitlines()[0]}); {kept(out)}") from error
+    if link or not (out / "generator").exists():
+        link_snapshot(out, state.step)
+    return folder
+
+
+def hold_to_start(state: State, out: Path) -> None:
+    """Reads the run's first snapshot, towards which ``l2_sp`` pulls."""
+    folder = snapshot_folder(out, 0)
+    state.anchor = {}
+    for kind, network in (("generator", state.generator), ("discriminator", state.discriminator)):
+        start = type(network).from_pretrained(folder / kind).state_dict()
+        own = network.named_parameters()
+        state.anchor[kind] = {name: start[name].to(p) for name, p in own if p.requires_grad}

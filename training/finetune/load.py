@@ -1,0 +1,120 @@
+"""What a fine-tuning run starts from: the donor's networks and the data, loaded as the plan says."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+
+from sngan_hub.convert import convert_file
+from sngan_hub.data import Images, load_images, source_classes
+from sngan_hub.data.folders import folder_classes
+from sngan_hub.data.images import TEST_EVERY
+from sngan_hub.data.prepared import is_prepared, read_about
+from sngan_hub.files import write_json
+from sngan_hub.hub.load import load_discriminator, load_generator
+from sngan_hub.hub.resolve import resolve
+from sngan_hub.networks.mixin import read_config
+from sngan_hub.networks.resnet import Discriminator, Generator
+from sngan_hub.weights.records import find_record
+
+from ..config.schema import Config
+from ..engine.checkpoints import checkpoints
+from ..engine.state import State
+from ..feed.checks import say_left_out
+from ..monitor.score import check_scoring
+from .plan import DataFacts, Donor, going_on, make_plan
+from .transfer import Start, adopt, mixtures, with_scales
+
+START = "start.json"  # what a run started from, for its report and its cards
+
+
+def prepare_run(
+    config: Config, given: Collection[str] = (), open_images: bool = True
+) -> tuple[Config, Images, Start | None]:
+    """The run's whole settings and data in its class order; its start, or None where the run goes on. Settings that
+    are not ``given`` follow the number of images. ``open_images`` False: for a dry run, the data's classes alone.
+
+    Raises ``ValueError`` or ``FileNotFoundError`` with the way out.
+    """
+    out = Path(config.out)
+    if config.out and checkpoints(out):
+        config = going_on(config, read_config(out / "config.json"), given)
+        size = int(json.loads(config.generator_fields)["size"])
+        data = read_data(config, size, []) if open_images else no_images(config)
+        return config, data.in_order(json.loads(config.class_order)), None
+    facts = DataFacts(source_classes(config.data), *count_images(config.data))
+    g, d = load_donor(config.donor)
+    donor = Donor(g.config, d.config if d is not None else None, bool(checkpoints(Path(config.donor))))
+    plan = make_plan(config, given, donor, facts, why_no_scores)
+    damaged: list[str] = []
+    data = read_data(plan.config, g.size, damaged) if open_images else no_images(plan.config)
+    data = data.in_order(list(plan.classes))
+    mixture, found = mixtures(plan.starts, donor.classes, d, data)
+    notes = [*plan.notes, *{**plan.class_notes, **found}.values()]
+    return with_scales(plan.config, d, mixture), data, Start(g, d, mixture, notes, damaged)
+
+
+def begin(state: State, start: Start, config: Config) -> None:
+    """Fills a new run's state, prints what it starts from, and writes it to ``START``."""
+    notes = start.notes + adopt(state, start, config)
+    print("\n".join(notes), file=sys.stderr)
+    about = {"donor": config.donor, "notes": notes, "left_out": start.left_out}
+    write_json(Path(config.out) / START, about)
+
+
+def load_donor(name: str) -> tuple[Generator, Discriminator | None]:
+    d = load_discriminator(name) if has_discriminator(name) else None
+    g = load_generator(name)
+    if not isinstance(g, Generator) or not isinstance(d, Discriminator | None):
+        raise ValueError(f"from: {name} is a {type(g).__name__}; fine-tuning takes the ResNets")
+    return g, d
+
+
+def has_discriminator(donor: str) -> bool:
+    """Whether the donor brings one; what cannot be had for another reason still fails at loading."""
+    found = resolve(donor)
+    if found.kind == "folder":
+        return (found.path / "discriminator").exists()
+    if found.kind == "file":
+        return any(one.kind == "discriminator" for one in convert_file(found.path))
+    if found.kind == "repository":
+        return True
+    find_record(donor, "generator")
+    try:
+        return bool(find_record(donor, "discriminator"))
+    except ValueError:
+        return False
+
+
+def read_data(config: Config, size: int, damaged: list[str]) -> Images:
+    """What is trained on; damaged files are named, left out and added to ``damaged``."""
+    say_left_out(config.data)
+    data = load_images(config.data, config.split, size, left_out=damaged)
+    for line in damaged:
+        print(f"damaged, left out: {line}", file=sys.stderr)
+    return data
+
+
+def no_images(config: Config) -> Images:
+    return Images(np.empty((0, 3, 1, 1), np.uint8), np.empty(0, np.int64), source_classes(config.data))
+
+
+def count_images(source: str) -> tuple[int, int]:
+    """All images, and those among them that are kept for scores; a folder's files are listed, not opened."""
+    if Path(source).is_dir() and not is_prepared(source):
+        counts = list(map(len, folder_classes(source).values()))
+        return sum(counts), sum(n // TEST_EVERY for n in counts)
+    size = read_about(source)["size"] if is_prepared(source) else 32
+    return tuple(len(load_images(source, split, size).images) for split in ("train", "test"))  # type: ignore[return-value]
+
+
+def why_no_scores(config: Config) -> str:
+    try:
+        check_scoring(config)
+    except (ValueError, OSError) as error:
+        return str(error)
+    return ""
