@@ -13,7 +13,8 @@ from .mutations import MUTATIONS
 
 # Rooms in reading order: a file imports only what stands before it.
 ORDER = [
-    "text", "devices", "evaluating", "class_names", "layers.spectral_norm", "layers.normalizers", "layers.resample",
+    "text", "devices", "evaluating", "class_names", "layers.sigma_gradient", "layers.spectral_norm",
+    "layers.normalizers", "layers.logical_forward", "layers.resample",
     "sampling.generate", "sampling.refine", "sampling.morph", "networks.mixin", "networks.base", "networks.inference",
     "networks.resnet", "networks.cnn", "networks.registry", "weights.published", "weights.records", "hub.resolve",
     "convert.archive", "convert.families", "convert.parts", "convert.assumptions", "convert.networks",

@@ -1,58 +1,37 @@
 """Normalisers: layer -> layer for weights, and batch normalisation with a gain per class for activations.
 
-A weight normaliser takes one of the three layers below, registers what it needs to remember on it, and returns it.
-The layer then computes with ``layer.effective_weight()`` instead of ``layer.weight``; ``layer.weight`` stays the raw,
-trained tensor, so state dicts keep the authors' names (weight, bias, u). Spectral normalisation itself is in
-spectral_norm.py.
+A weight normaliser takes one of the three layers below, registers what it needs to remember on it, and returns it. The
+layer then computes with ``layer.effective_weight()`` instead of ``layer.weight``. Spectral normalisation itself, and
+what the three layers share, is in spectral_norm.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .spectral_norm import SpectralNorm, apply_linear, unit
+from .spectral_norm import Layer, NormalizedLayer, apply_linear, spectral_norm, spectral_norm_with_gain
 
 
-class Normalized(nn.Module):
-    """What the three layers share: a weight that may be normalised."""
-
-    weight: Any
-    normalize: Callable[[Any], Tensor] | None = None
-
-    def effective_weight(self) -> Tensor:
-        """The weight as the layer uses it."""
-        return self.weight if self.normalize is None else self.normalize(self)
-
-    def effective_weights(self) -> list[Tensor]:
-        """One for each equal part of the batch; more than one only within ``spectral_norm.estimated``."""
-        return self.normalize.weights(self) if isinstance(self.normalize, SpectralNorm) else [self.effective_weight()]
-
-    def extra_repr(self) -> str:
-        name = getattr(self.normalize, "__name__", repr(self.normalize))
-        return super().extra_repr() + ("" if self.normalize is None else f", normalize={name.strip('_')}")
-
-
-class Conv2d(Normalized, nn.Conv2d):
+class Conv2d(NormalizedLayer, nn.Conv2d):
     """``nn.Conv2d`` whose weight may be normalised."""
 
     def forward(self, input: Tensor) -> Tensor:
         return apply_linear(self, input, self._conv_forward)
 
 
-class Linear(Normalized, nn.Linear):
+class Linear(NormalizedLayer, nn.Linear):
     """``nn.Linear`` whose weight may be normalised."""
 
     def forward(self, input: Tensor) -> Tensor:
         return apply_linear(self, input, F.linear)
 
 
-class Embedding(Normalized, nn.Embedding):
+class Embedding(NormalizedLayer, nn.Embedding):
     """``nn.Embedding`` whose table may be normalised, as one matrix (classes x channels)."""
 
     def forward(self, input: Tensor) -> Tensor:
@@ -65,25 +44,6 @@ class Embedding(Normalized, nn.Embedding):
             return lookup_class(tables[0], y, strength=strength)
         parts = zip(tables, y.chunk(len(tables)), strict=True)
         return torch.cat([lookup_class(own, part, strength=strength) for own, part in parts])
-
-
-Layer = TypeVar("Layer", Conv2d, Linear, Embedding)
-
-
-def spectral_norm(layer: Layer, sn_eval: str = "iterate", scale: float = 1.0) -> Layer:
-    """Divides the weight by an estimate of its largest singular value, one power iteration per forward.
-
-    ``u`` starts as a normal vector of any length, as the authors'. In eval mode ``sn_eval="iterate"`` (the authors)
-    iterates once more from the stored u and stores nothing; ``"stored"`` uses the stored u and v as they are. The
-    authors' Linear and Embedding store u in eval mode too; here evaluating never changes a network. ``scale`` is
-    the norm that is left, 1 but for a network whose class table was changed (training/finetune/plan.py).
-    """
-    normalize = SpectralNorm(sn_eval, scale)
-    layer.register_buffer("u", torch.randn(layer.weight.shape[0]))
-    if sn_eval == "stored":
-        layer.register_buffer("v", unit(torch.randn(layer.weight[0].numel())))
-    layer.normalize = normalize
-    return layer
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -192,64 +152,47 @@ class BatchNorm2d(nn.Module):
         return (x.to(gain.dtype) * scale[:, :, None, None] + shift[:, :, None, None]).to(x.dtype)
 
 
-def set_batch_norm_group(network: nn.Module, group: int) -> None:
-    for module in network.modules():
-        if isinstance(module, BatchNorm2d):
-            module.group = group
-
-
-@contextmanager
-def as_one_forward(*networks: nn.Module) -> Iterator[Callable[[], None]]:
-    """Forwards inside are micro-batches of one; yields ``hold``, to be called behind the first.
-
-    Then running statistics stay, so that they move once: exact for groups that no micro-batch splits. Power
-    iterations: see ``spectral_norm.estimated``.
-    """
-    layers = [m for network in networks for m in network.modules() if isinstance(m, BatchNorm2d)]
-
-    def hold(held: bool = True) -> None:
-        for layer in layers:
-            layer.held = held
-
-    try:
-        yield hold
-    finally:
-        hold(False)
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # The comparators of the SN paper that act on layers
 
 
 def no_norm(layer: Layer) -> Layer:
+    """The layer as it is."""
     return layer
 
 
-def _unit_rows(layer: nn.Module) -> Tensor:
-    weight: Tensor = layer.weight  # type: ignore[assignment]
-    norms = weight.flatten(1).norm(dim=1).view(-1, *[1] * (weight.ndim - 1))
-    gain = getattr(layer, "gain", None)
-    return weight / norms if gain is None else weight / norms * gain.view_as(norms)
+@dataclass(eq=False)
+class WeightNorm:
+    """A layer's weight normalisation, as ``layer.normalize``: each output's weights over their norm.
+
+    Args:
+        gain: whether the layer's parameter ``gain`` (rows,) multiplies them.
+    """
+
+    gain: bool = False
+
+    def weights(self, layer: NormalizedLayer) -> list[Tensor]:
+        """The weight of ``layer`` as normalised, in a list of one."""
+        weight: Tensor = layer.weight
+        norms = weight.flatten(1).norm(dim=1).view(-1, *[1] * (weight.ndim - 1))
+        return [weight / norms * layer.gain.view_as(norms) if self.gain else weight / norms]
 
 
 def weight_norm(layer: Layer, gain: bool = False) -> Layer:
-    """Divides each output's weights by their norm (Salimans & Kingma 2016, eq. 2: w = g v / |v|).
+    """Divides each output's weights by their norm: w = g v / |v|.
 
-    Without ``gain`` g is 1, as in the SN paper's comparison; with it, a learned g per output that starts at |v|.
+    Source: Salimans & Kingma 2016, eq. 2; with g = 1 it is the comparator of the SN paper.
+
+    Args:
+        layer: a ``Conv2d``, ``Linear`` or ``Embedding``.
+        gain: whether g is learned, as the parameter ``gain`` (rows,), which starts at |v|; otherwise g is 1.
+
+    Returns:
+        The same layer.
     """
     if gain:
         layer.gain = nn.Parameter(layer.weight.detach().flatten(1).norm(dim=1))
-    layer.normalize = _unit_rows
-    return layer
-
-
-def spectral_norm_with_gain(layer: Layer) -> Layer:
-    """Spectral normalisation times one learned factor, which starts at the largest singular value (SN paper, appendix
-    E; authors' sn_*.py with use_gamma): the layer starts as it was, and may leave the unit ball.
-    """
-    spectral_norm(layer)
-    layer.gamma = nn.Parameter(torch.linalg.matrix_norm(layer.weight.detach().flatten(1), 2))
-    layer.normalize = SpectralNorm(gain=True)
+    layer.normalize = WeightNorm(gain)
     return layer
 
 
