@@ -18,27 +18,41 @@ from .spectral_norm import Layer, NormalizedLayer, apply_linear, spectral_norm, 
 
 
 class Conv2d(NormalizedLayer, nn.Conv2d):
-    """``nn.Conv2d`` whose weight may be normalised."""
+    """``nn.Conv2d`` whose weight (out-channels, in-channels, k, k) may be normalised, as a matrix (out-channels, rest).
+
+    The bias is not normalised. Source: authors' source/links/sn_convolution_2d.py.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return apply_linear(self, input, self._conv_forward)
 
 
 class Linear(NormalizedLayer, nn.Linear):
-    """``nn.Linear`` whose weight may be normalised."""
+    """``nn.Linear`` whose weight (out, in) may be normalised. Source: authors' source/links/sn_linear.py."""
 
     def forward(self, input: Tensor) -> Tensor:
         return apply_linear(self, input, F.linear)
 
 
 class Embedding(NormalizedLayer, nn.Embedding):
-    """``nn.Embedding`` whose table may be normalised, as one matrix (classes x channels)."""
+    """``nn.Embedding`` whose table may be normalised, as one matrix (classes, channels).
+
+    Source: authors' source/links/sn_embed_id.py.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return self.lookup(input)
 
     def lookup(self, y: Tensor, strength: float | Tensor = 1.0) -> Tensor:
-        """Labels (N,) -> rows (N, C) of the normalised table; ``strength``: see ``lookup_class``."""
+        """Rows of the normalised table.
+
+        Args:
+            y: labels (N,), int64 in 0..classes - 1.
+            strength: see ``lookup_class``.
+
+        Returns:
+            (N, C), in the table's dtype.
+        """
         tables = self.effective_weights()
         if len(tables) == 1:
             return lookup_class(tables[0], y, strength=strength)
@@ -53,10 +67,18 @@ class Embedding(NormalizedLayer, nn.Embedding):
 def lookup_class(
     table: Tensor, y: Tensor, class_weights: Tensor | None = None, strength: float | Tensor = 1.0
 ) -> Tensor:
-    """Rows of ``table`` (classes, C) for ``y`` (N,), or their sums over ``y`` (N, K) with weights (N, K) -> (N, C).
+    """Rows of a class table, or weighted sums of them.
 
-    ``strength`` in [0, 1] scales what is particular to the class: 0 gives every label the table's mean row, 1 its own.
-    As a tensor () on the table's device it may change without a compiled step being compiled again.
+    Args:
+        table: (classes, C).
+        y: labels (N,), or (N, K) where rows are mixed; int64 in 0..classes - 1.
+        class_weights: of K rows each (N, K); None where ``y`` is (N,).
+        strength: in [0, 1], scales what is particular to the class: 0 gives every label the table's mean row, 1 its
+            own (the class transition, Shahbazi et al. 2022). As a tensor () on the table's device it may change without
+            a compiled step being compiled again.
+
+    Returns:
+        (N, C), in the table's dtype.
     """
     rows = F.embedding(y, table)
     if class_weights is not None:
@@ -69,12 +91,23 @@ def lookup_class(
 
 
 class BatchNorm2d(nn.Module):
-    """Batch normalisation with one gain and bias per channel (``n_classes=0``), or per class and channel.
+    """Batch normalisation with one gain and bias per channel, or per class and channel.
 
-    Biased variance normalises, the unbiased one enters the running average, eps 2e-5 and momentum 0.1 are the authors'.
-    ``group``: in training, statistics are of consecutive groups of that many images (0: of the whole batch), as on so
-    many processes; running statistics follow the first group. ``held``: they stay as they are.
+    Biased variance normalises, the unbiased one enters the running average. Source: authors'
+    source/links/categorical_conditional_batch_normalization.py, whose eps and momentum are the defaults.
+
+    Args:
+        channels: C.
+        n_classes: 0 for one gain and bias (C,); else they are tables (n_classes, C).
+        eps: added to the variance.
+        momentum: share of the new statistics in the running ones.
     """
+
+    #: Within ``logical_forwards``: statistics are of consecutive groups of that many images, 0: of the whole batch;
+    #: running statistics follow the first group
+    group: int
+    #: Within ``logical_forwards``: the running statistics stay as they are
+    held: bool
 
     running_mean: Tensor
     running_var: Tensor
@@ -97,7 +130,16 @@ class BatchNorm2d(nn.Module):
     def gain_and_bias(
         self, y: Tensor | None, class_weights: Tensor | None = None, strength: float | Tensor = 1.0
     ) -> tuple[Tensor, Tensor]:
-        """-> gain and bias, (C,) without classes, (N, C) with them."""
+        """What multiplies and what is added behind the normalisation.
+
+        Args:
+            y: see ``lookup_class``; ignored without classes.
+            class_weights: see ``lookup_class``.
+            strength: see ``lookup_class``.
+
+        Returns:
+            Gain and bias, (C,) each without classes, (N, C) with them.
+        """
         if not self.n_classes:
             return self.weight, self.bias
         assert y is not None  # the network has checked
@@ -108,7 +150,24 @@ class BatchNorm2d(nn.Module):
 
     def forward(
         self, x: Tensor, y: Tensor | None = None, class_weights: Tensor | None = None, strength: float | Tensor = 1.0
-    ) -> Tensor:  # (N, C, H, W) -> same
+    ) -> Tensor:
+        """Normalises a batch of maps.
+
+        In training mode by the batch's own statistics, group by group, and the running statistics move; in evaluation
+        mode by the running statistics.
+
+        Args:
+            x: (N, C, H, W).
+            y: see ``lookup_class``; needed with classes, ignored without.
+            class_weights: see ``lookup_class``.
+            strength: see ``lookup_class``.
+
+        Returns:
+            (N, C, H, W), in the dtype of ``x``.
+
+        Raises:
+            ValueError: for a batch that is no whole number of groups.
+        """
         gain, bias = self.gain_and_bias(y, class_weights, strength)
         mean, var = self.running_mean, self.running_var
         if self.training:
@@ -197,7 +256,14 @@ def weight_norm(layer: Layer, gain: bool = False) -> Layer:
 
 
 class LayerNorm(nn.Module):
-    """Over channels and positions of each image, with a gain and a bias per channel (Ba et al. 2016)."""
+    """Layer normalisation over channels and positions of each image, with a gain and a bias per channel.
+
+    Source: Ba et al. 2016, eq. 3.
+
+    Args:
+        channels: C.
+        eps: added to the variance.
+    """
 
     def __init__(self, channels: int, eps: float = 1e-5):
         super().__init__()
@@ -212,6 +278,7 @@ class LayerNorm(nn.Module):
 
 
 def layer_norm(channels: int) -> LayerNorm:
+    """``LayerNorm`` of so many channels."""
     return LayerNorm(channels)
 
 
