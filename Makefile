@@ -77,7 +77,7 @@ lint: $(VENV)/.installed
 
 # The API reference, from the docstrings.
 docs: $(VENV)/.installed
-	$(PY) -m pdoc -o build/api sngan_hub sngan_hub.sampling.morph sngan_hub.metrics.discriminator_scores sngan_hub.sampling.generate sngan_hub.sampling.pictures sngan_hub.sampling.refine sngan_hub.networks.registry sngan_hub.layers.normalizers sngan_hub.layers.resample sngan_hub.metrics.spectrum sngan_hub.weights.records sngan_hub.data
+	$(PY) -m pdoc -d google -o build/api sngan_hub sngan_hub.sampling.morph sngan_hub.metrics.discriminator_scores sngan_hub.sampling.generate sngan_hub.sampling.pictures sngan_hub.sampling.refine sngan_hub.networks.base sngan_hub.networks.resnet sngan_hub.networks.cnn sngan_hub.networks.registry sngan_hub.layers.spectral_norm sngan_hub.layers.normalizers sngan_hub.layers.logical_forward sngan_hub.layers.resample sngan_hub.metrics.spectrum sngan_hub.weights.records sngan_hub.data
 	@echo "build/api/index.html"
 
 clean:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .convert import load_chainer, to_chainer
     from .hub.load import load_discriminator, load_generator
-    from .layers.normalizers import spectral_norm
+    from .layers.spectral_norm import spectral_norm
     from .networks.base import AnyDiscriminator, AnyGenerator
     from .networks.registry import MODELS, create_discriminator, create_generator, list_models
     from .networks.resnet import Discriminator, Generator
@@ -45,7 +45,7 @@ __all__ = [
 _MODULES = {  # as above, for when the program runs
     "convert": ("load_chainer", "to_chainer"),
     "hub.load": ("load_discriminator", "load_generator"),
-    "layers.normalizers": ("spectral_norm",),
+    "layers.spectral_norm": ("spectral_norm",),
     "networks.base": ("AnyDiscriminator", "AnyGenerator"),
     "networks.registry": ("MODELS", "create_discriminator", "create_generator", "list_models"),
     "networks.resnet": ("Discriminator", "Generator"),

@@ -1,8 +1,11 @@
-"""Which device computes: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps`` -> one that is there."""
+"""Which device computes (``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps`` -> one that is there), in what layout."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+from torch import nn
 
 LEGAL = "auto, cpu, cuda, cuda:N, mps"
 
@@ -31,3 +34,9 @@ def resolve_device(asked: str | torch.device = "auto") -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ValueError(f"device: got {text!r}, but this machine has none; legal here: auto, cpu")
     return device if device.type == "cuda" else torch.device(device.type)
+
+
+def to_channels_last(network: nn.Module) -> None:
+    """Lays out every four-dimensional parameter and buffer of ``network`` as (N, H, W, C) in memory, in place."""
+    layout: dict[str, Any] = {"memory_format": torch.channels_last}  # torch's type stubs leave this call out
+    network.to(**layout)

@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from sngan_hub.layers.logical_forward import iterate, logical_forwards, normalized_layers
 from sngan_hub.layers.normalizers import BatchNorm2d, Conv2d, Embedding, Linear, spectral_norm, spectral_norm_with_gain
 from sngan_hub.layers.resample import conv_down
-from sngan_hub.layers.spectral_norm import estimated, iterate, normalized_layers
 from sngan_hub.networks.registry import create_discriminator
 from sngan_hub.networks.resnet import Discriminator
 from training.config.schema import make_config
@@ -30,13 +30,13 @@ def losses_and_gradients(d, x, y, split):
     if split == "plain":  # each layer by itself, autograd through W / sigma
         real, fake = d(x[:half], y[:half]), d(x[half:], y[half:])
     else:
-        with estimated(d, 2) as use:
+        with logical_forwards(d, count=2) as forwards:
             if split == "two passes":
                 real = d(x[:half], y[:half])
-                use(1)
+                forwards.begin(1)
                 fake = d(x[half:], y[half:])
             else:
-                use(None)
+                forwards.all_in_one()
                 real, fake = d(x, y).chunk(2)
     loss = F.relu(1 - real).mean() + F.relu(1 + fake).mean()
     gradients = torch.autograd.grad(loss, list(d.parameters()))
@@ -80,14 +80,14 @@ def test_scaling_the_output_is_dividing_the_weight():
         found = []
         for fast in (False, True):
             own = copy.deepcopy(conv.state_dict())
-            with estimated(conv) if fast else torch.enable_grad():
+            with logical_forwards(conv) if fast else torch.enable_grad():
                 value = act(x)
                 found.append((value, *torch.autograd.grad(value.pow(3).sum(), (x, conv.weight, conv.bias))))
             conv.load_state_dict(own)
         for plain, fast in zip(*found, strict=True):
             assert torch.allclose(plain, fast, atol=1e-12)
     conv.requires_grad_(False)
-    with estimated(conv):
+    with logical_forwards(conv):
         first = conv(x)
     assert torch.allclose(first, found[0][0] if act is conv else first)
     assert first.requires_grad  # of x, which is what a G step needs
@@ -123,17 +123,27 @@ def test_evaluation_and_frozen_layers_take_no_part():
     frozen = {id(m) for m in d.blocks[0].modules()}
     assert normalized_layers(d) and not frozen & {id(m) for m in normalized_layers(d)}
     before = {k: v.clone() for k, v in d.state_dict().items()}
-    with estimated(d.eval()):
+    with logical_forwards(d.eval()):
         d(torch.randn(2, 3, 32, 32, dtype=torch.float64), torch.tensor([0, 1]))
     assert all(torch.equal(v, before[k]) for k, v in d.state_dict().items())
 
 
-def test_estimates_are_gone_behind_the_step_even_after_an_error():
-    d = d_of()
-    with pytest.raises(ZeroDivisionError), estimated(d, 2):
-        assert all(layer.normalize.parts for layer in normalized_layers(d))
+def settings(network):
+    norms = [(m.group, m.held) for m in network.modules() if isinstance(m, BatchNorm2d)]
+    return norms, [(own.normalize.estimates, own.normalize.divides_weight) for own in normalized_layers(network)]
+
+
+def test_a_logical_forward_leaves_no_settings_behind_even_after_an_error():
+    network = torch.nn.ModuleList([d_of(), BatchNorm2d(3, 5)])
+    before = settings(network)
+    with pytest.raises(ZeroDivisionError), logical_forwards(network, count=2, batch_norm_group=4, twice=True) as both:
+        both.next_micro_batch()
+        assert settings(network)[0] == [(4, True)]
+        assert all(estimates and divides for estimates, divides in settings(network)[1])
+        both.begin(1)
+        assert settings(network)[0] == [(4, False)]
         raise ZeroDivisionError
-    assert not any(layer.normalize.parts for layer in normalized_layers(d))
+    assert settings(network) == before == ([(0, False)], [((), False)] * len(before[1]))
 
 
 def test_a_penalty_is_differentiated_twice():
@@ -144,13 +154,13 @@ def test_a_penalty_is_differentiated_twice():
         x = torch.randn(
             2, 3, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(1), requires_grad=True
         )
-        with estimated(d, twice=True) if fast else torch.enable_grad():
+        with logical_forwards(d, twice=True) if fast else torch.enable_grad():
             (slope,) = torch.autograd.grad(d(x, torch.tensor([0, 1])).sum(), x, create_graph=True)
             found.append(torch.autograd.grad(slope.pow(2).sum(), [d.blocks[1].c1.weight, d.embed.weight]))
     for plain, fast in zip(*found, strict=True):
         assert torch.allclose(plain, fast, atol=1e-12)
     d, x = d_of(), torch.randn(2, 3, 32, 32, dtype=torch.float64, requires_grad=True)
-    with estimated(d), pytest.raises(RuntimeError, match="once_differentiable"):
+    with logical_forwards(d), pytest.raises(RuntimeError, match="once_differentiable"):
         (slope,) = torch.autograd.grad(d(x, torch.tensor([0, 1])).sum(), x, create_graph=True)
         slope.pow(2).sum().backward()
 
@@ -158,12 +168,12 @@ def test_a_penalty_is_differentiated_twice():
 def test_sigma_stays_float32_in_one_pass_under_bfloat16():
     d = create_discriminator("sngan_fashion32").train()
     x, y = torch.randn(4, 3, 32, 32), torch.tensor([0, 1, 2, 3])
-    with estimated(d, 2) as use:
-        use(None)
+    with logical_forwards(d, count=2) as forwards:
+        forwards.all_in_one()
         exact = d(x, y)
         with torch.autocast("cpu", torch.bfloat16):
             assert (d(x, y) - exact).abs().max() < 0.05 * exact.abs().max()
-        sigmas = [part.sigma for layer in normalized_layers(d) for part in layer.normalize.parts]
+        sigmas = [part.sigma for layer in normalized_layers(d) for part in layer.normalize.estimates]
         assert all(sigma.dtype == torch.float32 for sigma in sigmas)
 
 
@@ -171,12 +181,15 @@ def test_normalizers_are_printed_and_pickled():
     import pickle
 
     layer = spectral_norm(Conv2d(3, 4, 3), "stored", 2.0)
-    assert "SpectralNorm(sn_eval='stored', scale=2)" in repr(layer)
+    assert "SpectralNorm(sn_eval='stored', scale=2.0, gain=False)" in repr(layer)
     gain = spectral_norm_with_gain(Linear(3, 4))
     assert "gain=True" in repr(gain)
-    again = pickle.loads(pickle.dumps(gain))
+    with logical_forwards(gain):
+        copies = pickle.loads(pickle.dumps(gain)), copy.deepcopy(gain)
     x = torch.randn(2, 3)
-    assert torch.equal(again.eval()(x), gain.eval()(x))
+    for again in copies:
+        assert repr(again) == repr(gain) and not again.normalize.estimates  # those are of the step, not of the layer
+        assert torch.equal(again.eval()(x), gain.eval()(x))
 
 
 # Batch norm in one pass, as a compiler sees it

@@ -102,11 +102,11 @@ def test_the_same_function_comes_out(form, operation):
 
 
 @pytest.mark.parametrize("form, texts", [
-    ("D iterate", ["SpectralNorm(sn_eval='iterate')"]),
-    ("D both", ["SpectralNorm(sn_eval='iterate')", "SpectralNorm(sn_eval='stored')"]),
-    ("D fine-tuned", ["scale=2)", "scale=3)"]),
-    ("D spectral_gain", ["SpectralNorm(sn_eval='iterate', gain=True)"]),
-    ("D weight", ["normalize=unit_rows"]),
+    ("D iterate", ["SpectralNorm(sn_eval='iterate', scale=1.0, gain=False)"]),
+    ("D both", ["SpectralNorm(sn_eval='iterate', scale=1.0, gain=False)", "SpectralNorm(sn_eval='stored', scale=1.0, gain=False)"]),
+    ("D fine-tuned", ["scale=2.0,", "scale=3.0,"]),
+    ("D spectral_gain", ["SpectralNorm(sn_eval='iterate', scale=1.0, gain=True)"]),
+    ("D weight", ["normalize=WeightNorm(gain=False)"]),
     ("resnet", ["BatchNorm2d(8, n_classes=10, eps=2e-05, momentum=0.1)", "BatchNorm2d(4, n_classes=0"]),
     ("D cnn layer", ["LayerNorm(4, eps=1e-05)"]),
 ])  # fmt: skip

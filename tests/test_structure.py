@@ -13,24 +13,26 @@ from .mutations import MUTATIONS
 
 # Files in reading order: a file imports only what stands before it.
 ORDER = [
-    "text", "files", "devices", "evaluating", "class_names", "layers.spectral_norm", "layers.normalizers", "layers.resample",
-    "sampling.generate", "sampling.pictures", "sampling.refine", "sampling.morph", "networks.card", "networks.mixin", "networks.base",
-    "networks.inference", "networks.resnet", "networks.cnn", "networks.registry", "weights.published",
-    "weights.records", "hub.cards", "hub.resolve", "convert.archive", "convert.families", "convert.parts",
-    "convert.assumptions", "convert.networks", "convert.snapshot", "convert.folders", "hub.download", "hub.load",
-    "hub.push", "hub.listing", "metrics.spectrum", "data.images", "data.avatars", "data.torchvision_sets",
-    "data.folders", "data.prepared", "metrics.discriminator_scores", "metrics.inception", "metrics.scores",
-    "metrics.classifier", "metrics.protocols", "cli.parser", "cli.parts", "cli.library", "cli.drawing",
-    "cli.scoring", "cli.page", "cli.main", "cli.__main__",
+    "text", "files", "devices", "evaluating", "class_names", "layers.sigma_gradient", "layers.spectral_norm",
+    "layers.normalizers", "layers.logical_forward", "layers.resample", "sampling.generate", "sampling.pictures",
+    "sampling.refine", "sampling.morph", "networks.card", "networks.mixin", "networks.base", "networks.inference",
+    "networks.resnet", "networks.cnn", "networks.registry", "weights.published", "weights.records", "hub.cards",
+    "hub.resolve", "convert.archive", "convert.families", "convert.parts", "convert.assumptions",
+    "convert.networks", "convert.snapshot", "convert.folders", "hub.download", "hub.load", "hub.push",
+    "hub.listing", "metrics.spectrum", "data.images", "data.avatars", "data.torchvision_sets", "data.folders",
+    "data.prepared", "metrics.discriminator_scores", "metrics.inception", "metrics.scores", "metrics.classifier",
+    "metrics.protocols", "cli.parser", "cli.parts", "cli.library", "cli.drawing", "cli.scoring", "cli.page",
+    "cli.main", "cli.__main__",
 ]  # fmt: skip
 TRAINING = [
     "engine.losses", "engine.penalties", "feed.streams", "feed.draws", "feed.augment", "config.presets",
     "config.settings", "config.schema", "feed.philox", "feed.feed", "engine.ema", "engine.run_folder",
-    "engine.transition", "engine.state", "engine.checkpoints", "engine.snapshots", "engine.distributed", "engine.machine", "engine.import_chainer",
-    "feed.near_copies", "feed.checks", "monitor.log", "monitor.progress", "monitor.score", "engine.signals",
-    "engine.step", "config.cost", "config.dry_run", "engine.loop", "finetune.plan", "finetune.transfer", "finetune.load",
-    "monitor.report", "finetune.probe", "monitor.status", "prepare.sources", "prepare.build", "publish.record",
-    "publish.ship", "publish.publish", "commands", "cli", "__main__",
+    "engine.transition", "engine.state", "engine.checkpoints", "engine.snapshots", "engine.distributed",
+    "engine.machine", "engine.import_chainer", "feed.near_copies", "feed.checks", "monitor.log", "monitor.progress",
+    "monitor.score", "engine.signals", "engine.step", "config.cost", "config.dry_run", "engine.loop",
+    "finetune.plan", "finetune.transfer", "finetune.load", "monitor.report", "finetune.probe", "monitor.status",
+    "prepare.sources", "prepare.build", "publish.record", "publish.ship", "publish.publish", "commands", "cli",
+    "__main__",
 ]  # fmt: skip
 
 

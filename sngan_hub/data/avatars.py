@@ -58,8 +58,8 @@ def draw_avatars(styles: list[str], numbers: range, split: str, size: int) -> np
 
 def _draw_batch(task: tuple[str, range, str, int]) -> np.ndarray:
     try:
-        import dicebear  # type: ignore[import-not-found]
-        import resvg_py  # type: ignore[import-not-found]
+        import dicebear
+        import resvg_py
     except ImportError as error:
         raise FileNotFoundError(f"avatars: {error}; pip install 'sngan-hub[avatars]'") from error
     name, numbers, split, size = task

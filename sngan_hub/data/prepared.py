@@ -12,7 +12,7 @@ import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from tqdm import tqdm
@@ -115,7 +115,7 @@ def check_blocks(data: Images) -> None:
     """
     if not isinstance(data.images, Rows) or "blocks" not in data.made:
         return
-    path = Path(str(data.images.store.filename))  # type: ignore[attr-defined]  # of the memory map
+    path = Path(str(cast("np.memmap", data.images.store).filename))
     if damaged := damaged_blocks(path.parent, data.made):
         raise ValueError(f"{path}: {changed_blocks(damaged)}; restore the file, or prepare the source again in another "
                          f"folder")  # fmt: skip

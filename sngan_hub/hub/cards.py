@@ -139,8 +139,8 @@ def score_table(record: Record) -> str:
     for name, score in record.scores.items():
         worst = "-"
         if score.per_class:
-            key = min(score.per_class, key=lambda k: score.per_class[k])  # type: ignore[index]
-            worst = f"{score.per_class[key]:.3g} ({as_text(key)})"
+            key, least = min(score.per_class.items(), key=lambda item: item[1])
+            worst = f"{least:.3g} ({as_text(key)})"
         spread = "" if score.spread is None else f" ± {score.spread:.2g}"
         floor = "-" if score.floor is None else f"{score.floor:.3g}"
         lines.append(f"| `{name}` | {score.value:.4g}{spread} | {floor} | {worst} | {score.n:,} | {score.evaluator} |")

@@ -1,89 +1,63 @@
 """Normalisers: layer -> layer for weights, and batch normalisation with a gain per class for activations.
 
-A weight normaliser takes one of the three layers below, registers what it needs to remember on it, and returns it.
-The layer then computes with ``layer.effective_weight()`` instead of ``layer.weight``; ``layer.weight`` stays the raw,
-trained tensor, so state dicts keep the authors' names (weight, bias, u). Spectral normalisation itself is in
-spectral_norm.py.
+A weight normaliser takes one of the three layers below, registers what it needs to remember on it, and returns it. The
+layer then computes with ``layer.effective_weight()`` instead of ``layer.weight``. Spectral normalisation itself, and
+what the three layers share, is in spectral_norm.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .spectral_norm import SpectralNorm, apply_linear, unit
+from .spectral_norm import Layer, NormalizedLayer, apply_linear, spectral_norm, spectral_norm_with_gain
 
 
-class Normalized(nn.Module):
-    """What the three layers share: a weight that may be normalised."""
+class Conv2d(NormalizedLayer, nn.Conv2d):
+    """``nn.Conv2d`` whose weight (out-channels, in-channels, k, k) may be normalised, as a matrix (out-channels, rest).
 
-    weight: Any
-    normalize: Callable[[Any], Tensor] | None = None
-
-    def effective_weight(self) -> Tensor:
-        """The weight as the layer uses it."""
-        return self.weight if self.normalize is None else self.normalize(self)
-
-    def effective_weights(self) -> list[Tensor]:
-        """One for each equal part of the batch; more than one only within ``spectral_norm.estimated``."""
-        return self.normalize.weights(self) if isinstance(self.normalize, SpectralNorm) else [self.effective_weight()]
-
-    def extra_repr(self) -> str:
-        name = getattr(self.normalize, "__name__", repr(self.normalize))
-        return super().extra_repr() + ("" if self.normalize is None else f", normalize={name.strip('_')}")
-
-
-class Conv2d(Normalized, nn.Conv2d):
-    """``nn.Conv2d`` whose weight may be normalised."""
+    The bias is not normalised. Source: authors' source/links/sn_convolution_2d.py.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return apply_linear(self, input, self._conv_forward)
 
 
-class Linear(Normalized, nn.Linear):
-    """``nn.Linear`` whose weight may be normalised."""
+class Linear(NormalizedLayer, nn.Linear):
+    """``nn.Linear`` whose weight (out, in) may be normalised. Source: authors' source/links/sn_linear.py."""
 
     def forward(self, input: Tensor) -> Tensor:
         return apply_linear(self, input, F.linear)
 
 
-class Embedding(Normalized, nn.Embedding):
-    """``nn.Embedding`` whose table may be normalised, as one matrix (classes x channels)."""
+class Embedding(NormalizedLayer, nn.Embedding):
+    """``nn.Embedding`` whose table may be normalised, as one matrix (classes, channels).
+
+    Source: authors' source/links/sn_embed_id.py.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return self.lookup(input)
 
     def lookup(self, y: Tensor, strength: float | Tensor = 1.0) -> Tensor:
-        """Labels (N,) -> rows (N, C) of the normalised table; ``strength``: see ``lookup_class``."""
+        """Rows of the normalised table.
+
+        Args:
+            y: labels (N,), int64 in 0..classes - 1.
+            strength: see ``lookup_class``.
+
+        Returns:
+            (N, C), in the table's dtype.
+        """
         tables = self.effective_weights()
         if len(tables) == 1:
             return lookup_class(tables[0], y, strength=strength)
         parts = zip(tables, y.chunk(len(tables)), strict=True)
         return torch.cat([lookup_class(own, part, strength=strength) for own, part in parts])
-
-
-Layer = TypeVar("Layer", Conv2d, Linear, Embedding)
-
-
-def spectral_norm(layer: Layer, sn_eval: str = "iterate", scale: float = 1.0) -> Layer:
-    """Divides the weight by an estimate of its largest singular value, one power iteration per forward.
-
-    ``u`` starts as a normal vector of any length, as the authors'. In eval mode ``sn_eval="iterate"`` (the authors)
-    iterates once more from the stored u and stores nothing; ``"stored"`` uses the stored u and v as they are. The
-    authors' Linear and Embedding store u in eval mode too; here evaluating never changes a network. ``scale`` is
-    the norm that is left, 1 but for a network whose class table was changed (training/finetune/plan.py).
-    """
-    normalize = SpectralNorm(sn_eval, scale)
-    layer.register_buffer("u", torch.randn(layer.weight.shape[0]))
-    if sn_eval == "stored":
-        layer.register_buffer("v", unit(torch.randn(layer.weight[0].numel())))
-    layer.normalize = normalize
-    return layer
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -93,10 +67,18 @@ def spectral_norm(layer: Layer, sn_eval: str = "iterate", scale: float = 1.0) ->
 def lookup_class(
     table: Tensor, y: Tensor, class_weights: Tensor | None = None, strength: float | Tensor = 1.0
 ) -> Tensor:
-    """Rows of ``table`` (classes, C) for ``y`` (N,), or their sums over ``y`` (N, K) with weights (N, K) -> (N, C).
+    """Rows of a class table, or weighted sums of them.
 
-    ``strength`` in [0, 1] scales what is particular to the class: 0 gives every label the table's mean row, 1 its own.
-    As a tensor () on the table's device it may change without a compiled step being compiled again.
+    Args:
+        table: (classes, C).
+        y: labels (N,), or (N, K) where rows are mixed; int64 in 0..classes - 1.
+        class_weights: of K rows each (N, K); None where ``y`` is (N,).
+        strength: in [0, 1], scales what is particular to the class: 0 gives every label the table's mean row, 1 its
+            own (the class transition, Shahbazi et al. 2022). As a tensor () on the table's device it may change without
+            a compiled step being compiled again.
+
+    Returns:
+        (N, C), in the table's dtype.
     """
     rows = F.embedding(y, table)
     if class_weights is not None:
@@ -109,12 +91,23 @@ def lookup_class(
 
 
 class BatchNorm2d(nn.Module):
-    """Batch normalisation with one gain and bias per channel (``n_classes=0``), or per class and channel.
+    """Batch normalisation with one gain and bias per channel, or per class and channel.
 
-    Biased variance normalises, the unbiased one enters the running average, eps 2e-5 and momentum 0.1 are the authors'.
-    ``group``: in training, statistics are of consecutive groups of that many images (0: of the whole batch), as on so
-    many processes; running statistics follow the first group. ``held``: they stay as they are.
+    Biased variance normalises, the unbiased one enters the running average. Source: authors'
+    source/links/categorical_conditional_batch_normalization.py, whose eps and momentum are the defaults.
+
+    Args:
+        channels: C.
+        n_classes: 0 for one gain and bias (C,); else they are tables (n_classes, C).
+        eps: added to the variance.
+        momentum: share of the new statistics in the running ones.
     """
+
+    #: Within ``logical_forwards``: statistics are of consecutive groups of that many images, 0: of the whole batch;
+    #: running statistics follow the first group
+    group: int
+    #: Within ``logical_forwards``: the running statistics stay as they are
+    held: bool
 
     running_mean: Tensor
     running_var: Tensor
@@ -137,7 +130,16 @@ class BatchNorm2d(nn.Module):
     def gain_and_bias(
         self, y: Tensor | None, class_weights: Tensor | None = None, strength: float | Tensor = 1.0
     ) -> tuple[Tensor, Tensor]:
-        """-> gain and bias, (C,) without classes, (N, C) with them."""
+        """What multiplies and what is added behind the normalisation.
+
+        Args:
+            y: see ``lookup_class``; ignored without classes.
+            class_weights: see ``lookup_class``.
+            strength: see ``lookup_class``.
+
+        Returns:
+            Gain and bias, (C,) each without classes, (N, C) with them.
+        """
         if not self.n_classes:
             return self.weight, self.bias
         assert y is not None  # the network has checked
@@ -148,7 +150,24 @@ class BatchNorm2d(nn.Module):
 
     def forward(
         self, x: Tensor, y: Tensor | None = None, class_weights: Tensor | None = None, strength: float | Tensor = 1.0
-    ) -> Tensor:  # (N, C, H, W) -> same
+    ) -> Tensor:
+        """Normalises a batch of maps.
+
+        In training mode by the batch's own statistics, group by group, and the running statistics move; in evaluation
+        mode by the running statistics.
+
+        Args:
+            x: (N, C, H, W).
+            y: see ``lookup_class``; needed with classes, ignored without.
+            class_weights: see ``lookup_class``.
+            strength: see ``lookup_class``.
+
+        Returns:
+            (N, C, H, W), in the dtype of ``x``.
+
+        Raises:
+            ValueError: for a batch that is no whole number of groups.
+        """
         gain, bias = self.gain_and_bias(y, class_weights, strength)
         mean, var = self.running_mean, self.running_var
         if self.training:
@@ -192,69 +211,59 @@ class BatchNorm2d(nn.Module):
         return (x.to(gain.dtype) * scale[:, :, None, None] + shift[:, :, None, None]).to(x.dtype)
 
 
-def set_batch_norm_group(network: nn.Module, group: int) -> None:
-    for module in network.modules():
-        if isinstance(module, BatchNorm2d):
-            module.group = group
-
-
-@contextmanager
-def as_one_forward(*networks: nn.Module) -> Iterator[Callable[[], None]]:
-    """Forwards inside are micro-batches of one; yields ``hold``, to be called behind the first.
-
-    Then running statistics stay, so that they move once: exact for groups that no micro-batch splits. Power
-    iterations: see ``spectral_norm.estimated``.
-    """
-    layers = [m for network in networks for m in network.modules() if isinstance(m, BatchNorm2d)]
-
-    def hold(held: bool = True) -> None:
-        for layer in layers:
-            layer.held = held
-
-    try:
-        yield hold
-    finally:
-        hold(False)
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # The comparators of the SN paper that act on layers
 
 
 def no_norm(layer: Layer) -> Layer:
+    """The layer as it is."""
     return layer
 
 
-def _unit_rows(layer: nn.Module) -> Tensor:
-    weight: Tensor = layer.weight  # type: ignore[assignment]
-    norms = weight.flatten(1).norm(dim=1).view(-1, *[1] * (weight.ndim - 1))
-    gain = getattr(layer, "gain", None)
-    return weight / norms if gain is None else weight / norms * gain.view_as(norms)
+@dataclass(eq=False)
+class WeightNorm:
+    """A layer's weight normalisation, as ``layer.normalize``: each output's weights over their norm.
+
+    Args:
+        gain: whether the layer's parameter ``gain`` (rows,) multiplies them.
+    """
+
+    gain: bool = False
+
+    def weights(self, layer: NormalizedLayer) -> list[Tensor]:
+        """The weight of ``layer`` as normalised, in a list of one."""
+        weight: Tensor = layer.weight
+        norms = weight.flatten(1).norm(dim=1).view(-1, *[1] * (weight.ndim - 1))
+        return [weight / norms * layer.gain.view_as(norms) if self.gain else weight / norms]
 
 
 def weight_norm(layer: Layer, gain: bool = False) -> Layer:
-    """Divides each output's weights by their norm (Salimans & Kingma 2016, eq. 2: w = g v / |v|).
+    """Divides each output's weights by their norm: w = g v / |v|.
 
-    Without ``gain`` g is 1, as in the SN paper's comparison; with it, a learned g per output that starts at |v|.
+    Source: Salimans & Kingma 2016, eq. 2; with g = 1 it is the comparator of the SN paper.
+
+    Args:
+        layer: a ``Conv2d``, ``Linear`` or ``Embedding``.
+        gain: whether g is learned, as the parameter ``gain`` (rows,), which starts at |v|; otherwise g is 1.
+
+    Returns:
+        The same layer.
     """
     if gain:
         layer.gain = nn.Parameter(layer.weight.detach().flatten(1).norm(dim=1))
-    layer.normalize = _unit_rows
-    return layer
-
-
-def spectral_norm_with_gain(layer: Layer) -> Layer:
-    """Spectral normalisation times one learned factor, which starts at the largest singular value (SN paper, appendix
-    E; authors' sn_*.py with use_gamma): the layer starts as it was, and may leave the unit ball.
-    """
-    spectral_norm(layer)
-    layer.gamma = nn.Parameter(torch.linalg.matrix_norm(layer.weight.detach().flatten(1), 2))
-    layer.normalize = SpectralNorm(gain=True)
+    layer.normalize = WeightNorm(gain)
     return layer
 
 
 class LayerNorm(nn.Module):
-    """Over channels and positions of each image, with a gain and a bias per channel (Ba et al. 2016)."""
+    """Layer normalisation over channels and positions of each image, with a gain and a bias per channel.
+
+    Source: Ba et al. 2016, eq. 3.
+
+    Args:
+        channels: C.
+        eps: added to the variance.
+    """
 
     def __init__(self, channels: int, eps: float = 1e-5):
         super().__init__()
@@ -269,6 +278,7 @@ class LayerNorm(nn.Module):
 
 
 def layer_norm(channels: int) -> LayerNorm:
+    """``LayerNorm`` of so many channels."""
     return LayerNorm(channels)
 
 

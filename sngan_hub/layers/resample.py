@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from .normalizers import Conv2d
 from .spectral_norm import apply_linear
@@ -30,14 +30,29 @@ BATCHES = (8, 64)  # that the table's rows are measured at
 AMX = bool(getattr(torch.cpu, "_is_amx_tile_supported", bool)())
 
 
-def upsample2x(x: Tensor, mode: str = "nearest") -> Tensor:  # (N, C, H, W) -> (N, C, 2H, 2W)
-    """``nearest`` repeats pixels (the authors' unpooling_2d); ``bilinear`` is mimicry's, corners not aligned."""
+class Resampling(nn.Module):
+    """A block that up- or downsamples: ``form`` says how, ``auto``, ``plain`` or ``fused``."""
+
+    form: str = "auto"
+
+
+def upsample2x(x: Tensor, mode: str = "nearest") -> Tensor:
+    """Doubles the sides of a map.
+
+    Args:
+        x: (N, C, H, W).
+        mode: ``nearest`` repeats pixels (the authors' unpooling_2d); ``bilinear`` is mimicry's, corners not aligned.
+
+    Returns:
+        (N, C, 2H, 2W).
+    """
     if mode == "nearest":
         return F.interpolate(x, scale_factor=2, mode="nearest")
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
-def downsample2x(x: Tensor) -> Tensor:  # (N, C, H, W) -> (N, C, H/2, W/2)
+def downsample2x(x: Tensor) -> Tensor:
+    """The means over 2x2 positions: (N, C, H, W) -> (N, C, H/2, W/2) (authors' dis_models/resblocks.py)."""
     return F.avg_pool2d(x, 2)
 
 
@@ -58,23 +73,44 @@ def down_kernel(weight: Tensor) -> Tensor:
     return _with_box(weight) * 0.25
 
 
-def conv_up_with_kernel(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:  # (N, I, H, W) -> (N, O, 2H, 2W)
+def conv_up_with_kernel(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+    """By an ``up_kernel`` (I, O, 4, 4): (N, I, H, W) -> (N, O, 2H, 2W)."""
     return F.conv_transpose2d(x, kernel, bias, stride=2, padding=1)
 
 
-def conv_down_with_kernel(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:  # (N, I, H, W) -> (N, O, H/2, W/2)
+def conv_down_with_kernel(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+    """By a ``down_kernel`` (O, I, 4, 4): (N, I, H, W) -> (N, O, H/2, W/2)."""
     return F.conv2d(x, kernel, bias, stride=2, padding=1)
 
 
 def up_conv(x: Tensor, conv: Conv2d, mode: str = "nearest", form: str = "auto") -> Tensor:
-    """Upsampling, then ``conv`` (3x3): (N, I, H, W) -> (N, O, 2H, 2W). Bilinear has no fused form."""
+    """Upsampling, then a 3x3 convolution.
+
+    Args:
+        x: (N, I, H, W).
+        conv: I to O channels, 3x3, padding 1; its weight is used as normalised.
+        mode: of ``upsample2x``. Bilinear has no fused form.
+        form: ``plain``, ``fused``, or ``auto``: by the table. The same function up to rounding.
+
+    Returns:
+        (N, O, 2H, 2W).
+    """
     if mode == "nearest" and _fused("up", x, conv.weight, form):
         return apply_linear(conv, x, lambda x, weight, bias: conv_up_with_kernel(x, up_kernel(weight), bias))
     return conv(upsample2x(x, mode))
 
 
 def conv_down(x: Tensor, conv: Conv2d, form: str = "auto") -> Tensor:
-    """``conv`` (3x3), then the mean over 2x2: (N, I, H, W) -> (N, O, H/2, W/2)."""
+    """A 3x3 convolution, then the mean over 2x2.
+
+    Args:
+        x: (N, I, H, W), H and W even.
+        conv: I to O channels, 3x3, padding 1; its weight is used as normalised.
+        form: as of ``up_conv``.
+
+    Returns:
+        (N, O, H/2, W/2).
+    """
     if _fused("down", x, conv.weight, form):
         return apply_linear(conv, x, lambda x, weight, bias: conv_down_with_kernel(x, down_kernel(weight), bias))
     return downsample2x(conv(x))
@@ -93,10 +129,22 @@ def _fused(kind: str, x: Tensor, weight: Tensor, form: str) -> bool:
 def prefers_fused(
     kind: str, c_in: int, c_out: int, side: int, dtype: torch.dtype, device: str, batch: int = BATCHES[0]
 ) -> bool:
-    """The table's word for this layer. ``side`` is that of its input map.
+    """What the table says for a layer.
 
     A batch takes the row of the nearest measured one. A shape that was not measured follows the rule that most measured
     ones do: fused where the small map is large enough for the channels to repay the kernel.
+
+    Args:
+        kind: ``up`` or ``down``.
+        c_in: channels of the input.
+        c_out: channels of the output.
+        side: of the input map.
+        dtype: that is computed in.
+        device: its type, such as ``cpu``.
+        batch: how many images.
+
+    Returns:
+        Whether the fused form is the faster one.
     """
     small_first = BATCHES if batch < BATCHES[1] // 2 else BATCHES[::-1]
     for measured in small_first:

@@ -1,47 +1,55 @@
 """Spectral normalisation: a weight divided by an estimate of its largest singular value.
 
-Miyato et al. 2018, Algorithm 1; authors' source/functions/max_sv.py and source/links/sn_*.py. The weight counts as a
-matrix (shape[0], rest): out-channels for convolutions, classes for embeddings.
+Source: Miyato et al. 2018, Algorithm 1; authors' source/functions/max_sv.py and source/links/sn_*.py. The weight counts
+as a matrix (shape[0], rest): out-channels for convolutions, classes for embeddings.
 
-There are two forms of one function. The plain form is what a layer computes by itself: one power iteration, W / sigma,
-and autograd. Training uses the fast form inside ``estimated``: the power iterations of all layers are done first, and
-the gradient through sigma is written by hand. Both agree up to rounding; tests hold them together.
+The path from a layer to sigma::
+
+    Conv2d.forward               (normalizers.py) a convolution by the weight as normalised
+      apply_linear               asks the layer for that weight
+        SpectralNorm.weights     W / sigma, times scale and gain
+          SpectralNorm.sigma     one power iteration from the layer's u; in training the new u is stored
+            power_iteration      v = unit(W^T u), u' = unit(W v), sigma = u' . W v
+
+A training step takes a second path for the same function: ``logical_forwards`` (logical_forward.py) does the power
+iterations of all layers first and leaves them in ``SpectralNorm.estimates``; sigma_gradient.py divides by them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, NamedTuple
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from .sigma_gradient import Estimate, LinearMap, divided, scaled_output
 
 SN_EVAL = ("iterate", "stored")
 
 
 def full_precision(x: Tensor) -> AbstractContextManager:
-    """Turns autocast off for what must stay float32 (sigma, sums, scores)."""
+    """A context without autocast on the device of ``x``, for what must stay float32 (sigma, sums, scores)."""
     device = x.device.type
     return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
 
 
-class Estimate(NamedTuple):
-    """What one power iteration of one layer gives: sigma (), left vector u (rows,), right vector v (columns,)."""
-
-    sigma: Tensor
-    u: Tensor
-    v: Tensor
-
-
 def unit(x: Tensor) -> Tensor:
-    return x / (x.norm() + 1e-12)  # plus, not max: as the authors' _l2normalize
+    """``x`` over its length, plus 1e-12 (not at least: as the authors' _l2normalize)."""
+    return x / (x.norm() + 1e-12)
 
 
 def power_iteration(matrix: Tensor, u: Tensor) -> Estimate:
-    """One step: ``matrix`` (rows, columns) and left vector ``u`` (rows,) -> sigma, the new u, v.
+    """One step of the power iteration (Miyato et al. 2018, Algorithm 1; authors' max_sv.py).
 
-    sigma = u' W v uses the new u'. Its gradient reaches ``matrix`` alone; u' and v are constants of the graph.
+    Args:
+        matrix: W (rows, columns).
+        u: the left vector before the step (rows,), of any length but 0.
+
+    Returns:
+        sigma = u' W v (), u' (rows,) and v (columns,); sigma is of the new u'. Its gradient reaches ``matrix`` alone;
+        u' and v are constants of the graph.
     """
     with torch.no_grad():
         v = unit(matrix.t() @ u)
@@ -49,43 +57,127 @@ def power_iteration(matrix: Tensor, u: Tensor) -> Estimate:
     return Estimate(torch.dot(u, matrix @ v), u, v)
 
 
-class SpectralNorm:
-    """A layer's normaliser: ``layer.normalize``. ``u`` (and ``v`` for ``stored``) are buffers of the layer.
+# ---------------------------------------------------------------------------------------------------------------------
+# A layer with a normalised weight
 
-    ``sn_eval``: what evaluation mode does. ``iterate`` (the authors) iterates once more from the stored u and stores
-    nothing; ``stored`` (torch's ``spectral_norm``, and so every other PyTorch code base) uses the stored u and v.
-    ``scale``: the spectral norm that is left. ``gain``: the layer's parameter ``gamma`` is a factor of it.
+
+class Normalizer(Protocol):
+    """What ``layer.normalize`` is: an object that shows its settings and turns the raw weight into the one in use."""
+
+    def weights(self, layer: NormalizedLayer) -> list[Tensor]:
+        """The weight for each equal part of the batch: one, but within ``logical_forwards``."""
+        ...
+
+
+class NormalizedLayer(nn.Module):
+    """What ``Conv2d``, ``Linear`` and ``Embedding`` share: a weight that may be normalised.
+
+    ``weight`` stays the raw, trained tensor, so state dicts keep the authors' names (weight, bias, u).
     """
 
-    def __init__(self, sn_eval: str = "iterate", scale: float = 1.0, gain: bool = False):
-        if sn_eval not in SN_EVAL:
-            raise ValueError(f"sn_eval: got {sn_eval!r}, legal are 'iterate' (the authors') and 'stored' (torch's)")
-        self.sn_eval, self.scale, self.gain = sn_eval, scale, gain
-        self.parts: tuple[Estimate, ...] = ()  # within `estimated`: one for each equal part of the batch
-        self.divide = False  # within `estimated`: whether the weight is divided whatever its size
+    weight: Any
+    normalize: Normalizer | None = None
 
-    def __repr__(self) -> str:
-        scale = "" if self.scale == 1 else f", scale={self.scale:g}"
-        return f"SpectralNorm(sn_eval={self.sn_eval!r}{scale}{', gain=True' if self.gain else ''})"
+    u: Tensor  #: buffer (rows,), of ``spectral_norm``
+    v: Tensor  #: buffer (columns,), of ``spectral_norm`` with ``sn_eval="stored"``
+    gamma: Tensor  #: parameter (), of ``spectral_norm_with_gain``
+    gain: Tensor  #: parameter (rows,), of ``weight_norm`` with a gain
 
-    def __call__(self, layer: nn.Module) -> Tensor:
-        """The normalised weight, for a batch whose parts share one estimate."""
-        (weight,) = self.weights(layer)
+    def effective_weight(self) -> Tensor:
+        """The weight as the layer uses it, for a batch whose parts share one estimate of sigma."""
+        (weight,) = self.effective_weights()
         return weight
 
-    def weights(self, layer: nn.Module) -> list[Tensor]:
-        """The normalised weight for each part of the batch: one, but for real and fake images in one pass."""
-        weight: Any = layer.weight
+    def effective_weights(self) -> list[Tensor]:
+        """The weight as the layer uses it for each equal part of the batch: one, but within ``logical_forwards``."""
+        return [self.weight] if self.normalize is None else self.normalize.weights(self)
+
+    def extra_repr(self) -> str:
+        return super().extra_repr() + ("" if self.normalize is None else f", normalize={self.normalize!r}")
+
+
+def apply_linear(layer: Any, x: Tensor, linear: LinearMap) -> Tensor:
+    """``linear`` by the weight of ``layer`` as normalised.
+
+    Args:
+        layer: a ``NormalizedLayer`` with a ``bias`` (rows,) or None.
+        x: (N, ...).
+        linear: ``linear(x, weight, bias)``, linear in x and in the weight: a convolution, a matrix product.
+
+    Returns:
+        What ``linear`` gives: (N, rows, ...).
+    """
+    normalize, weight, bias = layer.normalize, layer.weight, layer.bias
+    if isinstance(normalize, SpectralNorm) and layer.training and normalize.scales_output(weight, x):
+        return scaled_output(x, weight, bias, linear, normalize.estimates)
+    weights = layer.effective_weights()
+    if len(weights) == 1:
+        return linear(x, weights[0], bias)
+    of_parts = zip(x.chunk(len(weights)), weights, strict=True)
+    return torch.cat([linear(part, own, bias) for part, own in of_parts])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The normaliser
+
+
+@dataclass(eq=False)
+class SpectralNorm:
+    """A layer's spectral normalisation, as ``layer.normalize``; ``print(network)`` shows it.
+
+    It holds settings. The vector u (and v, gamma) are tensors of the layer itself, see ``NormalizedLayer``. Pickles and
+    copies hold the settings alone.
+
+    Args:
+        sn_eval: what evaluation mode does. ``"iterate"`` (the authors) iterates once more from the stored u and stores
+            nothing; ``"stored"`` (torch's ``spectral_norm``, and so every other PyTorch code base) uses the stored u
+            and v.
+        scale: the spectral norm that is left.
+        gain: whether the layer's parameter ``gamma`` is a factor of it.
+
+    Raises:
+        ValueError: for an unknown ``sn_eval``.
+    """
+
+    sn_eval: str = "iterate"
+    scale: float = 1.0
+    gain: bool = False
+
+    #: Within ``logical_forwards``, for layers in training mode: the estimate for each equal part of the batch
+    estimates: tuple[Estimate, ...] = field(default=(), init=False, repr=False)
+    #: Within ``logical_forwards(twice=True)``: the weight is divided whatever its size
+    divides_weight: bool = field(default=False, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.sn_eval not in SN_EVAL:
+            raise ValueError(
+                f"sn_eval: got {self.sn_eval!r}, legal are 'iterate' (the authors') and 'stored' (torch's)"
+            )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SpectralNorm, (self.sn_eval, self.scale, self.gain)
+
+    def weights(self, layer: NormalizedLayer) -> list[Tensor]:
+        """The normalised weight for each part of the batch.
+
+        Args:
+            layer: whose weight it is. In training mode, and outside ``logical_forwards``, its u moves.
+
+        Returns:
+            One tensor like ``layer.weight``; two where real and fake images are in one batch.
+        """
+        weight: Tensor = layer.weight
         with full_precision(weight):
-            if self.parts and layer.training:
-                weights = [_Divided.apply(weight, *part) for part in self.parts]
+            if self.estimates and layer.training:
+                weights = [divided(weight, estimate) for estimate in self.estimates]
             else:
-                weights = [weight / self._sigma(layer, weight.flatten(1))]
+                weights = [weight / self.sigma(layer, weight.flatten(1))]
         if self.scale != 1:
             weights = [own * self.scale for own in weights]
-        return [own * layer.gamma for own in weights] if self.gain else weights  # type: ignore[operator]
+        return [own * layer.gamma for own in weights] if self.gain else weights
 
-    def _sigma(self, layer: Any, matrix: Tensor) -> Tensor:
+    def sigma(self, layer: NormalizedLayer, matrix: Tensor) -> Tensor:
+        """The estimate of the largest singular value of ``matrix``, the layer's weight (rows, columns) -> ()."""
         if self.sn_eval == "stored" and not layer.training:
             return torch.dot(layer.u, matrix @ layer.v)
         sigma, u, v = power_iteration(matrix, layer.u)
@@ -98,176 +190,63 @@ class SpectralNorm:
                     layer.v.copy_(v)
         return sigma
 
+    def scales_output(self, weight: Tensor, x: Tensor) -> bool:
+        """Whether the layer's output is divided by sigma instead of ``weight``, for an input ``x``.
 
-def apply_linear(
-    layer: Any, x: Tensor, linear: Callable[[Tensor, Tensor, Tensor | None], Tensor]
-) -> Tensor:  # (N, ...) -> (N, ...)
-    """``linear(x, weight, bias)`` by the layer's normalised weight; it must be linear in x and in the weight.
-
-    Within ``estimated``, where that is less work, the raw weight is used and the output of each part of the batch is
-    divided by its sigma, which is the same function.
-    """
-    normalize, bias = layer.normalize, layer.bias
-    scaling = isinstance(normalize, SpectralNorm) and layer.training and not normalize.divide
-    parts = normalize.parts if scaling else ()
-    weight = layer.weight
-    if len(parts) == 1 and (weight.numel() <= x.numel() or _low_precision(x)):
-        parts = ()  # the weight is the smaller one to divide, or its division is what float32 has to compute
-    if not parts or normalize.scale != 1 or normalize.gain:
-        weights = layer.effective_weights()
-        if len(weights) == 1:
-            return linear(x, weights[0], bias)
-        of_parts = zip(x.chunk(len(weights)), weights, strict=True)
-        return torch.cat([linear(part, own, bias) for part, own in of_parts])
-    if weight.requires_grad and torch.is_grad_enabled():
-        x, weight = _Undivided.apply(x, weight, *(tensor for part in parts for tensor in part))  # type: ignore[misc]
-    y = linear(x, weight, None)
-    share, ones = len(x) // len(parts), [1] * (y.ndim - 1)
-    scale = torch.stack([part.sigma for part in parts]).reciprocal()
-    scale = scale.repeat_interleave(share, output_size=len(x)).view(-1, *ones)
-    shift = None if bias is None else bias.view(1, -1, *[1] * (y.ndim - 2))
-    scaled = y * scale if shift is None else torch.addcmul(shift, y.to(scale.dtype), scale)
-    return scaled.to(y.dtype)
+        That is so for estimates of two parts, and for one where the weight is larger than the map; but the division of
+        a weight is what float32 has to compute where the rest is in low precision.
+        """
+        if not self.estimates or self.divides_weight or self.scale != 1 or self.gain:
+            return False
+        return len(self.estimates) > 1 or not (weight.numel() <= x.numel() or _low_precision(x))
 
 
 def _low_precision(x: Tensor) -> bool:
     return x.dtype not in (torch.float32, torch.float64) or torch.is_autocast_enabled(x.device.type)
 
 
-def _by_memory(weight: Tensor) -> bool:
-    return weight.ndim == 4 and not weight.is_contiguous()
+Layer = TypeVar("Layer", bound=NormalizedLayer)
 
 
-def as_matrix(weight: Tensor) -> Tensor:
-    """(rows, columns) without a copy: the columns of a channels-last weight stand in the order of its memory.
+def spectral_norm(layer: Layer, sn_eval: str = "iterate", scale: float = 1.0) -> Layer:
+    """Normalises a layer: its weight is divided by an estimate of its largest singular value.
 
-    u is the same in every order of the columns; v is in this one.
+    One power iteration per forward, from the buffer ``u``, which starts as a normal vector of any length, as the
+    authors'. The authors' Linear and Embedding store u in eval mode too; here evaluating never changes a network.
+
+    Args:
+        layer: a ``Conv2d``, ``Linear`` or ``Embedding`` of normalizers.py. It gets the buffer ``u`` (rows,), and ``v``
+            (columns,) for ``"stored"``.
+        sn_eval: ``"iterate"`` or ``"stored"``: what evaluation mode does, see ``SpectralNorm``.
+        scale: the norm that is left, 1 but for a network whose class table was changed (training/finetune/plan.py).
+
+    Returns:
+        The same layer.
+
+    Raises:
+        ValueError: for an unknown ``sn_eval``.
     """
-    return (weight.permute(0, 2, 3, 1) if _by_memory(weight) else weight).flatten(1)
+    normalize = SpectralNorm(sn_eval, scale)
+    layer.register_buffer("u", torch.randn(layer.weight.shape[0]))
+    if sn_eval == "stored":
+        layer.register_buffer("v", unit(torch.randn(layer.weight[0].numel())))
+    layer.normalize = normalize
+    return layer
 
 
-def _as_weight(matrix: Tensor, weight: Tensor) -> Tensor:
-    """``as_matrix`` backwards, for rows of the order of ``weight``."""
-    if not _by_memory(weight):
-        return matrix.view(-1, *weight.shape[1:])
-    _, c, height, width = weight.shape
-    return matrix.view(-1, height, width, c).permute(0, 3, 1, 2)
+def spectral_norm_with_gain(layer: Layer) -> Layer:
+    """Spectral normalisation times one learned factor ``gamma``: the layer may leave the unit ball.
 
+    Source: Miyato et al. 2018, appendix E; authors' sn_*.py with use_gamma.
 
-def _minus_outer(gradient: Tensor, weight: Tensor, us: Tensor, vs: Tensor) -> Tensor:
-    """gradient - sum over k of us[k] vs[k]^T, as a tensor like ``weight``: us (K, rows), vs (K, columns).
+    Args:
+        layer: as of ``spectral_norm``. It gets the parameter ``gamma`` (), which starts at the weight's largest
+            singular value, so that the layer starts as it was.
 
-    Element by element, which autocast leaves in float32. Turning autocast off within a backward breaks torch.compile.
+    Returns:
+        The same layer.
     """
-    matrix = (gradient.permute(0, 2, 3, 1) if _by_memory(weight) else gradient).flatten(1)
-    for u, v in zip(us, vs, strict=True):
-        matrix = torch.addcmul(matrix, u[:, None], v[None], value=-1)
-    return _as_weight(matrix, weight)
-
-
-class _Divided(torch.autograd.Function):
-    """W -> W / sigma, with u and v constant: dL/dW = (G - <G, W / sigma> u v^T) / sigma for the gradient G."""
-
-    @staticmethod
-    def forward(ctx: Any, weight: Tensor, sigma: Tensor, u: Tensor, v: Tensor) -> Tensor:
-        ctx.save_for_backward(weight, sigma, u, v)
-        return weight / sigma
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
-        weight, sigma, u, v = ctx.saved_tensors
-        gradient = gradient / sigma
-        inner = (gradient * weight).sum() / sigma
-        return _minus_outer(gradient, weight, (inner * u)[None], v[None]), None, None, None
-
-
-class _Undivided(torch.autograd.Function):
-    """x, W -> x, W, for a layer whose output is divided by sigma_k in part k of the batch, sigma_k a constant there.
-
-    The layer's own backward then gives sum_k G_k / sigma_k; what is missing is the way through sigma_k, which is
-    -<G_k / sigma_k, W> / sigma_k u_k v_k^T. The layer being linear in x and in W, <G_k / sigma_k, W> is <dL/dx, x>
-    over part k: nothing else has to be kept for it.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, *estimates: Tensor) -> tuple[Tensor, Tensor]:
-        ctx.save_for_backward(x, weight, *estimates)
-        return x.view_as(x), weight.view_as(weight)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, of_x: Tensor, of_weight: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        x, weight, *estimates = ctx.saved_tensors
-        sigmas, us, vs = (torch.stack(estimates[i::3]) for i in range(3))
-        products = (of_x.to(sigmas.dtype) * x.to(sigmas.dtype)).flatten(1).sum(1)
-        inner = products.view(len(sigmas), -1).sum(1) / sigmas
-        gradient = _minus_outer(of_weight.to(weight.dtype), weight, inner[:, None] * us, vs)
-        return of_x, gradient, *[None] * len(estimates)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The power iterations of all layers at once
-
-
-def normalized_layers(network: nn.Module) -> list[Any]:
-    """The spectrally normalised layers that are in training mode: those whose u moves."""
-    return [m for m in network.modules() if m.training and isinstance(getattr(m, "normalize", None), SpectralNorm)]
-
-
-@torch.no_grad()
-def iterate(layers: Sequence[Any], forwards: int = 1) -> list[list[Estimate]]:
-    """``forwards`` power iterations of every layer, each from the u before -> for each forward, each layer's estimate.
-
-    u (and v where it is stored) are left as behind the last one. Two matrix products a layer and a few operations for
-    all layers together; nothing waits for the device.
-    """
-    if not layers:
-        return [[] for _ in range(forwards)]
-    with full_precision(layers[0].weight):
-        matrices = [as_matrix(layer.weight) for layer in layers]
-        us, found, vs = [layer.u for layer in layers], [], []
-        for _ in range(forwards):
-            vs, _ = _units([matrix.t() @ u for matrix, u in zip(matrices, us, strict=True)])
-            us, sigmas = _units([matrix @ v for matrix, v in zip(matrices, vs, strict=True)])
-            found.append([Estimate(*own) for own in zip(sigmas, us, vs, strict=True)])
-        torch._foreach_copy_([layer.u for layer in layers], us)
-        for layer, v in zip(layers, vs, strict=True):
-            if layer.normalize.sn_eval == "stored":
-                layer.v.copy_(_as_weight(v[None], layer.weight).flatten())
-    return found
-
-
-def _units(vectors: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """Each vector over its length, and the product of both: for W v that is sigma = u' W v."""
-    sizes = [len(vector) for vector in vectors]
-    lengths = torch.stack(torch._foreach_norm(vectors))
-    guarded = lengths + 1e-12
-    of_each = torch.cat([own.expand(n) for own, n in zip(guarded.unbind(), sizes, strict=True)])
-    flat = torch.cat(vectors) / of_each
-    return list(flat.split(sizes)), list((lengths * (lengths / guarded)).unbind())
-
-
-@contextmanager
-def estimated(network: nn.Module, forwards: int = 1, twice: bool = False) -> Iterator[Callable[[int | None], None]]:
-    """Does the power iterations of the next ``forwards`` logical forwards of ``network`` first; yields ``use``.
-
-    ``use(k)``: the forwards that follow are of number k (micro-batches of one logical forward share it). ``use(None)``:
-    each forward holds the images of all of them, as equal consecutive parts of its batch. Exact, for the weights do not
-    move in between. Layers in evaluation mode go on by themselves. ``twice``: their gradient by x is
-    differentiated again, as a gradient penalty is; then every weight is divided, for a scaled output gives none.
-    """
-    layers = normalized_layers(network)
-    found = iterate(layers, forwards)
-
-    def use(which: int | None) -> None:
-        for i, layer in enumerate(layers):
-            layer.normalize.parts = tuple(own[i] for own in (found if which is None else [found[which]]))
-            layer.normalize.divide = twice
-
-    use(0)
-    try:
-        yield use
-    finally:
-        for layer in layers:
-            layer.normalize.parts, layer.normalize.divide = (), False
+    spectral_norm(layer)
+    layer.gamma = nn.Parameter(torch.linalg.matrix_norm(layer.weight.detach().flatten(1), 2))
+    layer.normalize = SpectralNorm(gain=True)
+    return layer

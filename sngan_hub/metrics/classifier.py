@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tqdm import trange
 
 from ..data import Images, cache_folder
+from ..devices import to_channels_last
 from ..files import write_atomically
 
 EPOCHS, BATCH, RECIPE = 2, 128, "1"
@@ -42,7 +43,8 @@ def build(n_classes: int) -> nn.Module:
             c_in = width
         layers.append(nn.MaxPool2d(2))
     network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(128, n_classes))
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    to_channels_last(network)
+    return network
 
 
 def classifier(train: Images, test: Images, device: torch.device | str = "cpu") -> Classifier:

@@ -40,6 +40,9 @@ def max_pool(x: Tensor) -> Tensor:
 class Conv(nn.Module):
     """Convolution, batch norm and relu; the norm is folded into the kernel when the weights are loaded."""
 
+    kernel: Tensor
+    bias: Tensor
+
     def __init__(self, weight: Tensor, beta: Tensor, mean: Tensor, var: Tensor, stride: int, same: bool):
         super().__init__()
         scale = (var + 1e-3).rsqrt()
@@ -50,7 +53,7 @@ class Conv(nn.Module):
         self.padding = (weight.shape[2] // 2, weight.shape[3] // 2) if same else (0, 0)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(F.conv2d(x, self.kernel, self.bias, self.stride, self.padding), inplace=True)  # type: ignore[arg-type]
+        return F.relu(F.conv2d(x, self.kernel, self.bias, self.stride, self.padding), inplace=True)
 
 
 class Inception(nn.Module):

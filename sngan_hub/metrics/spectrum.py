@@ -39,7 +39,7 @@ def spectra(network: nn.Module) -> list[Spectrum]:
             if layer.normalize is not None:
                 place = weight.abs().argmax()
                 sigma = float(weight.flatten()[place] / used.flatten()[place])
-            rows.append(Spectrum(name, tuple(used.shape), torch.linalg.svdvals(used), sigma))  # type: ignore[arg-type]
+            rows.append(Spectrum(name, (used.shape[0], used.shape[1]), torch.linalg.svdvals(used), sigma))
     return rows
 
 

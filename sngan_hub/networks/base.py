@@ -10,49 +10,76 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..devices import to_channels_last
 from ..layers.normalizers import Conv2d, Linear
-from ..layers.resample import FORMS
+from ..layers.resample import FORMS, Resampling
 from ..sampling import generate as sampling
 from ..sampling.generate import no_bare_integer
 from .mixin import StrictHubMixin
 
 
-class Network(nn.Module, StrictHubMixin):
-    """``size``: images are (N, 3, size, size). ``n_classes``: 0 where the network knows no classes."""
+class Network(StrictHubMixin):
+    """What a generator and a discriminator have in common."""
 
-    kind: str
-    size: int
-    n_classes: int
-    classes: list[str] | None
+    kind: str  #: ``generator`` or ``discriminator``
+    size: int  #: images are (N, 3, size, size)
+    n_classes: int  #: 0 where the network knows no classes
+    classes: list[str] | None  #: their names, in the order of the labels
 
-    #: 0 gives every class the mean of the class tables, 1 (always, but for a run's class transition) its own row
+    #: A part of what the network computes, as a weight is, but in no file: ``forward`` hands it to every look-up in a
+    #: class table (``lookup_class``). 0 gives every class the mean of its table, 1 its own row. It is 1 but for a run
+    #: with a class transition, which sets it once a step (training/engine/transition.py: ``set_class_strength``) and
+    #: saves and scores ``settled`` networks, whose tables hold it.
     class_strength: float | Tensor = 1.0
 
     #: Layers that training leaves as they are: they stay in evaluation mode, in which u and statistics do not move
     frozen: list[nn.Module]
 
     def train(self, mode: bool = True) -> Network:
+        """As ``nn.Module.train``; the ``frozen`` layers stay in evaluation mode."""
         super().train(mode)
         for layer in getattr(self, "frozen", ()):
             layer.eval()
         return self
 
     def set_resampling(self, form: str) -> None:
-        """``plain``, ``fused``, or ``auto`` (per layer, by the committed table): the same function up to rounding."""
+        """Chooses how resampling convolutions are computed: the same function up to rounding.
+
+        Args:
+            form: ``plain``, ``fused``, or ``auto`` (per layer, by the committed table of layers/resample.py).
+
+        Raises:
+            ValueError: for another form.
+        """
         if form not in FORMS:
             raise ValueError(f"form: got {form!r}, legal are {', '.join(FORMS)}")
         for module in self.modules():
-            if hasattr(module, "form"):
-                module.form = form  # type: ignore[assignment]
+            if isinstance(module, Resampling):
+                module.form = form
 
     def name_classes(self, classes: Sequence[str]) -> None:
-        """Names the labels, in their order; the names travel in config.json."""
+        """Names the labels, in their order; the names travel in config.json.
+
+        Args:
+            classes: as many names as the network has classes.
+
+        Raises:
+            ValueError: for another number of them, or for what is no name.
+        """
         check_classes(self.n_classes, classes if isinstance(classes, str) else list(classes))
         self.classes = list(classes)
         if isinstance(self._hub_mixin_config, dict):
             self._hub_mixin_config["classes"] = self.classes
 
     def check_labels(self, batch: int, y: Tensor | None, class_weights: Tensor | None = None) -> None:
+        """Raises ``ValueError`` for labels that do not fit this network and batch, naming the argument.
+
+        Args:
+            batch: N.
+            y: None for an unconditional network; else labels (N,), or (N, K), int64 in 0..n_classes - 1. The range is
+                looked at on the CPU alone.
+            class_weights: (N, K), or None.
+        """
         name = type(self).__name__
         if self.n_classes and y is None:
             raise ValueError(f"y: this {name} is conditional and needs labels (N,), int64 in 0..{self.n_classes - 1}")
@@ -138,6 +165,7 @@ def _is_legal(value: Any, kind: type, least: float, most: float) -> bool:
 
 
 def check_classes(n_classes: int, classes: Sequence[str] | None) -> None:
+    """Raises ``ValueError`` where ``classes`` are not the names of ``n_classes`` classes, nor None."""
     if n_classes < 0:
         raise ValueError(f"n_classes: got {n_classes}, legal is 0 (unconditional) or more")
     if classes is None:
@@ -155,6 +183,7 @@ class AnyGenerator(Network):
     z_dim: int
 
     def check_latents(self, z: Tensor) -> None:
+        """Raises ``ValueError`` for anything but a floating-point tensor (N, z_dim)."""
         if not isinstance(z, Tensor) or not z.dtype.is_floating_point:
             raise ValueError(f"z: got {_kind_of(z)}, legal is a floating-point tensor (N, {self.z_dim})")
         if z.ndim != 2 or z.shape[1] != self.z_dim:
@@ -169,28 +198,41 @@ class AnyGenerator(Network):
         truncation: float | None = None,
         batch_size: int = 50,
     ) -> Tensor:
-        """-> uint8 (N, 3, size, size) on the CPU.
+        """Images by class and seed.
 
-        ``classes``: names or indices, then ``n`` images each, class-major; without, ``n`` in all, labels uniform.
-        A single index is given by keyword: ``sample(8)`` is refused, for it could be read as ``n``.
-        ``seed`` 0 .. 2^63 - 1, drawn from torch's generator when None. ``truncation`` t: |z| < t, by inverse CDF.
-        Raises ``ValueError`` naming the argument.
+        Args:
+            classes: names or indices, then ``n`` images of each, class-major; None: ``n`` in all, labels uniform. A
+                single index is given by keyword: ``sample(8)`` is refused, for it could be read as ``n``.
+            n: how many.
+            seed: 0 .. 2^63 - 1; None: drawn from torch's generator. z and label of image i depend on (seed, i) alone.
+            truncation: t for |z| < t, by inverse CDF; None: none.
+            batch_size: images at a time.
+
+        Returns:
+            uint8 (N, 3, size, size) in 0..255, on the CPU.
+
+        Raises:
+            ValueError: naming the argument that is not legal.
         """
         return sampling.sample(
             self, classes=classes, n=n, seed=seed, truncation=truncation, batch_size=batch_size
         )  # fmt: skip
 
     def for_sampling(self, dtype: torch.dtype = torch.float32) -> AnyGenerator:
-        """The fast form for inference, on the same device and in eval mode, with what can be computed once.
+        """The fast form for inference, with what can be computed once; it cannot be trained or saved.
 
-        Same call, same images to 1e-4 in float32; those of ``torch.bfloat16`` differ by under two levels in the mean.
-        It cannot be trained or saved.
+        Args:
+            dtype: of weights and maps. In float32 images are the same to 1e-4; those of ``torch.bfloat16`` differ by
+                under two levels of 255 in the mean.
+
+        Returns:
+            A generator that is called in the same way, on the same device and in eval mode.
         """
         fast = copy.deepcopy(self).eval().requires_grad_(False)
         for module in fast.modules():
             if isinstance(module, Conv2d | Linear | nn.ConvTranspose2d):  # batch norm stays float32
                 module.to(dtype)
-        fast.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        to_channels_last(fast)
         fast._hub_mixin_config = None
         return fast
 
@@ -202,13 +244,24 @@ class AnyDiscriminator(Network):
     linear: Linear
 
     def class_scores(self, x: Tensor) -> Tensor:
-        """Images (N, 3, size, size) -> the score of each as each class (N, n_classes); (N, 1) without classes."""
+        """The score of each image as each class.
+
+        Args:
+            x: images (N, 3, size, size) in [-1, 1].
+
+        Returns:
+            (N, n_classes); (N, 1) without classes. Any real numbers, no sigmoid.
+
+        Raises:
+            ValueError: see ``check_images``.
+        """
         if not self.n_classes:
             return self(x)
         labels = torch.arange(self.n_classes, device=x.device)
         return torch.cat([self(x, label.expand(x.shape[0])) for label in labels], 1)
 
     def check_images(self, x: Tensor) -> None:
+        """Raises ``ValueError`` for anything but a tensor (N, 3, size, size) in the dtype of the weights."""
         if not isinstance(x, Tensor) or not x.dtype.is_floating_point:
             raise ValueError(f"x: got {_kind_of(x)}, legal is a floating-point tensor (N, 3, {self.size}, {self.size}) "
                              f"in [-1, 1]; of uint8 images, images / 127.5 - 1")  # fmt: skip

@@ -30,6 +30,17 @@ class CNNGenerator(AnyGenerator, library_name="sngan-hub", pipeline_tag="uncondi
 
     Dense, then three transposed 4x4 convolutions of stride 2, each halving the width, then a 3x3 one; batch norm
     and relu behind each but the last; behind the dense layer it takes each feature by itself, as chainer-gan-lib does.
+    Source: Miyato et al. 2018, Table 3; chainer-gan-lib, common/net.py.
+
+    Args:
+        size: side of the images, 8 bottom_width.
+        n_classes: 0.
+        z_dim: length of a latent vector, drawn from N(0, I).
+        width: channels of the first map.
+        batch_norm: whether there is any.
+
+    Raises:
+        ValueError: naming the argument that is not legal.
     """
 
     def __init__(self, size: int = 32, n_classes: int = 0, z_dim: int = 128, width: int = 512, batch_norm: bool = True):
@@ -49,6 +60,7 @@ class CNNGenerator(AnyGenerator, library_name="sngan-hub", pipeline_tag="uncondi
         self.set_config(size=size, n_classes=n_classes, z_dim=z_dim, width=width, batch_norm=batch_norm)
 
     def forward(self, z: Tensor, y: Tensor | None = None, class_weights: Tensor | None = None) -> Tensor:
+        """z (N, z_dim) -> images (N, 3, size, size) in [-1, 1]; ``y`` and ``class_weights`` are None."""
         self.check_latents(z)
         self.check_labels(z.shape[0], y, class_weights)
         h = self.l0(z.to(self.l0.weight.dtype))
@@ -60,19 +72,31 @@ class CNNGenerator(AnyGenerator, library_name="sngan-hub", pipeline_tag="uncondi
 
 
 class FlatBatchNorm(BatchNorm2d):
-    """Over features (N, C): chainer-gan-lib's bn0."""
+    """Batch normalisation of features (N, C): chainer-gan-lib's bn0."""
 
-    def forward(self, x: Tensor, *_: object) -> Tensor:  # type: ignore[override]
-        return super().forward(x[:, :, None, None])[:, :, 0, 0]
+    def forward(
+        self, x: Tensor, y: Tensor | None = None, class_weights: Tensor | None = None, strength: float | Tensor = 1.0
+    ) -> Tensor:  # (N, C) -> same
+        return super().forward(x[:, :, None, None], y, class_weights, strength)[:, :, 0, 0]
 
 
 class CNNDiscriminator(AnyDiscriminator, library_name="sngan-hub", tags=["gan", "discriminator"]):
     """Images (N, 3, size, size) in [-1, 1] -> scores (N, 1).
 
-    Seven convolutions, 3x3 and 4x4 of stride 2 in turn, leaky relu behind each, then a dense layer. ``widths`` are
-    their outputs: the paper's grow in the 3x3 (64, 64, 128, 128, 256, 256, 512; slope 0.1), chainer-gan-lib's in the
-    strided one (64, 128, 128, 256, 256, 512, 512; slope 0.2). ``normalizer``: of weights, or ``batch``, ``layer`` of
-    activations behind every convolution but the first.
+    Seven convolutions, 3x3 and 4x4 of stride 2 in turn, leaky relu behind each, then a dense layer.
+    Source: Miyato et al. 2018, Table 3; chainer-gan-lib, common/net.py.
+
+    Args:
+        size: side of the images, a multiple of 8.
+        n_classes: 0.
+        widths: outputs of the seven. The paper's (None) grow in the 3x3: 64, 64, 128, 128, 256, 256, 512;
+            chainer-gan-lib's in the strided one: 64, 128, 128, 256, 256, 512, 512.
+        slope: of the leaky relu: 0.1 in the paper, 0.2 in chainer-gan-lib.
+        normalizer: of weights, by its name in ``WEIGHT_NORMALIZERS``; or ``batch``, ``layer`` of activations, behind
+            every convolution but the first.
+
+    Raises:
+        ValueError: naming the argument that is not legal.
     """
 
     def __init__(
@@ -101,18 +125,15 @@ class CNNDiscriminator(AnyDiscriminator, library_name="sngan-hub", tags=["gan", 
         c_in = 3
         for i, c_out in enumerate(widths):
             conv = Conv2d(c_in, c_out, 4, 2, 1) if i % 2 else Conv2d(c_in, c_out, 3, 1, 1)
-            nn.init.normal_(conv.weight, std=0.02)
-            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
-            self.convs.append(of_weights(conv))
+            self.convs.append(of_weights(_normal(conv)))
             self.norms.append(of_activations(c_out) if of_activations and i else nn.Identity())
             c_in = c_out
         self.linear = Linear(c_in * (size // 8) ** 2, 1)
-        nn.init.normal_(self.linear.weight, std=0.02)
-        nn.init.zeros_(self.linear.bias)
-        of_weights(self.linear)
+        of_weights(_normal(self.linear))
         self.set_config(size=size, n_classes=n_classes, widths=widths, slope=slope, normalizer=normalizer)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Images (N, 3, size, size) in [-1, 1] -> scores (N, 1), any real numbers; ``y`` is None."""
         self.check_images(x)
         self.check_labels(x.shape[0], y)
         for conv, norm in zip(self.convs, self.norms, strict=True):
@@ -126,7 +147,18 @@ class CNNDiscriminator(AnyDiscriminator, library_name="sngan-hub", tags=["gan", 
 
 
 class GanLibResNetGenerator(AnyGenerator, library_name="sngan-hub", tags=["gan", "image-generation"]):
-    """z (N, width) -> images (N, 3, 32, 32): relu on the dense layer, three up blocks of one width, relu, norm."""
+    """z (N, width) -> images (N, 3, 32, 32) in [-1, 1].
+
+    relu on the dense layer, three up blocks of one width, relu, norm. Source: chainer-gan-lib, common/net.py.
+
+    Args:
+        size: 32.
+        n_classes: 0.
+        width: of all maps, and the length of a latent vector.
+
+    Raises:
+        ValueError: naming the argument that is not legal.
+    """
 
     def __init__(self, size: int = 32, n_classes: int = 0, width: int = 128):
         check_arguments(locals())
@@ -143,6 +175,7 @@ class GanLibResNetGenerator(AnyGenerator, library_name="sngan-hub", tags=["gan",
         self.set_config(size=size, n_classes=n_classes, width=width)
 
     def forward(self, z: Tensor, y: Tensor | None = None, class_weights: Tensor | None = None) -> Tensor:
+        """z (N, z_dim) -> images (N, 3, size, size) in [-1, 1]; ``y`` and ``class_weights`` are None."""
         self.check_latents(z)
         self.check_labels(z.shape[0], y, class_weights)
         h = F.relu(self.l0(z.to(self.l0.weight.dtype))).view(z.shape[0], self.width, 4, 4)
@@ -163,7 +196,19 @@ class _UpBlock(nn.Module):
 
 
 class GanLibResNetDiscriminator(AnyDiscriminator, library_name="sngan-hub", tags=["gan", "discriminator"]):
-    """Images (N, 3, 32, 32) -> scores (N, 1): two blocks halve by 4x4 convolutions, two keep the size; no norms."""
+    """Images (N, 3, 32, 32) in [-1, 1] -> scores (N, 1).
+
+    Two blocks halve the map by 4x4 convolutions, two keep its size; there are no norms. Source: chainer-gan-lib,
+    common/net.py.
+
+    Args:
+        size: 32.
+        n_classes: 0.
+        width: of all maps.
+
+    Raises:
+        ValueError: naming the argument that is not legal.
+    """
 
     def __init__(self, size: int = 32, n_classes: int = 0, width: int = 128):
         check_arguments(locals())
@@ -179,6 +224,7 @@ class GanLibResNetDiscriminator(AnyDiscriminator, library_name="sngan-hub", tags
         self.set_config(size=size, n_classes=n_classes, width=width)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Images (N, 3, size, size) in [-1, 1] -> scores (N, 1), any real numbers; ``y`` is None."""
         self.check_images(x)
         self.check_labels(x.shape[0], y)
         for block in self.blocks:

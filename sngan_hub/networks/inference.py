@@ -35,10 +35,15 @@ class FastGenerator(AnyGenerator):
     z (N, z_dim) float32, labels (N,) int64, or (N, K) with weights (N, K) -> images (N, 3, size, size) in [-1, 1].
     It stays on the device and in the dtype that it was made for, and can be neither trained nor saved. Gradients reach
     z, at the cost of the layout. A run's class strength is part of the tables.
+
+    Args:
+        generator: a ``Generator``, which is only read.
+        dtype: of weights and maps.
     """
 
+    table: Tensor  #: buffer (n_classes or 1, sum of widths): every gain and bias, premultiplied
+
     def __init__(self, generator: Any, dtype: torch.dtype = torch.float32):
-        """``generator``: a ``Generator``, which is only read. ``dtype``: of weights and maps."""
         super().__init__()
         self.size, self.n_classes, self.z_dim = generator.size, generator.n_classes, generator.z_dim
         self.classes, self.bottom_width = generator.classes, generator.bottom_width
@@ -65,12 +70,11 @@ class FastGenerator(AnyGenerator):
         self.eval()
 
     def forward(self, z: Tensor, y: Tensor | None = None, class_weights: Tensor | None = None) -> Tensor:
-        """``y``: (N,), or (N, K) with ``class_weights`` (N, K), which mix the gains and biases of K classes."""
+        """Images of latent vectors, as ``Generator.forward``: (N, 3, size, size) in [-1, 1], in the dtype of ``z``."""
         self.check_latents(z)
         self.check_labels(z.shape[0], y, class_weights)
         dtype = self.l1.weight.dtype
-        table: Tensor = self.table  # type: ignore[assignment]
-        rows = table if y is None else lookup_class(table, y, class_weights)
+        rows = self.table if y is None else lookup_class(self.table, y, class_weights)
         parts = list(rows.to(dtype)[:, :, None, None].split(self.widths, 1))
         h = self.l1(z.to(dtype)).view(z.shape[0], -1, self.bottom_width, self.bottom_width)
         h = h.contiguous(memory_format=torch.channels_last)
@@ -136,6 +140,8 @@ class FastBlock(nn.Module):
 class FrozenConv(nn.Module):
     """A convolution (N, I, H, W) -> (N, O, H, W), or (N, O, 2H, 2W) with ``up``, whose weight never changes."""
 
+    bias: Tensor
+
     def __init__(
         self, weight: Tensor, bias: Tensor, dtype: torch.dtype, side: int, up: bool = False, relu: bool = False
     ):
@@ -164,20 +170,23 @@ class FrozenConv(nn.Module):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._lay_out(self._dense)  # type: ignore[arg-type]
+        self._lay_out(state["_dense"])
 
     def forward(self, x: Tensor) -> Tensor:
-        bias: Tensor = self.bias  # type: ignore[assignment]
         ends = (1, "relu" if self.relu else "none", [], "")  # groups; what follows
         p = [self.padding] * 2
         if self._packed is not None and not x.requires_grad and not exporting():
             if self.up:
                 return torch.ops.mkldnn._convolution_transpose_pointwise(
-                    x, self._packed, bias, p, [0, 0], [2, 2], [1, 1], *ends
+                    x, self._packed, self.bias, p, [0, 0], [2, 2], [1, 1], *ends
                 )
-            return torch.ops.mkldnn._convolution_pointwise(x, self._packed, bias, p, [1, 1], [1, 1], *ends)
+            return torch.ops.mkldnn._convolution_pointwise(x, self._packed, self.bias, p, [1, 1], [1, 1], *ends)
         kernel = self.kernel()
-        h = F.conv_transpose2d(x, kernel, bias, 2, 1) if self.up else F.conv2d(x, kernel, bias, 1, self.padding)
+        h = (
+            F.conv_transpose2d(x, kernel, self.bias, 2, 1)
+            if self.up
+            else F.conv2d(x, kernel, self.bias, 1, self.padding)
+        )
         return F.relu(h, inplace=True) if self.relu else h
 
     def kernel(self) -> Tensor:

@@ -13,7 +13,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from huggingface_hub import ModelCard, PyTorchModelHubMixin, hf_hub_download
@@ -27,10 +27,11 @@ from .card import network_card
 Network = TypeVar("Network", bound="StrictHubMixin")
 
 
-class StrictHubMixin(PyTorchModelHubMixin):
-    """For an ``nn.Module`` whose constructor takes plain JSON values and calls ``set_config`` with all of them."""
+class StrictHubMixin(nn.Module, PyTorchModelHubMixin):
+    """An ``nn.Module`` whose constructor takes plain JSON values and calls ``set_config`` with all of them."""
 
     def set_config(self, **arguments: Any) -> None:
+        """Remembers the constructor's arguments as resolved, for config.json."""
         self._hub_mixin_config = {"class": type(self).__name__, **arguments}
 
     @property
@@ -41,7 +42,6 @@ class StrictHubMixin(PyTorchModelHubMixin):
         return dict(self._hub_mixin_config)
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        assert isinstance(self, nn.Module)  # for type checkers
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
         # One metadata key: with more, the bytes differ from save to save.
         _write_atomically(
@@ -52,7 +52,7 @@ class StrictHubMixin(PyTorchModelHubMixin):
 
     def generate_model_card(self, repo_id: str = "", **_: Any) -> ModelCard:  # type: ignore[override]
         """What ``save_pretrained`` and ``push_to_hub`` write where there is no README.md yet."""
-        return ModelCard(network_card(self, repo_id), ignore_metadata_errors=True)  # type: ignore[arg-type]
+        return ModelCard(network_card(cast("Any", self), repo_id), ignore_metadata_errors=True)
 
     def push_to_hub(self, repo_id: str, *, model_card_kwargs: dict[str, Any] | None = None, **arguments: Any) -> str:
         """As ``PyTorchModelHubMixin.push_to_hub``; the card names the repository."""
@@ -72,10 +72,23 @@ class StrictHubMixin(PyTorchModelHubMixin):
         revision: str | None = None,
         map_location: str = "cpu",
     ) -> Network:
-        """A folder with config.json and model.safetensors, or a Hub repository id -> the network, in eval mode.
+        """Loads a network.
 
-        Raises ``FileNotFoundError`` for a missing file and ``ValueError`` for anything in the two files that is not
-        exactly this class's.
+        Args:
+            pretrained_model_name_or_path: a folder with config.json and model.safetensors, or a Hub repository id.
+            force_download: see ``hf_hub_download``, as the four that follow.
+            token: of the Hub.
+            cache_dir: of downloads.
+            local_files_only: nothing is fetched.
+            revision: branch, tag or commit of the repository.
+            map_location: the device.
+
+        Returns:
+            The network in eval mode, in float32.
+
+        Raises:
+            FileNotFoundError: for a missing file.
+            ValueError: for anything in the two files that is not exactly this class's.
         """
         source = str(pretrained_model_name_or_path)
         paths = []
@@ -93,15 +106,25 @@ class StrictHubMixin(PyTorchModelHubMixin):
             paths.append(path)
         with torch.device("meta"):  # shapes alone: nothing is allocated for what config.json claims
             network = cls.from_config(read_config(paths[0]), source=paths[0])
-        load_weights(network, paths[1])  # type: ignore[arg-type]
-        network.to(map_location)  # type: ignore[attr-defined]
-        return network.eval()  # type: ignore[attr-defined]
+        load_weights(network, paths[1])
+        network.to(map_location)
+        return network.eval()
 
     @classmethod
     def from_config(cls: type[Network], config: dict[str, Any], source: str = "config") -> Network:
-        """Builds the untrained network; refuses another class's configuration, unknown keys and missing ones.
+        """Builds the untrained network that a configuration describes.
 
         Called on a class that others derive from, it builds the one that ``"class"`` names.
+
+        Args:
+            config: the content of config.json.
+            source: what errors call it.
+
+        Returns:
+            The network, with the weights of its initialisation.
+
+        Raises:
+            ValueError: for another class's configuration, an unknown, missing or illegal key.
         """
         arguments = dict(config)
         abstract = cls.__init__ is nn.Module.__init__
@@ -135,6 +158,7 @@ def _subclasses(cls: type[Network]) -> Iterator[type[Network]]:
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
+    """The object in a JSON file; raises ``ValueError`` for anything else."""
     try:
         config = json.loads(Path(path).read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:  # also digits without end, and lists in lists in lists
@@ -212,7 +236,8 @@ def _bad_values(network: nn.Module, tensors: Mapping[str, torch.Tensor]) -> list
         if not torch.isfinite(tensor).all():
             problems.append(f"{name} holds values that are not finite in {str(tensor.dtype).removeprefix('torch.')}")
         elif name.rpartition(".")[2] == "running_var":
-            scale = (tensor + network.get_submodule(name.rpartition(".")[0]).eps).rsqrt()  # type: ignore[operator]
+            norm: Any = network.get_submodule(name.rpartition(".")[0])
+            scale = (tensor + norm.eps).rsqrt()
             if (tensor < 0).any():
                 problems.append(f"{name} holds a negative variance")
             elif not (torch.isfinite(scale) & (scale > 0)).all():

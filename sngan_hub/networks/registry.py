@@ -18,6 +18,8 @@ FAMILIES: dict[str, tuple[type[AnyGenerator], type[AnyDiscriminator]]] = {
 
 
 class Model(NamedTuple):
+    """An architecture: size, classes, what differs from the defaults of its family's two classes."""
+
     size: int
     n_classes: int = 0
     generator: dict[str, Any] = {}  # what differs from the row of this size
@@ -69,24 +71,48 @@ MODELS: dict[str, Model] = {
 
 
 def list_models() -> list[str]:
+    """The names of all architectures, in alphabetical order."""
     return sorted(MODELS)
 
 
 def create_generator(name: str, **overrides: Any) -> AnyGenerator:
-    """The untrained generator of architecture ``name``; ``overrides`` replace its constructor arguments."""
+    """An untrained generator.
+
+    Args:
+        name: of an architecture, see ``list_models``.
+        overrides: replace its constructor arguments.
+
+    Returns:
+        A generator in training mode, on the CPU.
+
+    Raises:
+        ValueError: for an unknown name, with the nearest one, or an argument that is not legal.
+    """
     model = find_model(name)
     build, _ = FAMILIES[model.family]
     return build(**{"size": model.size, "n_classes": model.n_classes, **model.generator, **overrides})
 
 
 def create_discriminator(name: str, **overrides: Any) -> AnyDiscriminator:
-    """The untrained discriminator of architecture ``name``; ``overrides`` replace its constructor arguments."""
+    """An untrained discriminator.
+
+    Args:
+        name: of an architecture, see ``list_models``.
+        overrides: replace its constructor arguments.
+
+    Returns:
+        A discriminator in training mode, on the CPU.
+
+    Raises:
+        ValueError: for an unknown name, with the nearest one, or an argument that is not legal.
+    """
     model = find_model(name)
     _, build = FAMILIES[model.family]
     return build(**{"size": model.size, "n_classes": model.n_classes, **model.discriminator, **overrides})
 
 
 def find_model(name: str) -> Model:
+    """The row of ``MODELS``; raises ``ValueError`` with the nearest name for an unknown one."""
     if name not in MODELS:
         raise ValueError(f"model: no architecture {name!r}{nearest(name, MODELS)}")
     return MODELS[name]

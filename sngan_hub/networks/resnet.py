@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..layers.normalizers import WEIGHT_NORMALIZERS, BatchNorm2d, Conv2d, Embedding, Linear, spectral_norm
-from ..layers.resample import UPSAMPLE_MODES, conv_down, downsample2x, up_conv, upsample2x
+from ..layers.resample import UPSAMPLE_MODES, Resampling, conv_down, downsample2x, up_conv, upsample2x
 from ..layers.spectral_norm import full_precision
 from .base import AnyDiscriminator, AnyGenerator, check_arguments, check_classes
 from .inference import FastGenerator
@@ -50,13 +50,15 @@ ROWS: dict[str, Row] = {  # authors' files: resnet_32/snresnet_32, *_64, resnet/
 # Blocks
 
 
-class GeneratorBlock(nn.Module):
-    """BN, relu, up, conv3x3, BN, relu, conv3x3, plus up and conv1x1 of the raw input (authors' resblocks.Block)."""
+class GeneratorBlock(Resampling):
+    """BN, relu, up, conv3x3, BN, relu, conv3x3, plus up and conv1x1 of the raw input.
+
+    Source: authors' gen_models/resblocks.py, Block.
+    """
 
     def __init__(self, c_in: int, c_out: int, n_classes: int, upsample: str, bn_eps: float, bn_momentum: float):
         super().__init__()
         self.upsample = upsample
-        self.form = "auto"
         self.b1 = BatchNorm2d(c_in, n_classes, bn_eps, bn_momentum)
         self.c1 = Conv2d(c_in, c_out, 3, padding=1)
         self.b2 = BatchNorm2d(c_out, n_classes, bn_eps, bn_momentum)
@@ -73,18 +75,18 @@ class GeneratorBlock(nn.Module):
         return self.c2(h) + upsample2x(self.c_sc(x), self.upsample)
 
 
-class DiscriminatorBlock(nn.Module):
-    """relu, conv3x3, relu, conv3x3, mean; plus conv1x1 and mean of the raw input (authors' dis_models/resblocks.py).
+class DiscriminatorBlock(Resampling):
+    """relu, conv3x3, relu, conv3x3, mean; plus conv1x1 and mean of the raw input.
 
-    The first block has no leading relu (OptimizedBlock). ``shortcut_relu``: the shortcut reads relu(x), as in
-    code bases whose in-place relu overwrites the block's input.
+    Source: authors' dis_models/resblocks.py, Block; the first block has no leading relu (OptimizedBlock).
+    ``shortcut_relu``: the shortcut reads relu(x), as in code bases whose in-place relu overwrites the block's input.
+    ``normalize``: layer -> layer, for each convolution.
     """
 
     def __init__(self, c_in: int, c_out: int, hidden: int, down: bool, first: bool, shortcut_relu: bool,
                  normalize: Callable):  # fmt: skip
         super().__init__()
         self.down, self.first, self.shortcut_relu = down, first, shortcut_relu
-        self.form = "auto"
         self.c1 = Conv2d(c_in, hidden, 3, padding=1)
         self.c2 = Conv2d(hidden, c_out, 3, padding=1)
         self.c_sc = Conv2d(c_in, c_out, 1) if down or c_in != c_out else None
@@ -130,10 +132,22 @@ class Generator(
 ):
     """z (N, z_dim), labels -> images (N, 3, size, size) in [-1, 1].
 
-    ``n_classes=0`` builds the unconditional network. ``widths`` are the channels of the first map and of each block's
-    output, by default those of the row for ``size``; each block doubles the map, which starts at ``bottom_width``.
-    ``classes`` are the class names, in the order of the labels. Every argument is a plain JSON value: config.json is
-    the call.
+    Every argument is a plain JSON value: config.json is the call. Source: authors' gen_models/resnet*.py; Miyato et al.
+    2018, appendix B.
+
+    Args:
+        size: side of the images.
+        n_classes: 0 builds the unconditional network.
+        z_dim: length of a latent vector, drawn from N(0, I).
+        widths: channels of the first map and of each block's output; None: those of the row for ``size``.
+        bottom_width: side of the first map, which each block doubles; None: that of the row.
+        upsample: ``nearest`` (the authors) or ``bilinear`` (mimicry).
+        bn_eps: see ``BatchNorm2d``.
+        bn_momentum: see ``BatchNorm2d``.
+        classes: the class names, in the order of the labels; None: unnamed.
+
+    Raises:
+        ValueError: naming the argument that is not legal.
     """
 
     def __init__(
@@ -178,7 +192,19 @@ class Generator(
         )  # fmt: skip
 
     def forward(self, z: Tensor, y: Tensor | None = None, class_weights: Tensor | None = None) -> Tensor:
-        """``y``: (N,), or (N, K) with ``class_weights`` (N, K), which mix the gains and biases of K classes."""
+        """Images of latent vectors.
+
+        Args:
+            z: (N, z_dim).
+            y: None without classes; else labels (N,), or (N, K), int64 in 0..n_classes - 1.
+            class_weights: (N, K) for ``y`` (N, K), which mix the gains and biases of K classes; else None.
+
+        Returns:
+            (N, 3, size, size) in [-1, 1], in the dtype of ``z``.
+
+        Raises:
+            ValueError: for latents or labels that do not fit.
+        """
         self.check_latents(z)
         self.check_labels(z.shape[0], y, class_weights)
         h = self.l1(z.to(self.l1.weight.dtype)).view(z.shape[0], -1, self.bottom_width, self.bottom_width)
@@ -201,13 +227,30 @@ class Discriminator(
 ):
     """Images (N, 3, size, size) in [-1, 1], labels -> scores (N, 1), no sigmoid.
 
-    ``conditioning``: ``projection`` adds <embed(y), features> to the score (Miyato & Koyama 2018, eq. 4), ``concat``
-    appends an embedding of the class to the map behind block ``concat_after``. ``hidden``: the width between a block's
-    convolutions, its input's (``in``, the authors) or its output's (``out``). ``down``: a digit per block, 1 halves the
-    map. ``sn_eval``: see ``spectral_norm``; ``head_sn_eval`` is that of the linear layer and the embedding, None: the
-    same (mimicry's 32-px cGAN has one of each). ``normalizer``: of all weights, by its name in WEIGHT_NORMALIZERS.
-    ``head_scale`` and ``embed_scale``: spectral norms of the linear layer and the class table, other than 1 where
-    fine-tuning has changed them.
+    Every argument is a plain JSON value: config.json is the call. Source: authors' dis_models/snresnet*.py; Miyato et
+    al. 2018, appendix B; Miyato & Koyama 2018, eq. 4.
+
+    Args:
+        size: side of the images.
+        n_classes: 0 builds the unconditional network.
+        widths: channels of each block's output; None: those of the row for ``size``.
+        down: a digit per block, 1 halves the map; None: that of the row.
+        conditioning: ``projection`` adds <embed(y), features> to the score; ``concat`` appends an embedding of the
+            class to the map behind block ``concat_after``.
+        embedding_dim: length of that embedding, of ``concat`` alone.
+        concat_after: number of that block, from 1, of ``concat`` alone.
+        hidden: width between a block's convolutions, its input's (``in``, the authors) or its output's (``out``).
+        shortcut_relu: see ``DiscriminatorBlock``.
+        head_bias: whether the linear layer has a bias; None: as the row says.
+        sn_eval: see ``SpectralNorm``.
+        head_sn_eval: that of the linear layer and the embedding; None: the same (mimicry's 32-px cGAN has one of each).
+        normalizer: of all weights, by its name in ``WEIGHT_NORMALIZERS``.
+        head_scale: spectral norm of the linear layer, other than 1 where fine-tuning has changed it.
+        embed_scale: spectral norm of the class table, likewise.
+        classes: the class names, in the order of the labels; None: unnamed.
+
+    Raises:
+        ValueError: naming the argument that is not legal.
     """
 
     def __init__(
@@ -283,6 +326,18 @@ class Discriminator(
         )  # fmt: skip
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Scores of images.
+
+        Args:
+            x: (N, 3, size, size) in [-1, 1].
+            y: None without classes; else labels (N,), int64 in 0..n_classes - 1.
+
+        Returns:
+            (N, 1), any real numbers, in the dtype of the weights.
+
+        Raises:
+            ValueError: for images or labels that do not fit.
+        """
         self.check_images(x)
         self.check_labels(x.shape[0], y)
         features = self._pooled(x, y)
@@ -303,12 +358,18 @@ class Discriminator(
             return self.linear(features) + features @ self.embed.effective_weight().t()
 
     def features(self, x: Tensor, layer: int | None = None) -> Tensor:
-        """Images (N, 3, size, size) in [-1, 1] -> relu of the map behind block ``layer``, summed over positions
-        (N, widths[layer - 1]).
+        """relu of the map behind a block, summed over positions.
 
-        ``layer`` from 1; None: the last one, phi of the projection paper, which the head sees. A discriminator that
-        concatenates the class behind an earlier block has none from there on that is free of it, and raises
-        ``ValueError``.
+        Args:
+            x: images (N, 3, size, size) in [-1, 1].
+            layer: number of the block, from 1; None: the last one, phi of the projection paper, which the head sees.
+
+        Returns:
+            (N, widths[layer - 1]), not negative.
+
+        Raises:
+            ValueError: for a layer that is not there, and for one behind the class of a discriminator that concatenates
+                it.
         """
         self.check_images(x)
         last = len(self.blocks) if layer is None else layer
@@ -321,14 +382,16 @@ class Discriminator(
     def _pooled(self, x: Tensor, y: Tensor | None, last: int | None = None) -> Tensor:
         """-> relu of the last map, summed over positions (never their mean): (N, widths[-1])."""
         h = x
-        if self.blocks[0].c1.weight.is_contiguous(memory_format=torch.channels_last):  # type: ignore[union-attr]
+        first: Any = self.blocks[0]
+        if first.c1.weight.is_contiguous(memory_format=torch.channels_last):
             h = h.contiguous(memory_format=torch.channels_last)
         for i, block in enumerate(self.blocks, 1):
             h = block(h)
             if i == last:
                 break
             if i == self.concat_after:
-                e = self.embed.lookup(y, self.class_strength)  # type: ignore[union-attr,arg-type]
+                assert self.embed is not None and y is not None  # the network has checked
+                e = self.embed.lookup(y, self.class_strength)
                 h = torch.cat([h, e[:, :, None, None].expand(-1, -1, *h.shape[2:]).to(h.dtype)], 1)
         with full_precision(x):
             return F.relu(h).sum((2, 3), dtype=self.linear.weight.dtype)

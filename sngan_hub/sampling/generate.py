@@ -11,7 +11,7 @@ import operator
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from numbers import Real
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -62,7 +62,7 @@ def no_bare_integer(other: str) -> Callable[[Called], Called]:
                 raise ValueError(f"{function.__name__}({given}): write classes={given} or {other}={given}")
             return function(generator, *args, **kwargs)
 
-        return checked  # type: ignore[return-value]
+        return cast("Called", checked)
 
     return decorate
 

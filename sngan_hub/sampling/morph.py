@@ -201,7 +201,7 @@ def _write_gif(frames: Iterator[Tensor], path: Path, fps: int) -> int:
 
 def _write_mp4(frames: Iterator[Tensor], path: Path, fps: int) -> int:
     try:
-        from imageio_ffmpeg import write_frames  # type: ignore[import-not-found]
+        from imageio_ffmpeg import write_frames
     except ImportError as error:
         raise ValueError(f"out: {error}; .mp4 needs the extra: pip install 'sngan-hub[video]'; .gif none") from error
     first = next(frames)

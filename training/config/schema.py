@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sngan_hub.files import write_text
 from sngan_hub.text import nearest
 
 from .presets import METHODS, PRESETS, SETTINGS, SPEEDS
@@ -140,9 +140,7 @@ def make_config(preset: str, **overrides: Any) -> Config:
 
 def save_config(config: Config, path: Path) -> None:
     """Written whole or not at all."""
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_text(json.dumps(dataclasses.asdict(config), indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_text(path, json.dumps(dataclasses.asdict(config), indent=2) + "\n")
 
 
 def same_rates(old: Config, new: Config, done: int) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sngan_hub.devices import resolve_device
+from sngan_hub.devices import resolve_device, to_channels_last
 from sngan_hub.layers.normalizers import BatchNorm2d
 from sngan_hub.networks.base import AnyDiscriminator, AnyGenerator
 from sngan_hub.networks.registry import create_discriminator, create_generator
@@ -106,7 +106,7 @@ def new_state(config: Config, classes: list[str], device: torch.device | None = 
     for network in (generator, discriminator):
         network.train().to(device or resolve_device(config.device))
         if config.channels_last:
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            to_channels_last(network)
     betas = (config.beta1, config.beta2)
     freeze(generator, discriminator, config)
     return State(

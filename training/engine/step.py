@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from sngan_hub.layers.normalizers import as_one_forward, set_batch_norm_group
-from sngan_hub.layers.spectral_norm import estimated
+from sngan_hub.layers.logical_forward import logical_forwards
 from sngan_hub.networks.base import AnyDiscriminator, AnyGenerator, Network
 
 from ..config.schema import Config
@@ -21,6 +20,7 @@ from .ema import update_ema
 from .losses import LOSSES
 from .penalties import clip_weights_, gradient_penalty, orthonormal_penalty
 from .state import State
+from .transition import set_class_strength
 
 if TYPE_CHECKING:  # the loop alone imports it
     from accelerate import Accelerator
@@ -42,10 +42,9 @@ def train_step(state: State, config: Config, feed: Feeds, accelerator: Accelerat
     step, device = state.step, accelerator.device
     if config.compile == "graphs":
         torch.compiler.cudagraph_mark_step_begin()  # what the last iteration made may be overwritten
-    if config.transition_to:  # a tensor, so that a compiled step is not compiled again for each value
-        strength = torch.full((), config.class_strength(step), device=device)
-        for network in (state.generator, state.discriminator, state.average):
-            network.class_strength = strength
+    if config.transition_to:
+        networks = (state.generator, state.discriminator, state.average)
+        set_class_strength(networks, config.class_strength(step), device)
     for optimizer, lr in ((state.opt_g, config.lr_g), (state.opt_d, config.lr_d)):
         optimizer.param_groups[0]["lr"] = lr * config.lr_scale(step)
 
@@ -71,16 +70,14 @@ def generator_step(state: State, config: Config, drawn: Iteration, accelerator: 
     of_d = state.opt_d.param_groups[0]["params"]
     for p in of_d:
         p.requires_grad_(False)
-    for network in (g, d):
-        set_batch_norm_group(network, config.bn_group_g)
     state.opt_g.zero_grad(set_to_none=True)
-    with as_one_forward(g, d) as hold, estimated(d):
+    with logical_forwards(g, d, batch_norm_group=config.bn_group_g) as forward:
         for share in shares(config.g_batch_size, config.micro_batch, accelerator):
             z, y = latents_of(drawn.fake[0], share)
             with config.autocast(device):
                 value = forms.generator_loss(g, d, z, y, look(drawn, 0, share))
             loss += add_gradient(value, share, accelerator)
-            hold()
+            forward.next_micro_batch()
     average_gradients(g, accelerator)
     state.opt_g.step()
     pull_to_start(state, g, config.l2_sp, state.opt_g)
@@ -93,12 +90,11 @@ def generator_step(state: State, config: Config, drawn: Iteration, accelerator: 
 def images_for_d(state: State, config: Config, fake: Fake, accelerator: Accelerator) -> Images:
     """G's images of one D step, from ``fake``, in this process's micro-batches."""
     g, forms, made = state.generator, forms_of(config), []
-    set_batch_norm_group(g, config.bn_group_d)
-    with as_one_forward(g) as hold, config.autocast(accelerator.device):
+    with logical_forwards(g, batch_norm_group=config.bn_group_d) as forward, config.autocast(accelerator.device):
         for share in shares(config.batch_size, config.micro_batch, accelerator):
             z, y = latents_of(fake, share)
             made.append((forms.generate(g, z, y), y))
-            hold()
+            forward.next_micro_batch()
     return made
 
 
@@ -117,24 +113,22 @@ def discriminator_step(
         for key, score in found[1].items():
             values[key] += score.detach() * share.weight
 
-    set_batch_norm_group(d, config.bn_group_d)
     state.opt_d.zero_grad(set_to_none=True)
-    with estimated(d, 2) as use:
+    with logical_forwards(d, count=2, batch_norm_group=config.bn_group_d) as forwards:  # of real images, of fakes
         if config.one_pass:
-            use(None)
+            forwards.all_in_one()
             for share, *both in zip(own, reals, fakes, *looks, strict=True):
                 with config.autocast(device):
                     found = forms.both_losses(d, *both)
                 add(found, share)
         else:
             for k, (losses, images) in enumerate(((forms.real_loss, reals), (forms.fake_loss, fakes))):
-                use(k)
-                with as_one_forward(d) as hold:
-                    for share, (x, y), draws in zip(own, images, looks[k], strict=True):
-                        with config.autocast(device):
-                            found = losses(d, x, y, draws)
-                        add(found, share)
-                        hold()
+                forwards.begin(k)
+                for share, (x, y), draws in zip(own, images, looks[k], strict=True):
+                    with config.autocast(device):
+                        found = losses(d, x, y, draws)
+                    add(found, share)
+                    forwards.next_micro_batch()
     if config.penalty:
         values["penalty"] = add_penalty(state, config, reals, fakes, drawn, i, accelerator)
     average_gradients(d, accelerator)
@@ -156,11 +150,11 @@ def add_penalty(
         return term.detach()
     total = torch.zeros((), device=device)
     own = shares(config.batch_size, config.micro_batch, accelerator)
-    with as_one_forward(d) as hold, estimated(d, twice=True):
+    with logical_forwards(d, batch_norm_group=config.bn_group_d, twice=True) as forward:
         for share, (x, y), (fake, _) in zip(own, reals, fakes, strict=True):
             term = gradient_penalty(d, x, fake, drawn.points[i][share.slice], y)
             total += add_gradient(config.penalty_weight * term, share, accelerator)
-            hold()
+            forward.next_micro_batch()
     return total
 
 

@@ -7,6 +7,7 @@ holds. ``settled`` puts the strength into the rows, so that a snapshot alone giv
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -15,6 +16,16 @@ from torch import Tensor
 from sngan_hub.layers.normalizers import BatchNorm2d, Embedding, lookup_class
 from sngan_hub.layers.spectral_norm import SpectralNorm, power_iteration
 from sngan_hub.networks.base import AnyDiscriminator, AnyGenerator, Network
+
+
+def set_class_strength(networks: Iterable[Network], strength: float, device: torch.device) -> None:
+    """Gives ``networks`` the strength in [0, 1] that they compute with from here on; see ``Network.class_strength``.
+
+    A tensor on ``device``, so that a compiled step reads each new value without being compiled again.
+    """
+    value = torch.full((), strength, device=device)
+    for network in networks:
+        network.class_strength = value
 
 
 @torch.no_grad()

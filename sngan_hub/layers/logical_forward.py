@@ -1,0 +1,146 @@
+"""Logical forwards: what counts as one forward of a network, however its batch is cut or put together.
+
+A module in training mode moves its state in every call: a spectrally normalised layer makes one power iteration, batch
+norm moves its running statistics. The authors' algorithm counts in forwards of whole batches, one for real images and
+one for fakes; memory and speed ask for other calls. ``logical_forwards`` says which calls make one such forward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .normalizers import BatchNorm2d
+from .sigma_gradient import Estimate, as_matrix, as_weight
+from .spectral_norm import SpectralNorm, full_precision
+
+
+@contextmanager
+def logical_forwards(
+    *networks: nn.Module, count: int = 1, batch_norm_group: int = 0, twice: bool = False
+) -> Iterator[LogicalForwards]:
+    """Within it, calls of ``networks`` are parts of ``count`` logical forwards.
+
+    A logical forward is one forward of a whole batch as the authors' algorithm counts it. It may be computed as several
+    calls (micro-batches), and several of them may be computed as one call (real and fake images in one batch). Each of
+    them moves the state of a network in training mode once:
+
+    * **u and v** of a spectrally normalised layer: one power iteration for each of the ``count`` forwards, all of them
+      done on entry, each from the u before. This is exact, for the weights do not move in between. A call then uses the
+      estimate of the forward that it belongs to. u and v are left as behind the last forward.
+    * **running statistics** of batch norm: those of the first group of the first micro-batch. The micro-batches behind
+      ``next_micro_batch()`` leave them as they are. This is exact where no micro-batch splits a group.
+
+    Layers in evaluation mode, which includes frozen ones, take no part. Behind the context each call is a forward of
+    its own again, with statistics of its whole batch. Contexts of one network do not nest. Nothing waits for the
+    device.
+
+    Args:
+        networks: whose calls are meant.
+        count: how many logical forwards follow; 2 for the real and the fake images of a D step.
+        batch_norm_group: batch-norm statistics are of consecutive groups of that many images, as on so many processes
+            (0: of the call's whole batch).
+        twice: whether the gradient by the input is differentiated again, as a gradient penalty is. Then every weight is
+            divided by its sigma, for a divided output allows no second derivative.
+
+    Yields:
+        The forwards; the first one has begun.
+    """
+    layers = [layer for network in networks for layer in normalized_layers(network)]
+    norms = [module for network in networks for module in network.modules() if isinstance(module, BatchNorm2d)]
+    forwards = LogicalForwards(layers, iterate(layers, count), norms)
+    try:
+        for norm in norms:
+            norm.group = batch_norm_group
+        for layer in layers:
+            layer.normalize.divides_weight = twice
+        forwards.begin(0)
+        yield forwards
+    finally:
+        for norm in norms:
+            norm.group, norm.held = 0, False
+        for layer in layers:
+            layer.normalize.estimates, layer.normalize.divides_weight = (), False
+
+
+class LogicalForwards:
+    """What ``logical_forwards`` yields: says to which forward the calls that follow belong."""
+
+    def __init__(self, layers: Sequence[Any], found: list[list[Estimate]], norms: Sequence[BatchNorm2d]):
+        self._layers, self._found, self._norms = layers, found, norms
+
+    def begin(self, number: int) -> None:
+        """The calls that follow are micro-batches of forward ``number``, from 0; the first moves the statistics."""
+        self._use([self._found[number]])
+        self._hold(False)
+
+    def all_in_one(self) -> None:
+        """Each call that follows holds the images of all forwards, as equal consecutive parts of its batch.
+
+        Not for batch norm in training mode, whose statistics are of one forward's images.
+        """
+        self._use(self._found)
+
+    def next_micro_batch(self) -> None:
+        """The calls that follow belong to the same forward, whose running statistics have moved."""
+        self._hold(True)
+
+    def _use(self, found: list[list[Estimate]]) -> None:
+        for i, layer in enumerate(self._layers):
+            layer.normalize.estimates = tuple(estimates[i] for estimates in found)
+
+    def _hold(self, held: bool) -> None:
+        for norm in self._norms:
+            norm.held = held
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The power iterations of all layers at once
+
+
+def normalized_layers(network: nn.Module) -> list[Any]:
+    """The spectrally normalised layers that are in training mode: those whose u moves."""
+    return [m for m in network.modules() if m.training and isinstance(getattr(m, "normalize", None), SpectralNorm)]
+
+
+@torch.no_grad()
+def iterate(layers: Sequence[Any], count: int = 1) -> list[list[Estimate]]:
+    """``count`` power iterations of every layer, each from the u before.
+
+    Two matrix products a layer and a few operations for all layers together; nothing waits for the device.
+
+    Args:
+        layers: spectrally normalised ones. Their u, and v where it is stored, are left as behind the last iteration.
+        count: how many.
+
+    Returns:
+        For each iteration, each layer's estimate; v in the order of ``as_matrix(layer.weight)``.
+    """
+    if not layers:
+        return [[] for _ in range(count)]
+    with full_precision(layers[0].weight):
+        matrices = [as_matrix(layer.weight) for layer in layers]
+        us, found, vs = [layer.u for layer in layers], [], []
+        for _ in range(count):
+            vs, _ = _units([matrix.t() @ u for matrix, u in zip(matrices, us, strict=True)])
+            us, sigmas = _units([matrix @ v for matrix, v in zip(matrices, vs, strict=True)])
+            found.append([Estimate(*own) for own in zip(sigmas, us, vs, strict=True)])
+        torch._foreach_copy_([layer.u for layer in layers], us)
+        for layer, v in zip(layers, vs, strict=True):
+            if layer.normalize.sn_eval == "stored":
+                layer.v.copy_(as_weight(v[None], layer.weight).flatten())
+    return found
+
+
+def _units(vectors: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """Each vector over its length, and the product of both: for W v that is sigma = u' W v."""
+    sizes = [len(vector) for vector in vectors]
+    lengths = torch.stack(torch._foreach_norm(vectors))
+    guarded = lengths + 1e-12
+    of_each = torch.cat([own.expand(n) for own, n in zip(guarded.unbind(), sizes, strict=True)])
+    flat = torch.cat(vectors) / of_each
+    return list(flat.split(sizes)), list((lengths * (lengths / guarded)).unbind())
