@@ -314,7 +314,7 @@ def judge(model: str, picture: str | None) -> dict[str, float]:
 
 
 def read_upload(path: Path, size: int):
-    """An image file -> (3, size, size) uint8: the first frame, rotated by EXIF, centre crop. Raises a one-line error."""
+    """An image file -> (3, size, size) uint8: the first frame, rotated by EXIF, centre crop. One-line errors."""
     if path.stat().st_size > MAX_UPLOAD:
         raise ValueError(f"image: {path.stat().st_size / 2**20:.0f} MB, the maximum is {MAX_UPLOAD // 2**20} MB")
     try:
