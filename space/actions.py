@@ -29,9 +29,8 @@ from sngan_hub import (
 from sngan_hub.class_names import resolve_classes
 from sngan_hub.data.images import DAMAGED, read_picture
 from sngan_hub.metrics.discriminator_scores import scores_of
-from sngan_hub.sampling.generate import check_request, random_seed_from_system
+from sngan_hub.sampling.generate import check_request, class_names, random_seed_from_system, to_pil
 from sngan_hub.sampling.morph import FRAMES_PER_SECOND, blend, morph, save_film, walk
-from sngan_hub.sampling.pictures import class_names, to_pil
 from sngan_hub.text import nearest
 from sngan_hub.weights.records import reference_scores
 
@@ -315,7 +314,7 @@ def judge(model: str, picture: str | None) -> dict[str, float]:
 
 
 def read_upload(path: Path, size: int):
-    """An image file -> (3, size, size) uint8: first frame, rotated by EXIF, centre crop. Raises a one-line error."""
+    """An image file -> (3, size, size) uint8: the first frame, rotated by EXIF, centre crop. One-line errors."""
     if path.stat().st_size > MAX_UPLOAD:
         raise ValueError(f"image: {path.stat().st_size / 2**20:.0f} MB, the maximum is {MAX_UPLOAD // 2**20} MB")
     try:

@@ -552,7 +552,7 @@ def test_ones_own_model_is_offered_first(other_page):
     url, _ = other_page
     gallery, *_ = Client(url, verbose=False).predict(str(OWN), ["Sneaker"], 1, "1", 0, api_name="/sample")
     assert gallery[0]["caption"] == "Sneaker"
-    assert f"{OWN.name} (yours)" in urllib.request.urlopen(url).read().decode()
+    assert f"{OWN.name} (your model)" in urllib.request.urlopen(url).read().decode()
     done = subprocess.run(
         [sys.executable, "space/app.py", "--model", "nowhere/here/at-all"], cwd=ROOT, capture_output=True, text=True
     )
