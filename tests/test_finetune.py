@@ -241,7 +241,7 @@ def test_more_steps_than_a_schedule_has_are_said():
         config = make_config(preset, steps=300_000)
         assert config.lr_scale(250_000) == 1 and rates_of(config) == "the same to the end"
     falling = make_config("finetune", steps=30, decay_from=10, decay_to=20, warm_up=0)
-    assert falling.lr_scale(25) == 0 and "so the last 10 steps change nothing: raise --decay_to" in rates_of(falling)
+    assert falling.lr_scale(25) == 0 and "so the last 10 steps change nothing: raise --decay-to" in rates_of(falling)
     assert rates_of(make_config("fashion32")) == "fall from step 7,000 to 0 at step 13,000"
 
 
@@ -386,7 +386,7 @@ def test_what_is_refused(folders, tmp_path, capsys):
     )
     with pytest.raises(SystemExit):
         main(["train", "--preset", "fashion32", "--donor", DONOR, "--dry-run"])
-    assert "python -m training finetune --from" in capsys.readouterr().err
+    assert "sngan finetune --from" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

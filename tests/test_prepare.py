@@ -528,7 +528,7 @@ def test_what_cannot_be_downloaded_is_said_in_a_line(name, tmp_path, monkeypatch
 def test_celeba_and_lsun_are_prepared_first(tmp_path, monkeypatch):
     monkeypatch.setenv("SNGAN_HUB_CACHE", str(tmp_path))
     for name in ("celeba", "lsun"):
-        with pytest.raises(FileNotFoundError, match=f"{name} is prepared first: python -m training prepare {name} OUT"):
+        with pytest.raises(FileNotFoundError, match=f"{name} is prepared first: sngan prepare {name} OUT"):
             load_images(name, size=64)
     with pytest.raises(FileNotFoundError, match="bedroom_train_lmdb"):
         list_source("lsun")

@@ -75,13 +75,13 @@ TINY = '--generator_fields \'{"widths": [2, 2, 2, 2], "z_dim": 4}\' --discrimina
 #: What a line holds -> the flags that are added to it. Later ones win. Two steps; 128 px narrow and without a GPU.
 SHORTER = {
     "train --preset imagenet128_projection": f"{SMALL} {NARROW} --bn_group_d 2 --bn_group_g 2 --device cpu --precision fp32",
-    "--micro_batch 32": "--micro_batch 4",
+    "--micro-batch 32": "--micro-batch 4",
     "train --preset cnn_cifar10": SMALL,
     "train --preset avatars32": SMALL,
     "train --preset fashion32 --data": SMALL,
-    "training finetune": f"{SMALL} --score ''",
+    "sngan finetune": f"{SMALL} --score ''",
     # the only whole-trainer snapshot here is the goldens' tiny one, which another preset made
-    "training import": f"--preset cifar10 {TINY} --n_dis 2 --steps 8 --decay_from 2 --decay_to 6 --batch_size 8 --g_batch_size 8",
+    "sngan import": f"--preset cifar10 {TINY} --n_dis 2 --steps 8 --decay_from 2 --decay_to 6 --batch_size 8 --g_batch_size 8",
 }
 
 
@@ -96,7 +96,7 @@ def class_folders(root, *names, n=12, size=(40, 36)):
 def small_run(folder):
     """What a training run leaves, at its smallest."""
     class_folders(folder.parent / "run's data", "cat", "dog")
-    bash(f'python -m training train --preset fashion32 --data "run\'s data" --out {folder.name} {SMALL}', folder.parent)
+    bash(f'sngan train --preset fashion32 --data "run\'s data" --out {folder.name} {SMALL}', folder.parent)
 
 
 #: A name in a line that stands for something of the reader's -> who makes it

@@ -203,7 +203,7 @@ def test_without_a_calibration_it_says_how_to_get_one(calibrated, capsys):
         with pytest.raises(SystemExit):
             sngan(["sample", str(pair), flag, "--out", str(pair.parent / "x.png")])
         said = capsys.readouterr().err
-        assert f"python -m training probe --from {pair} --data FOLDER --calibrate" in said and said.count("\n") == 1
+        assert f"sngan probe --from {pair} --data FOLDER --calibrate" in said and said.count("\n") == 1
     with pytest.raises(SystemExit):
         sngan(["sample", str(pair), "--rejection", "--ddls", "--out", "x.png"])
     assert "not allowed with" in capsys.readouterr().err

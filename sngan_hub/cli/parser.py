@@ -19,7 +19,7 @@ class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, and whose long options take - and _ alike."""
 
     def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **{"allow_abbrev": False, **kwargs})  # --batch is not --batch_size, nor any other
+        super().__init__(*args, **{"allow_abbrev": False, **kwargs})  # --batch is not --batch-size, nor any other
 
     def error(self, message: str) -> NoReturn:
         fail(self.prog, message)

@@ -3,7 +3,7 @@
 ``fashion``   Fashion-MNIST, padded to 32 px, three equal channels (Debian's dataset-fashion-mnist, or torchvision)
 ``avatars``   DiceBear drawings in ten CC0 styles, drawn here by seed: procedural drawings, not photographs
 ``cifar10``, ``cifar100``, ``stl10``  through torchvision; STL-10's unlabelled pictures, at 48 px
-a folder      of class folders, or one that ``python -m training prepare`` made (CelebA, LSUN, ImageNet)
+a folder      of class folders, or one that ``sngan prepare`` made (CelebA, LSUN, ImageNet)
 
 Every source has two splits whose images are disjoint: ``train``, and ``test`` for scores. A folder's are ``all`` too.
 """
@@ -73,7 +73,7 @@ def load_images(
 def _known(source: str) -> str:
     if source in PREPARED_FIRST:
         raise FileNotFoundError(
-            f"data: {source} is prepared first: python -m training prepare {source} OUT --size 64, then --data OUT"
+            f"data: {source} is prepared first: sngan prepare {source} OUT --size 64, then --data OUT"
         )
     if not Path(source).is_dir():
         names = [*SOURCES, *PREPARED_FIRST, "FOLDER of class folders"]

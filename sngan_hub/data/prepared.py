@@ -1,4 +1,4 @@
-"""A prepared data set: a folder with images.npy, labels.npy, dataset.json, which ``python -m training prepare`` writes.
+"""A prepared data set: a folder with images.npy, labels.npy, dataset.json, which ``sngan prepare`` writes.
 
 images.npy  (rows, 3, S, S) uint8, read through a memory map; rows of refused pictures are zero and named by no label
 labels.npy  (rows,) int32: the class of each row, -1 for a refused one
@@ -58,7 +58,7 @@ def load_prepared(source: str, split: str, size: int) -> Images:
     labels = _read_labels(folder, about)
     index = np.array(split_rows(labels, len(about["classes"]), about["test_every"], split), np.int64)
     if not len(index):
-        raise ValueError(f"data: {source} was prepared without a test split; prepare it with --test_every 10, or "
+        raise ValueError(f"data: {source} was prepared without a test split; prepare it with --test-every 10, or "
                          f"prepare a folder of test images of its own")  # fmt: skip
     store = np.memmap(path, np.uint8, "r", HEADER, (about["rows"], 3, size, size))
     digest = hashlib.sha256(json.dumps([about["blocks"], about["labels_sha256"], about["classes"], split,

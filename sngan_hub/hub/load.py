@@ -145,7 +145,7 @@ def load_calibration(name: str) -> Calibration:
     return read_calibration(path)
 
 
-_FIT = "python -m training probe --from MODEL --data FOLDER --calibrate"
+_FIT = "sngan probe --from MODEL --data FOLDER --calibrate"
 
 
 def offline() -> bool:

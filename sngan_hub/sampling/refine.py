@@ -2,7 +2,7 @@
 Rejection Sampling) and Langevin steps in the latent space (Che et al. 2020, DDLS). Takes any pair, imports none.
 
 Both need D's score as a log ratio of densities, log p_real(x) - log p_G(x) = slope * score + offset. A calibration
-holds that logistic map; ``python -m training probe --calibrate`` fits it on held-out real pictures and on G's own.
+holds that logistic map; ``sngan probe --calibrate`` fits it on held-out real pictures and on G's own.
 Image i stays a function of (seed, i): equal to one level in any batch and on any number of threads.
 """
 
@@ -83,7 +83,7 @@ def read_calibration(path: str | Path) -> Calibration:
         if not all(map(math.isfinite, numbers)) or len(calibration.gamma) != len(calibration.max_log_ratio):
             raise ValueError("numbers are missing or not finite")
     except (OSError, ValueError, TypeError) as error:
-        raise ValueError(f"{path}: no calibration ({error}); fit it again: python -m training probe --calibrate"
+        raise ValueError(f"{path}: no calibration ({error}); fit it again: sngan probe --calibrate"
                          ) from error  # fmt: skip
     return calibration
 

@@ -140,8 +140,8 @@ def rates_of(config: Config) -> str:
         return "the same to the end"
     said = f"fall from step {config.decay_from:,} to 0 at step {config.decay_to:,}"
     if config.steps > config.decay_to:
-        said += (f", so the last {config.steps - config.decay_to:,} steps change nothing: raise --decay_to (and "
-                 f"--decay_from) with --steps")  # fmt: skip
+        said += (f", so the last {config.steps - config.decay_to:,} steps change nothing: raise --decay-to (and "
+                 f"--decay-from) with --steps")  # fmt: skip
     return said
 
 

@@ -120,7 +120,7 @@ def _of_pixels(seen: np.ndarray, data: Images, config: Config, size: int) -> lis
                      f"copies of another (the {first}, for one): so many fewer images")  # fmt: skip
     stretched = data.made.get("contrast_stretch", True)
     if config.contrast_stretch and data.images.shape[-1] == size and not stretched:
-        lines.append("prepared without the contrast stretch that this preset has (prepare --contrast_stretch)")
+        lines.append("prepared without the contrast stretch that this preset has (prepare --contrast-stretch)")
     return lines
 
 

@@ -125,7 +125,7 @@ def sensible(
         return chosen, "no scores: every image is trained on (held_out none)"
     if data.images < FEW and not config.test_folder:
         return {**chosen, "held_out": "none"}, (f"no scores: {data.images} images are too few to keep any from "
-                                                f"training; --held_out FOLDER names others")  # fmt: skip
+                                                f"training; --held-out FOLDER names others")  # fmt: skip
     scored = {"score": "kid1k_held_out", "score_every": 500}
     if data.held < HELD_OUT and not config.test_folder:
         why = f"every tenth image of a class is {data.held} images in all, {HELD_OUT} are needed"

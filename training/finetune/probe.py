@@ -1,4 +1,4 @@
-"""``python -m training probe``: how much of the classes lies in a discriminator's features, by a linear classifier.
+"""``sngan probe``: how much of the classes lies in a discriminator's features, by a linear classifier.
 
 With ``--calibrate``: which log ratio of densities a score stands for (sngan_hub/sampling/refine.py).
 

@@ -182,7 +182,7 @@ def usage(out: Path, generator: AnyGenerator) -> str:
     return f"""sngan sample {out}{chosen} --n 8 --out samples.png
 sngan score {out} FOLDER
 python space/app.py --model {out}
-python -m training publish {out} NAMESPACE/NAME --dry-run
+sngan publish {out} NAMESPACE/NAME --dry-run
 
 from sngan_hub import load_generator
 load_generator("{out}").sample({in_python}n=8, seed=0)"""

@@ -1,4 +1,4 @@
-"""``python -m training prepare SOURCE OUT``: pictures of any kind -> a prepared data set (sources/prepared.py).
+"""``sngan prepare SOURCE OUT``: pictures of any kind -> a prepared data set (sources/prepared.py).
 
 Blocks of rows are decoded by as many processes as there are cores, each written to its place in images.npy and noted in
 progress.jsonl; so the same command goes on after a kill, and dataset.json, written last, says that all is there.

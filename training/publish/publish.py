@@ -1,4 +1,4 @@
-"""``python -m training publish RUN NAMESPACE/NAME``: a run's pair, with cards and a picture, ready to be pushed."""
+"""``sngan publish RUN NAMESPACE/NAME``: a run's pair, with cards and a picture, ready to be pushed."""
 
 from __future__ import annotations
 
