@@ -12,7 +12,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.utils import save_image
 
 from sngan_hub.analysis import spectra
 from sngan_hub.evaluating import evaluating
@@ -114,6 +113,8 @@ def fixed_samples(generator: AnyGenerator, seed: int, per_class: int = PER_CLASS
 
 
 def save_grid(images: Tensor, path: Path, per_class: int = PER_CLASS) -> None:
+    from torchvision.utils import save_image  # takes seconds: it brings all of torchvision's networks
+
     path.parent.mkdir(parents=True, exist_ok=True)
     save_image(images, path, nrow=per_class, padding=1, normalize=True, value_range=(-1, 1))
 
