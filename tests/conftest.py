@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach out
@@ -12,6 +13,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 
 torch.set_num_threads(1)
@@ -36,16 +38,34 @@ def _seeded():
     torch.manual_seed(0)
 
 
-@pytest.fixture
-def image_folder(tmp_path: Path) -> Path:
+def once(tmp_path_factory, name, make):
+    """The folder ``name`` that ``make(folder)`` fills, once in a session: every worker finds the same."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    folder, done = root / name, root / f"{name}.done"
+    with FileLock(root / f"{name}.lock"):
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of a test that failed while it was filled
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder
+
+
+def draw_images(root: Path) -> Path:
     """Two classes of twenty 32-px pictures each: bright squares on the left, dark ones on the right."""
     rng = np.random.default_rng(0)
     for label, name in enumerate(("left", "right")):
-        folder = tmp_path / "images" / name
+        folder = root / "images" / name
         folder.mkdir(parents=True)
         for i in range(20):
             pixels = rng.integers(100, 120, (32, 32, 3), dtype=np.uint8)
             y, x = rng.integers(4, 20), rng.integers(0, 6) + 16 * label
             pixels[y : y + 8, x : x + 8] = 255 if label == 0 else 0
             Image.fromarray(pixels).save(folder / f"{i:02d}.png")
-    return tmp_path / "images"
+    return root / "images"
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path) -> Path:
+    return draw_images(tmp_path)
