@@ -33,6 +33,25 @@ def real_batch(data, seed, position, batch_size, *how):
     return dequantised(torch.from_numpy(pixels), torch.from_numpy(noise)), torch.from_numpy(labels)
 
 
+@pytest.hookimpl(trylast=True)  # behind -m, which leaves some out
+def pytest_collection_modifyitems(items):
+    """Each worker begins with its part of the long tests: at the end nobody waits for one of them. ``--dist worksteal``
+    gives a worker an even share of consecutive tests, and takes the last of what another has left when it is done.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers == 1:
+        return
+    long = [item for item in items if item.get_closest_marker("long")]
+    others = [item for item in items if not item.get_closest_marker("long")]
+    shares = []
+    for worker in range(workers):
+        size = len(items) * (worker + 1) // workers - len(items) * worker // workers
+        own = long[worker::workers][:size]
+        shares += own + others[: size - len(own)]
+        del others[: size - len(own)]
+    items[:] = shares + [item for item in items if item not in set(shares)]
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)

@@ -8,7 +8,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -52,17 +51,8 @@ def run(*args, **kwargs):
 
 def forked(folder, out, processes=1, **overrides):
     """The started processes of a run, without torchrun where it has several."""
-    if processes == 1:
-        return [warm.start(command(folder, out, **overrides))]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    together = {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": port}  # fmt: skip
-    return [
-        warm.start(command(folder, out, **overrides), {**together, "RANK": str(rank), "LOCAL_RANK": str(rank)})
-        for rank in range(processes)
-    ]
+    words = command(folder, out, **overrides)
+    return [warm.start(words)] if processes == 1 else warm.start_together(words, processes)
 
 
 def run_forked(*args, **kwargs):
@@ -133,6 +123,7 @@ def equal(a, b):
     return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 def test_killed_at_random_moments_ends_byte_equal(processes, image_folder, tmp_path, tmp_path_factory):

@@ -126,6 +126,16 @@ def run(
     return subprocess.CompletedProcess(command, process.wait(), out, err)
 
 
+def start_together(command: list[str], processes: int) -> list[Process]:
+    """The processes of one run, as torchrun starts them, without torchrun."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    count = str(processes)
+    run_of = {"WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    return [start(command, {**run_of, "RANK": str(rank), "LOCAL_RANK": str(rank)}) for rank in range(processes)]
+
+
 @functools.cache
 def _forker() -> tuple[socket.socket, subprocess.Popen[bytes]]:
     """This process's own forking process, and the socket by which it is asked. It ends with this process."""
