@@ -35,8 +35,8 @@ IMPORTED = ("accelerate", "torch._dynamo", "torch.distributed", "torch.utils.ten
             "training.__main__", "training.finetune", "training.loop", "training.prepare", "sngan_hub.cli",
             "sngan_hub.commands")  # fmt: skip
 #: Variables that are read when they are used: others cannot be given to a process that has imported torch already
-READ_LATER = {"HOW", "KILL", "TORCHINDUCTOR_CACHE_DIR", "RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "PYTHONPATH",
-              "SNGAN_HUB_CACHE", "SNGAN_HUB_RECORDS"}  # fmt: skip
+READ_LATER = {"HOW", "KILL", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "PYTHONPATH", "RANK",
+              "SNGAN_HUB_CACHE", "SNGAN_HUB_RECORDS", "TORCHINDUCTOR_CACHE_DIR", "WORLD_SIZE"}  # fmt: skip
 #: The environment that the process which forks is given
 AT_START = dict(os.environ)
 
@@ -51,32 +51,27 @@ class Process:
         own.pop("PYTEST_CURRENT_TEST", None)
         assert own.keys() <= READ_LATER, f"{own.keys() - READ_LATER}: start it by subprocess"
         self._written = [tempfile.TemporaryFile(), tempfile.TemporaryFile()]
-        ours, theirs = socket.socketpair()
+        self._answers, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         request = json.dumps({"command": [str(word) for word in command[1:]], "env": own, "cwd": str(cwd)}).encode()
         with theirs:
             socket.send_fds(_forker()[0], [request], [theirs.fileno(), *(file.fileno() for file in self._written)])
-        self._answers = ours.makefile("r", encoding="ascii")
-        self._socket = ours
-        self.pid = self._answer()
+        self.pid = self._answer(None)
 
-    def _answer(self) -> int:
-        line = self._answers.readline()
-        if not line:
+    def _answer(self, timeout: float | None) -> int:
+        """The next message: the process's id, and then its exit code."""
+        self._answers.settimeout(timeout)
+        try:
+            message = self._answers.recv(100)
+        except (TimeoutError, BlockingIOError):
+            raise subprocess.TimeoutExpired(self.args, timeout or 0) from None
+        if not message:
             raise RuntimeError("the process that forks is gone")
-        return int(line)
+        return int(message)
 
     def wait(self, timeout: float | None = None) -> int:
         if self.returncode is None:
-            self._socket.settimeout(timeout)
-            try:
-                peeked = self._socket.recv(1, socket.MSG_PEEK)
-            except (TimeoutError, BlockingIOError):
-                raise subprocess.TimeoutExpired(self.args, timeout or 0) from None
-            self._socket.settimeout(None)
-            assert peeked, "the process that waits is gone"
-            self.returncode = self._answer()
+            self.returncode = self._answer(timeout)
             self._answers.close()
-            self._socket.close()
         return self.returncode
 
     def poll(self) -> int | None:
@@ -105,7 +100,7 @@ def _text(file: IO[bytes]) -> str:
 
 
 def start(command: list[str], env: dict[str, str] | None = None, cwd: Path = ROOT):
-    """``[sys.executable, "-c", code, ...]``, ``[sys.executable, "-m", module, ...]`` or ``[sys.executable, file, ...]``,
+    """``command``: ``[sys.executable, "-c", code]``, ``[sys.executable, "-m", module]`` or ``[sys.executable, file]``,
     and all its words. ``env``: what is added to the environment of the tests.
     """
     if sys.platform != "linux":  # where a process that has loaded frameworks cannot be relied on to fork
@@ -146,6 +141,7 @@ def _forker() -> tuple[socket.socket, subprocess.Popen[bytes]]:
 
     def stop() -> None:
         ours.close()
+        process.terminate()  # a process that was forked from this one may hold the other end
         process.wait()
 
     atexit.register(stop)
@@ -195,9 +191,9 @@ def _wait(pid: int, answers: int, written: list[int]) -> None:
     for fd in written:
         os.close(fd)
     try:
-        os.write(answers, f"{pid}\n".encode())
+        os.write(answers, str(pid).encode())
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        os.write(answers, f"{code}\n".encode())
+        os.write(answers, str(code).encode())
     except BrokenPipeError:  # nobody waits any more
         pass
     os._exit(0)
