@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach out
@@ -12,6 +13,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 
 torch.set_num_threads(1)
@@ -31,21 +33,58 @@ def real_batch(data, seed, position, batch_size, *how):
     return dequantised(torch.from_numpy(pixels), torch.from_numpy(noise)), torch.from_numpy(labels)
 
 
+@pytest.hookimpl(trylast=True)  # behind -m, which leaves some out
+def pytest_collection_modifyitems(items):
+    """Each worker begins with its part of the long tests: at the end nobody waits for one of them. ``--dist worksteal``
+    gives a worker an even share of consecutive tests, and takes the last of what another has left when it is done.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers == 1:
+        return
+    long = [item for item in items if item.get_closest_marker("long")]
+    others = [item for item in items if not item.get_closest_marker("long")]
+    shares = []
+    for worker in range(workers):
+        size = len(items) * (worker + 1) // workers - len(items) * worker // workers
+        own = long[worker::workers][:size]
+        shares += own + others[: size - len(own)]
+        del others[: size - len(own)]
+    items[:] = shares + [item for item in items if item not in set(shares)]
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
 
 
-@pytest.fixture
-def image_folder(tmp_path: Path) -> Path:
+def once(tmp_path_factory, name, make):
+    """The folder ``name`` that ``make(folder)`` fills, once in a session: every worker finds the same."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    folder, done = root / name, root / f"{name}.done"
+    with FileLock(root / f"{name}.lock"):
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of a test that failed while it was filled
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder
+
+
+def draw_images(root: Path) -> Path:
     """Two classes of twenty 32-px pictures each: bright squares on the left, dark ones on the right."""
     rng = np.random.default_rng(0)
     for label, name in enumerate(("left", "right")):
-        folder = tmp_path / "images" / name
+        folder = root / "images" / name
         folder.mkdir(parents=True)
         for i in range(20):
             pixels = rng.integers(100, 120, (32, 32, 3), dtype=np.uint8)
             y, x = rng.integers(4, 20), rng.integers(0, 6) + 16 * label
             pixels[y : y + 8, x : x + 8] = 255 if label == 0 else 0
             Image.fromarray(pixels).save(folder / f"{i:02d}.png")
-    return tmp_path / "images"
+    return root / "images"
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path) -> Path:
+    return draw_images(tmp_path)

@@ -18,7 +18,7 @@ from sngan_hub.cli.main import main as sngan
 from sngan_hub.hub import download as fetch
 from sngan_hub.hub.load import is_cached
 
-from . import minihub
+from . import minihub, warm
 from .conftest import GOLDEN, ROOT
 from .loopback import Server, first, refuse, send, whole
 
@@ -286,9 +286,8 @@ def test_a_file_without_the_wanted_network_or_any(setup, server):
 CHILD = "from sngan_hub import load_generator; print(load_generator('sngan_cifar10').sample(n=1, seed=0).sum().item())"
 
 
-def child(**environment):
-    return subprocess.Popen([sys.executable, "-c", CHILD], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                            text=True, env={**os.environ, "OMP_NUM_THREADS": "1", **environment})  # fmt: skip
+def child():
+    return warm.start([sys.executable, "-c", CHILD])
 
 
 @pytest.mark.slow
@@ -348,9 +347,7 @@ def test_a_full_disk_keeps_what_came_and_says_so(setup, server):
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000));"
         "from sngan_hub.cli.main import main; sys.exit(main(['sample', 'sngan_cifar10', '--out', sys.argv[1]]))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(cache.parent / "x.png")], cwd=ROOT, capture_output=True, text=True
-    )
+    done = warm.run([sys.executable, "-c", code, str(cache.parent / "x.png")])
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "what came is kept" in done.stderr, done.stderr
     assert [name for name in left(cache) if not name.endswith(".part")] == []
     works()

@@ -29,6 +29,7 @@ from training.finetune.load import count_images, has_discriminator, prepare_run
 from training.finetune.plan import DataFacts, sensible
 from training.finetune.transfer import nearest_classes
 
+from . import warm
 from .conftest import GOLDEN, ROOT
 from .test_resume import equal
 
@@ -316,9 +317,9 @@ def test_killed_and_resumed_it_ends_byte_equal_without_the_donor(folders, tmp_pa
             *flags,
         ]
 
-    assert subprocess.run(command(tmp_path / "whole"), cwd=ROOT, capture_output=True).returncode == 0
+    assert warm.run(command(tmp_path / "whole")).returncode == 0
     out = tmp_path / "broken"
-    process = subprocess.Popen(command(out), cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True)
+    process = warm.start(command(out))
     while len(checkpoints(out)) < 2:
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)

@@ -36,6 +36,7 @@ def python(*arguments, **environment):
     return done.stdout
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("family", ["mmgeneration", "authors"])
 def test_by_name_at_full_size(family, tmp_path):
     server = Server()

@@ -11,6 +11,7 @@ import torch
 
 from benchmarks import gpu
 
+from . import warm
 from .conftest import ROOT
 
 NUMBER, COUNT = {"type": "number", "minimum": 0}, {"type": "integer", "minimum": 0}
@@ -47,8 +48,7 @@ def check(row):
 
 
 def call(*arguments):
-    return subprocess.run([sys.executable, "benchmarks/gpu.py", *map(str, arguments)], cwd=ROOT, capture_output=True,
-                          text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=500)  # fmt: skip
+    return warm.run([sys.executable, "benchmarks/gpu.py", *map(str, arguments)], {"PYTHONPATH": str(ROOT)}, timeout=500)
 
 
 def test_committed_records_are_of_gpus_and_whole():
@@ -82,11 +82,15 @@ def test_what_is_refused(tmp_path, monkeypatch, capsys):
     assert "no GPU" in refusal(monkeypatch, capsys)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_small_form_records_every_piece_and_goes_on(tmp_path):
     record, table = tmp_path / "gpu.jsonl", tmp_path / "table.json"
     command = ("--small", "--record", record, "--table", table)
-    assert call(*command, "--seconds", "0").returncode == 0 and not record.exists()
+    nothing = [sys.executable, "benchmarks/gpu.py", *map(str, command), "--seconds", "0"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert subprocess.run(nothing, cwd=ROOT, capture_output=True, env=environment, timeout=500).returncode == 0
+    assert not record.exists()
     pieces = ["tests", "resample", "sample", "train:fashion32:bf16", "compile:fashion32"]
     for chosen in (pieces[:2], pieces):  # each call does what is missing
         done = call(*command, "--pieces", ",".join(chosen))

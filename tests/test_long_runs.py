@@ -30,8 +30,9 @@ from training.feed.draws import crop_offsets, random_crops
 from training.feed.feed import Feed, new_feed
 from training.monitor.log import fixed_samples, read_lines, real_spread, shown_classes
 
+from . import warm
 from .conftest import ROOT, real_batch
-from .test_resume import alive, command, ending, equal, last_step, run
+from .test_resume import alive, command, ending, equal, last_step, run_forked, unbroken
 
 SMALL = dict(
     n_dis=1, batch_size=4, g_batch_size=4, ema_decay=0.0, augment="", precision="fp32", channels_last=False,
@@ -96,25 +97,25 @@ def test_more_can_be_kept(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ["checkpoint", "snapshot"])
-def test_a_full_disk_stops_with_the_state_safe(what, tmp_path, image_folder):
+def test_a_full_disk_stops_with_the_state_safe(what, image_folder, tmp_path, tmp_path_factory):
     """RLIMIT_FSIZE stands in for the disk: no file may grow past it."""
     out = tmp_path / "run"
-    first = run(image_folder, out, steps=7)
+    first = run_forked(image_folder, out, steps=7)
     assert first.returncode == 0, first.stderr
     kept = checkpoints(out)[-1].read_bytes()
     small = 100_000 if what == "checkpoint" else 10_000
     intervals = {"snapshot_every": 1000} if what == "checkpoint" else {"snapshot_every": 9, "checkpoint_every": 1000}
     limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({small}, {small}))\n"
     flags = command(image_folder, out, steps=20, sample_every=1000, **intervals)
-    done = subprocess.run([*flags[:2], limited + flags[2], *flags[3:]], cwd=ROOT, capture_output=True, text=True)
+    done = warm.run([*flags[:2], limited + flags[2], *flags[3:]])
     assert done.returncode == 2, done.stderr
     line = done.stderr.splitlines()[-1]
     assert "could not be written" in line and "the checkpoint of step 7 is whole, and the same command goes on" in line
     assert checkpoints(out)[-1].read_bytes() == kept and "Traceback" not in done.stderr
-    assert run(image_folder, out, steps=20).returncode == 0
-    whole = run(image_folder, tmp_path / "whole", steps=20)
-    assert whole.returncode == 0
-    ours, theirs = (torch.load(checkpoints(p)[-1], weights_only=True) for p in (out, tmp_path / "whole"))
+    assert run_forked(image_folder, out, steps=20).returncode == 0
+    ours, theirs = (
+        torch.load(checkpoints(p)[-1], weights_only=True) for p in (out, unbroken(tmp_path_factory, steps=20))
+    )
     assert all(equal(ours[key], theirs[key]) for key in ("generator", "discriminator", "opt_g", "opt_d"))
 
 
@@ -146,7 +147,7 @@ def test_numbers_that_run_away_stop_the_run_before_anything_is_saved(tmp_path, m
 
 
 @pytest.mark.slow
-def test_a_lost_worker_is_told_in_a_line_and_the_run_goes_on(image_folder, tmp_path):
+def test_a_lost_worker_is_told_in_a_line_and_the_run_goes_on(image_folder, tmp_path, tmp_path_factory):
     out = tmp_path / "run"
     process = subprocess.Popen(
         command(image_folder, out, 2, log_every=1), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
@@ -166,9 +167,8 @@ def test_a_lost_worker_is_told_in_a_line_and_the_run_goes_on(image_folder, tmp_p
         time.sleep(0.02)
     assert process.returncode and f"{out}: another process of the run is gone" in said, said[-3000:]
     assert "is whole, and the same command goes on from it" in said
-    assert run(image_folder, out, 2, log_every=1).returncode == 0
-    assert run(image_folder, tmp_path / "whole", 2, log_every=1).returncode == 0
-    for a, b in zip(ending(tmp_path / "whole"), ending(out), strict=True):
+    assert run_forked(image_folder, out, 2, log_every=1).returncode == 0
+    for a, b in zip(ending(unbroken(tmp_path_factory, 2)), ending(out), strict=True):
         assert equal(a, b)
 
 

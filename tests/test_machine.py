@@ -209,6 +209,7 @@ processes.assert_close(processes.tensors(state), expected, 1e-9, processes.moved
 """
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_compiled_steps_resume_byte_for_byte_and_are_the_uncompiled_ones(tmp_path):
     env = {**os.environ, "PYTHONPATH": str(ROOT), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}  # one for all

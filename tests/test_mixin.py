@@ -1,7 +1,6 @@
 """What is saved is what is loaded, or an error names the difference."""
 
 import json
-import subprocess
 import sys
 
 import pytest
@@ -11,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from sngan_hub import Discriminator, Generator
 
-from .conftest import ROOT
+from . import warm
 
 
 @pytest.fixture
@@ -43,7 +42,7 @@ def test_weights_saved_in_one_process_give_equal_samples_in_another(folder, tmp_
         f"g = Generator.from_pretrained({str(folder)!r})\n"
         f"torch.save(g.sample(n=5, seed=3), {str(tmp_path / 'x.pt')!r})"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+    assert warm.run([sys.executable, "-c", code]).returncode == 0
     assert torch.equal(
         torch.load(tmp_path / "x.pt", weights_only=True), Generator.from_pretrained(folder).sample(n=5, seed=3)
     )

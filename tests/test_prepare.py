@@ -24,6 +24,7 @@ from training.finetune.load import count_images
 from training.prepare import build as preparing
 from training.prepare.sources import dogs_and_cats, list_source
 
+from . import warm
 from .conftest import GOLDEN, ROOT
 
 
@@ -337,7 +338,7 @@ def test_killed_at_any_moment_it_goes_on(tmp_path, image_folder, monkeypatch):
         return len(path.read_text().splitlines()) if path.exists() else 0
 
     for target in (3, 14):
-        process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL)
+        process = warm.start(command)
         while lines() < target and process.poll() is None:
             time.sleep(0.01)
         os.killpg(process.pid, signal.SIGKILL)
@@ -348,10 +349,7 @@ def test_killed_at_any_moment_it_goes_on(tmp_path, image_folder, monkeypatch):
     with open(out / "progress.jsonl", "a") as file:
         file.write('{"block": 2')  # cut off while it was written
     assert subprocess.run(command, cwd=ROOT, capture_output=True).returncode == 0
-    assert (
-        subprocess.run([*command[:5], str(tmp_path / "whole"), *command[6:]], cwd=ROOT, capture_output=True).returncode
-        == 0
-    )
+    assert warm.run([*command[:5], str(tmp_path / "whole"), *command[6:]]).returncode == 0
     for name in ("images.npy", "labels.npy", "refused.tsv"):
         assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert len((out / "refused.tsv").read_text().splitlines()) == 1
@@ -452,7 +450,7 @@ def test_a_full_disk_and_a_killed_worker(tmp_path, image_folder, capsys, monkeyp
     )
     for how, text in (("kill", "a worker was killed"), ("full", "could not be written")):
         command = [sys.executable, "-c", script, "prepare", str(image_folder), str(tmp_path / how), "--size", "32"]
-        done = subprocess.run(command, cwd=ROOT, env={**os.environ, "HOW": how}, capture_output=True, text=True)
+        done = warm.run(command, {"HOW": how})
         assert done.returncode == 2 and text in done.stderr and "the same command goes on" in done.stderr, done.stderr
         assert "Traceback" not in done.stderr.split("error:")[1]
         assert prepare(image_folder, tmp_path / how, "--size", 32) == 0  # and so it does

@@ -21,6 +21,7 @@ from training.engine.distributed import check_shares, shares
 from training.engine.state import new_state
 from training.feed.feed import Fake, Real, new_feed
 
+from . import warm
 from .conftest import ROOT
 
 SETTINGS = dict(
@@ -134,9 +135,14 @@ def torchrun(tmp_path, *arguments, launch=("--standalone", "--nproc_per_node=2")
     (20, "float64", 0, 1e-9), (20, "float64", 4, 1e-9), (2, "float32", 0, 1e-5),
 ])  # fmt: skip
 def test_two_processes_are_one(steps, dtype, micro, atol, tmp_path):
-    process = torchrun(tmp_path, steps, dtype, tmp_path / "state", micro)
-    said = process.communicate(timeout=300)[0]
-    assert process.returncode == 0, said
+    if micro:
+        command = [sys.executable, "-c", CHILD, str(steps), dtype, str(tmp_path / "state"), str(micro)]
+        processes = warm.start_together(command, 2)
+    else:
+        processes = [torchrun(tmp_path, steps, dtype, tmp_path / "state", micro)]
+    for process in processes:
+        said = process.communicate(timeout=300)
+        assert process.returncode == 0, said
     first, second = (torch.load(tmp_path / f"state.{rank}", weights_only=True) for rank in (0, 1))
     one, losses, _ = run_once(steps, getattr(torch, dtype))
     skip = moved_by_rounding if dtype == "float32" else lambda key: False

@@ -21,7 +21,7 @@ from sngan_hub.data import source_classes
 from sngan_hub.hub.download import sha256_of
 from sngan_hub.weights.records import WEIGHTS
 
-from . import full_size, minihub
+from . import full_size, minihub, warm
 from .conftest import GOLDEN, ROOT
 from .loopback import Server, whole
 
@@ -96,7 +96,9 @@ def class_folders(root, *names, n=12, size=(40, 36)):
 def small_run(folder):
     """What a training run leaves, at its smallest."""
     class_folders(folder.parent / "run's data", "cat", "dog")
-    bash(f'sngan train --preset fashion32 --data "run\'s data" --out {folder.name} {SMALL}', folder.parent)
+    words = ["train", "--preset", "fashion32", "--data", "run's data", "--out", folder.name, *SMALL.split()]
+    done = warm.run([sys.executable, "-m", "training", *words], {"PYTHONPATH": str(ROOT)}, folder.parent)
+    assert done.returncode == 0, done.stderr
 
 
 #: A name in a line that stands for something of the reader's -> who makes it
@@ -239,6 +241,7 @@ def words_of(line):
     return line.split("#")[0].split()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, lines in SHELL.items() if not all(
     any(start in line for start in ELSEWHERE) for line in lines)])  # fmt: skip

@@ -1,6 +1,7 @@
 """A run is a function of its settings: killed anywhere and resumed by the same command, it ends byte for byte equal.
 
-Through real processes and SIGKILL. ``SOAK=1`` (make soak) kills twenty times instead of three.
+Through real processes and SIGKILL. The run that nothing interrupts, and the last part of a killed one, are started as a
+user starts them; the others are forked, so that the seed of Python's hashes is another one too. ``SOAK=1`` (make soak) kills twenty times instead of three.
 """
 
 import json
@@ -16,7 +17,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from .conftest import ROOT
+from . import warm
+from .conftest import ROOT, draw_images, once
 
 TINY = """
 import sys
@@ -45,6 +47,35 @@ def command(folder, out, processes=1, **overrides):
 
 def run(*args, **kwargs):
     return subprocess.run(command(*args, **kwargs), cwd=ROOT, capture_output=True, text=True)
+
+
+def forked(folder, out, processes=1, **overrides):
+    """The started processes of a run, without torchrun where it has several."""
+    words = command(folder, out, **overrides)
+    return [warm.start(words)] if processes == 1 else warm.start_together(words, processes)
+
+
+def run_forked(*args, **kwargs):
+    """-> what the first process says"""
+    first, *others = forked(*args, **kwargs)
+    said = first.communicate(300)
+    for other in others:
+        other.communicate(300)
+        assert other.returncode == first.returncode
+    return subprocess.CompletedProcess(first.args, first.returncode, *said)
+
+
+def unbroken(tmp_path_factory, processes=1, **settings):
+    """The folder of the run that nothing interrupts, one for all tests: a run depends on no path, and not on how often
+    it writes its log or its checkpoints.
+    """
+
+    def make(folder):
+        done = run(draw_images(folder), folder / "run", processes, log_every=1, **settings)
+        assert done.returncode == 0, done.stderr
+
+    name = "-".join(["unbroken", str(processes), *(f"{key}={value}" for key, value in settings.items())])
+    return once(tmp_path_factory, name, make) / "run"
 
 
 def newest(out):
@@ -92,40 +123,43 @@ def equal(a, b):
     return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
-def test_killed_at_random_moments_ends_byte_equal(processes, image_folder, tmp_path):
-    whole = run(image_folder, tmp_path / "whole", processes, log_every=1)
-    assert whole.returncode == 0, whole.stderr
+def test_killed_at_random_moments_ends_byte_equal(processes, image_folder, tmp_path, tmp_path_factory):
     out = tmp_path / "broken"
     rng = random.Random(0)
-    for target in sorted(rng.sample(range(1, 59), 20 if os.environ.get("SOAK") else 3)):
-        process = subprocess.Popen(
-            command(image_folder, out, processes, log_every=1), cwd=ROOT, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
-        while process.poll() is None and last_step(out) < target:
-            time.sleep(0.002)
+    for i, target in enumerate(sorted(rng.sample(range(1, 59), 20 if os.environ.get("SOAK") else 3))):
+        if i == 1 and processes > 1:  # torchrun's workers outlive it
+            parts = [subprocess.Popen(
+                command(image_folder, out, processes, log_every=1), cwd=ROOT, stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL, start_new_session=True,
+            )]  # fmt: skip
+        else:
+            parts = forked(image_folder, out, processes, log_every=1)
+        while parts[0].poll() is None and last_step(out) < target:
+            time.sleep(0.01)
         time.sleep(rng.uniform(0, 0.15))  # anywhere in a step, a log line, a snapshot or a checkpoint
-        assert process.poll() is None, "finished before it could be killed"
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        assert parts[0].poll() is None, "finished before it could be killed"
+        for process in parts:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
         while alive(out):  # torchrun starts its workers in sessions of their own
             time.sleep(0.02)
     last = run(image_folder, out, processes, log_every=1)
     assert last.returncode == 0, last.stderr
-    for a, b in zip(ending(tmp_path / "whole"), ending(out), strict=True):
+    for a, b in zip(ending(unbroken(tmp_path_factory, processes)), ending(out), strict=True):
         assert equal(a, b)
 
 
 @pytest.mark.slow
 def test_resume_refuses_changed_settings_and_data_and_damaged_checkpoints(image_folder, tmp_path):
     out = tmp_path / "run"
-    assert run(image_folder, out, steps=14).returncode == 0
+    assert run_forked(image_folder, out, steps=14).returncode == 0
     kept = newest(out).read_bytes()
 
     def refused(*words, folder=image_folder, **overrides):
-        result = run(folder, out, **{"steps": 14, **overrides})
+        result = run_forked(folder, out, **{"steps": 14, **overrides})
         assert result.returncode == 2
         line = result.stderr
         assert all(word in line for word in words), line
@@ -145,7 +179,7 @@ def test_resume_refuses_changed_settings_and_data_and_damaged_checkpoints(image_
         path.write_bytes(kept[: len(kept) // 2])
     refused("not a readable checkpoint", "can be read; restore the folder from a copy")
     newest(out).write_bytes(kept)
-    longer = run(image_folder, out, steps=21, log_every=3)  # more steps and other intervals are free
+    longer = run_forked(image_folder, out, steps=21, log_every=3)  # more steps and other intervals are free
     assert longer.returncode == 0, longer.stderr
     assert torch.load(newest(out), weights_only=True)["step"] == 21
 
@@ -154,9 +188,11 @@ def test_resume_refuses_changed_settings_and_data_and_damaged_checkpoints(image_
 def test_a_short_run_learns_its_two_classes(image_folder, tmp_path):
     """The whole path on real input: after 150 steps class 0 is bright, and on its left; class 1 is darker."""
     out = tmp_path / "run"
-    result = run(image_folder, out, steps=150, decay_from=150, decay_to=150, augment="", n_dis=1, batch_size=16,
-                 g_batch_size=16, transition_from=0, transition_to=0, flip="false", lr_g=2e-3, lr_d=2e-3, bn_group_d=0,
-                 bn_group_g=0)  # fmt: skip
+    result = run_forked(
+        image_folder, out, steps=150, decay_from=150, decay_to=150, augment="", n_dis=1, batch_size=16,
+        g_batch_size=16, transition_from=0, transition_to=0, flip="false", lr_g=2e-3, lr_d=2e-3, bn_group_d=0,
+        bn_group_g=0,
+    )  # fmt: skip
     assert result.returncode == 0, result.stderr
     from sngan_hub import load_discriminator, load_generator
 
@@ -172,14 +208,17 @@ def test_a_short_run_learns_its_two_classes(image_folder, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number, processes", [(signal.SIGTERM, 1), (signal.SIGINT, 1), (signal.SIGTERM, 2)])
-def test_asked_to_stop_it_saves_first(number, processes, image_folder, tmp_path, capsys):
+def test_asked_to_stop_it_saves_first(number, processes, image_folder, tmp_path, tmp_path_factory, capsys):
     from training.__main__ import main
 
     out = tmp_path / "run"
-    process = subprocess.Popen(
-        command(image_folder, out, processes, log_every=1, checkpoint_every=1000), cwd=ROOT, stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
+    if processes == 1:
+        (process,) = forked(image_folder, out, log_every=1, checkpoint_every=1000)
+    else:
+        process = subprocess.Popen(
+            command(image_folder, out, processes, log_every=1, checkpoint_every=1000), cwd=ROOT,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        )  # fmt: skip
     while last_step(out) < 12:
         time.sleep(0.01)
     os.killpg(process.pid, number)
@@ -194,8 +233,7 @@ def test_asked_to_stop_it_saves_first(number, processes, image_folder, tmp_path,
     found = json.loads(capsys.readouterr().out)
     assert found["steps"] == 60 and abs(found["step"] - stopped) <= 1 and found["hours_left"] >= 0
     assert main(["status", str(out)]) == 0 and "seconds per step" in capsys.readouterr().out
-    assert run(image_folder, out, processes, log_every=1, checkpoint_every=1000).returncode == 0
-    whole = tmp_path / "whole"
-    assert run(image_folder, whole, processes, log_every=1, checkpoint_every=1000).returncode == 0
-    for a, b in zip(ending(whole), ending(out), strict=True):
+    resumed = run_forked(image_folder, out, processes, log_every=1, checkpoint_every=1000)
+    assert resumed.returncode == 0, resumed.stderr
+    for a, b in zip(ending(unbroken(tmp_path_factory, processes)), ending(out), strict=True):
         assert equal(a, b)

@@ -1,6 +1,5 @@
 """z and label of image i depend on (seed, i) alone; pictures agree to one level however they are computed."""
 
-import subprocess
 import sys
 
 import numpy as np
@@ -12,7 +11,7 @@ from sngan_hub import Generator, labelled_grid, save_png
 from sngan_hub.class_names import resolve_classes
 from sngan_hub.sampling.generate import MAX_SEED, latents, to_uint8
 
-from .conftest import ROOT
+from . import warm
 
 NAMES = ["cat", "dog", "Ankle boot"]
 
@@ -102,7 +101,7 @@ def test_pictures_do_not_depend_on_threads(generator, tmp_path):
             f"import torch; torch.set_num_threads({threads}); from sngan_hub import load_generator\n"
             f"torch.save(load_generator({str(tmp_path / 'g')!r}).sample(n=9, seed=8), {str(tmp_path / f'{threads}.pt')!r})"
         )
-        subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+        assert warm.run([sys.executable, "-c", code]).returncode == 0
         pictures.append(torch.load(tmp_path / f"{threads}.pt", weights_only=True))
     assert levels(*pictures) <= 1
 

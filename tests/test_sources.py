@@ -13,6 +13,7 @@ from PIL import Image
 
 from sngan_hub.data import FASHION_DEBIAN, avatars, draw_avatars, images, load_images, source_classes
 
+from . import warm
 from .conftest import ROOT
 
 
@@ -128,12 +129,8 @@ print(data.images.shape, data.fingerprint())
 
 
 def test_avatars_are_drawn_once_for_all_processes_and_it_is_said_first(tmp_path):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "SNGAN_HUB_CACHE": str(tmp_path)}
-    first, second = (
-        subprocess.Popen([sys.executable, "-c", FIRST_USE], cwd=ROOT, env=environment, stdout=subprocess.PIPE,
-                         stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
-    )  # fmt: skip
+    command = [sys.executable, "-c", FIRST_USE]
+    first, second = (warm.start(command, {"SNGAN_HUB_CACHE": str(tmp_path)}) for _ in range(2))
     one, two = first.communicate(timeout=100), second.communicate(timeout=100)
     assert first.returncode == second.returncode == 0, one[1] + two[1]
     assert sorted([one[0].count("drew"), two[0].count("drew")]) == [0, 1]

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.utils import save_image
 
 from sngan_hub.data import Images
 from sngan_hub.files import write_text
@@ -106,6 +105,8 @@ def fixed_samples(generator: AnyGenerator, seed: int, per_class: int = PER_CLASS
 
 
 def save_grid(images: Tensor, path: Path, per_class: int = PER_CLASS) -> None:
+    from torchvision.utils import save_image  # takes seconds: it brings all of torchvision's networks
+
     path.parent.mkdir(parents=True, exist_ok=True)
     save_image(images, path, nrow=per_class, padding=1, normalize=True, value_range=(-1, 1))
 
