@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .convert import load_chainer, to_chainer
+    from .hub.listing import list_models, list_weights
     from .hub.load import load_discriminator, load_generator
-    from .layers.spectral_norm import spectral_norm
+    from .layers.normalizers import spectral_norm
+    from .metrics.discriminator_scores import scores_of
+    from .metrics.protocols import evaluate
     from .networks.base import AnyDiscriminator, AnyGenerator
-    from .networks.registry import MODELS, create_discriminator, create_generator, list_models
+    from .networks.registry import MODELS, create_discriminator, create_generator
     from .networks.resnet import Discriminator, Generator
+    from .sampling.morph import blend, morph, save_film, walk
     from .sampling.pictures import labelled_grid, save_png
     from .weights.records import WEIGHTS, Record, Score
 
@@ -30,25 +34,36 @@ __all__ = [
     "Generator",
     "Record",
     "Score",
+    "blend",
     "create_discriminator",
     "create_generator",
+    "evaluate",
     "labelled_grid",
     "list_models",
+    "list_weights",
     "load_chainer",
     "load_discriminator",
     "load_generator",
+    "morph",
+    "save_film",
     "save_png",
+    "scores_of",
     "spectral_norm",
     "to_chainer",
+    "walk",
 ]
 
 _MODULES = {  # as above, for when the program runs
     "convert": ("load_chainer", "to_chainer"),
+    "hub.listing": ("list_models", "list_weights"),
     "hub.load": ("load_discriminator", "load_generator"),
-    "layers.spectral_norm": ("spectral_norm",),
+    "layers.normalizers": ("spectral_norm",),
+    "metrics.discriminator_scores": ("scores_of",),
+    "metrics.protocols": ("evaluate",),
     "networks.base": ("AnyDiscriminator", "AnyGenerator"),
-    "networks.registry": ("MODELS", "create_discriminator", "create_generator", "list_models"),
+    "networks.registry": ("MODELS", "create_discriminator", "create_generator"),
     "networks.resnet": ("Discriminator", "Generator"),
+    "sampling.morph": ("blend", "morph", "save_film", "walk"),
     "sampling.pictures": ("labelled_grid", "save_png"),
     "weights.records": ("WEIGHTS", "Record", "Score"),
 }

@@ -21,16 +21,21 @@ from sngan_hub import (
     WEIGHTS,
     AnyDiscriminator,
     AnyGenerator,
+    blend,
     labelled_grid,
     load_discriminator,
     load_generator,
+    morph,
+    save_film,
     save_png,
+    scores_of,
+    walk,
 )
 from sngan_hub.class_names import resolve_classes
 from sngan_hub.data.images import DAMAGED, read_picture
-from sngan_hub.metrics.discriminator_scores import scores_of
-from sngan_hub.sampling.generate import check_request, class_names, random_seed_from_system, to_pil
-from sngan_hub.sampling.morph import FRAMES_PER_SECOND, blend, morph, save_film, walk
+from sngan_hub.sampling.generate import check_request, random_seed_from_system
+from sngan_hub.sampling.morph import FRAMES_PER_SECOND
+from sngan_hub.sampling.pictures import class_names, to_pil
 from sngan_hub.text import nearest
 from sngan_hub.weights.records import reference_scores
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..networks.registry import MODELS, create_discriminator, create_generator
+from ..text import nearest
 from ..weights.records import KINDS, WEIGHTS, default_tag, find_record
 from .download import place
 from .load import is_cached, load_discriminator, load_generator
@@ -16,6 +17,55 @@ LEGEND = """
 shipped: in the package. download, hub: fetched at first use, then cached. by hand: its publisher gives no direct
 address; loading the name says which file to fetch. Others' scores are their own, named after their protocols.
 """
+
+
+def list_models(pretrained: bool = False, kind: str = "generator") -> list[str]:
+    """The names of all architectures, in alphabetical order.
+
+    Args:
+        pretrained: only those with trained weights.
+        kind: generator or discriminator; the names of discriminators end in _discriminator.
+
+    Returns:
+        Names that ``create_generator`` and ``load_generator`` take, or their twins for discriminators.
+
+    Raises:
+        ValueError: for another kind.
+
+    Example:
+        >>> list_models(pretrained=True)
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)} (got {kind!r})")
+    trained = {record.architecture for record in WEIGHTS.values() if record.kind == kind}
+    names = sorted(name for name in MODELS if not pretrained or name in trained)
+    return names if kind == "generator" else [f"{name}_discriminator" for name in names]
+
+
+def list_weights(architecture: str = "", kind: str = "generator") -> list[str]:
+    """The names of all trained weights, in alphabetical order.
+
+    Args:
+        architecture: only its weights.
+        kind: generator or discriminator.
+
+    Returns:
+        Names ``architecture.tag`` that ``load_generator`` or ``load_discriminator`` takes.
+
+    Raises:
+        ValueError: for an unknown architecture, with the nearest one, or another kind.
+
+    Example:
+        >>> list_weights("sngan_imagenet128")
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)} (got {kind!r})")
+    wanted = architecture.removesuffix("_discriminator")
+    if wanted and wanted not in MODELS:
+        raise ValueError(f"architecture: there is no {architecture!r}{nearest(architecture, MODELS)}")
+    return sorted(
+        name for name, record in WEIGHTS.items() if record.kind == kind and wanted in ("", record.architecture)
+    )
 
 
 def listing() -> list[dict[str, Any]]:

@@ -36,13 +36,26 @@ def load_generator(
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
 ) -> AnyGenerator:
-    """The trained generator of ``name``, in eval mode.
+    """Loads a trained generator.
 
-    ``name``: ``architecture[.tag]`` (sngan_fashion32), a network's folder, a folder with generator/ and
-    discriminator/ (a run), the authors' .npz, a .pth of mmgeneration, StudioGAN or mimicry, or a Hub repository id.
-    ``weights``: a tag, or any of these in place of the name's own. ``revision`` and ``token`` are for the Hub. Weights
-    that others published are fetched, checked and converted once. ``device``: as ``resolve_device`` takes it. Raises
-    ``ValueError`` or ``FileNotFoundError``.
+    Args:
+        name: ``architecture[.tag]`` (sngan_fashion32), a run, a network's folder, a folder with generator/ and
+            discriminator/, the authors' .npz, a .pth of another code base, or a Hub repository id.
+        weights: a tag, or any of these in place of the weights of ``name``.
+        revision: branch, tag or commit of a Hub repository.
+        token: access token of the Hub; True: that of ``hf auth login``.
+        device: auto, cpu, cuda, cuda:N or mps.
+        dtype: float32 (None), float64, bfloat16 or float16.
+
+    Returns:
+        A network in eval mode. Published weights are downloaded, checked and converted once.
+
+    Raises:
+        ValueError: names the argument, what is legal and what came.
+        FileNotFoundError: for weights that are not there, or cannot be downloaded.
+
+    Example:
+        >>> images = load_generator("sngan_fashion32").sample(["Sneaker"], n=4, seed=0)  # uint8 (4, 3, 32, 32)
     """
     on = resolve_device(device)
     network = _load(name, weights, "generator", revision, token)
@@ -59,7 +72,27 @@ def load_discriminator(
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
 ) -> AnyDiscriminator:
-    """As ``load_generator``, for the discriminator; both ``NAME`` and ``NAME_discriminator`` name it."""
+    """Loads a trained discriminator. Both ``NAME`` and ``NAME_discriminator`` name it.
+
+    Args:
+        name: ``architecture[.tag]`` (sngan_fashion32), a run, a network's folder, a folder with generator/ and
+            discriminator/, the authors' .npz, a .pth of another code base, or a Hub repository id.
+        weights: a tag, or any of these in place of the weights of ``name``.
+        revision: branch, tag or commit of a Hub repository.
+        token: access token of the Hub; True: that of ``hf auth login``.
+        device: auto, cpu, cuda, cuda:N or mps.
+        dtype: float32 (None), float64, bfloat16 or float16.
+
+    Returns:
+        A network in eval mode. Published weights are downloaded, checked and converted once.
+
+    Raises:
+        ValueError: names the argument, what is legal and what came.
+        FileNotFoundError: for weights that are not there, or cannot be downloaded.
+
+    Example:
+        >>> scores = load_discriminator("sngan_fashion32")(images, labels)  # images in [-1, 1] -> (N, 1)
+    """
     on = resolve_device(device)
     network = _load(name, weights, "discriminator", revision, token)
     if not isinstance(network, AnyDiscriminator):

@@ -45,7 +45,20 @@ def as_input(images: np.ndarray | Tensor) -> Tensor:
 
 @torch.no_grad()
 def scores_of(discriminator: Any, images: np.ndarray | Tensor, batch_size: int = 50) -> Tensor:
-    """uint8 (N, 3, S, S) -> (N, classes), or (N, 1) without classes; float32 on the CPU."""
+    """The discriminator's score of each image as each class.
+
+    Args:
+        discriminator: in any mode; it stays so.
+        images: uint8 (N, 3, S, S), 0 to 255, of the discriminator's size.
+        batch_size: images computed at once.
+
+    Returns:
+        float32 (N, n_classes) on the CPU, or (N, 1) without classes. A score has no unit: higher is more real.
+
+    Example:
+        >>> images = load_generator("sngan_fashion32").sample(["Sneaker"], n=4, seed=0)
+        >>> scores = scores_of(load_discriminator("sngan_fashion32"), images)
+    """
     like = next(discriminator.parameters())
     network = evaluating(discriminator)
     return torch.cat([network.class_scores(as_input(images[i : i + batch_size]).to(like)).float().cpu()

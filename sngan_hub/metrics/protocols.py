@@ -246,7 +246,26 @@ PROTOCOLS: dict[str, Callable[[Evaluation], Score]] = {
 def evaluate(
     generator: Any, source: str, protocols: list[str], seed: int = 0, held_out: str = "", precision: str = "fp32"
 ) -> Iterator[tuple[str, Score]]:
-    """Name and score, one after the other. Every protocol's name is checked before the first is measured."""
+    """Measures a generator against real images by named protocols.
+
+    Args:
+        generator: in any mode; it stays so.
+        source: real images: fashion, avatars, cifar10, a prepared folder, or a folder of class folders.
+        protocols: names, see ``PROTOCOLS``.
+        seed: of the samples.
+        held_out: a folder of real images for scores, where ``source`` keeps none.
+        precision: of Inception, fp32 or bf16.
+
+    Returns:
+        An iterator over (name, Score), one after the other. Names are checked before the first is measured.
+
+    Raises:
+        ValueError: for an unknown protocol, with the nearest one.
+
+    Example:
+        >>> for name, score in evaluate(load_generator("sngan_fashion32"), "fashion", ["diversity"]):
+        ...     print(name, score.value)
+    """
     for name in protocols:
         if name not in PROTOCOLS:
             raise ValueError(f"protocol: got {name!r}{nearest(name, PROTOCOLS)}")

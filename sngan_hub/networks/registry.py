@@ -70,11 +70,6 @@ MODELS: dict[str, Model] = {
 # fmt: on
 
 
-def list_models() -> list[str]:
-    """The names of all architectures, in alphabetical order."""
-    return sorted(MODELS)
-
-
 def create_generator(name: str, **overrides: Any) -> AnyGenerator:
     """An untrained generator.
 
@@ -87,6 +82,9 @@ def create_generator(name: str, **overrides: Any) -> AnyGenerator:
 
     Raises:
         ValueError: for an unknown name, with the nearest one, or an argument that is not legal.
+
+    Example:
+        >>> generator = create_generator("sngan_imagenet128")
     """
     model = find_model(name)
     build, _ = FAMILIES[model.family]
@@ -105,6 +103,9 @@ def create_discriminator(name: str, **overrides: Any) -> AnyDiscriminator:
 
     Raises:
         ValueError: for an unknown name, with the nearest one, or an argument that is not legal.
+
+    Example:
+        >>> discriminator = create_discriminator("sngan_imagenet128")
     """
     model = find_model(name)
     _, build = FAMILIES[model.family]

@@ -56,11 +56,28 @@ def morph(
     truncation: float | None = None,
     batch_size: int = 50,
 ) -> Tensor:
-    """From each class to the next in ``steps`` pictures, both ends among them -> uint8 (n, frames, 3, S, S).
+    """Images on the way from class to class, at the same latents.
 
-    ``classes``: two to four names or indices; frames = (classes - 1) (steps - 1) + 1. The gains and biases of the
-    conditional batch norms are mixed linearly (Miyato & Koyama 2018, Sect. 5.1.2; authors' gen_interpolated_images.py),
-    z stays. Raises ``ValueError`` naming the argument.
+    The gains and biases of the conditional batch norms are mixed linearly (Miyato & Koyama 2018, Sect. 5.1.2; authors'
+    gen_interpolated_images.py).
+
+    Args:
+        generator: a conditional generator, in any mode; it stays so.
+        classes: two to four names or indices.
+        steps: images from one class to the next, both included.
+        n: rows, each of another latent.
+        seed: 0 to 2^63 - 1. None: drawn from torch's global generator.
+        truncation: draws latents with |z| < ``truncation`` only. None: all.
+        batch_size: images computed at once.
+
+    Returns:
+        uint8 (n, frames, 3, S, S) on the CPU, 0 to 255; frames = (len(classes) - 1) (steps - 1) + 1.
+
+    Raises:
+        ValueError: names the argument, what is legal and what came.
+
+    Example:
+        >>> images = morph(load_generator("sngan_fashion32"), ["Sneaker", "Bag"], steps=8, seed=0)
     """
     steps = whole_number("steps", steps, 2, MAX_SEED, "2 or more")
     batch_size = whole_number("batch_size", batch_size, 1, MAX_SEED, "1 or more")
@@ -92,7 +109,26 @@ def blend(
     truncation: float | None = None,
     batch_size: int = 50,
 ) -> Tensor:
-    """``n`` pictures of a mixture of up to four classes -> uint8 (n, 3, S, S). ``weights`` are scaled to sum to 1."""
+    """Images of a mixture of classes.
+
+    Args:
+        generator: a conditional generator, in any mode; it stays so.
+        classes: up to four names or indices.
+        weights: one number of 0 or more for each class; they are scaled to sum to 1.
+        n: images.
+        seed: 0 to 2^63 - 1. None: drawn from torch's global generator.
+        truncation: draws latents with |z| < ``truncation`` only. None: all.
+        batch_size: images computed at once.
+
+    Returns:
+        uint8 (n, 3, S, S) on the CPU, 0 to 255.
+
+    Raises:
+        ValueError: names the argument, what is legal and what came.
+
+    Example:
+        >>> images = blend(load_generator("sngan_fashion32"), ["Sneaker", "Bag"], [2, 1], n=4, seed=0)
+    """
     n, seed = check_request(n, seed, truncation)
     batch_size = whole_number("batch_size", batch_size, 1, MAX_SEED, "1 or more")
     y = _chosen(generator, classes, 1)
@@ -145,10 +181,24 @@ def walk(
     truncation: float | None = None,
     batch_size: int = 50,
 ) -> Iterator[Tensor]:
-    """A film's frames, uint8 batches (b, 3, S, S), that ends where it begins.
+    """The frames of a film along a closed path through the latent space.
 
-    ``classes``: one that stays, or up to four that it passes and returns from; without, the first class, or none of an
-    unconditional generator. Everything is checked before the first frame is computed.
+    Args:
+        generator: in any mode; it stays so.
+        classes: one class for all frames, or up to four in turn. None: the first class, or none if unconditional.
+        frames: number of frames.
+        seed: 0 to 2^63 - 1. None: drawn from torch's global generator.
+        truncation: draws latents with |z| < ``truncation`` only. None: all.
+        batch_size: images computed at once.
+
+    Returns:
+        An iterator over uint8 batches (b, 3, S, S) on the CPU, 0 to 255. Arguments are checked before the first.
+
+    Raises:
+        ValueError: names the argument, what is legal and what came.
+
+    Example:
+        >>> save_film(walk(load_generator("sngan_fashion32"), "Sneaker", frames=48, seed=0), "walk.gif")
     """
     _, seed = check_request(1, seed, truncation)
     frames = whole_number("frames", frames, 2, MAX_FRAMES)
@@ -173,9 +223,22 @@ def walk(
 
 
 def save_film(frames: Iterator[Tensor], path: str | Path, fps: int = FRAMES_PER_SECOND, side: int = 256) -> int:
-    """uint8 batches (b, 3, S, S) -> a .gif or .mp4 that loops; the number of frames.
+    """Writes frames to a .gif or .mp4 file that repeats. The file is written whole or not at all.
 
-    Small pictures are enlarged to about ``side`` px, pixels repeated. Written whole or not at all.
+    Args:
+        frames: uint8 batches (b, 3, S, S), 0 to 255, as ``walk`` gives them.
+        path: a file name that ends in .gif or .mp4 (which needs the extra ``video``).
+        fps: frames per second.
+        side: small images are enlarged to about this side in pixels, by repeating pixels.
+
+    Returns:
+        The number of frames.
+
+    Raises:
+        ValueError: for another file name.
+
+    Example:
+        >>> save_film(walk(load_generator("sngan_fashion32"), frames=48, seed=0), "walk.gif")
     """
     path = Path(path)
     if path.suffix.lower() not in FILMS:

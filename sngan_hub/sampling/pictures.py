@@ -19,9 +19,20 @@ def to_pil(image: Tensor) -> Image.Image:  # (3, H, W) uint8
 def labelled_grid(
     images: Tensor, columns: int, row_labels: Sequence[str] | None = None, scale: int | None = None
 ) -> Image.Image:
-    """(N, 3, S, S) uint8, row by row -> one picture; labels stand left of their rows.
+    """Images as one picture, row by row, with labels on the left.
 
-    ``scale`` repeats pixels; by default small images grow to about 64 px.
+    Args:
+        images: uint8 (N, 3, S, S), 0 to 255.
+        columns: images in a row.
+        row_labels: a text for each row.
+        scale: each pixel is repeated so often. None: small images grow to about 64 px.
+
+    Returns:
+        A Pillow image.
+
+    Example:
+        >>> images = load_generator("sngan_fashion32").sample(["Sneaker", "Bag"], n=8, seed=0)
+        >>> picture = labelled_grid(images, columns=8, row_labels=["Sneaker", "Bag"])
     """
     size = images.shape[-1]
     scale = scale or max(1, 64 // size)
@@ -41,7 +52,19 @@ def labelled_grid(
 
 
 def save_png(picture: Image.Image, path: str | Path, about: dict[str, Any] | None = None) -> None:
-    """Writes the file whole or not at all, with ``about`` (model, tag, classes, seed ...) as PNG text chunks."""
+    """Writes a PNG file, whole or not at all.
+
+    Args:
+        picture: a Pillow image.
+        path: the file.
+        about: entries of the PNG's text chunks, such as model, tag, classes, seed; None values are left out.
+
+    Returns:
+        Nothing.
+
+    Example:
+        >>> save_png(labelled_grid(images, columns=8), "samples.png", {"model": "sngan_fashion32", "seed": 0})
+    """
     path = Path(path)
     info = PngImagePlugin.PngInfo()
     for key, value in (about or {}).items():
