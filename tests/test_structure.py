@@ -11,13 +11,13 @@ import pytest
 from .conftest import ROOT
 from .mutations import MUTATIONS
 
-# Rooms in reading order: a file imports only what stands before it.
+# Rooms in reading order: a file imports only what stands before it. FOLDER.* are its files, none of which imports another.
 ORDER = [
     "text", "devices", "evaluating", "class_names", "layers.spectral_norm", "layers.normalizers", "layers.resample",
     "sampling.generate", "sampling.refine", "sampling.morph", "networks.mixin", "networks.base", "networks.inference",
     "networks.resnet", "networks.cnn", "networks.registry", "weights.published", "weights.records", "hub.resolve",
-    "convert.archive", "convert.families", "convert.parts", "convert.assumptions", "convert.networks",
-    "convert.snapshot", "convert.folders", "hub.download", "hub.load", "hub.cards", "hub.push", "hub.listing",
+    "convert.archive", "convert.parts", "convert.assumptions", "convert.code_base", "convert.resnets",
+    "convert.code_bases.*", "convert.networks", "convert.snapshot", "convert.folders", "hub.download", "hub.load", "hub.cards", "hub.push", "hub.listing",
     "metrics.spectrum", "data.images", "data.avatars", "data.torchvision_sets", "data.folders", "data.prepared",
     "metrics.discriminator_scores", "metrics.inception", "metrics.scores", "metrics.classifier", "metrics.protocols",
     "cli.parser", "cli.commands", "cli.main", "cli.__main__",
@@ -45,9 +45,24 @@ def top_level_imports(path, package):
             yield from (alias.name for alias in node.names)
 
 
+def with_folders(package, order):
+    """-> (the files, with those of each FOLDER.* in its place, how many files stand before each of them)"""
+    files, places = [], []
+    for name in order:
+        names = [name]
+        if name.endswith(".*"):
+            folder = name.removesuffix(".*")
+            paths = sorted((ROOT / package / folder.replace(".", "/")).glob("*.py"))
+            names = [f"{folder}.{path.stem}" for path in paths if path.stem != "__init__"]
+        places += [len(files)] * len(names)
+        files += names
+    return files, places
+
+
 @pytest.mark.parametrize("package, order", [("sngan_hub", ORDER), ("training", TRAINING)])
 def test_imports_run_downwards(package, order):
-    for place, name in enumerate(order):
+    order, places = with_folders(package, order)
+    for name, place in zip(order, places, strict=True):
         path = ROOT / package / (name.replace(".", "/") + ".py")
         own = ".".join([package, *name.split(".")[:-1]])
         for module in top_level_imports(path, own):
