@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from ..networks.base import AnyDiscriminator, AnyGenerator
 from .assumptions import Options
 from .parts import Container, Part
 
@@ -23,7 +24,8 @@ class Source(NamedTuple):
 class Mapped(NamedTuple):
     """What a record makes of one network's keys and shapes."""
 
-    config: dict[str, Any]  # of our network: what config.json will hold, but for the names of its classes
+    network: type[AnyGenerator] | type[AnyDiscriminator]
+    config: dict[str, Any]  # its constructor's arguments, without the names of its classes
     sources: dict[str, Source]  # our tensor -> where it comes from
 
 
@@ -41,7 +43,7 @@ class CodeBase:
     id: str  # ``Converted.family``
     name: str  # in messages
     marks: tuple[Marks, ...]  # tried in this order
-    #: kind -> its mapper: (part, what the user says, notes to append to) -> configuration and sources
+    #: kind -> its mapper: (part, what the user says, notes to append to) -> what they make
     mappers: Mapping[str, Callable[[Part, Options, list[str]], Mapped]]
     never_read: tuple[str, ...] = ()  # leaves of keys that files may hold and networks do not use
 

@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from ..class_names import CLASS_LISTS, class_list
-from ..networks.base import Network
+from ..networks.base import AnyDiscriminator, AnyGenerator, Network
 from ..networks.mixin import load_tensors
-from ..networks.resnet import Discriminator, Generator
 from .archive import some
 from .assumptions import Options
 from .code_base import CodeBase, Source
@@ -27,13 +26,13 @@ from .resnets import only_row
 
 @dataclass(frozen=True)
 class Converted:
-    network: Generator | Discriminator
+    network: AnyGenerator | AnyDiscriminator
     family: str  # the code base, by its record's ``id``
     notes: tuple[str, ...]  # what was recognised, and what was assumed and why
 
     @property
     def kind(self) -> str:
-        return type(self.network).__name__.lower()
+        return self.network.kind
 
 
 def convert_file(path: str | Path, options: Options | None = None, file_name: str | None = None) -> list[Converted]:
@@ -81,9 +80,9 @@ def convert_part(part: Part, options: Options) -> Converted:
     code_base, kind = recognised
     notes = [f"{kind} of {code_base.name}, by its keys ({some(list(part.tensors), 2)}); widths, size and classes by "
              f"its shapes"]  # fmt: skip
-    config, sources = code_base.mappers[kind](part, options, notes)
-    config["classes"] = _choose_class_names(part, config["n_classes"], code_base, options, notes)
-    cls = Generator if kind == "generator" else Discriminator
+    cls, config, sources = code_base.mappers[kind](part, options, notes)
+    if n_classes := config.get("n_classes", 0):
+        config["classes"] = _choose_class_names(part, n_classes, code_base, options, notes)
     with torch.device("meta"):  # shapes alone: nothing is allocated for what a damaged file claims
         network = cls.from_config(config, part.source)
     tensors = _read(part, sources, network, code_base.never_read)
@@ -95,8 +94,6 @@ def _choose_class_names(
     part: Part, n: int, code_base: CodeBase, options: Options, notes: list[str]
 ) -> list[str] | None:
     """The names of a published data set, where its name or its count gives it away."""
-    if not n:
-        return None
     if options.classes is not None:
         if len(options.classes) != n:
             raise ValueError(f"classes: got {len(options.classes)} names, {part.source} has {n} classes")

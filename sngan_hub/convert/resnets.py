@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from ..networks.resnet import Discriminator, Generator
 from .assumptions import Assumed, Options, always, choose
 from .code_base import Mapped, Source
 from .parts import Part
@@ -150,8 +151,8 @@ def map_generator(layout: GeneratorLayout, part: Part, options: Options, notes: 
     norm = next((form for form in conditional if _is_stored_as(form, first_norm, part.tensors)), unconditional)
     gain = _shape(part, first_norm + norm.gain, None if norm is unconditional else 2)
     n_classes = norm.n_classes(gain, *([_shape(part, norm.shared, 2)] if norm.shared else []))
-    config = {"class": "Generator", "size": bottom * 2**n, "n_classes": n_classes, "z_dim": z_dim, "widths": widths,
-              "bottom_width": bottom, **layout.fields}  # fmt: skip
+    config = {"size": bottom * 2**n, "n_classes": n_classes, "z_dim": z_dim, "widths": widths, "bottom_width": bottom,
+              **layout.fields}  # fmt: skip
     _note_fields(layout.fields, layout.code, notes)
     offset = choose("gain_offset", options.gain_offset, layout.gain_offset(part), notes) if n_classes else 0
     order = choose("channel order", options.channel_order, layout.channel_order(part), notes)
@@ -166,7 +167,7 @@ def map_generator(layout: GeneratorLayout, part: Part, options: Options, notes: 
             for leaf, (name, read) in layout.leaves.items():
                 reverse = order == "bgr" and ours == "conv"
                 sources[f"{ours}.{leaf}"] = Source(theirs + name, _reversed_rows if reverse else read)
-    return Mapped(config, sources)
+    return Mapped(Generator, config, sources)
 
 
 def _is_stored_as(norm: Norm, layer: str, keys: Collection[str]) -> bool:
@@ -208,8 +209,8 @@ def map_discriminator(layout: DiscriminatorLayout, part: Part, options: Options,
             hidden = "in" if width == c_in[i] else "out"
     bias_is_there = layers["linear"] + layout.leaves["bias"].name in part.tensors
     head_bias = bias_is_there if layout.head_bias_varies(n) else layout.head_bias(n)
-    config: dict[str, Any] = {"class": "Discriminator", "size": size, "n_classes": 0, "widths": widths, "down": down,
-                              "head_bias": head_bias, "hidden": hidden, **layout.fields}  # fmt: skip
+    config: dict[str, Any] = {"size": size, "n_classes": 0, "widths": widths, "down": down, "head_bias": head_bias,
+                              "hidden": hidden, **layout.fields}  # fmt: skip
     head, other = layout.leaves, layout.other_head
     if other is not None and layers["linear"] + other.leaves["u"].name in part.tensors:
         head = other.leaves
@@ -242,7 +243,7 @@ def map_discriminator(layout: DiscriminatorLayout, part: Part, options: Options,
             if order == "bgr" and ours in ("blocks.0.c1", "blocks.0.c_sc"):
                 read = {"weight": _reversed_inputs, "v": _reversed_patches}.get(leaf, read)
             sources[f"{ours}.{leaf}"] = Source(theirs + name, read)
-    return Mapped(config, sources)
+    return Mapped(Discriminator, config, sources)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..networks.base import Network
 from ..networks.resnet import Discriminator, Generator
 from .archive import read_npz
 from .assumptions import Options
@@ -28,7 +29,12 @@ def from_chainer(arrays: Mapping[str, np.ndarray], source: str = "snapshot") -> 
 
 
 def _convert(container: Container) -> Generator | Discriminator:
-    return convert_part(container.part(), Options()).network
+    network = convert_part(container.part(), Options()).network
+    if not isinstance(network, Generator | Discriminator):
+        raise ValueError(
+            f"{container.source}: holds a {type(network).__name__}, which is no network of sngan_projection"
+        )
+    return network
 
 
 def chainer_keys(network: Generator | Discriminator) -> dict[str, str]:
@@ -51,7 +57,7 @@ def chainer_keys(network: Generator | Discriminator) -> dict[str, str]:
     return keys
 
 
-def to_chainer(network: Generator | Discriminator) -> dict[str, np.ndarray]:
+def to_chainer(network: Network) -> dict[str, np.ndarray]:
     """-> the arrays that Chainer's ``save_npz`` would write for the authors' class: same keys, dtypes and shapes.
 
     Raises ``ValueError`` for a network that the authors' classes cannot be: their files do not carry the fields.
@@ -91,7 +97,7 @@ def to_chainer(network: Generator | Discriminator) -> dict[str, np.ndarray]:
     return arrays
 
 
-def save_snapshot(network: Generator | Discriminator, path: Path) -> None:
+def save_snapshot(network: Network, path: Path) -> None:
     """Writes the authors' .npz, whole or not at all."""
     arrays = to_chainer(network)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
