@@ -122,6 +122,12 @@ def test_snapshots_likewise(change, text, tmp_path, capsys):
     assert text in refusal(tmp_path / "x.npz", tmp_path, capsys)
 
 
+def test_a_class_gain_without_classes_is_refused_by_its_name(tmp_path, capsys):
+    key = "blocks.0.0.bn1.gain.weight"
+    path = resaved(FILES["studio"], tmp_path, lambda c: c["state_dict"].update({key: c["state_dict"][key][:, 0]}))
+    assert f"{key} has shape (16,), which is no such layer's" in refusal(path, tmp_path, capsys)
+
+
 @pytest.mark.parametrize("older", [False, True], ids=["zip", "older"])
 @pytest.mark.parametrize("function", [os.system, eval, print, open, pickle.loads])
 def test_a_pickle_that_calls_a_function_is_refused_and_calls_nothing(function, older, tmp_path, capsys):

@@ -11,18 +11,18 @@ import pytest
 from .conftest import ROOT
 from .mutations import MUTATIONS
 
-# Files in reading order: a file imports only what stands before it.
+# Files in reading order: a file imports only what stands before it. FOLDER.* are its files, none of which imports another.
 ORDER = [
     "text", "files", "devices", "evaluating", "class_names", "layers.sigma_gradient", "layers.spectral_norm",
     "layers.normalizers", "layers.logical_forward", "layers.resample", "sampling.generate", "sampling.pictures",
     "sampling.refine", "sampling.morph", "networks.card", "networks.mixin", "networks.base", "networks.inference",
     "networks.resnet", "networks.cnn", "networks.registry", "weights.published", "weights.records", "hub.cards",
-    "hub.resolve", "convert.archive", "convert.families", "convert.parts", "convert.assumptions",
-    "convert.networks", "convert.snapshot", "convert.folders", "hub.download", "hub.load", "hub.push",
-    "hub.listing", "metrics.spectrum", "data.images", "data.avatars", "data.torchvision_sets", "data.folders",
-    "data.prepared", "metrics.discriminator_scores", "metrics.inception", "metrics.scores", "metrics.classifier",
-    "metrics.protocols", "cli.parser", "cli.parts", "cli.library", "cli.drawing", "cli.scoring", "cli.page",
-    "cli.main", "cli.__main__",
+    "hub.resolve", "convert.archive", "convert.parts", "convert.assumptions", "convert.code_base",
+    "convert.resnets", "convert.code_bases.*", "convert.networks", "convert.snapshot", "convert.folders",
+    "hub.download", "hub.load", "hub.push", "hub.listing", "metrics.spectrum", "data.images", "data.avatars",
+    "data.torchvision_sets", "data.folders", "data.prepared", "metrics.discriminator_scores", "metrics.inception",
+    "metrics.scores", "metrics.classifier", "metrics.protocols", "cli.parser", "cli.parts", "cli.library",
+    "cli.drawing", "cli.scoring", "cli.page", "cli.main", "cli.__main__",
 ]  # fmt: skip
 TRAINING = [
     "engine.losses", "engine.penalties", "feed.streams", "feed.draws", "feed.augment", "config.presets",
@@ -60,13 +60,24 @@ def imports_of(text, package, modules):
     yield from visit(ast.parse(text))
 
 
-ORDERED = [f"sngan_hub.{name}" for name in ORDER] + [f"training.{name}" for name in TRAINING]
+def with_files(name):
+    """``FOLDER.*`` -> its files, none of which may import another."""
+    folder = ROOT / name.removesuffix(".*").replace(".", "/")
+    return [f"{name[:-1]}{path.stem}" for path in sorted(folder.glob("[!_]*.py"))] if name.endswith(".*") else [name]
+
+
+ORDERED = [file for package, order in (("sngan_hub", ORDER), ("training", TRAINING))
+           for name in order for file in with_files(f"{package}.{name}")]  # fmt: skip
+ALIKE = {f"{package}.{name.removesuffix('.*')}" for package, order in (("sngan_hub", ORDER), ("training", TRAINING))
+         for name in order if name.endswith(".*")}  # fmt: skip
 FOLDERS = {name.rpartition(".")[0] for name in ORDERED}  # their __init__.py hands on names of the files in them
 
 
 def upward(name, text):
     """The imports of file ``name`` that do not stand before it in the order."""
-    before = set(ORDERED[: ORDERED.index(name)]) | {"sngan_hub"}
+    folder = name.rpartition(".")[0]
+    beside = {other for other in ORDERED if other.rpartition(".")[0] == folder} if folder in ALIKE else set()
+    before = set(ORDERED[: ORDERED.index(name)]) - beside | {"sngan_hub"}
     for module in imports_of(text, name.rpartition(".")[0], set(ORDERED)):
         if module.split(".")[0] in ("space", "tests", "benchmarks", "hubconf", "example"):
             yield module

@@ -12,10 +12,12 @@ from pathlib import Path
 
 from ..networks.mixin import CONFIG_NAME
 from .assumptions import Options
+from .code_bases import CODE_BASES
 from .networks import Converted, convert_file
 
 _SUFFIXES = (".pth", ".npz", ".pt", ".ckpt")
-_DEPTH = 2  # mimicry: FOLDER/netG/netG_100000_steps.pth
+_DEPTH = max(code_base.folder_depth for code_base in CODE_BASES)
+_PREFERRED = [code_base.preferred for code_base in CODE_BASES if code_base.preferred]
 
 
 def convert_path(path: Path, options: Options) -> list[Converted]:
@@ -36,27 +38,32 @@ def convert_path(path: Path, options: Options) -> list[Converted]:
 
 
 def newest(folder: Path) -> list[Path]:
-    """Of files that differ in numbers alone, the one with the highest; of StudioGAN's, ``best`` before ``current``."""
+    """Of files that differ in numbers alone, the one with the highest. Of two that differ in a code base's words too
+    (StudioGAN's best and current), the preferred one.
+    """
     groups: dict[str, tuple[tuple, Path]] = {}
-    paths = [p for p in folder.rglob("*") if p.is_file() and (p.suffix in _SUFFIXES or _is_trainer(p))]
+    paths = [p for p in folder.rglob("*") if p.is_file() and (p.suffix in _SUFFIXES or _is_copy(p))]
     for path in sorted(paths):
         name = path.relative_to(folder)
         if len(name.parts) > _DEPTH:
             continue
         numbers = tuple(map(int, re.findall(r"\d+", path.name)))
-        group = re.sub(r"\d+", "#", str(name)).replace("-current-", "-best-")
-        rank = ("-best-" in path.name, numbers)
+        group = re.sub(r"\d+", "#", str(name))
+        for better, other in _PREFERRED:
+            group = group.replace(other, better)
+        rank = (any(better in path.name for better, _ in _PREFERRED), numbers)
         if group not in groups or rank > groups[group][0]:
             groups[group] = (rank, path)
     found = [path for _, path in groups.values()]
     if not found:
         raise FileNotFoundError(f"{folder}: holds no checkpoint ({', '.join(_SUFFIXES)})")
-    networks = [path for path in found if not _is_trainer(path)]
-    return networks or found  # the authors' whole-trainer snapshots hold the same networks once more
+    networks = [path for path in found if not _is_copy(path)]
+    return networks or found
 
 
-def _is_trainer(path: Path) -> bool:
-    return path.suffix == "" and path.name.startswith("snapshot_iter_")
+def _is_copy(path: Path) -> bool:
+    """Whether the networks in a file, such as a whole-trainer snapshot of the authors, stand in files of their own."""
+    return any(code_base.is_copy(path.name) for code_base in CODE_BASES)
 
 
 def _share_class_names(networks: list[Converted]) -> None:

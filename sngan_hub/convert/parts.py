@@ -1,9 +1,8 @@
-"""A file -> its parts: one network's tensors each, under the file's own keys, with what else the file says of them."""
+"""A file -> its container of tensors -> parts: one network's tensors each, under the file's own keys."""
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,58 +11,75 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .archive import file_kind, read_npz, read_torch, some
+from .archive import file_kind, read_npz, read_torch
 
 
-@dataclass
+@dataclass(frozen=True)
 class Part:
-    """One network's tensors in a file, under the file's own keys."""
+    """One network's tensors in a file, under the file's own keys without ``prefix``."""
 
-    source: str
-    tensors: dict[str, Tensor]
+    source: str  # the file, in messages
+    tensors: Mapping[str, Tensor]
     prefix: str = ""  # what the file puts before each of these keys
     file_name: str = ""  # as published: it tells what tensors cannot
-    settings: Mapping[str, Any] = field(default_factory=dict)  # of this network, from the run's stored configuration
-    run_name: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)  # other entries of a torch file
 
 
-_TRAINER_PREFIXES = ("updater/model:opt_gen/", "updater/model:opt_dis/")
-_MMGEN_PREFIXES = ("generator.", "discriminator.")
+@dataclass(frozen=True)
+class Container:
+    """All tensors of a file, of one network or of several."""
+
+    source: str
+    entries: Mapping[str, Tensor] | Mapping[str, np.ndarray]
+    file_name: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def part(self, prefix: str = "") -> Part:
+        """The entries whose keys start with ``prefix``. Raises ``ValueError`` for an array of no torch dtype."""
+        tensors = {
+            key.removeprefix(prefix): self._tensor(key, value)
+            for key, value in self.entries.items()
+            if key.startswith(prefix)
+        }
+        return Part(self.source, tensors, prefix, self.file_name, self.metadata)
+
+    def _tensor(self, key: str, value: Tensor | np.ndarray) -> Tensor:
+        if isinstance(value, Tensor):
+            return value
+        if value.dtype.kind not in "fiub" or value.dtype.byteorder == ">":
+            raise ValueError(f"{self.source}: {key} is {value.dtype}, expected float32")
+        return torch.from_numpy(np.array(value))
 
 
-def read_parts(path: Path, file_name: str) -> list[Part]:
+def read_container(
+    path: Path, file_name: str, tensor_entries: Sequence[str] = (), metadata_entries: Sequence[str] = ()
+) -> Container:
+    """Reads an npz or torch file; nothing in it is executed.
+
+    Args:
+        path: The file.
+        file_name: The name under which it was published.
+        tensor_entries: In which entry of a torch file its tensors may stand. Without any of them, the file itself is
+            the dictionary of tensors.
+        metadata_entries: Further entries of a torch file to keep. All others, such as an optimizer's, are dropped.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is damaged, of another format, or holds something other than plain tensors.
+    """
     source = str(path)
     if file_kind(path) == "npz":
-        arrays = read_npz(path)
-        if any(key.startswith(_TRAINER_PREFIXES) for key in arrays):  # the authors' whole-trainer snapshot
-            return [
-                chainer_part({k: v for k, v in arrays.items() if k.startswith(prefix)}, source, file_name, prefix)
-                for prefix in _TRAINER_PREFIXES
-            ]
-        return [chainer_part(arrays, source, file_name)]
+        return Container(source, read_npz(path), file_name)
     content = read_torch(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path}: holds a {type(content).__name__}, expected a dictionary of tensors")
-    tensors = next((content[key] for key in ("state_dict", "model_state_dict") if key in content), content)
+    tensors = next((content[key] for key in tensor_entries if key in content), content)
     if not isinstance(tensors, dict) or not tensors:
         raise ValueError(f"{path}: its state_dict is no dictionary of tensors")
     for key, tensor in tensors.items():
         _check_tensor(source, key, tensor)
-    settings = _mmgen_settings(content.get("meta"))
-    run_name = content.get("run_name")
-    run_name = run_name if isinstance(run_name, str) else ""
-    parts = []
-    for prefix in _MMGEN_PREFIXES:
-        own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-        if own:
-            kind = prefix.removesuffix(".")
-            parts.append(Part(source, own, prefix, file_name, settings.get(kind, {}), run_name))
-    if not parts:
-        return [Part(source, dict(tensors), "", file_name, {}, run_name)]
-    surplus = [key for key in tensors if not key.startswith(_MMGEN_PREFIXES)]
-    if surplus:
-        raise ValueError(f"{path}: {some(surplus)}: neither of a generator nor of a discriminator")
-    return parts
+    metadata = {key: content[key] for key in metadata_entries if key in content}
+    return Container(source, tensors, file_name, metadata)
 
 
 def _check_tensor(source: str, key: Any, tensor: Any) -> None:
@@ -73,42 +89,3 @@ def _check_tensor(source: str, key: Any, tensor: Any) -> None:
         raise ValueError(f"{source}: {key} is no plain tensor in memory")
     if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
         raise ValueError(f"{source}: {key} claims {tensor.numel():,} values, more than the file holds for it")
-
-
-def chainer_part(arrays: Mapping[str, np.ndarray], source: str, file_name: str = "", prefix: str = "") -> Part:
-    tensors = {}
-    for key, array in arrays.items():
-        if array.dtype.kind not in "fiub" or array.dtype.byteorder == ">":
-            raise ValueError(f"{source}: {key} is {array.dtype}, expected float32")
-        tensors[key.removeprefix(prefix)] = torch.from_numpy(np.array(array))
-    return Part(source, tensors, prefix, file_name)
-
-
-def _mmgen_settings(meta: Any) -> dict[str, dict[str, Any]]:
-    """generator's and discriminator's settings in mmgeneration's stored configuration, a Python text that is parsed and
-    never run: {"generator": {"init_cfg": {"type": ...}, ...}, ...}, empty where it says nothing.
-    """
-    text = meta.get("config") if isinstance(meta, dict) else None
-    if not isinstance(text, str):
-        return {}
-    try:
-        tree = ast.parse(text[:1_000_000])
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return {}
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "model" for t in node.targets):
-            model = _literal(node.value)
-            if isinstance(model, dict):
-                return {k: v for k, v in model.items() if k in ("generator", "discriminator") and isinstance(v, dict)}
-    return {}
-
-
-def _literal(node: ast.AST) -> Any:
-    """``dict(a=1, b=dict(...))`` and literals -> values; None for anything else."""
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict":
-        return {keyword.arg: _literal(keyword.value) for keyword in node.keywords if keyword.arg}
-    if isinstance(node, ast.Dict):
-        return {
-            k.value: _literal(v) for k, v in zip(node.keys, node.values, strict=True) if isinstance(k, ast.Constant)
-        }
-    return node.value if isinstance(node, ast.Constant) else None

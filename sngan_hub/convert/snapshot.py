@@ -1,41 +1,89 @@
-"""Our networks -> the authors' .npz snapshots: same keys, dtypes and shapes as Chainer's ``save_npz``."""
+"""The authors' .npz snapshots <-> our networks: same keys, dtypes and shapes as Chainer's ``save_npz``."""
 
 from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from ..networks.base import Network
 from ..networks.resnet import Discriminator, Generator
-from .families import SPECTRAL, STATISTICS, discriminator_layers, generator_layers
-from .networks import from_chainer
+from .archive import read_npz
+from .assumptions import Options
+from .code_bases import chainer
+from .networks import convert_part
+from .parts import Container
+
+
+def load_chainer(path: str | Path) -> Generator | Discriminator:
+    """Loads an .npz snapshot of the authors' code.
+
+    Args:
+        path: ``ResNetGenerator_<it>.npz`` or ``SNResNet*Discriminator_<it>.npz``.
+
+    Returns:
+        The network, in eval mode.
+
+    Raises:
+        ValueError: for a file that is not exactly such a network; names the key.
+
+    Example:
+        >>> generator = load_chainer("ResNetGenerator_850000.npz")
+    """
+    return _convert(Container(str(path), read_npz(path), Path(path).name))
+
+
+def from_chainer(arrays: Mapping[str, np.ndarray], source: str = "snapshot") -> Generator | Discriminator:
+    """Arrays by Chainer key -> the network, in eval mode."""
+    return _convert(Container(source, arrays))
+
+
+def _convert(container: Container) -> Generator | Discriminator:
+    network = convert_part(container.part(), Options()).network
+    if not isinstance(network, Generator | Discriminator):
+        raise ValueError(
+            f"{container.source}: holds a {type(network).__name__}, which is no network of sngan_projection"
+        )
+    return network
 
 
 def chainer_keys(network: Generator | Discriminator) -> dict[str, str]:
     """Our state-dict key -> the authors' key in ``save_npz``."""
     n = len(network.blocks)
-    generator = isinstance(network, Generator)
-    layers = generator_layers("chainer", n) if generator else discriminator_layers("chainer", n, ())
+    is_generator = isinstance(network, Generator)
+    layers = chainer.GENERATOR.layers(n) if is_generator else chainer.DISCRIMINATOR.layers(n, ())
+    leaves = chainer.DISCRIMINATOR.leaves
     keys = {}
     for ours in network.state_dict():
         layer, leaf = ours.rsplit(".", 1)
-        if leaf in STATISTICS["chainer"]:
-            name = STATISTICS["chainer"][leaf]
+        if leaf in chainer.STATISTICS:
+            name = chainer.STATISTICS[leaf]
         elif layer.split(".")[-1] in ("b1", "b2", "bn"):
-            table = network.n_classes and layer != "bn"
-            name = {"weight": "gammas/W" if table else "gamma", "bias": "betas/W" if table else "beta"}[leaf]
+            norm = chainer.CONDITIONAL if network.n_classes and layer != "bn" else chainer.UNCONDITIONAL
+            name = {"weight": norm.gain, "bias": norm.bias}[leaf]
         else:
-            name = SPECTRAL["chainer"].get(leaf, leaf)
+            name = leaves[leaf].name if leaf in leaves else leaf
         keys[ours] = layers[layer] + name
     return keys
 
 
-def to_chainer(network: Generator | Discriminator) -> dict[str, np.ndarray]:
-    """-> the arrays that Chainer's ``save_npz`` would write for the authors' class: same keys, dtypes and shapes.
+def to_chainer(network: Network) -> dict[str, np.ndarray]:
+    """The arrays that Chainer's ``save_npz`` would write for the authors' class.
 
-    Raises ``ValueError`` for a network that the authors' classes cannot be: their files do not carry the fields.
+    Args:
+        network: a ResNet generator or discriminator.
+
+    Returns:
+        Arrays by Chainer's key, with the same keys, dtypes and shapes.
+
+    Raises:
+        ValueError: for a network that the authors' classes cannot be, because their files do not carry its fields.
+
+    Example:
+        >>> numpy.savez("ResNetGenerator_0.npz", **to_chainer(create_generator("sngan_cifar10")))
     """
     if not isinstance(network, Generator | Discriminator):
         raise ValueError(f"{type(network).__name__}: only the ResNets of sngan_projection go back to its files")
@@ -62,8 +110,8 @@ def to_chainer(network: Generator | Discriminator) -> dict[str, np.ndarray]:
         differing.append(f"hidden {own['hidden']!r} (theirs: 'in')")
     if isinstance(network, Generator) and own["bottom_width"] != 4:
         differing.append(f"bottom_width {own['bottom_width']} (theirs: 4)")
-    if isinstance(network, Discriminator) and own["head_bias"] != (blocks != 4):
-        differing.append(f"head_bias {own['head_bias']} (theirs at {own['size']} px: {blocks != 4})")
+    if isinstance(network, Discriminator) and own["head_bias"] != (theirs := chainer.has_head_bias(blocks)):
+        differing.append(f"head_bias {own['head_bias']} (theirs at {own['size']} px: {theirs})")
     if differing:
         raise ValueError(
             f"the authors' code has no such {type(network).__name__.lower()}, and their file could not say: "
@@ -72,7 +120,7 @@ def to_chainer(network: Generator | Discriminator) -> dict[str, np.ndarray]:
     return arrays
 
 
-def save_snapshot(network: Generator | Discriminator, path: Path) -> None:
+def save_snapshot(network: Network, path: Path) -> None:
     """Writes the authors' .npz, whole or not at all."""
     arrays = to_chainer(network)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -114,7 +114,7 @@ def iterate(layers: Sequence[Any], count: int = 1) -> list[list[Estimate]]:
     Two matrix products a layer and a few operations for all layers together; nothing waits for the device.
 
     Args:
-        layers: spectrally normalised ones. Their u, and v where it is stored, are left as they are after the last iteration.
+        layers: spectrally normalised ones. Their u, and v where it is stored, are left as the last iteration made them.
         count: how many.
 
     Returns:

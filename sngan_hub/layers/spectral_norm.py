@@ -225,6 +225,9 @@ def spectral_norm(layer: Layer, sn_eval: str = "iterate", scale: float = 1.0) ->
 
     Raises:
         ValueError: for an unknown ``sn_eval``.
+
+    Example:
+        >>> conv = spectral_norm(Conv2d(3, 64, 3, padding=1))  # of sngan_hub.layers.normalizers
     """
     normalize = SpectralNorm(sn_eval, scale)
     layer.register_buffer("u", torch.randn(layer.weight.shape[0]))

@@ -1,0 +1,103 @@
+"""kwotsin/mimicry, torch_mimicry/nets.
+
+Keys are the authors', with dots, and upsampling is bilinear. A folder holds netG/netG_100000_steps.pth and its
+discriminator likewise. Relu is in place, so shortcuts read relu(x).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from functools import partial
+
+from torch import Tensor
+
+from ..assumptions import always
+from ..code_base import CodeBase, Marks
+from ..parts import Part
+from ..resnets import (
+    DOWN,
+    TORCH_NORM,
+    DiscriminatorLayout,
+    GeneratorLayout,
+    Head,
+    Leaf,
+    Norm,
+    layer_keys,
+    map_discriminator,
+    map_generator,
+    n_rows,
+    only_row,
+)
+
+_CODE = "mimicry's code"
+_BLOCK = {name: f"{name}." for name in ("b1", "b2", "c1", "c2", "c_sc")}
+
+
+def _left_half(x: Tensor) -> Tensor:
+    return x[:, : x.shape[1] // 2].contiguous()
+
+
+def _right_half(x: Tensor) -> Tensor:
+    return x[:, x.shape[1] // 2 : x.shape[1] // 2 * 2].contiguous()
+
+
+_NORMS = (
+    Norm("embed.weight", "embed.weight", "bn.", n_rows, _left_half, _right_half),  # a row is (gains, biases)
+    TORCH_NORM,  # unconditional
+)
+
+
+def _generator_layers(n: int) -> dict[str, str]:
+    last = n + 2
+    return layer_keys([f"block{i + 2}." for i in range(n)], _BLOCK, l1="l1.", bn=f"b{last}.", conv=f"c{last}.")
+
+
+def _is_48px(n: int, keys: Collection[str]) -> bool:
+    """Its head is called l5, as at 32 px, although it has five blocks."""
+    return n == 5 and any(key.startswith("l5.") for key in keys)
+
+
+def _discriminator_layers(n: int, keys: Collection[str]) -> dict[str, str]:
+    names = {ours: _BLOCK[ours] for ours in ("c1", "c2", "c_sc")}
+    head = 5 if _is_48px(n, keys) else n + 1
+    return layer_keys([f"block{i + 1}." for i in range(n)], names, linear=f"l{head}.", embed="l_y.")
+
+
+def _down(part: Part) -> Mapping[int, tuple[str, int]]:
+    return {**DOWN, 5: ("11110", 48)} if _is_48px(5, part.tensors) else DOWN
+
+
+#: CGANPDDiscriminator32 takes head and embedding from mimicry's own classes of spectral normalisation
+_OWN_SPECTRAL_NORM = Head(
+    leaves={"weight": Leaf("weight"), "bias": Leaf("bias"), "u": Leaf("sn_u", only_row)},
+    fields={"head_sn_eval": "iterate"},
+    note="iterates for sigma in eval mode too: sn_u",
+)
+_GENERATOR = GeneratorLayout(
+    code=_CODE,
+    layers=_generator_layers,
+    norms=_NORMS,
+    fields={"bn_eps": 1e-5, "upsample": "bilinear"},
+    gain_offset=always(0, _CODE),
+)
+_DISCRIMINATOR = DiscriminatorLayout(
+    code=_CODE,
+    layers=_discriminator_layers,
+    hidden="in",
+    other_head=_OWN_SPECTRAL_NORM,
+    fields={"sn_eval": "stored"},
+    down=_down,
+    shortcut_relu=always(True, _CODE),
+)
+MIMICRY = CodeBase(
+    id="mimicry",
+    name="mimicry",
+    marks=(Marks("discriminator", ("block1.", "l_y.")), Marks("generator", ("l1.", "block2."))),
+    mappers={
+        "generator": partial(map_generator, _GENERATOR),
+        "discriminator": partial(map_discriminator, _DISCRIMINATOR),
+    },
+    never_read=("sn_sigma",),  # written by its own spectral normalisation
+    tensor_entry="model_state_dict",
+    folder_depth=2,
+)
