@@ -31,11 +31,11 @@ def logical_forwards(
 
     * **u and v** of a spectrally normalised layer: one power iteration for each of the ``count`` forwards, all of them
       done on entry, each from the u before. This is exact, for the weights do not move in between. A call then uses the
-      estimate of the forward that it belongs to. u and v are left as behind the last forward.
-    * **running statistics** of batch norm: those of the first group of the first micro-batch. The micro-batches behind
+      estimate of the forward that it belongs to. u and v are left as they are after the last forward.
+    * **running statistics** of batch norm: those of the first group of the first micro-batch. The micro-batches after
       ``next_micro_batch()`` leave them as they are. This is exact where no micro-batch splits a group.
 
-    Layers in evaluation mode, which includes frozen ones, take no part. Behind the context each call is a forward of
+    Layers in evaluation mode, which includes frozen ones, take no part. After the context each call is a forward of
     its own again, with statistics of its whole batch. Contexts of one network do not nest. Nothing waits for the
     device.
 
@@ -114,7 +114,8 @@ def iterate(layers: Sequence[Any], count: int = 1) -> list[list[Estimate]]:
     Two matrix products a layer and a few operations for all layers together; nothing waits for the device.
 
     Args:
-        layers: spectrally normalised ones. Their u, and v where it is stored, are left as behind the last iteration.
+        layers: spectrally normalised ones. Their u, and v where it is stored, are left as they are after the last
+            iteration.
         count: how many.
 
     Returns:
