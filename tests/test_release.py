@@ -9,11 +9,13 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from sngan_hub.networks.registry import MODELS
 
-from .conftest import ROOT
+from .conftest import GOLDEN, ROOT
 
 #: What no environment of a plain user holds: every import that is in an extra
 OPTIONAL = ["gradio", "accelerate", "tensorboard", "torch_fidelity", "scipy", "dicebear", "resvg_py", "matplotlib", "datasets",
@@ -65,12 +67,71 @@ def test_the_wheel_holds_the_weights_and_samples_in_an_empty_environment(checkou
             assert f"sngan_hub/pretrained/sngan_fashion32.v1/{kind}/{file}" in names
     assert {"sngan_hub/class_lists/imagenet.tsv", "sngan_hub/layers/resample_table.json",
             "sngan_hub/pretrained/sngan_avatars32.v1/reference.json"} <= set(names)  # fmt: skip
-    assert {name.split("/")[0].split("-")[0] for name in names} == {"sngan_hub"}  # no tests, training or space
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"sngan_hub"}  # no tests; training and space inside
+    assert {"sngan_hub/training/config/devices.json", "sngan_hub/training/config/throughput.json",
+            "sngan_hub/training/monitor/report.html", "sngan_hub/space/app.py", "sngan_hub/py.typed"} <= set(names)  # fmt: skip
+    ours = {path for path in (line.strip() for line in _tracked()) if path.endswith(".py")}
+    for folder, inside in (("sngan_hub/", "sngan_hub/"), ("training/", "sngan_hub/training/")):
+        assert {inside + path.removeprefix(folder) for path in ours if path.startswith(folder)} <= set(names)
     site = tmp_path / "site"
     pip("install", "--no-deps", "--target", site, wheel)
     code = f"sys.path.insert(0, {str(site)!r})\nfrom sngan_hub.cli.main import main\nmain(['sample', 'sngan_fashion32', '--n', '4', '--out', 'a.png']); import sngan_hub; print(sngan_hub.__file__)"
     assert "4 images of sngan_fashion32" in python(code, tmp_path)
     assert (tmp_path / "a.png").stat().st_size > 1000
+
+
+def _tracked():
+    return subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
+
+
+#: In one process, in an empty folder, with the installed package alone
+FROM_A_WHEEL = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from sngan_hub.cli.main import main
+import sngan_hub
+assert sngan_hub.__file__.startswith(sys.argv[1]), sngan_hub.__file__
+NARROW = ["--generator-fields", '{"widths": [8, 8, 4, 4]}', "--discriminator-fields", '{"widths": [4, 4, 8, 8]}']
+SMALL = ["--steps", "20", "--batch-size", "4", "--g-batch-size", "4", "--threads", "1", "--precision", "fp32",
+         "--spectrum-every", "0", "--device", "cpu"]
+assert main(["train", "--preset", "fashion32", "--data", "pictures", "--out", "run", *SMALL, *NARROW]) == 0
+assert main(["status", "run"]) == 0
+assert main(["sample", "run", "--n", "2", "--out", "run.png"]) == 0
+assert main(["finetune", "--from", "run", "--data", "pictures", "--out", "tuned", *SMALL, "--score", "kid1k_test",
+             "--score-every", "0"]) == 0
+assert main(["convert", sys.argv[2], "converted"]) == 0
+assert main(["prepare", "pictures", "prepared", "--size", "32"]) == 0
+assert "training" not in sys.modules and "sngan_hub.training.engine.step" in sys.modules
+try:
+    main(["app", "--help"])
+except SystemExit as stop:
+    assert stop.code == 0
+from sngan_hub.cli.parts import import_part
+assert import_part("space.app").page() is not None
+"""
+
+
+@pytest.mark.slow
+def test_every_command_runs_from_a_wheel_in_an_empty_folder(checkout, tmp_path):
+    pytest.importorskip("setuptools", minversion="77")
+    pytest.importorskip("accelerate")
+    pytest.importorskip("gradio")
+    pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", tmp_path, checkout)
+    site, empty = tmp_path / "site", tmp_path / "empty"
+    pip("install", "--no-deps", "--target", site, next(tmp_path.glob("*.whl")))
+    empty.mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (empty / "pictures" / name).mkdir(parents=True)
+        for i in range(12):
+            Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(
+                empty / "pictures" / name / f"{i}.png"
+            )
+    snapshot = GOLDEN / "sngan_G32_cond_ch16_n10.weights.npz"
+    done = subprocess.run([sys.executable, "-I", "-c", FROM_A_WHEEL, str(site), str(snapshot)], cwd=empty,
+                          capture_output=True, text=True, env={**os.environ, "HF_HUB_OFFLINE": "1"})  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (empty / "tuned" / "generator" / "config.json").is_file()
 
 
 def test_the_sdist_holds_what_a_build_needs_and_no_tests(checkout, tmp_path):
@@ -86,7 +147,8 @@ def test_the_sdist_holds_what_a_build_needs_and_no_tests(checkout, tmp_path):
         "LICENSE",
         "sngan_hub/pretrained/sngan_fashion32.v1/generator/model.safetensors",
     } <= set(names)
-    assert not [name for name in names if name.startswith(("tests", "training", "space", "docs"))]
+    assert {"training/cli.py", "training/config/devices.json", "space/app.py"} <= set(names)
+    assert not [name for name in names if name.startswith(("tests", "docs"))]
     assert archive.stat().st_size < 15e6
 
 
@@ -176,8 +238,8 @@ def test_the_api_reference_is_built_by_a_tool(tmp_path):
     assert done.returncode == 0, done.stderr
     for page, name in (
         ("sngan_hub", "load_generator"),
-        ("sngan_hub/morphing", "walk_latents"),
-        ("sngan_hub/judging", "scores_of"),
+        ("sngan_hub/sampling/morph", "walk_latents"),
+        ("sngan_hub/metrics/discriminator_scores", "scores_of"),
     ):
         assert name in (tmp_path / f"{page}.html").read_text()
 
