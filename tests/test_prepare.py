@@ -306,7 +306,7 @@ def test_a_preset_brings_its_recipe(tmp_path):
     assert "255x600: under 256 px" in (out / "refused.tsv").read_text() and about["images"] == 1
     with pytest.raises(ValueError, match="prepared without a test split"):
         load_images(str(out), "test", 128)
-    from training.__main__ import recipe_of
+    from training.commands import recipe_of
 
     assert recipe_of("dogcat64") == {"size": 256, "short_side": 256, "min_side": 256, "contrast_stretch": False,
                                      "test_every": 0}  # fmt: skip
@@ -353,6 +353,20 @@ def test_killed_at_any_moment_it_goes_on(tmp_path, image_folder, monkeypatch):
     for name in ("images.npy", "labels.npy", "refused.tsv"):
         assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert len((out / "refused.tsv").read_text().splitlines()) == 1
+
+
+def test_stopped_before_its_first_block_it_resumes(tmp_path, image_folder, monkeypatch):
+    make = np.lib.format.open_memmap
+
+    def stopped(*args, **kwargs):
+        make(*args, **kwargs)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(np.lib.format, "open_memmap", stopped)
+        assert main(["prepare", str(image_folder), str(tmp_path / "out"), "--size", "24"]) == 130
+    (tmp_path / "out" / ".plan.json.0.part").write_text("{")  # of a start that was killed earlier still
+    assert main(["prepare", str(image_folder), str(tmp_path / "out"), "--size", "24"]) == 0
 
 
 def test_what_is_refused(tmp_path, image_folder, capsys):

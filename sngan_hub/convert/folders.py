@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ..files import write_folder
 from ..networks.mixin import CONFIG_NAME
 from .assumptions import Options
 from .code_bases import CODE_BASES
@@ -81,16 +79,13 @@ def save_networks(networks: Sequence[Converted], out: Path) -> list[Path]:
     """One network makes ``out`` its folder, two ``out``/generator and ``out``/discriminator. All, or nothing."""
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise FileExistsError(f"out: {out} exists and is not an empty folder; name another, or remove it")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
-    try:
-        places = [temporary / converted.kind if len(networks) > 1 else temporary for converted in networks]
+    places = [Path(converted.kind if len(networks) > 1 else "") for converted in networks]
+
+    def fill(folder: Path) -> None:
         for converted, place in zip(networks, places, strict=True):
-            place.mkdir(exist_ok=True)
-            converted.network._save_pretrained(place)
-        temporary.chmod(0o755)
-        os.replace(temporary, out)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    return [out / place.relative_to(temporary) for place in places]
+            (folder / place).mkdir(exist_ok=True)
+            converted.network._save_pretrained(folder / place)
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_folder(out, fill)
+    return [out / place for place in places]

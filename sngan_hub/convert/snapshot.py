@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from ..files import write_atomically
 from ..networks.base import Network
 from ..networks.resnet import Discriminator, Generator
 from .archive import read_npz
@@ -122,13 +122,10 @@ def to_chainer(network: Network) -> dict[str, np.ndarray]:
 
 def save_snapshot(network: Network, path: Path) -> None:
     """Writes the authors' .npz, whole or not at all."""
-    arrays = to_chainer(network)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    arrays: dict[str, Any] = to_chainer(network)
+
+    def save(temporary: Path) -> None:
+        with open(temporary, "wb") as file:  # given a name, NumPy would add .npz to it
+            np.savez_compressed(file, **arrays)
+
+    write_atomically(path, save)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import inspect
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -22,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from ..files import write_atomically, write_text
 from .card import network_card
 
 Network = TypeVar("Network", bound="StrictHubMixin")
@@ -44,11 +44,10 @@ class StrictHubMixin(nn.Module, PyTorchModelHubMixin):
     def _save_pretrained(self, save_directory: Path) -> None:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
         # One metadata key: with more, the bytes differ from save to save.
-        _write_atomically(
+        write_atomically(
             save_directory / SAFETENSORS_SINGLE_FILE, lambda path: save_file(tensors, path, {"format": "pt"})
         )
-        text = json.dumps(self.config, indent=2, ensure_ascii=False) + "\n"
-        _write_atomically(save_directory / CONFIG_NAME, lambda path: Path(path).write_text(text, encoding="utf-8"))
+        write_text(save_directory / CONFIG_NAME, json.dumps(self.config, indent=2, ensure_ascii=False) + "\n")
 
     def generate_model_card(self, repo_id: str = "", **_: Any) -> ModelCard:  # type: ignore[override]
         """What ``save_pretrained`` and ``push_to_hub`` write where there is no README.md yet."""
@@ -249,15 +248,3 @@ def _refuse(network: nn.Module, source: str, problems: list[str]) -> None:
     if problems:
         shown = "; ".join(sorted(problems)[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
         raise ValueError(f"{source}: does not fit this {type(network).__name__}: {shown}")
-
-
-def _write_atomically(path: Path, write: Any) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
-        write(temporary)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

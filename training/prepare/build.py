@@ -104,7 +104,7 @@ def _begin(out: Path, plan: dict[str, Any], size: int) -> dict[int, dict] | None
     """The blocks that are done, or None where all is. Refuses a folder that holds something else."""
     out.mkdir(parents=True, exist_ok=True)
     known = _read_json(out / PLAN)
-    if known is None and any(out.iterdir()):
+    if known is None and any(path for path in out.iterdir() if not path.name.startswith(f".{PLAN}")):
         raise FileExistsError(f"out: {out} is not empty and no prepared data set; choose another folder")
     if known is not None and known != plan:
         changed = [key for key in plan if known.get(key) != plan[key]]
@@ -118,11 +118,11 @@ def _begin(out: Path, plan: dict[str, Any], size: int) -> dict[int, dict] | None
         if size > free:
             raise OSError(f"out: {IMAGES} takes {size / 1e9:.1f} GB, free in {out} are {free / 1e9:.1f} GB")
         (out / PROGRESS).unlink(missing_ok=True)
+        write_json(out / PLAN, plan)  # first: by it the next start knows the folder
         shape = (plan["rows"], 3, plan["size"], plan["size"])
         store = np.lib.format.open_memmap(images, "w+", np.uint8, shape)
         if store.offset != HEADER:
             raise OSError(f"{images}: numpy wrote a header of {store.offset} bytes, expected are {HEADER}")
-        (out / PLAN).write_text(json.dumps(plan), encoding="utf-8")
     done = {}
     if (out / PROGRESS).is_file():
         for line in (out / PROGRESS).read_text(encoding="utf-8").splitlines():
