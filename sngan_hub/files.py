@@ -12,9 +12,10 @@ import secrets
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 Result = TypeVar("Result")
 
@@ -51,6 +52,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_array(path: Path, array: np.ndarray) -> None:
     """``path`` is a .npy file."""
+    import numpy as np  # here, for the help of the commands waits for nothing
 
     def save(temporary: Path) -> None:
         with open(temporary, "wb") as file:  # given a name, NumPy would add .npy to it

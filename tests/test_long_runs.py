@@ -292,7 +292,7 @@ def test_a_run_ends_where_scores_no_longer_get_better(tmp_path, monkeypatch):
     assert next(values) == 0.1
     more = train(settings(tmp_path, **{**options, "patience": 0, "score_every": 0}), some_data())
     assert more.step == 6
-    with pytest.raises(ValueError, match="patience: got 2, which counts scores; set --score_every too"):
+    with pytest.raises(ValueError, match="patience counts scores .got 2.; set --score-every too"):
         settings(tmp_path, patience=2)
 
 
@@ -304,7 +304,7 @@ def test_what_the_first_score_would_fail_for_is_said_at_the_start(tmp_path, monk
 
     with pytest.raises(ValueError, match="score: got 'kid1k'; nearest are"):
         train(settings(tmp_path, score_every=2, score="kid1k"), some_data())
-    with pytest.raises(ValueError, match="held_out, score_every: got none"):
+    with pytest.raises(ValueError, match="held_out, score_every: scores need held-out images"):
         settings(tmp_path, score_every=2, held_out="none")
     monkeypatch.setattr(inception, "find_weights", missing)
     with pytest.raises(FileNotFoundError, match="Inception weights"):
@@ -499,7 +499,7 @@ def test_a_command_trains_a_cnn_and_says_what_it_trains(tmp_path, image_folder, 
 
     flags = {"preset": "cnn_cifar10", "setting": "B", "method": "weight_norm", "data": image_folder, "out": tmp_path / "run",
              "steps": 1, "batch_size": 2, "g_batch_size": 2}  # fmt: skip
-    assert main(["train", *(f"--{k}={v}" for k, v in flags.items())]) == 0
+    assert main(["train", "--verbose", *(f"--{k}={v}" for k, v in flags.items())]) == 0
     said = capsys.readouterr().err
     assert "data: 36 images of 32 px in 2 classes" in said and '{"normalizer": "weight"}' in said
     assert sys.version_info and load_generator(tmp_path / "run").size == 32
