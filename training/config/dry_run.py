@@ -84,7 +84,8 @@ def summary(config: Config) -> str:
     kind = device_kind(config.device)
     compiled = "compiled" if wanted_compile(config) != "off" else "not compiled"
     lines = [
-        f"{'run':10}{config.preset}: {plural(config.steps, 'iteration', 'iterations')} of 1 generator and {each}, {config.loss} loss",
+        f"{'run':10}{config.preset}: {plural(config.steps, 'iteration', 'iterations')} of 1 generator and {each}, "
+        f"{config.loss} loss",
         f"{'data':10}{config.data}, {plural(n, 'class', 'classes') if g.n_classes else 'without classes'}, "
         f"batches of {config.batch_size}",
         f"{'networks':10}{g.size} px, generator {parameters[0]} parameters, discriminator {parameters[1]}",
