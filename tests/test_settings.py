@@ -127,6 +127,13 @@ def test_every_help_explains_every_flag(verb, capsys, monkeypatch):
     assert own and all(action.help for action in own), [a.option_strings for a in own if not a.help]
 
 
+def test_the_help_names_every_protocol(capsys):
+    pytest.importorskip("torch_fidelity")
+    from sngan_hub.metrics.protocols import PROTOCOLS
+
+    assert ", ".join(PROTOCOLS) in said(capsys, "evaluate", "--help")[1]
+
+
 def test_help_imports_no_torch_and_is_quick():
     code = ("import sys\nfrom sngan_hub.cli.main import main\ntry:\n    main(['train', '--help'])\nexcept SystemExit:\n"
             "    pass\nprint('torch' in sys.modules, 'numpy' in sys.modules, file=sys.stderr)")  # fmt: skip
