@@ -1,4 +1,4 @@
-"""The whole walk, timed: a folder of pictures -> a fine-tuned pair -> a grid of its classes, by the README's commands.
+"""Times the README's commands: a folder of images -> a fine-tuned pair -> a grid of its classes.
 
 ``python benchmarks/walk.py --record`` draws the folder (three avatar styles that the donor never saw, 100 pictures of
 each), and writes ``records/walk.md`` and the pictures of docs/.

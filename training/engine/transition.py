@@ -72,5 +72,5 @@ def check_transition(generator: AnyGenerator, discriminator: AnyDiscriminator) -
     """Raises ``ValueError`` for a class table whose rows cannot hold a strength."""
     embed = getattr(discriminator, "embed", None)
     if embed is not None and embed.normalize is not None and not isinstance(embed.normalize, SpectralNorm):
-        raise ValueError("transition_to: this discriminator's class rows all have length 1, so that a snapshot could "
-                         "not hold what lies between them; set transition_from and transition_to to 0")  # fmt: skip
+        raise ValueError("transition_to must be 0 for this discriminator, whose class embeddings all have length 1; "
+                         "set transition_from and transition_to to 0")  # fmt: skip

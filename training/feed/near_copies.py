@@ -1,4 +1,4 @@
-"""Which pictures are nearly the same: in the data, and between what a generator draws and what it was shown."""
+"""Finds images that are nearly equal: within the data, and between generated and training images."""
 
 from __future__ import annotations
 
@@ -57,15 +57,16 @@ def check_strangers(held: Images, training: Images, what: str) -> None:
     fewer it prints the number. ``what``: the argument and the folder, for the message.
     """
     if held.images.shape[1:] != training.images.shape[1:]:
-        print(f"{what}: not compared with the training images, which are of {training.images.shape[-1]} px in place of "
-              f"{held.images.shape[-1]}", file=sys.stderr)  # fmt: skip
+        print(f"{what}: not compared with the training images, whose size is {training.images.shape[-1]} px and not "
+              f"{held.images.shape[-1]} px", file=sys.stderr)  # fmt: skip
         return
     n, same = len(held.images), len(equal_rows(held.images, training.images))
     if same > SHARED * n:
-        raise ValueError(f"{what}: {same} of {n} pictures are training images, and a score of those says nothing of "
-                         f"others; name a folder of pictures that are not trained on")  # fmt: skip
+        raise ValueError(f"{what}: {same:,} of {n:,} images are also training images, so scores would not measure how "
+                         f"the model generalizes; name a folder of images that are not used for training")  # fmt: skip
     if same:
-        print(f"{what}: {same} of {n} pictures are training images", file=sys.stderr)
+        found = "is also a training image" if same == 1 else "are also training images"
+        print(f"{what}: {same:,} of {n:,} images {found}", file=sys.stderr)
 
 
 class Nearest(NamedTuple):

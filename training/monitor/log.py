@@ -1,4 +1,4 @@
-"""What a run tells while it runs: one JSON line per interval, TensorBoard curves, grids of samples, a cheap gauge."""
+"""Logs a run: JSON lines, TensorBoard curves, grids of samples, and the spread of the samples within a class."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def stage(
 ) -> list[tuple[Path, str]]:
     """Copies what is to be pushed to ``folder`` -> each network's folder with its repository."""
     if not (run / "generator").exists() or not (run / CONFIG_NAME).is_file():
-        raise FileNotFoundError(f"run: {run} holds no run with a snapshot")
+        raise FileNotFoundError(f"run must be a run's folder with a snapshot (got {run})")
     records = run_records(run, about, data, licence)
     repos = dict(zip(records, (repo, f"{repo}-discriminator"), strict=True))
     for kind, record in records.items():
