@@ -1,4 +1,4 @@
-"""Fine-tuning beside training from scratch, on five avatar styles that no donor has seen.
+"""Compares fine-tuning with training from scratch, on five avatar styles that no donor has seen.
 
 Every run is the real command; runs that are recorded are not repeated, interrupted runs are resumed. Two at a time,
 a thread each: ``python benchmarks/finetune.py FOLDER``; ``--print`` writes the table and the curves from the records.

@@ -37,7 +37,7 @@ COMMANDS = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--record", action="store_true")
-    parser.add_argument("--smoke", action="store_true", help="few pictures, two steps, to see that it runs")
+    parser.add_argument("--smoke", action="store_true", help="few images, two steps, to see that it runs")
     arguments = parser.parse_args()
     record, pictures, more = arguments.record, PICTURES, []
     if arguments.smoke:

@@ -1,7 +1,8 @@
-"""The class transition (Shahbazi et al. 2022) and what leaves it: networks that need no strength beside them.
+"""The class transition (Shahbazi et al. 2022): training moves gradually from unconditional to conditional.
 
-Within the transition a network computes with class rows between their mean and themselves, by a strength that no file
-holds. ``settled`` puts the strength into the rows, so that a snapshot alone gives what was logged and scored.
+During the transition a network interpolates each class embedding between the mean of all classes and its own value, by
+a strength in [0, 1] that is not saved. ``settled`` applies the strength to the embeddings, so that a snapshot alone
+gives the network that was logged and scored.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a fine-tuning run starts from: the donor's networks and the data, loaded as the plan says."""
+"""Loads what a fine-tuning run starts from: the donor's networks and the data."""
 
 from __future__ import annotations
 

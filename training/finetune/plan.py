@@ -113,7 +113,7 @@ def going_on(config: Config, old: dict[str, Any], given: Collection[str]) -> Con
 def sensible(
     config: Config, data: DataFacts, is_run: bool = False, no_scores: Callable[[Config], str] = lambda config: ""
 ) -> tuple[dict[str, Any], str]:
-    """Settings by the number of images, for whatever is not said outright; and a line on how it will be scored."""
+    """Settings by the number of images, for those that the user did not give; and a line on how it will be scored."""
     chosen: dict[str, Any] = {"augment": "translation"}
     if data.images < FEW:
         chosen = {"freeze_d": 2, "augment": "color,translation,cutout", "batch_size": 16, "g_batch_size": 16}
@@ -192,7 +192,7 @@ def check_conditioning(config: Config, given: Collection[str], donor: Donor) -> 
 
 
 def architecture_of(donor: str, size: int) -> str:
-    """The row of the registry that the donor is of; by its size alone where its name is no row's."""
+    """The row of the registry that the donor is of; by its size alone where the registry has no row of its name."""
     fits = [name for name, model in MODELS.items() if model.size == size and model.family == "resnet"]
     return next((name for name in fits if name == donor.split(".")[0]), fits[0])
 

@@ -1,6 +1,6 @@
-"""``sngan probe``: how much of the classes lies in a discriminator's features, by a linear classifier.
+"""``sngan probe``: measures how well a linear classifier predicts the classes from a discriminator's features.
 
-With ``--calibrate``: which log ratio of densities a score stands for (sngan_hub/sampling/refine.py).
+With ``--calibrate``: fits the scores to log density ratios, for rejection sampling (sngan_hub/sampling/refine.py).
 
 The features stay as they are; a multinomial logistic regression is fitted to the source's training images and counted
 on its test images, beside the same for an untrained discriminator of the same form.
@@ -54,14 +54,14 @@ def probe(
     return result
 
 
-ACCEPTANCE = 0.25  # of G's pictures in rejection sampling, on the mean
-FEWEST = 20  # held-out pictures that a calibration is fitted on
-PER_CLASS = 200  # generated pictures of each class, at least, that the largest ratio is looked for among
+ACCEPTANCE = 0.25  # of G's images in rejection sampling, on the mean
+FEWEST = 20  # held-out images that a calibration is fitted on
+PER_CLASS = 200  # generated images of each class, at least, among which the largest ratio is searched
 
 
 def calibrate(model: str, source: str, seed: int = 0, device: str = "cpu") -> Calibration:
-    """Fits the logistic map on the source's held-out pictures and as many of G's, class by class; then looks at G's
-    own for the largest ratio. Raises ``ValueError``.
+    """Fits the logistic map on the source's held-out images and as many of G's, class by class; then searches
+    G's for the largest ratio. Raises ``ValueError``.
     """
     g, d = load_generator(model, device=device), load_discriminator(model, device=device)
     test = load_images(source, held_out_split(model, source), d.size, left_out=[])
@@ -114,8 +114,8 @@ def held_out_split(model: str, source: str) -> str:
 
 
 def check_unseen(model: str, source: str, test: Images, size: int) -> None:
-    """Raises ``ValueError`` where a run was trained on these pictures, whatever folder they lie in. A run whose data
-    cannot be read any more is not compared, which is said.
+    """Raises ``ValueError`` where a run was trained on these images, whatever folder they lie in. Prints a line where
+    the run's data can no longer be read.
     """
     config = _config_of(model)
     if not config.data:
@@ -129,7 +129,7 @@ def check_unseen(model: str, source: str, test: Images, size: int) -> None:
 
 
 def _config_of(model: str) -> Config:
-    """A run's settings; of what is no run, the default ones."""
+    """A run's settings; the defaults where ``model`` is not a run."""
     path = Path(model) / "config.json"
     return Config(**read_config(path)) if (Path(model) / "generator").is_dir() and path.is_file() else Config()
 

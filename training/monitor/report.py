@@ -27,14 +27,14 @@ from ..finetune.load import START
 from .log import read_log, shown_classes
 from .score import scores_of_run
 
-COLUMNS = 8  # pictures of each class
+COLUMNS = 8  # images of each class
 WIDEST = 960  # pixels of a picture in the report
 GRIDS = 6  # over time, the first and the last among them
 SEARCHED, REAL = 2000, 500  # training images, and held-out ones to compare with, at most
 
 
 def write_report(out: Path, data: Images | None = None) -> tuple[Path, str]:
-    """Writes it anew -> its path, and what was found about copies. ``data``: what the run was trained on, if at hand.
+    """Writes the report -> its path, and what was found about copies. ``data``: the training data, if loaded.
 
     Raises ``FileNotFoundError`` where ``out`` holds no run with a snapshot.
     """
@@ -72,7 +72,7 @@ def write_report(out: Path, data: Images | None = None) -> tuple[Path, str]:
 
 
 def compare(config: Config, generator: AnyGenerator, images: Tensor, data: Images | None) -> dict[str, Any]:
-    """Generated pictures beside the nearest training images, and whether they lie nearer than real ones would."""
+    """Compares generated images with the nearest training images; ``alarm``: they are nearer than real images are."""
     try:
         data = data or load_images(config.data, config.split, generator.size, left_out=[])
         held = held_out(config, generator.size)

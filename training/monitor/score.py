@@ -1,4 +1,4 @@
-"""A protocol's score of a snapshot at intervals; the best snapshot is the one that RUN/generator leads to."""
+"""Scores snapshots at intervals during a run, and links RUN/generator to the best one."""
 
 from __future__ import annotations
 

@@ -45,13 +45,13 @@ PLAN, PROGRESS = "plan.json", "progress.jsonl"
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a picture becomes a row. ``short_side``: scaled to it first (0: not), as the authors' preprocess.sh."""
+    """How an image becomes a row. ``short_side``: scaled to it first (0: not), as the authors' preprocess.sh."""
 
     size: int = 128
     short_side: int = 0
-    min_side: int = 0  # smaller pictures are refused
+    min_side: int = 0  # smaller images are skipped
     contrast_stretch: bool = False
-    test_every: int = 10  # every tenth picture of a class is kept for scores (0: none)
+    test_every: int = 10  # every tenth image of a class is kept for scores (0: none)
 
     def __post_init__(self) -> None:
         if not 8 <= self.size <= 1024:

@@ -26,7 +26,7 @@ class Listing(NamedTuple):
     names: list[str]  # for the report
     labels: np.ndarray  # (N,) int64
     classes: list[str]
-    read: Callable[[int], bytes]  # of picture i; travels to other processes
+    read: Callable[[int], bytes]  # of image i; pickled for other processes
     notes: tuple[str, ...] = ()  # what is left out, a line each
 
 
@@ -115,7 +115,7 @@ def read_archive(path: Path, inner: Piece | None = None) -> Archive:
     """The tar ``path``, or the one ``inner`` in it. Reads headers alone; offsets count from the file's start. Hard and
     soft links lead to the files that they name.
 
-    Raises ``ValueError`` for what is no plain tar, or does not end where it should.
+    Raises ``ValueError`` for a file that is not an uncompressed tar, or is incomplete.
     """
     whole = path.stat().st_size
     offset, stop, name = (inner.offset, inner.offset + inner.length, inner.name) if inner else (0, whole, str(path))
@@ -263,7 +263,7 @@ def dogs_and_cats(listing: Listing) -> Listing:
 
 
 class Chosen:
-    """Reads picture ``index[i]``."""
+    """Reads image ``index[i]``."""
 
     def __init__(self, read: Callable[[int], bytes], index: np.ndarray):
         self.read, self.index = read, index

@@ -1,4 +1,4 @@
-"""``sngan publish RUN NAMESPACE/NAME``: a run's pair, with cards and a picture, ready to be pushed."""
+"""``sngan publish RUN NAMESPACE/NAME``: prepares a run's networks for the Hub, with model cards and sample images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sngan_hub.sampling.refine import CALIBRATION
 from ..monitor.log import shown_classes
 from .record import run_records
 
-ROWS = 8  # pictures of each class
+ROWS = 8  # images of each class
 
 
 def stage(

@@ -71,7 +71,7 @@ def network_facts(folder: Path) -> dict[str, Any]:
 
 
 def run_records(run: Path, about: str = "", data: str = "", licence: str = "") -> dict[str, Record]:
-    """A record for each network of the run, for its cards. What is not said in words is said to be missing."""
+    """A record for each network of the run, for its cards. The cards say which texts are missing."""
     config = read_config(run / "config.json")
     known = SOURCES.get(config["data"], {})
     step = linked_step(run)

@@ -1,4 +1,4 @@
-"""A finished run -> weights inside the package: both networks, their record with hashes and recipe, their cards."""
+"""Copies a finished run's networks into the package, with a record of hashes and recipe, and with model cards."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def ship(run: Path, name: str, pretrained: Path = PRETRAINED) -> str:
 
 
 def reference(name: str, n: int = 200, seed: int = 0) -> str:
-    """D's scores of ``n`` real test pictures and ``n`` generated ones of each class, as that class: reference.json."""
+    """D's scores of ``n`` real test images and ``n`` generated ones of each class, as that class: reference.json."""
     record = find_record(name, "generator")
     if record.folder is None:
         raise ValueError(f"name must be weights in the package (got {name})")
@@ -81,7 +81,7 @@ def reference(name: str, n: int = 200, seed: int = 0) -> str:
 
 
 def readme_tables(text: str) -> str:
-    """The README with the tables between its markers printed anew from the records."""
+    """The README with the tables between its markers rebuilt from the records."""
     rows = ["| weights | trained on | G, D parameters | FID5k (floor) | KID1k (floor) | agreement (real) | "
             "diversity, mean / worst class |", "|---|---|---|---|---|---|---|"]  # fmt: skip
     for name, record in WEIGHTS.items():
@@ -134,7 +134,7 @@ def step_rows(path: Path) -> list[str]:
 
 
 def guide_tables(text: str) -> str:
-    """A guide with its tables printed anew from training/config/throughput.json and benchmarks/records."""
+    """A guide with its tables rebuilt from training/config/throughput.json and benchmarks/records."""
     rows = [
         "| preset | precision | seconds per iteration | TFLOP per iteration | peak memory | micro-batch | machine |",
         "|---|---|---|---|---|---|---|",
