@@ -1,4 +1,4 @@
-"""The cost model against the clock: two presets, one process and two, one thread each.
+"""Compares predicted with measured times: two presets, one process and two, one thread each.
 
 Writes benchmarks/records/cost.jsonl. The device's row must be there: ``OMP_NUM_THREADS=1 python
 benchmarks/device_rates.py --record``. Two processes run as torchrun's, over gloo. Beside the seconds on the clock stand
@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 from accelerate import Accelerator  # noqa: E402
 
 from sngan_hub.data import Images  # noqa: E402
-from training.config.cost import count_iteration, find_device, legal_device, predict, read_devices  # noqa: E402
+from training.config.cost import count_iteration, find_device, predict, read_devices  # noqa: E402
 from training.config.dry_run import device_kind  # noqa: E402
 from training.config.schema import Config, make_config  # noqa: E402
 from training.engine.state import new_state  # noqa: E402
@@ -99,7 +99,10 @@ def main() -> None:
     device = find_device(device_kind("cpu"))
     if arguments.smoke:
         device = device or next(row for row in read_devices().values() if row.kind == "cpu")
-    device, rows = device or legal_device(device_kind("cpu")), []
+    if device is None:
+        parser.error(f"devices.json has no rates for {device_kind('cpu')}; run OMP_NUM_THREADS=1 python "
+                     f"benchmarks/device_rates.py --record")  # fmt: skip
+    rows = []
     for preset in RUNS:
         for processes in (1, 2):
             predicted = predict(count_iteration(config_of(preset), CLASSES, processes), device)
@@ -114,7 +117,7 @@ def main() -> None:
                 "parts": {key: round(value, 4) for key, value in predicted._asdict().items()},
                 "torch": str(torch.__version__),
             })  # fmt: skip
-            print(f"{preset:12}{processes} process(es): predicted {predicted.total:.3g} s, measured {seconds:.3g} s "
+            print(f"{preset:12}processes {processes}: predicted {predicted.total:.3g} s, measured {seconds:.3g} s "
                   f"({cpu:.3g} CPU s): {predicted.total / seconds:.2f}", flush=True)  # fmt: skip
     if not arguments.no_record:
         old = [json.loads(line) for line in RECORD.read_text(encoding="utf-8").splitlines()] if RECORD.is_file() else []

@@ -1,4 +1,4 @@
-"""What this machine reaches, for predictions: convolutions, memory, one operation's overhead, all-reduce of two.
+"""Measures this machine for the cost predictions: convolutions, memory, overhead of an operation, all-reduce of two.
 
 Prints a row of training/config/devices.json; ``--record`` puts it there, in place of an older one of the same
 processor and number of threads. Medians; with one thread of CPU seconds, which other work on the machine moves less.

@@ -1,4 +1,4 @@
-"""How fast a step can be fed: images/s of each part of the feed and of whole iterations, by 1 and 2 threads; how long
+"""Measures the data feed: images/s of each part of it and of whole iterations, by 1 and 2 threads; how long
 folders of JPEGs take to load; and how long a training loop waits. ``python benchmarks/feed.py [--smoke] [--record]``.
 """
 

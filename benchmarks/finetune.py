@@ -1,6 +1,6 @@
-"""Fine-tuning beside training from scratch, on five avatar styles that no donor has seen.
+"""Compares fine-tuning with training from scratch, on five avatar styles that no donor has seen.
 
-Every run is the real command; runs that a record holds are not repeated, runs that were cut off go on. Two at a time,
+Every run is the real command; runs that are recorded are not repeated, interrupted runs are resumed. Two at a time,
 a thread each: ``python benchmarks/finetune.py FOLDER``; ``--print`` writes the table and the curves from the records.
 """
 
@@ -87,7 +87,7 @@ def out_of(run: Run, folder: Path) -> Path:
 
 
 def train(run: Run, folder: Path) -> None:
-    """Runs it, or goes on with it."""
+    """Runs or resumes it."""
     out = out_of(run, folder)
     out.parent.mkdir(exist_ok=True)
     with open(out.with_suffix(".log"), "a") as log:

@@ -1,7 +1,7 @@
-"""Everything that a GPU can tell about this code, in pieces of under ten minutes: ``make gpu``.
+"""Runs every test and benchmark that needs a GPU, in pieces of under ten minutes: ``make gpu``.
 
 Each piece runs in a process of its own and adds one JSON line to benchmarks/records/gpu.jsonl, keyed by the device and
-the piece's name; the same command goes on with what is missing. ``tests`` runs what needs CUDA, ``resample`` writes
+the piece's name; the same command runs what is missing. ``tests`` runs what needs CUDA, ``resample`` writes
 this device's rows of sngan_hub/layers/resample_table.json, ``sample`` draws images, ``train:PRESET:PRECISION`` times
 the D step, the G step and the whole iteration of a preset, ``compile:PRESET`` the iteration uncompiled, compiled and
 as CUDA graphs. Without a GPU, ``--small`` runs the same script on the CPU with narrow networks; its figures mean
@@ -262,7 +262,12 @@ def run_piece(name: str, run: Run) -> dict[str, Any]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pieces", default="", help=f"of {', '.join(PIECES)}; comma-separated, in this order")
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after these; the next call goes on")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=float("inf"),
+        help="stop after these; the same command runs the remaining pieces",
+    )
     parser.add_argument("--again", action="store_true", help="pieces that are recorded too; they replace what is there")
     parser.add_argument("--small", action="store_true", help="narrow networks, once, on whatever there is")
     parser.add_argument("--record", type=Path, default=RECORD)
@@ -275,19 +280,19 @@ def main() -> int:
         print(json.dumps(run_piece(arguments.one, run)))
         return 0
     if device == "cpu" and not arguments.small:
-        parser.error("no GPU that torch can use is here; --small runs the script on the CPU, to see that it works")
+        parser.error("PyTorch found no GPU; use --small to try the script on the CPU")
     if arguments.small and (arguments.record == RECORD or arguments.table == resample.TABLE):
-        parser.error("--small: its figures mean nothing; name other files: --record FILE --table FILE")
+        parser.error("--small must write to other files, because its timings are not valid: --record FILE --table FILE")
     names = [name for name in arguments.pieces.split(",") if name] or list(PIECES)
     for name in names:
         if name not in PIECES:
-            parser.error(f"pieces: got {name!r}, legal are {', '.join(PIECES)}")
+            parser.error(f"--pieces must be of {', '.join(PIECES)} (got {name!r})")
     end, failed = time.monotonic() + arguments.seconds, 0
     kind = device_kind(device)
     for name in names if arguments.again else missing(names, kind, arguments.record):
         left = min(end - time.monotonic(), MINUTES * 60)
         if left <= 0:
-            print("out of time; the same command goes on with the rest", file=sys.stderr)
+            print("out of time; the same command runs the remaining pieces", file=sys.stderr)
             break
         print(f"{name} ...", file=sys.stderr, flush=True)
         command = [sys.executable, __file__, "--one", name, "--table", str(arguments.table)]
@@ -296,7 +301,7 @@ def main() -> int:
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=left,
                                   env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
         except subprocess.TimeoutExpired:
-            print(f"{name}: not done after {left:.0f} s; nothing was recorded", file=sys.stderr)
+            print(f"{name}: not finished after {left:.0f} s; nothing was recorded", file=sys.stderr)
             failed += 1
             continue
         if done.returncode:

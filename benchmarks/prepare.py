@@ -1,5 +1,5 @@
-"""How fast ``python -m training prepare`` reads pictures, beside what the decoder alone can do, and how fast the loader
-feeds what was prepared: ``python benchmarks/prepare.py [--images 20000]``. Every 400th picture is damaged.
+"""Measures how fast ``sngan prepare`` reads images, compared with the decoder alone, and how fast the loader reads the
+prepared data: ``python benchmarks/prepare.py [--images 20000]``. Every 400th image is damaged.
 """
 
 from __future__ import annotations

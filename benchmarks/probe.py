@@ -1,4 +1,4 @@
-"""Linear probes of the shipped discriminators, block by block, beside untrained ones: ``python benchmarks/probe.py``"""
+"""Linear probes of the shipped discriminators, block by block, and of untrained ones: ``python benchmarks/probe.py``"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Rejection and Langevin sampling beside plain sampling, at 2,000 samples: ``python benchmarks/refining.py``
+"""Compares rejection and Langevin sampling with plain sampling, at 2,000 samples: ``python benchmarks/refining.py``
 
-Both shipped pairs, calibrated by ``python -m training probe --calibrate`` on their sources' test images; scored against
+Both shipped pairs, calibrated by ``sngan probe --calibrate`` on their sources' test images; scored against
 2,000 test images, class by class in turn. Inception computes in bfloat16.
 """
 

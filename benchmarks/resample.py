@@ -1,4 +1,4 @@
-"""Plain or fused, per resampling layer of the MODELS table: writes sngan_hub/layers/resample_table.json.
+"""Times each resampling layer of the MODELS table, plain and fused: writes sngan_hub/layers/resample_table.json.
 
 For each shape, forward and backward in training (the fused kernel built anew) are timed alternately in one run, medians
 of ``REPEATS``; ``fused`` says which is the faster there. Batches of 8, and of 64 for networks of up to 64 px. Rows of

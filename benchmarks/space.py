@@ -1,4 +1,4 @@
-"""How long a visitor waits: cold start, and from click to picture. ``python benchmarks/space.py [--record]``
+"""Times the web page: cold start, and from click to image. ``python benchmarks/space.py [--record]``
 
 Through the page's own server and client on this machine for the shipped models; for sizes whose weights are not here,
 the act behind the button with an untrained network of that size.

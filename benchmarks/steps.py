@@ -229,7 +229,7 @@ def iterations_at_32(options: argparse.Namespace) -> dict[str, dict[str, float]]
         worker.stdin.flush()
         line = worker.stdout.readline()
         if not line:
-            raise RuntimeError(f"a worker ended: {worker.wait()}")
+            raise RuntimeError(f"a worker process ended with exit code {worker.wait()}")
         return float(line)
 
     times: dict[str, list[float]] = {name: [] for name in workers}

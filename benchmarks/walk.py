@@ -1,4 +1,4 @@
-"""The whole walk, timed: a folder of pictures -> a fine-tuned pair -> a grid of its classes, by the README's commands.
+"""Times the README's commands: a folder of images -> a fine-tuned pair -> a grid of its classes.
 
 ``python benchmarks/walk.py --record`` draws the folder (three avatar styles that the donor never saw, 100 pictures of
 each), and writes ``records/walk.md`` and the pictures of docs/.
@@ -37,7 +37,7 @@ COMMANDS = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--record", action="store_true")
-    parser.add_argument("--smoke", action="store_true", help="few pictures, two steps, to see that it runs")
+    parser.add_argument("--smoke", action="store_true", help="few images, two steps, to see that it runs")
     arguments = parser.parse_args()
     record, pictures, more = arguments.record, PICTURES, []
     if arguments.smoke:

@@ -166,10 +166,10 @@ def test_unwritable_output(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("arguments, text", [
-    (["train", "--preset", "fashion"], "preset: got 'fashion'; nearest are fashion32"),
-    (["train", "--preset", "fashion32"], "out: missing"),
+    (["train", "--preset", "fashion"], "unknown preset 'fashion'; nearest are fashion32"),
+    (["train", "--preset", "fashion32"], "out is missing"),
     (["train", "--preset", "fashion32", "--data", "nowhere", "--out", "OUT/run"], "'nowhere' is neither a folder nor a source"),
-    (["train", "--preset", "fashion32", "--data", "OUT", "--out", "OUT/run"], "out, data: OUT/run lies in OUT, "),
+    (["train", "--preset", "fashion32", "--data", "OUT", "--out", "OUT/run"], "out and data must be separate folders (got out OUT/run, which is inside OUT)"),
     (["train", "--preset", "fashion32", "--flip", "maybe", "--out", "OUT/run"], "must be true or false (got 'maybe')"),
     (["train", "--preset", "fashion32", "--lr-g", "-1", "--out", "OUT/run"], "lr_g must be 0 or more (got -1.0)"),
     (["train", "--preset", "fashion32", "--colour", "1", "--out", "OUT/run"], "unrecognized arguments: --colour 1"),

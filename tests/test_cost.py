@@ -174,15 +174,20 @@ def test_a_dry_run_names_another_device_and_says_what_cannot_be(tmp_path, capsys
     monkeypatch.setattr(describe, "THROUGHPUT", tmp_path / "t.json")
     assert main(["train", "--preset", "imagenet128_projection", "--dry-run", "--for", "h100"]) == 0
     said = capsys.readouterr().out
-    hours, predicted = said.index("measured (0.25 s an iteration on H100)"), said.index("predicted for     H100")
+    hours, predicted = said.index("measured (0.25 s per iteration on H100)"), said.index("predicted for     H100")
     assert hours < predicted
     lines = {line[:18].strip(): line[18:] for line in said.splitlines()}
-    assert "17.7 TFLOP" in lines["cost"] and "launches" in lines["cost"]
-    assert lines["4 devices"].endswith("16 real images a D step and 32 a G step on each")
-    assert lines["8 devices"] == lines["64 devices"] == "not possible, batch_size 64 in batch-norm groups of 16"
+    assert "17.7 TFLOP" in lines["cost"] and "kernel launches" in lines["cost"]
+    assert lines["4 devices"].endswith("each has 16 real images per D step, 32 fakes per G step")
+    assert (
+        lines["8 devices"]
+        == lines["64 devices"]
+        == ("not possible: batch_size 64 does not divide into batch-norm groups of 16 on each")
+    )
     with pytest.raises(SystemExit, match="2"):
         main(["train", "--preset", "fashion32", "--dry-run", "--for", "abacus"])
-    assert "for: got 'abacus', legal are H100; H200; A100; RTX 4090" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "--for must be one of H100; H200; A100; RTX 4090" in said and "(got 'abacus')" in said
     with pytest.raises(SystemExit, match="2"):
         main(["train", "--preset", "fashion32", "--data", "x", "--out", "run", "--for", "H100"])
     assert "needs --dry-run" in capsys.readouterr().err
@@ -194,16 +199,16 @@ def test_64_devices_where_the_groups_allow_them(tiny, monkeypatch):
     config = tiny(batch_size=128, g_batch_size=128, bn_group_d=2, bn_group_g=2)
     said = "\n".join(prediction(config, 2, read_devices()["H100"]))
     assert "8 devices" in said and "64 devices" in said and "not possible" not in said
-    assert "2 real images a D step and 2 a G step on each" in said
+    assert "each has 2 real images per D step, 2 fakes per G step" in said
     whole = "\n".join(prediction(tiny(bn_group_d=0, bn_group_g=0), 2, read_devices()["H100"]))
-    assert whole.count("not possible, batch_size 8 is one batch-norm group") == 2
+    assert whole.count("not possible: batch_size 8 is a single batch-norm group") == 2
 
 
 def test_a_device_is_named_by_its_whole_word():
     assert find_device("NVIDIA H100 80GB HBM3").name == find_device("h100").name == "H100"
     assert find_device("NVIDIA GeForce RTX 4090").name == "RTX 4090"
     assert find_device("H1000") is None and find_device("NVIDIA A1000") is None
-    with pytest.raises(ValueError, match="for: got 'H1000', legal are H100; H200"):
+    with pytest.raises(ValueError, match=r"--for must be one of H100; H200; .*\(got 'H1000'\)"):
         cost.legal_device("H1000")
 
 
@@ -230,7 +235,7 @@ def test_a_dry_run_says_whether_the_steps_are_compiled(monkeypatch):
     assert "yes, in the first iteration" in said() and "under 5,000 iterations" in said(steps=100)
     assert said(compile="off").split() == ["compiled", "no"] and "yes" in said(steps=100, compile="on")
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
-    assert "gains nothing on this cpu" in said()
+    assert "not faster on this cpu" in said()
 
 
 COUNTED_FIRST = """

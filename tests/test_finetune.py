@@ -103,13 +103,13 @@ def test_what_was_kept_acts_as_before_beside_a_new_class(new_classes, folders, t
     assert table[10].norm() > 0.01 and d.config["embed_scale"] >= 1
     said = capsys.readouterr().err
     if new_classes == "mean":
-        assert "zebra: starts as the mean of 10 classes" in said
+        assert "zebra: starts from the mean of the donor's 10 classes" in said
         assert torch.allclose(table[10], donor_d.embed.effective_weight().mean(0), atol=1e-5)
         assert torch.allclose(g.blocks[0].b1.weight[10], donor_g.blocks[0].b1.weight.mean(0), atol=1e-6)
     elif new_classes == "nearest":
-        assert "zebra: starts between" in said
+        assert "zebra: starts from a mixture of" in said
     else:
-        assert "zebra: starts afresh" in said and torch.equal(
+        assert "zebra: starts untrained" in said and torch.equal(
             g.blocks[0].b1.weight[10], torch.ones_like(g.blocks[0].b1.weight[10])
         )
     with torch.no_grad():  # u has converged: another look changes nothing
@@ -121,7 +121,10 @@ def test_what_was_kept_acts_as_before_beside_a_new_class(new_classes, folders, t
 def test_fewer_classes_and_chosen_ones(folders, tmp_path, capsys):
     donor_g, donor_d = load_generator(DONOR), load_discriminator(DONOR)
     g, d = finetune(folders("my planet", "moods"), tmp_path, "--steps=0", "--like=my planet=planets")
-    assert g.classes == ["moods", "my planet"] and "my planet: starts as planets" in capsys.readouterr().err
+    assert (
+        g.classes == ["moods", "my planet"]
+        and "my planet: starts from the donor's class planets" in capsys.readouterr().err
+    )
     assert torch.equal(g.sample(["my planet"], 2, 3), donor_g.sample(["planets"], 2, 3))
     images = donor_g.sample(["moods"], 3, 1)
     columns = [donor_g.classes.index("moods"), donor_g.classes.index("planets")]
@@ -221,12 +224,15 @@ def test_a_dry_run_prints_the_run_and_touches_nothing(folders, tmp_path, capsys)
         assert main([*base, *flags]) == 0
         said = capsys.readouterr().out
         row = {line.split()[0]: line.split()[1] for line in said.splitlines() if len(line.split()) == 2}
-        assert row["freeze_d"] == "2" and row["steps"] == "2000" and "no scores: " in said
+        assert row["freeze_d"] == "2" and row["steps"] == "2000" and "No scores: " in said
         assert row["architecture"] == DONOR
         assert row["classes"] == ("none" if "--conditioning=none" in flags else "3")
-        expected = {"nearest": "between the 3 nearest of 10 classes", "none": "no classes: the mean of 10 classes"}
+        expected = {
+            "nearest": "a mixture of the donor's classes that are nearest",
+            "none": "No classes: starts from the mean of the donor's 10",
+        }
         word = flags[0].partition("=")[2] if flags else ""
-        assert expected.get(word, "zebra: starts as the mean of 10 classes") in said
+        assert expected.get(word, "zebra: starts from the mean of the donor's 10 classes") in said
     (folder / "zebra" / "damaged.png").unlink()
     assert list(tmp_path.iterdir()) == []
 
@@ -240,10 +246,10 @@ def test_more_steps_than_a_schedule_has_are_said():
     """Rates that fall are 0 behind ``decay_to``; those of a preset without a fall stay, however many steps it runs."""
     for preset in ("finetune", "stl10"):
         config = make_config(preset, steps=300_000)
-        assert config.lr_scale(250_000) == 1 and rates_of(config) == "the same to the end"
+        assert config.lr_scale(250_000) == 1 and rates_of(config) == "constant"
     falling = make_config("finetune", steps=30, decay_from=10, decay_to=20, warm_up=0)
-    assert falling.lr_scale(25) == 0 and "so the last 10 steps change nothing: raise --decay-to" in rates_of(falling)
-    assert rates_of(make_config("fashion32")) == "fall from step 7,000 to 0 at step 13,000"
+    assert falling.lr_scale(25) == 0 and "the last 10 steps have no effect: raise --decay-to" in rates_of(falling)
+    assert rates_of(make_config("fashion32")) == "fall linearly from step 7,000 to 0 at step 13,000"
 
 
 # Donors, data and resuming
@@ -269,11 +275,12 @@ def test_a_donor_that_concatenates_the_class(folders, tmp_path, capsys):
     ours, theirs = scores_of(d, x)[:, :10], scores_of(load_discriminator(donor), x)
     assert (ours - theirs).abs().max() < 1e-5 * theirs.abs().max() and theirs.std() > 0
     base = ["--from", donor, "--data", folder, "--out", tmp_path / "no", "--steps", 1]
-    assert "mixes the class into its maps (concat)" in refusal(capsys, *base, "--conditioning", "none")
-    assert "conditioning: got projection, legal are concat" in refusal(capsys, *base, "--conditioning", "projection")
+    assert "conditioning must be concat, as in" in refusal(capsys, *base, "--conditioning", "none")
+    said = refusal(capsys, *base, "--conditioning", "projection")
+    assert f"conditioning must be concat, as in {donor} (got projection)" in said
     for dry in ([], ["--dry-run"]):
         said = refusal(capsys, *base, "--new_classes", "nearest", *dry)
-        assert "new_classes: nearest needs a donor with a projection" in said
+        assert "new_classes nearest needs a donor with a projection discriminator; use --new-classes mean" in said
 
 
 def test_a_donor_without_a_discriminator_gets_one_that_is_trained_first(folders, tmp_path, capsys):
@@ -286,7 +293,7 @@ def test_a_donor_without_a_discriminator_gets_one_that_is_trained_first(folders,
     folder = folders("planets", "moods")
     flags = ["--steps=3", "--d_warm_up=2", "--trained=all", "--snapshot_every=1", "--ema_decay=0"]
     g, d = finetune(folder, tmp_path / "run", *flags, donor=tmp_path / "donor")
-    assert "has no discriminator: an untrained one is trained alone for 2 steps first" in capsys.readouterr().err
+    assert "has no discriminator: a new one trains alone for the first 2 steps" in capsys.readouterr().err
     at = lambda step, load: load(tmp_path / "run" / "snapshots" / f"{step:07d}")  # noqa: E731
     weights = [at(step, load_generator).conv.weight for step in range(4)]
     assert torch.equal(weights[0], weights[2]) and not torch.equal(weights[2], weights[3])
@@ -367,16 +374,15 @@ def test_what_is_refused(folders, tmp_path, capsys):
     folder = folders("planets", "moods")
     base = ["--data", folder, "--out", tmp_path / "run", "--steps", 1]
     assert "no name, folder or file 'nobody'" in refusal(capsys, "--from", "nobody", *base)
-    assert "like: got 'moon=planets', legal is CLASS=DONOR'S CLASS" in refusal(
+    assert "like must be CLASS=DONOR'S CLASS, with a class of the data (got 'moon=planets')" in refusal(
         capsys, "--from", DONOR, *base, "--like", "moon=planets"
     )
     assert "the donor has no class 'planet'; nearest are planets" in refusal(
         capsys, "--from", DONOR, *base, "--like", "moods=planet"
     )
-    assert "freeze_d: got 9, legal is up to 4" in refusal(capsys, "--from", DONOR, *base, "--freeze_d", 9)
-    assert "conditioning: got concat, legal are projection" in refusal(
-        capsys, "--from", DONOR, *base, "--conditioning", "concat"
-    )
+    assert "freeze_d must be between 0 and 4 (got 9)" in refusal(capsys, "--from", DONOR, *base, "--freeze_d", 9)
+    said = refusal(capsys, "--from", DONOR, *base, "--conditioning", "concat")
+    assert f"conditioning must be projection, as in {DONOR}, or none (got concat)" in said
     assert "sngan convert" in refusal(capsys, "--from", GOLDEN / "foreign" / "mimicry_sngan32", *base)
     assert "new_classes must be one of mean, nearest, fresh (got 'best')" in refusal(
         capsys, "--from", DONOR, *base, "--new_classes", "best"
@@ -408,11 +414,12 @@ def test_a_run_and_its_data_lie_apart(out, data, tmp_path, capsys, monkeypatch):
             with pytest.raises(SystemExit):
                 main([*map(str, [*command, *of, "--out", out])])
             said = capsys.readouterr().err
-            assert f"out, {name}: {out} " in said and f" {data}, and what is written" in said and said.count("\n") == 1
+            assert f"out and {name} must be separate folders (got out {out}, which " in said
+            assert f" {data}); choose another out" in said and said.count("\n") == 1
     with pytest.raises(SystemExit):
         main(["prepare", str(data), str(out)])
-    assert f"out, source: {out} " in capsys.readouterr().err
-    with pytest.raises(ValueError, match="out, data: "):
+    assert f"out and source must be separate folders (got out {out}, " in capsys.readouterr().err
+    with pytest.raises(ValueError, match="out and data must be separate"):
         train(make_config("fashion32", data=str(data), out=str(out)))
     assert sorted(tmp_path.rglob("*")) == before
     monkeypatch.chdir(tmp_path)  # a name is no folder

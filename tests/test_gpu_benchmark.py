@@ -74,10 +74,9 @@ def refusal(monkeypatch, capsys, *arguments):
 
 def test_what_is_refused(tmp_path, monkeypatch, capsys):
     small = ("--small", "--record", tmp_path / "r", "--table", tmp_path / "t")
-    assert "pieces: got 'abacus', legal are tests, resample" in refusal(
-        monkeypatch, capsys, *small, "--pieces", "abacus"
-    )
-    assert "name other files" in refusal(monkeypatch, capsys, "--small")
+    said = refusal(monkeypatch, capsys, *small, "--pieces", "abacus")
+    assert "--pieces must be of tests, resample" in said and "(got 'abacus')" in said
+    assert "--small must write to other files" in refusal(monkeypatch, capsys, "--small")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert "no GPU" in refusal(monkeypatch, capsys)
 

@@ -79,13 +79,13 @@ def test_the_last_checkpoints_are_kept_and_a_damaged_one_is_passed_over(tmp_path
             path.write_bytes(damage if path == newest else content)
         again = train(settings(out), data)
         said = capsys.readouterr().err
-        assert f"{newest}: not a readable checkpoint" in said and "trying the one before" in said
+        assert f"{newest}: not a readable checkpoint" in said and "trying the previous one" in said
         assert same(whole, again)
         assert [path.stem for path in checkpoints(out)] == ["0000004", "0000006"]
         assert newest.with_suffix(".damaged").read_bytes() == damage
     for path in checkpoints(out):
         path.write_bytes(b"nothing")
-    with pytest.raises(ValueError, match="none of 2 checkpoint.* can be read; restore the folder from a copy"):
+    with pytest.raises(ValueError, match=r"no readable checkpoint \(of 2\); restore the folder from a copy"):
         train(settings(out), data)
     assert all(path.read_bytes() == b"nothing" for path in checkpoints(out))
 
@@ -110,7 +110,7 @@ def test_a_full_disk_stops_with_the_state_safe(what, image_folder, tmp_path, tmp
     done = warm.run([*flags[:2], limited + flags[2], *flags[3:]])
     assert done.returncode == 2, done.stderr
     line = done.stderr.splitlines()[-1]
-    assert "could not be written" in line and "the checkpoint of step 7 is whole, and the same command goes on" in line
+    assert "could not write" in line and "the same command resumes from the checkpoint of step 7" in line
     assert checkpoints(out)[-1].read_bytes() == kept and "Traceback" not in done.stderr
     assert run_forked(image_folder, out, steps=20).returncode == 0
     ours, theirs = (
@@ -165,8 +165,8 @@ def test_a_lost_worker_is_told_in_a_line_and_the_run_goes_on(image_folder, tmp_p
     said = process.communicate(timeout=120)[1]
     while alive(out):
         time.sleep(0.02)
-    assert process.returncode and f"{out}: another process of the run is gone" in said, said[-3000:]
-    assert "is whole, and the same command goes on from it" in said
+    assert process.returncode and f"{out}: another process of the run has ended" in said, said[-3000:]
+    assert "the same command resumes from the checkpoint of step" in said
     assert run_forked(image_folder, out, 2, log_every=1).returncode == 0
     for a, b in zip(ending(unbroken(tmp_path_factory, 2)), ending(out), strict=True):
         assert equal(a, b)
@@ -178,34 +178,37 @@ def test_a_lost_worker_is_told_in_a_line_and_the_run_goes_on(image_folder, tmp_p
 def test_what_the_check_says_of_data():
     config = settings("", n_classes=3, batch_size=30)
     said = " | ".join(findings(some_data(), config, 32))
-    assert "40 images of 32 px in 2 classes, 20 (c0) to 20 (c0) each" in said
-    assert "the preset's data has 3 classes, this has 2" in said and "fewer images than two batches of 30" in said
+    assert "40 images of 32 px in 2 classes, from 20 (c0) to 20 (c0) per class" in said
+    assert "the preset is meant for 3 classes (got 2)" in said and "fewer images than in two batches of 30" in said
     data = some_data(300)
     assert len(findings(data, settings(""), 32)) == 1  # nothing else to say of good data
     uneven = data._replace(labels=(np.arange(300) < 10).astype(np.int64))
-    assert "more than ten times as many" in " ".join(findings(uneven, settings(""), 32))
-    assert "one class alone" in " ".join(findings(data.as_one_class(), settings(""), 32))
-    assert "one class alone" not in " ".join(findings(data.as_one_class(), settings("", conditioning="none"), 32))
+    assert "over 10 times as many" in " ".join(findings(uneven, settings(""), 32))
+    assert "only one class" in " ".join(findings(data.as_one_class(), settings(""), 32))
+    assert "only one class" not in " ".join(findings(data.as_one_class(), settings("", conditioning="none"), 32))
     grey = data._replace(images=data.images[:, :1].repeat(3, 1))
     assert "grey" in " ".join(findings(grey, settings(""), 32))
     flat = data._replace(images=np.where(np.arange(300)[:, None, None, None] < 5, 90, data.images).astype(np.uint8))
     said = " ".join(findings(flat, settings(""), 32))
-    assert "5 of 300 images looked at are one flat colour" in said and "4 of 300 images looked at are copies" in said
+    assert "5 of 300 sampled images have a single colour" in said
+    assert "4 of 300 sampled images duplicate another" in said
     dark = data._replace(images=data.images // 4)
-    assert "values are 0 to 63" in " ".join(findings(dark, settings(""), 32))
+    assert "pixel values range from 0 to 63 only" in " ".join(findings(dark, settings(""), 32))
     unstretched = data._replace(made={"contrast_stretch": False})
-    assert "without the contrast stretch" in " ".join(findings(unstretched, settings("", contrast_stretch=True), 32))
+    assert "without this preset's contrast stretch" in " ".join(
+        findings(unstretched, settings("", contrast_stretch=True), 32)
+    )
     stretched = data._replace(made={"contrast_stretch": True})
     assert len(findings(stretched, settings("", contrast_stretch=True), 32)) == 1
 
 
 @pytest.mark.parametrize("change, text", [
-    (lambda d: d._replace(labels=d.labels + 1), r"labels from 1 to 2 for 40 images, legal are 0..1 \(2 classes\)"),
+    (lambda d: d._replace(labels=d.labels + 1), r"one label from 0 to 1 for each of 40 images \(got 40 labels from 1 to 2\)"),
     (lambda d: d._replace(labels=d.labels - 1), "labels from -1 to 0"),
-    (lambda d: d._replace(classes=[*d.classes, "none"]), "no image of class none"),
-    (lambda d: d._replace(images=d.images // 255), "values are 0 to 1, legal are 0 to 255"),
-    (lambda d: d._replace(images=d.images.astype(np.float32)), "images are float32"),
-    (lambda d: d._replace(images=d.images[..., :16, :16]), "16 px cropped to 1.0 are under the network's 32 px"),
+    (lambda d: d._replace(classes=[*d.classes, "none"]), r"images of every class \(got none of none\)"),
+    (lambda d: d._replace(images=d.images // 255), r"pixel values from 0 to 255 \(got 0 to 1\)"),
+    (lambda d: d._replace(images=d.images.astype(np.float32)), r"data must be uint8 images \(N, 3, S, S\) \(got float32"),
+    (lambda d: d._replace(images=d.images[..., :16, :16]), r"at least the network's 32 px \(got 16 px times 1\)"),
 ])  # fmt: skip
 def test_what_no_training_could_mend_is_refused_before_the_first_step(change, text, tmp_path):
     with pytest.raises(ValueError, match=text):
@@ -292,7 +295,7 @@ def test_a_run_ends_where_scores_no_longer_get_better(tmp_path, monkeypatch):
     assert next(values) == 0.1
     more = train(settings(tmp_path, **{**options, "patience": 0, "score_every": 0}), some_data())
     assert more.step == 6
-    with pytest.raises(ValueError, match="patience counts scores .got 2.; set --score-every too"):
+    with pytest.raises(ValueError, match=r"patience needs scores \(got 2\); set --score-every too"):
         settings(tmp_path, patience=2)
 
 
@@ -302,9 +305,9 @@ def test_what_the_first_score_would_fail_for_is_said_at_the_start(tmp_path, monk
     def missing():
         raise FileNotFoundError("Inception weights: not found")
 
-    with pytest.raises(ValueError, match="score: got 'kid1k'; nearest are"):
+    with pytest.raises(ValueError, match="unknown score 'kid1k'; nearest are"):
         train(settings(tmp_path, score_every=2, score="kid1k"), some_data())
-    with pytest.raises(ValueError, match="held_out, score_every: scores need held-out images"):
+    with pytest.raises(ValueError, match=r"score_every needs held-out images \(got held_out none\)"):
         settings(tmp_path, score_every=2, held_out="none")
     monkeypatch.setattr(inception, "find_weights", missing)
     with pytest.raises(FileNotFoundError, match="Inception weights"):
@@ -312,7 +315,7 @@ def test_what_the_first_score_would_fail_for_is_said_at_the_start(tmp_path, monk
     monkeypatch.setattr(inception, "find_weights", lambda: None)
     (tmp_path / "other" / "left").mkdir(parents=True)
     shutil.copy(image_folder / "left" / "00.png", tmp_path / "other" / "left")
-    with pytest.raises(ValueError, match="has other classes than"):
+    with pytest.raises(ValueError, match=r"held_out must have the classes of .* \(got .*/other, "):
         train(settings(tmp_path / "run", score_every=2, data=str(image_folder), held_out=str(tmp_path / "other")))
 
 
@@ -331,7 +334,7 @@ def test_pictures_that_are_trained_on_are_not_held_out(tmp_path, image_folder, c
     link.symlink_to(image_folder)
     for folder in (image_folder, copy, link):
         config = settings(tmp_path / "run", data=str(image_folder), held_out=str(folder))
-        with pytest.raises(ValueError, match=f"held_out: {folder}: 40 of 40 pictures are training images"):
+        with pytest.raises(ValueError, match=f"held_out: {folder}: 40 of 40 images are also training images"):
             train(config)
     assert not (tmp_path / "run").exists()
     (some / "left").mkdir(parents=True)
@@ -343,9 +346,9 @@ def test_pictures_that_are_trained_on_are_not_held_out(tmp_path, image_folder, c
     assert not capsys.readouterr().err
     shutil.copy(image_folder / "left" / "03.png", some / "left")
     check_held_out(data, config, 32)
-    assert capsys.readouterr().err == f"held_out: {some}: 1 of 101 pictures are training images\n"
+    assert capsys.readouterr().err == f"held_out: {some}: 1 of 101 images is also a training image\n"
     shutil.copy(image_folder / "right" / "04.png", some / "left")
-    with pytest.raises(ValueError, match="2 of 102 pictures"):
+    with pytest.raises(ValueError, match="2 of 102 images"):
         check_held_out(data, config, 32)
 
 

@@ -109,7 +109,7 @@ def test_speed_is_a_row_that_flags_override():
 
 def test_real_and_fake_in_one_pass_need_a_discriminator_without_batch_norm():
     config = make_config("cnn_cifar10", method="batch_norm", one_pass=True)
-    with pytest.raises(ValueError, match="one_pass: this discriminator has batch norm"):
+    with pytest.raises(ValueError, match="one_pass must be false for a discriminator with batch norm"):
         new_state(config, ["a"])
 
 
@@ -151,7 +151,7 @@ def test_what_fails_behind_the_step_is_raised_by_the_next(tmp_path, monkeypatch)
     monkeypatch.setattr(torch, "save", full)
     writer = CheckpointWriter(config, "digest", tmp_path, behind=True)
     writer.save(state)
-    with pytest.raises(OSError, match="could not be written"):
+    with pytest.raises(OSError, match="could not write"):
         writer.save(state)
     writer.close()
     state.generator.l1.bias.data[0] = float("nan")

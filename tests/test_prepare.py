@@ -105,7 +105,7 @@ def test_a_tree_of_class_folders(tmp_path, image_folder, capsys):
     out = tmp_path / "out"
     assert prepare(image_folder, out, "--size", 32) == 0
     said = capsys.readouterr()
-    assert "39 images of 32 px in 2 classes" in said.out and "2 pictures were refused" in said.out
+    assert "39 images of 32 px in 2 classes" in said.out and "Skipped 2 images; " in said.out
     refused = dict(line.split("\t") for line in (out / "refused.tsv").read_text().splitlines())
     assert refused.keys() == {str(path) for path in bad} and all(refused.values())
     train, test = (load_images(str(out), split) for split in ("train", "test"))
@@ -116,7 +116,7 @@ def test_a_tree_of_class_folders(tmp_path, image_folder, capsys):
     rows = [(data.images[i], data.classes[data.labels[i]]) for data in (train, test) for i in range(len(data.images))]
     assert [of[image.tobytes()] for image, _ in rows] == [name for _, name in rows]
     assert len({image.tobytes() for image, _ in rows}) == 39  # no picture twice, none lost
-    assert prepare(out) == 0 and "every checksum holds" in capsys.readouterr().out
+    assert prepare(out) == 0 and "all checksums match" in capsys.readouterr().out
     assert prepare(image_folder, out, "--size", 32) == 0  # once more: done already
 
 
@@ -158,7 +158,7 @@ def archived(folder, path):
     (["train/cat/a.png", "val/cat/b.png"], "one folder deeper.*[ /]train", ""),
     (["a.png", "set/cat/b.png"], "one folder deeper.*[ /]set", ""),
     (["cat/readme.txt"], "holds no folder with images", ""),
-    (["cat/a.png", "run/config.json", "run/log.jsonl", "run/samples/b.png"], {"cat": "a"}, "for it is a run: run"),
+    (["cat/a.png", "run/config.json", "run/log.jsonl", "run/samples/b.png"], {"cat": "a"}, "it is a run"),
     (["cat/a.png", "cat/net/config.json", "cat/net/model.safetensors", "cat/net/b.png"], {"cat": "a"}, "a network"),
     (["cat/a.png", "made/dataset.json", "made/images.npy", "made/b.png"], {"cat": "a"}, "a prepared data set"),
     (["cat/a.png", "other/config.json", "other/log.jsonl", "other/b.png"], {"cat": "a", "other": "b"}, ""),
@@ -215,7 +215,7 @@ def test_links_of_a_tar_are_pictures_too(tmp_path):
     found = list_source(str(archived(folder, tmp_path / "links.tar")))
     assert [found.read(i) for i in range(len(found.names))] == [b"a"] * 3
     assert [Path(name).name for name in found.names] == ["a.png", "b.png", "c.png"]
-    assert "1 link(s) in" in found.notes[0] and "(cat/d.png ...)" in found.notes[0]
+    assert "Ignored 1 link in" in found.notes[0] and "(cat/d.png)" in found.notes[0]
 
 
 def test_archives_that_are_not_whole_or_not_plain_are_refused_in_a_line(tmp_path, capsys):
@@ -231,10 +231,10 @@ def test_archives_that_are_not_whole_or_not_plain_are_refused_in_a_line(tmp_path
     damaged[last.offset : last.offset + 50] = b"x" * 50
     for content, text in (
         (b"", "is empty (0 bytes)"),
-        (whole[:100], "is not a plain .tar"),
-        (whole[: last.offset_data + 10], "is cut off"),
-        (whole[: last.offset + 100], "is cut off"),
-        (bytes(damaged), "is cut off or damaged"),
+        (whole[:100], "is not an uncompressed .tar"),
+        (whole[: last.offset_data + 10], "is incomplete"),
+        (whole[: last.offset + 100], "is incomplete"),
+        (bytes(damaged), "is incomplete or damaged"),
     ):
         cut.write_bytes(content)
         said = refusal(capsys, cut, out)
@@ -243,11 +243,11 @@ def test_archives_that_are_not_whole_or_not_plain_are_refused_in_a_line(tmp_path
             tar.add(cut, "n1.tar")
             tar.add(tmp_path / "whole.tar", "n2.tar")
         said = refusal(capsys, tmp_path / "outer.tar", out)
-        assert said.count("\n") == 1 and f"{tmp_path / 'outer.tar'}/n1.tar: is" in said, said
+        assert said.count("\n") == 1 and f"{tmp_path / 'outer.tar'}/n1.tar is" in said, said
     cut.write_bytes(whole[: last.offset])  # between two members: what is there can be read, and it is said
     assert prepare(cut, out, "--size", 16) == 0
-    assert "cut.tar: has no end mark; it may be cut off" in capsys.readouterr().err
-    assert "is cut off" not in whole.decode("latin-1") and prepare(cut, out, "--size", 16) == 0
+    assert "cut.tar has no end-of-archive marker and may be incomplete" in capsys.readouterr().err
+    assert "is incomplete" not in whole.decode("latin-1") and prepare(cut, out, "--size", 16) == 0
 
 
 def test_two_kinds_or_two_classes_of_one_name_are_refused(tmp_path, capsys):
@@ -259,14 +259,14 @@ def test_two_kinds_or_two_classes_of_one_name_are_refused(tmp_path, capsys):
     with tarfile.open(tmp_path / "twice.tar", "w") as tar:
         for name in ("a/cat.tar", "b/cat.tar"):
             tar.add(folder / name, name)
-    assert "two classes are named 'cat'" in refusal(capsys, tmp_path / "twice.tar", tmp_path / "out")
+    assert "source has two classes named 'cat'" in refusal(capsys, tmp_path / "twice.tar", tmp_path / "out")
     for source in (folder / "a", archived(folder / "a", tmp_path / "both.tar")):
         said = refusal(capsys, source, tmp_path / "out")
-        assert "holds .tar files (cat.tar ...) and folders of images (cat ...)" in said
+        assert "must contain .tar files or folders of images, not both" in said and "with cat.tar and cat)" in said
     shutil.rmtree(folder / "a" / "cat")
     (folder / "a" / "stray.png").write_bytes(encoded(1))
     assert prepare(folder / "a", tmp_path / "out", "--size", 16) == 0
-    assert "left out: 1 image(s) beside the .tar files (stray.png ...)" in capsys.readouterr().err
+    assert "Ignored 1 image beside the .tar files (stray.png)" in capsys.readouterr().err
 
 
 def test_a_table_of_the_datasets_library(tmp_path):
@@ -290,7 +290,7 @@ def test_the_dogs_and_cats_are_143_of_imagenets_classes(tmp_path):
     assert chosen.classes == list(class_list("dogs_and_cats")) and chosen.classes[0] == "Chihuahua"
     assert chosen.labels.tolist() == np.arange(143).repeat(2).tolist()
     assert chosen.names[0] == "302" and chosen.read(0) == "302"
-    with pytest.raises(ValueError, match="10 classes; the dogs and cats"):
+    with pytest.raises(ValueError, match=r"143 classes of dogs and cats, for this preset \(got 10\)"):
         dogs_and_cats(listing._replace(classes=list("abcdefghij")))
 
 
@@ -371,24 +371,26 @@ def test_stopped_before_its_first_block_it_resumes(tmp_path, image_folder, monke
 
 def test_what_is_refused(tmp_path, image_folder, capsys):
     out = tmp_path / "out"
-    assert "no 'nowhere'" in refusal(capsys, "nowhere", out)
-    assert "out: missing" in refusal(capsys, image_folder)
-    assert "size: got 4" in refusal(capsys, image_folder, out, "--size", 4)
-    assert "test_every: got 1" in refusal(capsys, image_folder, out, "--test_every", 1)
+    assert "(got 'nowhere', which does not exist)" in refusal(capsys, "nowhere", out)
+    assert "out is missing" in refusal(capsys, image_folder)
+    assert "size must be between 8 and 1,024 (got 4)" in refusal(capsys, image_folder, out, "--size", 4)
+    assert "test_every must be 0 (no test images) or 2 or more (got 1" in refusal(
+        capsys, image_folder, out, "--test_every", 1
+    )
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("all of it")
-    assert "is not empty" in refusal(capsys, image_folder, tmp_path / "other")
+    assert "out must be a new or empty folder" in refusal(capsys, image_folder, tmp_path / "other")
     assert (tmp_path / "other" / "thesis.tex").read_text() == "all of it"
     assert prepare(image_folder, out, "--size", 16) == 0
     assert "size was 16, now 32" in refusal(capsys, image_folder, out, "--size", 32)
     empty = tmp_path / "empty" / "c"
     empty.mkdir(parents=True)
     (empty / "a.png").write_bytes(b"")
-    assert "none of 1 pictures is usable" in refusal(capsys, empty.parent, tmp_path / "none")
+    assert "source has no usable images (got 1)" in refusal(capsys, empty.parent, tmp_path / "none")
     gz = tmp_path / "a.tar.gz"
     with tarfile.open(gz, "w:gz") as tar:
         tar.add(empty, "c")
-    assert "not a plain .tar" in refusal(capsys, gz, tmp_path / "none2")
+    assert "is not an uncompressed .tar" in refusal(capsys, gz, tmp_path / "none2")
     (tmp_path / "cut.tar").mkdir()
     with pytest.raises(FileNotFoundError, match=r"one folder deeper: name .*images instead"):
         load_images(str(image_folder.parent))
@@ -452,7 +454,7 @@ def test_a_run_starts_and_resumes_only_on_what_was_prepared(tmp_path, image_fold
 def test_a_full_disk_and_a_killed_worker(tmp_path, image_folder, capsys, monkeypatch):
     out = tmp_path / "out"
     monkeypatch.setattr(preparing.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})())
-    assert "images.npy takes 0.0 GB, free in" in refusal(capsys, image_folder, out, "--size", 32)
+    assert "out needs 0.0 GB for images.npy; " in refusal(capsys, image_folder, out, "--size", 32)
     monkeypatch.undo()
     script = (
         "import sys\nimport os\nimport resource\nimport training.prepare.build as t; inner = t._block\n"
@@ -462,10 +464,10 @@ def test_a_full_disk_and_a_killed_worker(tmp_path, image_folder, capsys, monkeyp
         "t._block = broken\n"
         "from training.__main__ import main; raise SystemExit(main(sys.argv[1:]))"
     )
-    for how, text in (("kill", "a worker was killed"), ("full", "could not be written")):
+    for how, text in (("kill", "a worker process was killed"), ("full", "could not write the data set")):
         command = [sys.executable, "-c", script, "prepare", str(image_folder), str(tmp_path / how), "--size", "32"]
         done = warm.run(command, {"HOW": how})
-        assert done.returncode == 2 and text in done.stderr and "the same command goes on" in done.stderr, done.stderr
+        assert done.returncode == 2 and text in done.stderr and "the same command resumes" in done.stderr, done.stderr
         assert "Traceback" not in done.stderr.split("error:")[1]
         assert prepare(image_folder, tmp_path / how, "--size", 32) == 0  # and so it does
         assert len(load_images(str(tmp_path / how)).images) == 36

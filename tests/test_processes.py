@@ -192,12 +192,12 @@ def test_shares_are_consecutive_and_cover_the_batch():
 
 
 @pytest.mark.parametrize("fields, processes, text", [
-    (dict(bn_group_d=0), 2, "bn_group_d: 0 takes batch-norm statistics over the whole batch"),
-    (dict(micro_batch=3), 1, "micro_batch of batch_size: 3 images are no whole number of groups of bn_group_d 2"),
-    (dict(micro_batch=2), 1, "micro_batch of g_batch_size: 2 images are no whole number of groups of bn_group_g 4"),
-    (dict(batch_size=12, bn_group_d=4), 2, "a process's share of batch_size: 6 images are no whole number of groups"),
-    (dict(), 3, "batch_size: 8 images are no whole number for each of 3 processes"),
-    (dict(bn_group_d=0, bn_group_g=0, micro_batch=4), 1, "micro_batch 4 would cut"),
+    (dict(bn_group_d=0), 2, r"bn_group_d must be above 0 to split a batch \(got 0, with micro_batch 0 and 2 processes\)"),
+    (dict(micro_batch=3), 1, r"micro_batch must be a multiple of bn_group_d, 2 \(got 3\)"),
+    (dict(micro_batch=2), 1, r"micro_batch must be a multiple of bn_group_g, 4 \(got 2\)"),
+    (dict(batch_size=12, bn_group_d=4), 2, r"batch_size per process must be a multiple of bn_group_d, 4 \(got 6\)"),
+    (dict(), 3, r"batch_size must be a multiple of the number of processes, 3 \(got 8\)"),
+    (dict(bn_group_d=0, bn_group_g=0, micro_batch=4), 1, "with micro_batch 4 and 1 process"),
 ])  # fmt: skip
 def test_what_would_cut_a_group_is_refused(fields, processes, text):
     with pytest.raises(ValueError, match=text):

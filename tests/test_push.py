@@ -276,7 +276,7 @@ def test_bad_pushes(arguments, text, capsys):
 def test_publishing_what_is_no_run(tmp_path, capsys):
     with pytest.raises(SystemExit):
         training(["publish", str(tmp_path), "a/b", "--dry-run"])
-    assert "holds no run with a snapshot" in capsys.readouterr().err
+    assert "run must be a run's folder with a snapshot (got " in capsys.readouterr().err
 
 
 def test_a_pair_is_two_repositories_and_a_network_is_one():

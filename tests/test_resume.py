@@ -177,7 +177,7 @@ def test_resume_refuses_changed_settings_and_data_and_damaged_checkpoints(image_
     assert newest(out).read_bytes() == kept
     for path in (out / "checkpoints").glob("*.pt"):
         path.write_bytes(kept[: len(kept) // 2])
-    refused("not a readable checkpoint", "can be read; restore the folder from a copy")
+    refused("not a readable checkpoint", "restore the folder from a copy")
     newest(out).write_bytes(kept)
     longer = run_forked(image_folder, out, steps=21, log_every=3)  # more steps and other intervals are free
     assert longer.returncode == 0, longer.stderr
@@ -228,7 +228,9 @@ def test_asked_to_stop_it_saves_first(number, processes, image_folder, tmp_path,
     stopped = torch.load(newest(out), weights_only=True)["step"]
     assert 12 <= stopped < 60
     if processes == 1:
-        assert process.returncode == 2 and f"stopped by {number.name} at step {stopped}, which is saved" in said, said
+        assert process.returncode == 2 and f"stopped by {number.name} at step {stopped}; the state is saved" in said, (
+            said
+        )
     assert main(["status", str(out), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["steps"] == 60 and abs(found["step"] - stopped) <= 1 and found["hours_left"] >= 0

@@ -63,11 +63,11 @@ def test_a_folder_that_is_no_run_is_refused_before_anything_is_written(tmp_path,
     notes.mkdir()
     (notes / "thesis.txt").write_text("years of work")
     base = ["--data", image_folder, "--steps", 1, "--batch_size", 4, "--g_batch_size", 4]
-    for folder, what in ((network, "holds a network"), (notes, "1 file(s) that are no run's (thesis.txt ...)")):
+    for folder, what in ((network, "with a network"), (notes, "with other files, such as thesis.txt")):
         before = {path: path.read_bytes() for path in folder.iterdir()}
         assert what in refusal(capsys, "train", "--preset", "fashion32", *base, "--out", folder)
         assert what in refusal(capsys, "finetune", "--from", "sngan_fashion32", *base, "--out", folder)
-        with pytest.raises(FileExistsError, match="name an empty or new folder"):
+        with pytest.raises(FileExistsError, match="out must be a new or empty folder, or a run to resume"):
             train(config_of(data=str(image_folder), out=str(folder), steps=1))
         assert before == {path: path.read_bytes() for path in folder.iterdir()}
     (tmp_path / "new").mkdir()
@@ -143,7 +143,7 @@ def test_where_there_are_no_links_the_best_snapshot_is_copied(run, monkeypatch):
         assert not (run / "generator").is_symlink() and linked_step(run) == step
         assert load_discriminator(run).size == 32
     shutil.rmtree(run / "snapshots" / "0000001")
-    with pytest.raises(ValueError, match="copy the run whole"):
+    with pytest.raises(ValueError, match="copy the whole run folder again"):
         linked_step(run)
 
 
@@ -193,12 +193,12 @@ def settled_at_one(network):
 
 def test_a_table_of_unit_rows_has_no_transition():
     fields = '{"widths": [8, 16], "down": "10", "normalizer": "weight"}'
-    with pytest.raises(ValueError, match="transition_to: .*length 1"):
+    with pytest.raises(ValueError, match="transition_to must be 0 .*length 1"):
         new_state(config_of(discriminator_fields=fields), ["a", "b"])
 
 
 def test_a_dry_run_says_that_a_run_ends_within_the_transition():
-    assert "ends within the class transition, at 20% of the class's rows" in describe(config_of(steps=3001))
+    assert "ends during the class transition, at 20% of the class embeddings" in describe(config_of(steps=3001))
     assert "class transition" not in describe(config_of(steps=5001))
     assert "class transition" not in describe(config_of(steps=1, transition_to=0, transition_from=0))
 
@@ -231,14 +231,14 @@ def test_a_run_goes_on_on_another_device_and_says_so(run, capsys):
     torch.save(parts, newest)
     overrides = {k: v for k, v in config.items() if k not in ("preset", "steps")}
     assert train(make_config("fashion32", **overrides, steps=3)).step == 3
-    assert "made on cuda:3, and the run goes on on" in capsys.readouterr().err
+    assert "was saved on cuda:3 and the run continues on" in capsys.readouterr().err
 
 
 def test_no_message_advises_to_delete_checkpoints(run):
     for path in (run / "checkpoints").iterdir():
         path.write_bytes(b"damaged")
     config = json.loads((run / "config.json").read_text())
-    with pytest.raises(ValueError, match="can be read; restore the folder from a copy") as error:
+    with pytest.raises(ValueError, match="no readable checkpoint .*; restore the folder from a copy") as error:
         train(make_config("fashion32", **{k: v for k, v in config.items() if k != "preset"}))
     assert "remove" not in str(error.value) and "delete" not in str(error.value)
 
@@ -329,5 +329,5 @@ def test_one_gpu_cannot_be_named_for_several_processes(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ValueError, match="one GPU for several processes"):
+    with pytest.raises(ValueError, match=r"device must be cuda for several processes, .* \(got 'cuda:1'\)"):
         set_up(config_of(device="cuda:1", out=str(tmp_path)))

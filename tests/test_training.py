@@ -240,27 +240,27 @@ def test_hours_follow_from_a_committed_throughput_or_are_unknown(monkeypatch, tm
     assert describe.hours_of(config, 10**12).startswith("unknown: ")
     (tmp_path / "t.json").write_text(json.dumps([row]))
     said = describe.hours_of(config, 9 * 10**12)  # 9 TFLOP at 0.5 TFLOP/s
-    assert said.startswith("about 5.0, measured (18 s an iteration")
+    assert said.startswith("about 5.0, measured (18 s per iteration")
 
 
 @pytest.mark.parametrize("overrides, text", [
-    ({"stepz": 3}, "unknown key 'stepz'; nearest are steps"),
+    ({"stepz": 3}, "unknown setting 'stepz'; nearest are steps"),
     ({"loss": "wgan"}, "loss must be one of hinge, non_saturating, wasserstein (got 'wgan')"),
     ({"setting": "G"}, "setting must be one of A, B, C, D, E, F (got 'G')"),
     ({"method": "wgan"}, "method must be one of spectral_norm"),
     ({"crop": 0.0}, "crop must be above 0 and at most 1 (got 0.0)"),
-    ({"penalty": "gradient"}, "penalty, augment: "),
+    ({"penalty": "gradient"}, "penalty gradient cannot be combined with augment (got "),
     ({"steps": 0}, "steps must be 1 or more (got 0)"),
     ({"lr_g": -1.0}, "lr_g must be 0 or more (got -1.0)"),
     ({"beta2": 1.0}, "beta2 must be at least 0 and below 1 (got 1.0)"),
-    ({"augment": "color,blur"}, "augment must be of color, translation, cutout (got 'blur')"),
-    ({"decay_from": 9, "decay_to": 3}, "decay_to must not be before decay_from"),
+    ({"augment": "color,blur"}, "augment must be a comma-separated list of color, translation, cutout (got 'blur')"),
+    ({"decay_from": 9, "decay_to": 3}, "decay_to must be decay_from, 9, or more (got 3)"),
     ({"architecture": "sngan_fashion3"}, "no architecture 'sngan_fashion3'; nearest are sngan_fashion32"),
 ])  # fmt: skip
 def test_bad_settings_are_refused(overrides, text):
     with pytest.raises(ValueError, match=re.escape(text)):
         make_config("fashion32", **overrides)
-    with pytest.raises(ValueError, match="preset: got 'fashion3'; nearest are fashion32"):
+    with pytest.raises(ValueError, match="unknown preset 'fashion3'; nearest are fashion32"):
         make_config("fashion3")
 
 

@@ -14,9 +14,9 @@ from .config.schema import Config, make_config
 
 
 def asked_device(arguments: argparse.Namespace) -> str | None:
-    """Of a dry run: the device to predict for, "" for this machine; None where the run goes on."""
+    """Of a dry run: the device to predict for, "" for this machine; None where a run is started."""
     if arguments.predicted_for and not arguments.dry_run:
-        raise ValueError(f"for: got {arguments.predicted_for!r}, which predicts and needs --dry-run")
+        raise ValueError(f"--for needs --dry-run (got {arguments.predicted_for!r})")
     return (arguments.predicted_for or "") if arguments.dry_run else None
 
 
@@ -34,7 +34,7 @@ def prepare(arguments: argparse.Namespace) -> None:
 
     if arguments.folder is None:
         if not is_prepared(arguments.source):
-            raise ValueError("out: missing; name the folder to write: prepare SOURCE OUT")
+            raise ValueError("out is missing; name the folder to write: sngan prepare SOURCE OUT")
         print(verify(Path(arguments.source)))
         return
 
@@ -50,14 +50,15 @@ def prepare(arguments: argparse.Namespace) -> None:
         listing = dogs_and_cats(listing)
     about = prepare(listing, arguments.folder, recipe, arguments.source, arguments.workers)
     few = min(zip(about["counts"], about["classes"], strict=True))
-    print(f"{arguments.folder}: {about['images']:,} images of {about['size']} px in {len(about['classes'])} classes, "
-          f"at least {few[0]:,} ({few[1]}); train on it: --data {arguments.folder}")  # fmt: skip
-    if about["refused"]:
-        print(f"{about['refused']} pictures were refused: {arguments.folder / 'refused.tsv'} names each, and why")
+    n, k = about["images"], len(about["classes"])
+    print(f"{arguments.folder}: {n:,} image{'s' * (n != 1)} of {about['size']} px in {k} class{'es' * (k != 1)}; the "
+          f"smallest class is {few[1]}, with {few[0]:,}. To train on it: --data {arguments.folder}")  # fmt: skip
+    if n := about["refused"]:
+        print(f"Skipped {n:,} image{'s' * (n != 1)}; {arguments.folder / 'refused.tsv'} lists each, with the reason")
 
 
 def recipe_of(preset: str) -> dict[str, Any]:
-    """What a preset trains on. The authors scale ImageNet's short side to 256 first, and leave smaller pictures out."""
+    """What a preset trains on. The authors scale ImageNet's short side to 256 first, and leave smaller images out."""
     from sngan_hub.networks.registry import find_model
 
     config = make_config(preset)
@@ -71,9 +72,9 @@ def recipe_of(preset: str) -> dict[str, Any]:
 def train(arguments: argparse.Namespace) -> None:
     config, device = config_of(arguments), asked_device(arguments)
     if not config.out and not arguments.dry_run:
-        raise ValueError("out: missing; name the run's folder: --out RUN")
+        raise ValueError("out is missing; name a folder for the run: --out RUN")
     if not config.data and not arguments.dry_run:
-        raise ValueError("data: missing; name a folder or a source: --data FOLDER")
+        raise ValueError("data is missing; name a folder or a data set: --data FOLDER")
     from .engine.run_folder import check_out
     from .feed.checks import check_apart
 
@@ -110,7 +111,7 @@ def finetune(arguments: argparse.Namespace) -> None:
 
     config, dry, device = config_of(arguments), arguments.dry_run, asked_device(arguments)
     if not config.data or not (config.out or dry):
-        raise ValueError("out, data: fine-tuning needs both: --data FOLDER --out RUN")
+        raise ValueError("fine-tuning needs data and out: --data FOLDER --out RUN")
     check_apart(config.out, data=config.data, held_out=config.test_folder)
     source_classes(config.data)
     if not dry:
@@ -120,7 +121,7 @@ def finetune(arguments: argparse.Namespace) -> None:
     config, data, start = prepare_run(config, given, open_images=not dry)
     say_run(config, dry, arguments.verbose, device)
     if dry:
-        print("\n".join(start.notes if start else [f"{config.out}: resumes from its last checkpoint"]))
+        print("\n".join(start.notes if start else [f"{config.out}: resumes from the last checkpoint"]))
         return
     from .engine.distributed import is_first_process
     from .engine.loop import train
@@ -133,7 +134,7 @@ def finetune(arguments: argparse.Namespace) -> None:
         path, said = write_report(Path(config.out), data)
         print(f"{path}: {said}", file=sys.stderr)
     except (ValueError, OSError) as error:  # the networks are safe, and the report can be written anew
-        print(f"no report: {error}", file=sys.stderr)
+        print(f"Could not write the report: {error}", file=sys.stderr)
     print(f"{config.out}: {state.step} steps done; sample it: sngan sample {config.out} --out samples.png")
 
 
@@ -158,12 +159,12 @@ def import_(arguments: argparse.Namespace) -> None:
 
     config = config_of(arguments)
     if not config.out or not config.data:
-        raise ValueError("out, data: a run needs both: --out RUN --data FOLDER")
+        raise ValueError("import needs out and data: --out RUN --data FOLDER")
     check_apart(config.out, data=config.data, held_out=config.test_folder)
     out = Path(config.out)
     check_out(out)
     if checkpoints(out):
-        raise FileExistsError(f"out: {out} holds a run already; choose another")
+        raise FileExistsError(f"out must not contain a run (got {out}); choose another folder")
     check_writable(out, create=True)
     size = find_model(config.architecture).size
     data = load_images(config.data, "train", config.stored_size or size, config.stretches_at_load(size))
@@ -174,7 +175,7 @@ def import_(arguments: argparse.Namespace) -> None:
         save_snapshot(state, out)
         save_checkpoint(state, config, data.fingerprint(), out)
     print(
-        f"{out}: iteration {state.step} of {arguments.snapshot}; the train command with the same flags goes on from it"
+        f"{out}: imported iteration {state.step:,} of {arguments.snapshot}; sngan train with the same flags resumes it"
     )
 
 
@@ -204,12 +205,12 @@ def probe(arguments: argparse.Namespace) -> None:
         folder = calibration_folder(arguments.donor)
         check_writable(folder, create=False)
         fitted = calibrate(arguments.donor, arguments.data, arguments.seed, arguments.device)
-        print(f"{save_calibration(fitted, folder)}: log ratio = {fitted.slope:.4g} score + {fitted.offset:.4g}, by "
-              f"{fitted.real:,} held-out and {fitted.generated:,} generated pictures; now: sngan sample "
+        print(f"{save_calibration(fitted, folder)}: log ratio = {fitted.slope:.4g} score + {fitted.offset:.4g}, "
+              f"fitted to {fitted.real:,} held-out and {fitted.generated:,} generated images. Next: sngan sample "
               f"{arguments.donor} --rejection --out samples.png")  # fmt: skip
         return
     if arguments.n < 20:
-        raise ValueError(f"n: got {arguments.n}, legal is 20 or more")
+        raise ValueError(f"n must be 20 or more (got {arguments.n})")
     print(
         json.dumps(
             probe(arguments.donor, arguments.data, arguments.n, arguments.layer, arguments.seed, arguments.device)

@@ -1,1 +1,1 @@
-"""What will a run do? Its settings, the presets, and the dry run with its costs."""
+"""Configuration of a run: settings, presets, the dry run, and the prediction of costs."""

@@ -1,4 +1,4 @@
-"""What an iteration costs, before it runs: FLOPs, bytes, kernel launches, all-reduce volume -> seconds on a device.
+"""Predicts the cost of an iteration: FLOPs, bytes, kernel launches, all-reduce volume -> seconds on a device.
 
 One real iteration (forward, backward, optimisers, average) runs on fake tensors, which have shapes and no values, and
 every operation that reaches the backend is counted. A device is a row of devices.json: measured here, or from its
@@ -284,7 +284,7 @@ def legal_device(name: str) -> Device:
     """Raises ``ValueError`` with the legal names."""
     device = find_device(name)
     if device is None:
-        raise ValueError(f"for: got {name!r}, legal are {'; '.join(read_devices())}")
+        raise ValueError(f"--for must be one of {'; '.join(read_devices())} (got {name!r})")
     return device
 
 
@@ -324,10 +324,10 @@ def why_not(config: Config, processes: int) -> str:
         for phase, total, group in (("batch_size", config.batch_size, config.bn_group_d),
                                     ("g_batch_size", config.g_batch_size, config.bn_group_g)):  # fmt: skip
             if not group:
-                return f"not possible, {phase} {total} is one batch-norm group"
+                return f"not possible: {phase} {total} is a single batch-norm group"
             if total % processes or total // processes % group:
-                return f"not possible, {phase} {total} in batch-norm groups of {group}"
-        return f"not possible, {error}"
+                return f"not possible: {phase} {total} does not divide into batch-norm groups of {group} on each"
+        return f"not possible: {error}"
     return ""
 
 
@@ -354,12 +354,12 @@ def prediction(config: Config, n_classes: int, device: Device) -> list[str]:
         if p == 1:
             lines.append(
                 f"{'cost':18}{cost.flops / 1e12:.3g} TFLOP, {cost.bytes / 1e9:.3g} GB moved, {cost.launches:,} "
-                f"launches; {cost.reduced_bytes / 1e6:,.0f} MB of gradients to average between devices"
+                f"kernel launches; {cost.reduced_bytes / 1e6:,.0f} MB of gradients to average between devices"
             )
         parts = f"compute {seconds.compute:.3g}, host {seconds.host:.3g}"
         parts += f", all-reduce {seconds.reduce:.3g}" if p > 1 else ""
         lines.append(
-            f"{label:18}{seconds.total * config.steps / 3600:,.1f} hours, {seconds.total:.3g} s an iteration ({parts})"
-            f"; {config.batch_size // p} real images a D step and {config.g_batch_size // p} a G step on each"
+            f"{label:18}{seconds.total * config.steps / 3600:,.1f} hours, {seconds.total:.3g} s per iteration ({parts})"
+            f"; each has {config.batch_size // p} real images per D step, {config.g_batch_size // p} fakes per G step"
         )
     return lines

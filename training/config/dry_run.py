@@ -1,4 +1,4 @@
-"""The run on a screen, before it starts: settings, networks, images and operations per iteration, hours."""
+"""What a dry run prints: settings, networks, images and operations per iteration, hours."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def describe(config: Config, predicted_for: str | None = None) -> str:
     lines += [
         f"{'classes':18}{g.n_classes or 'none'}",
         f"{'parameters':18}generator {counts[0]}, discriminator {counts[1]}",
-        f"{'forward':18}generator {flops[0] / 2e9:.3g} GMAC an image, discriminator {flops[1] / 2e9:.3g}",
+        f"{'forward':18}generator {flops[0] / 2e9:.3g} GMAC per image, discriminator {flops[1] / 2e9:.3g}",
         f"{'per iteration':18}{config.n_dis * config.batch_size} real and "
         f"{config.n_dis * config.batch_size + config.g_batch_size} generated images, about {total / 1e12:.3g} TFLOP",
-        f"{'rates':18}{rates_of(config)}",
-        f"{'in all':18}about {total * config.steps / 1e18:.3g} EFLOP in {config.steps:,} iterations",
+        f"{'learning rates':18}{rates_of(config)}",
+        f"{'total':18}about {total * config.steps / 1e18:.3g} EFLOP in {config.steps:,} iterations",
         f"{'hours':18}{hours}",
         f"{'compiled':18}{compile_of(config)}",
     ]
@@ -63,12 +63,12 @@ def warnings(config: Config, device: str) -> list[str]:
     lines = []
     strength = config.class_strength(max(config.steps - 1, 0))
     if strength < 1:
-        lines.append(f"{'warning':18}the run ends within the class transition, at {strength:.0%} of the class's rows; "
-                     f"they are whole from step {config.transition_to:,} on: raise --steps")  # fmt: skip
+        lines.append(f"{'warning':18}the run ends during the class transition, at {strength:.0%} of the class "
+                     f"embeddings; to complete it, raise --steps above {config.transition_to:,}")  # fmt: skip
     x86 = platform.machine().lower() in ("x86_64", "amd64")  # of others torch does not say what they compute in
     if config.precision == "bf16" and device == device_kind("cpu") and x86 and not fast_bfloat16("cpu"):
-        lines.append(f"{'warning':18}bf16: this processor has neither AVX512_BF16 nor AMX, and takes several times as "
-                     f"long as for fp32: --precision fp32")  # fmt: skip
+        lines.append(f"{'warning':18}bf16 is several times slower than fp32 on this processor, which has neither "
+                     f"AVX512_BF16 nor AMX; use --precision fp32")  # fmt: skip
     return lines
 
 
@@ -91,7 +91,7 @@ def summary(config: Config) -> str:
         f"{'networks':10}{g.size} px, generator {parameters[0]} parameters, discriminator {parameters[1]}",
         f"{'device':10}{kind}, {config.precision}, {compiled}",
         f"{'hours':10}{hours_of(config, total, kind)}",
-        f"{'output':10}{config.out} (every setting: config.json there, or --verbose)",
+        f"{'output':10}{config.out} (all settings: config.json in this folder, or --verbose)",
     ]
     return "\n".join([*lines, *warnings(config, kind)])
 
@@ -105,15 +105,15 @@ def compile_of(config: Config) -> str:
         if config.compile == "off":
             return "no"
         few = config.steps < REPAID_BY
-        return f"no: {f'under {REPAID_BY:,} iterations' if few else f'it gains nothing on this {config.device}'}"
-    return "yes, in the first iteration, which takes one to several minutes; the hours above are uncompiled"
+        return f"no: {f'under {REPAID_BY:,} iterations' if few else f'it is not faster on this {config.device}'}"
+    return "yes, in the first iteration, which takes one to several minutes; the hours above are for uncompiled steps"
 
 
 def predicted_lines(config: Config, n_classes: int, device: str) -> list[str]:
     row = find_device(device)
     if row is None:
-        return [f"{'predicted':18}unknown: no rates of {device}; measure them: benchmarks/device_rates.py --record, or "
-                f"name another device: --for H100"]  # fmt: skip
+        return [f"{'predicted':18}unknown: devices.json has no rates for {device}; run benchmarks/device_rates.py "
+                f"--record, or name another device: --for H100"]  # fmt: skip
     return prediction(config, n_classes, row)
 
 
@@ -138,12 +138,12 @@ def iteration_flops(config: Config, of_generator: int, of_discriminator: int) ->
 
 def rates_of(config: Config) -> str:
     if config.steps <= config.decay_from or config.decay_from == config.decay_to:
-        return "the same to the end"
-    said = f"fall from step {config.decay_from:,} to 0 at step {config.decay_to:,}"
+        return "constant"
+    text = f"fall linearly from step {config.decay_from:,} to 0 at step {config.decay_to:,}"
     if config.steps > config.decay_to:
-        said += (f", so the last {config.steps - config.decay_to:,} steps change nothing: raise --decay-to (and "
-                 f"--decay-from) with --steps")  # fmt: skip
-    return said
+        last = plural(config.steps - config.decay_to, "step has", "steps have")
+        text += f"; the last {last} no effect: raise --decay-to (and --decay-from) together with --steps"
+    return text
 
 
 def hours_of(config: Config, flops: int, device: str = "") -> str:
@@ -157,8 +157,8 @@ def hours_of(config: Config, flops: int, device: str = "") -> str:
         same = row["device"] == device or (known is not None and known.name == device)
         if same and (row["precision"], row["architecture"]) == (config.precision, config.architecture):
             seconds = flops / (row["tflops"] * 1e12)
-            return f"about {seconds * config.steps / 3600:,.1f}, measured ({seconds:.3g} s an iteration on {device})"
-    return f"unknown: benchmarks/presets.py has not been run on {device}"
+            return f"about {seconds * config.steps / 3600:,.1f}, measured ({seconds:.3g} s per iteration on {device})"
+    return f"unknown: not measured on {device}; run benchmarks/presets.py --record"
 
 
 def read_throughput() -> list[dict[str, Any]]:

@@ -48,13 +48,17 @@ class Config(
         if not 0 < self.crop <= 1:
             raise ValueError(f"crop must be above 0 and at most 1 (got {self.crop})")
         if self.penalty == "gradient" and self.augment:
-            raise ValueError("penalty, augment: the gradient penalty needs images as they are; set one of the two off")
+            raise ValueError(
+                f"penalty gradient cannot be combined with augment (got {self.augment!r}); set one of the two to ''"
+            )
         if self.l2_sp and not self.donor:
             raise ValueError(f"l2_sp needs a donor, which this run does not have (got {self.l2_sp})")
         if self.score_every and self.held_out == "none":
-            raise ValueError("held_out, score_every: scores need held-out images; set --held-out to tenth or a folder")
+            raise ValueError(
+                "score_every needs held-out images (got held_out none); set --held-out to tenth or a folder"
+            )
         if self.patience and not self.score_every:
-            raise ValueError(f"patience counts scores (got {self.patience}); set --score-every too")
+            raise ValueError(f"patience needs scores (got {self.patience}); set --score-every too")
         if self.steps < 1 and not self.donor:
             raise ValueError(f"steps must be 1 or more (got {self.steps})")
         for name in ("generator_fields", "discriminator_fields"):
@@ -69,12 +73,12 @@ class Config(
         for name in ("decay", "transition"):
             if getattr(self, f"{name}_to") < getattr(self, f"{name}_from"):
                 raise ValueError(
-                    f"{name}_to must not be before {name}_from, {getattr(self, f'{name}_from'):,} "
+                    f"{name}_to must be {name}_from, {getattr(self, f'{name}_from'):,}, or more "
                     f"(got {getattr(self, f'{name}_to'):,})"
                 )
         for name in self.augmentations():
             if name not in AUGMENTATIONS:
-                raise ValueError(f"augment must be of {', '.join(AUGMENTATIONS)} (got {name!r})")
+                raise ValueError(f"augment must be a comma-separated list of {', '.join(AUGMENTATIONS)} (got {name!r})")
 
     def augmentations(self) -> list[str]:
         return [name for name in self.augment.split(",") if name]
@@ -123,11 +127,11 @@ def make_config(preset: str, **overrides: Any) -> Config:
     Raises ``ValueError`` naming what is wrong.
     """
     if preset not in PRESETS:
-        raise ValueError(f"preset: got {preset!r}{nearest(preset, PRESETS)}")
+        raise ValueError(f"unknown preset {preset!r}{nearest(preset, PRESETS)}")
     fields = {field.name for field in dataclasses.fields(Config)}
     for name in overrides:
         if name not in fields:
-            raise ValueError(f"config: unknown key {name!r}{nearest(name, fields)}")
+            raise ValueError(f"unknown setting {name!r}{nearest(name, fields)}")
     setting, method, speed = (str(overrides.get(name, "")) for name in ("setting", "method", "speed"))
     values: dict[str, Any] = {"preset": preset}
     rows = SETTINGS.get(setting, {}), METHODS.get(method, {}), SPEEDS.get(speed, {})

@@ -1,3 +1,3 @@
-"""How does a run train? The loop, the step, losses, penalties, the average, processes, the state, and its
+"""Training: the loop, the step, losses, penalties, the weight average, several processes, the state of a run, and its
 checkpoints and snapshots.
 """

@@ -1,4 +1,4 @@
-"""A run's state on the disk: checkpoints, which hold all of it, whole or not at all; and the way back."""
+"""Writes and reads checkpoints, which hold the whole state of a run."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def checkpoints(out: Path) -> list[Path]:
 class CheckpointWriter:
     """Writes ``out/checkpoints/STEP.pt`` whole or not at all, then removes all but the last ``keep_checkpoints``.
 
-    ``behind``: for a state on a GPU, which is copied to the host at once and written by a thread while the run goes on;
-    what fails there is raised by the next call. Otherwise it is written before ``save`` returns.
+    ``behind``: for a state on a GPU, which is copied to the host at once and written by a thread while the run
+    continues; what fails there is raised by the next call. Otherwise it is written before ``save`` returns.
     """
 
     def __init__(self, config: Config, fingerprint: str, out: Path, behind: bool = False):
@@ -88,22 +88,22 @@ def write_checkpoint(parts: dict[str, Any], config: Config, out: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(path, lambda place: torch.save(parts, place), folder / ".writing.pt", sync=True)
     except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
-        raise OSError(f"{path}: could not be written ({str(error).splitlines()[0]}); {kept(out)}") from error
+        raise OSError(f"could not write {path} ({str(error).splitlines()[0]}); {kept(out)}") from error
     for old in checkpoints(out)[: -config.keep_checkpoints]:
         old.unlink()
     return path
 
 
 def not_finite(what: str, step: int, out: Path) -> FloatingPointError:
-    return FloatingPointError(f"step {step}: {what} not finite; try a lower lr_g or lr_d in another --out. In {out} "
-                              f"{kept(out)}")  # fmt: skip
+    return FloatingPointError(f"step {step:,}: {what} are not finite; start a run with a lower lr_g or lr_d in another "
+                              f"--out. In {out}, {kept(out)}")  # fmt: skip
 
 
 def kept(out: Path) -> str:
-    """What is safe after a failure, and the way on."""
+    """What the same command does after a failure, for a message."""
     steps = [int(path.stem) for path in checkpoints(out)]
-    return (f"the checkpoint of step {steps[-1]} is whole, and the same command goes on from it" if steps
-            else "there is no checkpoint yet, so the same command starts again")  # fmt: skip
+    return (f"the same command resumes from the checkpoint of step {steps[-1]:,}" if steps
+            else "there is no checkpoint yet, so the same command starts from step 0")  # fmt: skip
 
 
 def load_checkpoint(state: State, config: Config, fingerprint: str, out: Path) -> bool:
@@ -119,25 +119,25 @@ def load_checkpoint(state: State, config: Config, fingerprint: str, out: Path) -
             old, digest, resampling = (parts.pop(key) for key in ("config", "data", "resampling"))
         except (RuntimeError, OSError, EOFError, KeyError, AttributeError, pickle.UnpicklingError) as error:
             why = (str(error) or repr(error)).splitlines()[0]
-            print(f"{path}: not a readable checkpoint ({why}); trying the one before", file=sys.stderr)
+            print(f"{path}: not a readable checkpoint ({why}); trying the previous one", file=sys.stderr)
             damaged.append(path)
             continue
         changed = differences(old, config, parts["step"])
         if digest != fingerprint:
             changed.append(f"data: {old['data']!r} and {config.data!r} differ in content")
         if resampling != table_digest():
-            changed.append("resample_table.json: another table of plain and fused layers, so other roundings")
+            changed.append("resample_table.json: has changed, so the results would be rounded differently")
         if changed:
-            raise ValueError(f"{out}: holds a run with other settings; choose another --out, or undo\n  "
+            raise ValueError(f"{out} contains a run with other settings; choose another --out or undo the changes:\n  "
                              + "\n  ".join(changed))  # fmt: skip
         state.load_state_dict(parts)
         if old.get("device", config.device) != config.device:
-            print(f"{path}: was made on {old['device']}, and the run goes on on {config.device}: the last bits of what "
-                  f"follows may differ", file=sys.stderr)  # fmt: skip
+            print(f"{path} was saved on {old['device']} and the run continues on {config.device}; the results may "
+                  f"differ by rounding errors", file=sys.stderr)  # fmt: skip
         for other in damaged:  # kept for whoever wants to look, no longer counted among the last
             other.rename(other.with_suffix(".damaged"))
         return True
     if paths:
-        raise ValueError(f"{out / CHECKPOINTS}: none of {len(paths)} checkpoint(s) can be read; restore the folder "
-                         f"from a copy, or name another --out to start anew")  # fmt: skip
+        raise ValueError(f"{out / CHECKPOINTS}: no readable checkpoint (of {len(paths)}); restore the folder from a "
+                         f"copy, or start a new run in another --out")  # fmt: skip
     return False

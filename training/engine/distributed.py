@@ -1,7 +1,7 @@
-"""Who computes which images of a step: processes take consecutive shares of a batch, micro-batches parts of a share.
+"""Splits the images of a step: each process takes a share of the batch, and each micro-batch a part of a share.
 
-The algorithm does not know: draws are of the whole batch (feed.py), losses are means over it, batch norm sees whole
-groups, and gradients are averaged once before each optimiser step.
+The result does not depend on the split: draws are made for the whole batch (feed/feed.py), losses are means over it,
+batch norm sees whole groups, and gradients are averaged once before each optimiser step.
 """
 
 from __future__ import annotations
@@ -53,17 +53,17 @@ def check_shares(config: Config, processes: int) -> None:
                                 ("g_batch_size", config.g_batch_size, config.bn_group_g)):  # fmt: skip
         name = "bn_group_g" if phase == "g_batch_size" else "bn_group_d"
         if total % processes:
-            raise ValueError(f"{phase}: {total} images are no whole number for each of {processes} processes")
+            raise ValueError(f"{phase} must be a multiple of the number of processes, {processes} (got {total})")
         own = total // processes
         cut = processes > 1 or 0 < config.micro_batch < own
         if cut and not group:
             raise ValueError(
-                f"{name}: 0 takes batch-norm statistics over the whole batch, which {processes} process(es) with "
-                f"micro_batch {config.micro_batch} would cut; set it to the size of a group"
+                f"{name} must be above 0 to split a batch (got 0, with micro_batch {config.micro_batch} and "
+                f"{processes} process{'es' * (processes != 1)}); set it to the size of a batch-norm group"
             )
-        for what, size in (("a process's share", own), ("micro_batch", min(config.micro_batch, own))):
+        for what, size in ((f"{phase} per process", own), ("micro_batch", min(config.micro_batch, own))):
             if group and size % group:
-                raise ValueError(f"{what} of {phase}: {size} images are no whole number of groups of {name} {group}")
+                raise ValueError(f"{what} must be a multiple of {name}, {group} (got {size})")
 
 
 def average_gradients(network: nn.Module, accelerator: Accelerator) -> None:
@@ -103,10 +103,10 @@ def any_process(said: bool, step: int, accelerator: Accelerator) -> bool:
 
 
 def lost_worker(error: RuntimeError, accelerator: Accelerator, out: Path) -> Exception:
-    """The error of a collective whose partner is gone, as one that says how to go on; any other as it is."""
+    """The error of a collective whose partner is gone, as one that says how to resume; any other error unchanged."""
     text = str(error)
     gone = any(word in text.lower() for word in ("connection", "peer", "nccl", "timed out"))
     if accelerator.num_processes > 1 and gone:
         first = text.splitlines()[0]
-        return ConnectionError(f"{out}: another process of the run is gone ({first}); {kept(out)}")
+        return ConnectionError(f"{out}: another process of the run has ended ({first}); {kept(out)}")
     return error

@@ -10,7 +10,7 @@ from torch import nn
 def update_ema(average: nn.Module, current: nn.Module, decay: float, step: int) -> None:
     """``decay`` warms up as (1 + step) / (10 + step), so that early weights are forgotten.
 
-    Running statistics are averaged like weights: an average that keeps stale ones draws grey pictures.
+    Running statistics are averaged like weights: with outdated ones the average draws grey images.
     """
     decay = min(decay, (1 + step) / (10 + step))
     ours, theirs = average.state_dict(), current.state_dict()

@@ -1,4 +1,4 @@
-"""The authors' whole-trainer snapshot (``snapshot_iter_<it>``) -> a run that goes on where Chainer stopped.
+"""The authors' whole-trainer snapshot (``snapshot_iter_<it>``) -> a run that resumes from it.
 
 Weights, u, running statistics, both Adam states, the iteration and its place in the learning-rate schedule carry over.
 What cannot: Chainer's random numbers and its place in the epoch, so real images, latents and labels are drawn anew.
@@ -27,14 +27,14 @@ def import_snapshot(path: Path, config: Config, classes: list[str]) -> State:
     """Raises ``ValueError`` where the snapshot is of another recipe than ``config``: networks, n_dis, learning rate."""
     arrays = read_npz(path)
     if "updater/iteration" not in arrays:
-        raise ValueError(f"{path}: holds no updater/iteration: no whole-trainer snapshot (snapshot_iter_<it>); "
-                         f"`sngan convert` reads single networks")  # fmt: skip
+        raise ValueError(f"snapshot must be a whole-trainer snapshot, snapshot_iter_<it> (got {path}, without "
+                         f"updater/iteration); use sngan convert for single networks")  # fmt: skip
     networks = {converted.kind: converted.network for converted in convert_file(path)}
     for network, ours in zip(networks.values(), new_networks(config, len(classes), classes), strict=True):
         _check_network(path, network, ours)
     g, d = networks["generator"].train(), networks["discriminator"].train()
     if not (isinstance(g, Generator) and isinstance(d, Discriminator)):
-        raise ValueError(f"{path}: holds a {type(g).__name__} and a {type(d).__name__}; a run goes on from the ResNets")
+        raise ValueError(f"snapshot must contain ResNets (got {type(g).__name__} and {type(d).__name__} in {path})")
     for network in (g, d):
         if network.n_classes:
             network.name_classes(classes)
@@ -45,15 +45,14 @@ def import_snapshot(path: Path, config: Config, classes: list[str]) -> State:
         _fill(path, arrays, network, optimizer, prefix)
     updates = [int(arrays[f"{prefix}/t"]) for prefix in OPTIMIZERS.values()]
     if updates != [state.step, state.step * config.n_dis]:
-        raise ValueError(f"n_dis: {path} has made {updates[0]} updates of G and {updates[1]} of D in {state.step} "
-                         f"iterations; n_dis {config.n_dis} does not give that")  # fmt: skip
+        raise ValueError(f"n_dis must match the snapshot (got {config.n_dis}): {path} has {updates[0]:,} updates of G "
+                         f"and {updates[1]:,} of D in {state.step:,} iterations")  # fmt: skip
     for name, lr in (("LinearShift", config.lr_g), ("LinearShift_1", config.lr_d)):
         last = arrays.get(f"extensions/{name}/_last_value")
         if last is not None and not np.isclose(float(last), lr * config.lr_scale(state.step), rtol=1e-6, atol=1e-12):
             raise ValueError(
-                f"decay_from, decay_to: after iteration {state.step} the snapshot's learning rate is {float(last):.6g}"
-                f", "
-                f"this schedule's {lr * config.lr_scale(state.step):.6g}; set these and lr_g, lr_d to its own"
+                f"decay_from, decay_to, lr_g and lr_d must give the snapshot's learning rate after iteration "
+                f"{state.step:,}, {float(last):.6g} (got {lr * config.lr_scale(state.step):.6g})"
             )
     return state
 
@@ -63,9 +62,9 @@ def _check_network(path: Path, theirs: Network, ours: Network) -> None:
     kind = theirs.kind
     differing = {name: a[name] for name in a if a[name] != b[name]}
     if "n_classes" in differing:
-        raise ValueError(f"n_classes: {path}'s {kind} has {a['n_classes']} classes, the data {b['n_classes']}")
+        raise ValueError(f"data must have n_classes {a['n_classes']}, as the {kind} in {path} (got {b['n_classes']})")
     if differing:
-        raise ValueError(f"{kind}_fields: {path}'s {kind} is not this preset's; another preset, or "
+        raise ValueError(f"{path}: the {kind} differs from this preset's; choose another preset, or set "
                          f"--{kind}_fields '{json.dumps(differing)}'")  # fmt: skip
 
 
@@ -75,9 +74,9 @@ def _fill(path: Path, arrays: dict, network: torch.nn.Module, optimizer: Chainer
         values = {leaf: arrays.get(f"{prefix}/{keys[name]}/{leaf}") for leaf in ("m", "v", "t")}
         for leaf, value in values.items():
             if value is None or (leaf != "t" and value.shape != tuple(parameter.shape)):
-                raise ValueError(f"{path}: {prefix}/{keys[name]}/{leaf} is missing or of another shape")
+                raise ValueError(f"{path}: {prefix}/{keys[name]}/{leaf} is missing or has another shape")
             if not np.isfinite(value).all():
-                raise ValueError(f"{path}: {prefix}/{keys[name]}/{leaf} holds values that are not finite")
+                raise ValueError(f"{path}: {prefix}/{keys[name]}/{leaf} contains values that are not finite")
         optimizer.state[parameter] = {
             "step": torch.tensor(float(values["t"])),  # type: ignore[arg-type]
             "exp_avg": torch.from_numpy(np.array(values["m"])),

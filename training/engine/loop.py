@@ -1,4 +1,4 @@
-"""The game on one page."""
+"""The training loop: runs or resumes a run, with logs, samples, snapshots, scores and checkpoints."""
 
 from __future__ import annotations
 
@@ -96,7 +96,9 @@ def _train(config: Config, data: Images | None, begin: Callable[[State], None] |
                     mean: torch.Tensor = accelerator.reduce(torch.stack(list(losses.values())), "mean")  # type: ignore
                     values = dict(zip(losses, mean.tolist(), strict=True))
                     if not all(map(math.isfinite, values.values())):
-                        raise not_finite(f"losses {values}", state.step, out)
+                        raise not_finite(
+                            f"losses ({', '.join(f'{k} {v:.4g}' for k, v in values.items())})", state.step, out
+                        )
                     if log and due(config.log_every):
                         samples = fixed_samples(state.average, config.seed)
                         values_now = {**values, "lr_scale": config.lr_scale(state.step)}
@@ -120,7 +122,7 @@ def _train(config: Config, data: Images | None, begin: Callable[[State], None] |
                 checkpoints.wait()
                 by = stop[0] if stop else "another process"
                 raise InterruptedError(
-                    f"{out}: stopped by {by} at step {state.step}, which is saved; the same command goes on"
+                    f"{out}: stopped by {by} at step {state.step:,}; the state is saved. The same command resumes it"
                 )
     accelerator.wait_for_everyone()
     accelerator.end_training()

@@ -29,8 +29,8 @@ def set_up(config: Config) -> Config:
     if device.type == "cuda":
         if device.index is not None:
             if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-                raise ValueError(f"device: got {config.device!r}, one GPU for several processes; legal is cuda: each "
-                                 f"process takes its own")  # fmt: skip
+                raise ValueError(f"device must be cuda for several processes, so that each uses its own GPU (got "
+                                 f"{config.device!r})")  # fmt: skip
             torch.cuda.set_device(device)  # accelerate takes the current one
         torch.backends.cudnn.benchmark = True  # shapes never change within a run
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = config.tf32
@@ -41,11 +41,11 @@ def decide_compile(config: Config) -> Config:
     """-> the config with ``compile`` decided. Writes to ``config.out``, so whatever can refuse a run comes before it.
 
     ``auto`` takes what the run in ``config.out`` was started with; a new run compiles from 5,000 iterations on, where
-    that is faster. Where nothing can be compiled a line says so, and the run goes on without.
+    that is faster. Where nothing can be compiled a line says so, and the run is not compiled.
     """
     config = dataclasses.replace(config, compile=wanted_compile(config))
     if config.compile == "graphs" and not config.device.startswith("cuda"):
-        say(f"compile: CUDA graphs need a GPU (device is {config.device}); the steps are compiled without them")
+        say(f"compile: CUDA graphs need a GPU (device is {config.device}); compiling the steps without CUDA graphs")
         config = dataclasses.replace(config, compile="on")
     if config.compile != "off":
         # Beside the run, so that a resumed one finds it; set by the user, it is left as it is.
@@ -56,9 +56,7 @@ def decide_compile(config: Config) -> Config:
             say(f"compile: torch.compile does not work here ({reason}); the steps run uncompiled")
             config = dataclasses.replace(config, compile="off")
         else:
-            print(
-                "compile: the first iteration compiles the steps, which takes one to several minutes", file=sys.stderr
-            )
+            print("compile: the first iteration compiles the steps and takes one to several minutes", file=sys.stderr)
     return config
 
 

@@ -1,4 +1,4 @@
-"""The comparators of the SN paper that are not layers: gradient penalties, the orthonormal penalty, weight clipping."""
+"""Regularisers that the SN paper compares with: gradient penalties, the orthonormal penalty, weight clipping."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ LINES = ("log.jsonl", "spectrum.jsonl", "scores.jsonl")  # what a run appends to
 
 
 def is_run(folder: Path) -> bool:
-    """Whether ``folder`` holds a run's config.json. Raises ``ValueError`` where that is no JSON object."""
+    """Whether ``folder`` holds a run's config.json. Raises ``ValueError`` where that is not a JSON object."""
     path = folder / CONFIG_NAME
     return path.is_file() and "preset" in read_config(path)
 
@@ -35,8 +35,8 @@ def check_out(out: Path) -> None:
     strangers = sorted(p.name for p in out.iterdir() if not p.name.startswith(".") and p.name != COMPILED)
     if strangers:
         network = (out / CONFIG_NAME).is_file() and (out / SAFETENSORS_SINGLE_FILE).is_file()
-        what = "a network" if network else f"{len(strangers)} file(s) that are no run's ({strangers[0]} ...)"
-        raise FileExistsError(f"out: {out} holds {what}; name an empty or new folder, or a run to go on with")
+        what = "a network" if network else f"other files, such as {strangers[0]}"
+        raise FileExistsError(f"out must be a new or empty folder, or a run to resume (got {out}, with {what})")
 
 
 @contextmanager
@@ -55,7 +55,7 @@ def locked(out: Path) -> Iterator[None]:
         raise FileExistsError(f"out: another process is training in {out}; wait for it, stop it, or name another "
                               f"folder") from error  # fmt: skip
     except (NotImplementedError, OSError) as error:
-        print(f"{out}: no lock could be taken ({error}); start no second run in it", file=sys.stderr)
+        print(f"{out}: could not lock the folder ({error}); do not start a second run in it", file=sys.stderr)
     try:
         yield
     finally:
@@ -111,4 +111,4 @@ def linked_step(out: Path) -> int:
     for path in sorted((out / "snapshots").glob(f"[0-9]*/generator/{SAFETENSORS_SINGLE_FILE}"), reverse=True):
         if path.stat().st_size == len(weights) and path.read_bytes() == weights:
             return int(path.parent.parent.name)
-    raise ValueError(f"{place}: is the copy of no snapshot in {out / 'snapshots'}; copy the run whole")
+    raise ValueError(f"{place} is not a copy of a snapshot in {out / 'snapshots'}; copy the whole run folder again")

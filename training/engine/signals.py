@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C end a run behind its current step, with the state saved; a second one ends it at once."""
+"""Stops a run on SIGTERM or Ctrl-C: the first saves the state after the current step, a second one stops at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run's networks for people: a snapshot is a pair that ``from_pretrained`` loads, without the optimisers."""
+"""Writes snapshots: a run's generator and discriminator, as ``from_pretrained`` loads them, without the optimisers."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .transition import settled
 
 
 def save_snapshot(state: State, out: Path, link: bool = True) -> Path:
-    """The pair for people: ``out/snapshots/STEP/{generator,discriminator}``; ``link``: see ``link_snapshot``."""
+    """Writes ``out/snapshots/STEP/{generator,discriminator}``; ``link``: see ``link_snapshot``."""
     folder = snapshot_folder(out, state.step)
     try:
         for kind, network in (("generator", state.average), ("discriminator", state.discriminator)):
             temporary = folder.with_name(f".{folder.name}-{kind}")  # beside: STEP is there once a network is
             write_folder(folder / kind, settled(network)._save_pretrained, temporary)
     except (OSError, SafetensorError) as error:
-        raise OSError(f"{folder}: could not be written ({str(error).splitlines()[0]}); {kept(out)}") from error
+        raise OSError(f"could not write {folder} ({str(error).splitlines()[0]}); {kept(out)}") from error
     if link or not (out / "generator").exists():
         link_snapshot(out, state.step)
     return folder

@@ -87,7 +87,9 @@ def new_networks(
         except (TypeError, ValueError, AttributeError) as error:
             if not fields:
                 raise
-            raise ValueError(f"{name}: got {getattr(config, name)}: {error}") from error
+            raise ValueError(
+                f"{name} must be arguments of the network (got {getattr(config, name)}): {error}"
+            ) from error
     return networks[0], networks[1]
 
 
@@ -96,9 +98,7 @@ def new_state(config: Config, classes: list[str], device: torch.device | None = 
     torch.manual_seed(config.seed)
     generator, discriminator = new_networks(config, len(classes), classes)
     if config.one_pass and any(isinstance(module, BatchNorm2d) for module in discriminator.modules()):
-        raise ValueError(
-            "one_pass: this discriminator has batch norm, whose statistics are of real or fake images alone"
-        )
+        raise ValueError("one_pass must be false for a discriminator with batch norm (got true); set --one-pass false")
     if config.transition_to:
         check_transition(generator, discriminator)
     if config.penalty == "orthonormal":
@@ -123,12 +123,16 @@ def freeze(generator: AnyGenerator, discriminator: AnyDiscriminator, config: Con
     and its running statistics too: it stays in evaluation mode, in which neither moves.
     """
     if config.freeze_d > len(getattr(discriminator, "blocks", [])):
-        raise ValueError(f"freeze_d: got {config.freeze_d}, legal is up to {len(getattr(discriminator, 'blocks', []))}")
+        raise ValueError(
+            f"freeze_d must be between 0 and {len(getattr(discriminator, 'blocks', []))} (got {config.freeze_d})"
+        )
     for network in (generator, discriminator):
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(is_trained(network, name, config))
         if not trained_parameters(network):
-            raise ValueError(f"trained: {config.trained!r} leaves nothing to train in this {network.kind}")
+            raise ValueError(
+                f"trained must select weights of this {network.kind} (got {config.trained!r}, which selects none)"
+            )
         network.frozen = [
             module for module in network.modules()
             if isinstance(weight := getattr(module, "weight", None), nn.Parameter) and not weight.requires_grad

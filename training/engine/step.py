@@ -1,4 +1,4 @@
-"""One iteration of the game."""
+"""One training iteration: a generator step, then the discriminator steps."""
 
 from __future__ import annotations
 

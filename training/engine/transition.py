@@ -1,7 +1,8 @@
-"""The class transition (Shahbazi et al. 2022) and what leaves it: networks that need no strength beside them.
+"""The class transition (Shahbazi et al. 2022): training moves gradually from unconditional to conditional.
 
-Within the transition a network computes with class rows between their mean and themselves, by a strength that no file
-holds. ``settled`` puts the strength into the rows, so that a snapshot alone gives what was logged and scored.
+During the transition a network interpolates each class embedding between the mean of all classes and its own value, by
+a strength in [0, 1] that is not saved. ``settled`` applies the strength to the embeddings, so that a snapshot alone
+gives the network that was logged and scored.
 """
 
 from __future__ import annotations
@@ -72,5 +73,5 @@ def check_transition(generator: AnyGenerator, discriminator: AnyDiscriminator) -
     """Raises ``ValueError`` for a class table whose rows cannot hold a strength."""
     embed = getattr(discriminator, "embed", None)
     if embed is not None and embed.normalize is not None and not isinstance(embed.normalize, SpectralNorm):
-        raise ValueError("transition_to: this discriminator's class rows all have length 1, so that a snapshot could "
-                         "not hold what lies between them; set transition_from and transition_to to 0")  # fmt: skip
+        raise ValueError("transition_to must be 0 for this discriminator, whose class embeddings all have length 1; "
+                         "set transition_from and transition_to to 0")  # fmt: skip

@@ -1,4 +1,4 @@
-"""Differentiable augmentation (Zhao et al. 2020): the same random family before every look of the discriminator.
+"""Differentiable augmentation (Zhao et al. 2020): applied to every image that the discriminator scores.
 
 Real and fake images pass through it alike, in D's step and in G's, so that D cannot use what the augmentation hides,
 and G is not taught to draw it. Every draw is a function of (seed, step, part, index in the batch); each augmentation

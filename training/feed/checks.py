@@ -1,4 +1,4 @@
-"""What a run looks at before its first step: sizes, counts, labels, values; and a contact sheet to look at oneself."""
+"""Checks of the data before the first step: sizes, counts, labels and pixel values; and a contact sheet of images."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ SHEET = 10  # classes, and images of each, on the contact sheet
 
 
 def check_apart(out: str | Path, **sources: str) -> None:
-    """Raises ``ValueError`` where ``out`` lies in a folder of pictures or the other way round: a run would train on its
-    own pictures. ``sources``: by the name of the argument; what is no path, or empty, is passed over.
+    """Raises ``ValueError`` where ``out`` lies in a folder of images or the other way round: a run would train on its
+    own images. ``sources``: by the name of the argument; what is no path, or empty, is passed over.
     """
     for name, source in sources.items():
         path = Path(source.removeprefix("hf:"))
@@ -33,13 +33,13 @@ def check_apart(out: str | Path, **sources: str) -> None:
             continue
         ours, theirs = Path(out).resolve(), path.resolve()
         if ours == theirs or theirs in ours.parents or ours in theirs.parents:
-            where = "is" if ours == theirs else "lies in" if theirs in ours.parents else "holds"
-            raise ValueError(f"out, {name}: {out} {where} {source}, and what is written to one would be read as the "
-                             f"other's; choose an out apart from it")  # fmt: skip
+            where = "is" if ours == theirs else "is inside" if theirs in ours.parents else "contains"
+            raise ValueError(f"out and {name} must be separate folders (got out {out}, which {where} {source}); "
+                             f"choose another out")  # fmt: skip
 
 
 def check_held_out(data: Images, config: Config, size: int) -> None:
-    """Raises ``ValueError`` where the pictures of ``config.held_out`` are trained on; ``size``: of the network."""
+    """Raises ``ValueError`` where the images of ``config.held_out`` are trained on; ``size``: of the network."""
     read_as = data.images.shape[-1], data.made.get("contrast_stretch", config.stretches_at_load(size))
     if is_prepared(config.test_folder):
         read_as = read_about(config.test_folder)["size"], False
@@ -48,14 +48,14 @@ def check_held_out(data: Images, config: Config, size: int) -> None:
 
 
 def say_left_out(source: str) -> None:
-    """Prints what of a folder of class folders is no picture of a class."""
+    """Prints which images of a folder belong to no class."""
     if Path(source).is_dir() and not is_prepared(source):
         for line in of_no_class(source):
             print(line, file=sys.stderr)
 
 
 def check_data(data: Images, config: Config, size: int, out: Path) -> None:
-    """Prints what was found, writes ``out/data.png``. Raises ``ValueError`` for what no training could mend."""
+    """Prints what was found, writes ``out/data.png``. Raises ``ValueError`` for data that cannot be trained on."""
     out.mkdir(parents=True, exist_ok=True)
     for line in findings(data, config, size):
         print(f"data: {line}", file=sys.stderr)
@@ -68,32 +68,34 @@ def findings(data: Images, config: Config, size: int) -> list[str]:
     n, names = len(data.images), data.classes
     stored = data.images.shape[-1]
     if data.images.shape[1:] != (3, stored, stored) or data.images.dtype != np.uint8 or not n:
-        raise ValueError(f"data: images are {data.images.dtype} {data.images.shape}, legal is uint8 (N, 3, S, S)")
+        raise ValueError(f"data must be uint8 images (N, 3, S, S) (got {data.images.dtype} {data.images.shape})")
     if len(data.labels) != n or data.labels.min() < 0 or data.labels.max() >= len(names):
         raise ValueError(
-            f"data: {len(data.labels)} labels from {data.labels.min()} to {data.labels.max()} for {n} images, legal "
-            f"are 0..{len(names) - 1} ({len(names)} classes)"
+            f"data must have one label from 0 to {len(names) - 1} for each of {n:,} images (got {len(data.labels):,} "
+            f"labels from {data.labels.min()} to {data.labels.max()})"
         )
     if int(stored * config.crop) < size:
-        raise ValueError(f"stored_size, crop: {stored} px cropped to {config.crop} are under the network's {size} px")
+        raise ValueError(f"stored_size times crop must be at least the network's {size} px (got {stored} px times "
+                         f"{config.crop:g})")  # fmt: skip
     counts = np.bincount(data.labels, minlength=len(names))
     if not counts.all():
         empty = [names[i] for i in np.flatnonzero(counts == 0)[:5]]
-        raise ValueError(f"data: no image of class {', '.join(empty)}; remove its folder or fill it")
+        raise ValueError(f"data must have images of every class (got none of {', '.join(empty)}); add images, or "
+                         f"remove the class folder")  # fmt: skip
     few, many = int(counts.argmin()), int(counts.argmax())
-    lines = [f"{n:,} images of {stored} px in {len(names)} classes, {counts[few]:,} ({names[few]}) to "
-             f"{counts[many]:,} ({names[many]}) each"]  # fmt: skip
+    lines = [f"{n:,} image{'s' * (n != 1)} of {stored} px in {len(names)} class{'es' * (len(names) != 1)}, from "
+             f"{counts[few]:,} ({names[few]}) to {counts[many]:,} ({names[many]}) per class"]  # fmt: skip
     if config.conditioning != "none" and len(names) == 1:
-        lines.append("one class alone: if that is not meant, name the folder whose folders are the classes")
+        lines.append("only one class; to train on several, name a folder that contains one folder per class")
     if config.n_classes and config.conditioning != "none" and len(names) != config.n_classes:
-        lines.append(f"the preset's data has {config.n_classes} classes, this has {len(names)}")
+        lines.append(f"the preset is meant for {config.n_classes:,} classes (got {len(names):,})")
     if counts[many] > 10 * counts[few]:
-        lines.append("more than ten times as many images of one class as of another; fakes are of all classes alike")
+        lines.append("the largest class has over 10 times as many images as the smallest; G draws all equally often")
     if config.donor and counts[few] < FEW:
-        lines.append(f"{counts[few]} images of {names[few]}: under {FEW} of a class the networks learn them by heart; "
-                     f"RUN/report.html shows each picture beside the nearest training image")  # fmt: skip
+        lines.append(f"class {names[few]} has {counts[few]} image{'s' * bool(counts[few] != 1)}; with fewer than "
+                     f"{FEW}, G may memorize them: RUN/report.html shows the nearest training images")  # fmt: skip
     if n < 2 * config.batch_size:
-        lines.append(f"fewer images than two batches of {config.batch_size}")
+        lines.append(f"there are fewer images than in two batches of {config.batch_size}")
     seen = data.images[np.unique(np.linspace(0, n - 1, min(n, LOOKED_AT)).astype(int))]
     return lines + _of_pixels(seen, data, config, size)
 
@@ -102,25 +104,25 @@ def _of_pixels(seen: np.ndarray, data: Images, config: Config, size: int) -> lis
     lines = []
     low, high = int(seen.min()), int(seen.max())
     if high <= 1:
-        raise ValueError(f"data: values are {low} to {high}, legal are 0 to 255; were they scaled before saving?")
+        raise ValueError(f"data must have pixel values from 0 to 255 (got {low} to {high}); save the images unscaled")
     if high < 128 or low > 127:
-        lines.append(f"values are {low} to {high} of 0 to 255")
+        lines.append(f"the pixel values range from {low} to {high} only, of 0 to 255")
     flat = seen.reshape(len(seen), -1)
     plain = int((flat.min(1) == flat.max(1)).sum())
     if plain:
-        lines.append(f"{plain} of {len(seen)} images looked at are one flat colour")
+        lines.append(f"{plain:,} of {len(seen):,} sampled images have a single colour")
     if (seen[:, 0] == seen[:, 1]).all() and (seen[:, 0] == seen[:, 2]).all():
-        lines.append("grey: the three channels are equal")
+        lines.append("the images are grey: their three channels are equal")
     twice = len(seen) - len({image.tobytes() for image in seen})
     if twice:
-        lines.append(f"{twice} of {len(seen)} images looked at are copies of another")
+        lines.append(f"{twice:,} of {len(seen):,} sampled images duplicate another")
     if pairs := near_copies(seen[:NEAR_COPIES]):
-        first = " and ".join(f"{i + 1}." for i in pairs[0])
-        lines.append(f"{len({j for _, j in pairs})} of {len(seen[:NEAR_COPIES])} images looked at are copies or near "
-                     f"copies of another (the {first}, for one): so many fewer images")  # fmt: skip
+        first = " and ".join(f"{i + 1:,}" for i in pairs[0])
+        lines.append(f"{len({j for _, j in pairs}):,} of {len(seen[:NEAR_COPIES]):,} sampled images are near copies of "
+                     f"another (for example, numbers {first})")  # fmt: skip
     stretched = data.made.get("contrast_stretch", True)
     if config.contrast_stretch and data.images.shape[-1] == size and not stretched:
-        lines.append("prepared without the contrast stretch that this preset has (prepare --contrast-stretch)")
+        lines.append("prepared without this preset's contrast stretch; prepare the data with --contrast-stretch")
     return lines
 
 

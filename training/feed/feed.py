@@ -1,4 +1,4 @@
-"""All that an iteration draws, computed ahead of it by threads, and on a GPU copied ahead of it too."""
+"""Prepares the random draws and images of each iteration in background threads, and copies them to the GPU."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ class Feed:
             (self.config.seed, Stream.NOISE), torch.zeros(1, dtype=torch.int64, device=self.device), 0, 4096
         )
         if not np.array_equal(there[0].cpu().numpy(), drawn):
-            raise RuntimeError(f"{self.device} draws other noise than numpy does; run with noise_there=False")
+            raise RuntimeError(f"{self.device} does not draw the same noise as NumPy; use noise_there=False")
 
     def _iteration(self, of: dict[str, Tensor]) -> Iteration:
         names = self.config.augmentations()

@@ -1,4 +1,4 @@
-"""Which pictures are nearly the same: in the data, and between what a generator draws and what it was shown."""
+"""Finds images that are nearly equal: within the data, and between generated and training images."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from torch import Tensor
 from sngan_hub.data.images import Images, Rows
 from sngan_hub.sampling.generate import as_tensor
 
-SIDE = 16  # pictures are compared as means over so many squares a side
+SIDE = 16  # images are compared as means over so many squares a side
 NEAR = 4.0  # root mean square difference of near copies, in levels of 256
-SHARED = 0.01  # of held-out pictures that may be training images too
-ALARM = 0.8  # share of generated pictures that lie nearer to the training images than real ones do
+SHARED = 0.01  # of held-out images that may be training images too
+ALARM = 0.8  # share of generated images that lie nearer to the training images than real ones do
 
 
 def small(images: np.ndarray | Tensor) -> Tensor:
@@ -45,7 +45,7 @@ def _digests(images: np.ndarray | Rows) -> Iterator[bytes]:
 
 
 def near_copies(images: np.ndarray) -> list[tuple[int, int]]:
-    """Pairs (i, j), i < j, of pictures that differ by a saving as JPEG or a change of size, and no more."""
+    """Pairs (i, j), i < j, of images that differ by a saving as JPEG or a change of size, and no more."""
     x = small(images)
     apart = torch.cdist(x, x) / x.shape[1] ** 0.5
     apart[torch.ones_like(apart, dtype=torch.bool).tril()] = float("inf")
@@ -53,19 +53,20 @@ def near_copies(images: np.ndarray) -> list[tuple[int, int]]:
 
 
 def check_strangers(held: Images, training: Images, what: str) -> None:
-    """Raises ``ValueError`` where more than ``SHARED`` of the held-out pictures are training images, byte for byte; of
+    """Raises ``ValueError`` where more than ``SHARED`` of the held-out images are training images, byte for byte; of
     fewer it prints the number. ``what``: the argument and the folder, for the message.
     """
     if held.images.shape[1:] != training.images.shape[1:]:
-        print(f"{what}: not compared with the training images, which are of {training.images.shape[-1]} px in place of "
-              f"{held.images.shape[-1]}", file=sys.stderr)  # fmt: skip
+        print(f"{what}: not compared with the training images, whose size is {training.images.shape[-1]} px and not "
+              f"{held.images.shape[-1]} px", file=sys.stderr)  # fmt: skip
         return
     n, same = len(held.images), len(equal_rows(held.images, training.images))
     if same > SHARED * n:
-        raise ValueError(f"{what}: {same} of {n} pictures are training images, and a score of those says nothing of "
-                         f"others; name a folder of pictures that are not trained on")  # fmt: skip
+        raise ValueError(f"{what}: {same:,} of {n:,} images are also training images, so scores would not measure how "
+                         f"the model generalizes; name a folder of images that are not used for training")  # fmt: skip
     if same:
-        print(f"{what}: {same} of {n} pictures are training images", file=sys.stderr)
+        found = "is also a training image" if same == 1 else "are also training images"
+        print(f"{what}: {same:,} of {n:,} images {found}", file=sys.stderr)
 
 
 class Nearest(NamedTuple):
@@ -82,7 +83,7 @@ def nearest(features: Tensor, training: Tensor, itself: bool = False) -> Nearest
 
 
 def copying(generated: Tensor, real: Tensor) -> float:
-    """Distances to the nearest training image, of generated pictures (N,) and of real ones that were not trained on
+    """Distances to the nearest training image, of generated images (N,) and of real ones that were not trained on
     (M,) -> the probability that the generated one lies nearer. A half where G draws as the data were drawn; towards 1
     where it repeats what it was shown (the statistic of Meehan et al. 2020, as a probability).
     """

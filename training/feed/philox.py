@@ -1,4 +1,4 @@
-"""numpy's Philox in integer tensor operations: the same float32 draws on any device, without drawing on the host."""
+"""NumPy's Philox generator in integer tensor operations: draws the same float32 numbers on any device."""
 
 from __future__ import annotations
 

@@ -1,3 +1,3 @@
-"""How does a trained pair learn other classes? The plan of such a run, the loading of donor and data, the transfer
-of weights, and the probe of a discriminator's features.
+"""Fine-tuning a trained pair on other classes: the plan of a run, loading of the donor and the data, transfer of the
+weights, and the linear probe of a discriminator's features.
 """

@@ -1,4 +1,4 @@
-"""What a fine-tuning run starts from: the donor's networks and the data, loaded as the plan says."""
+"""Loads what a fine-tuning run starts from: the donor's networks and the data."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ START = "start.json"  # what a run started from, for its report and its cards
 def prepare_run(
     config: Config, given: Collection[str] = (), open_images: bool = True
 ) -> tuple[Config, Images, Start | None]:
-    """The run's whole settings and data in its class order; its start, or None where the run goes on. Settings that
+    """The run's whole settings and data in its class order; its start, or None for a resumed run. Settings that
     are not ``given`` follow the number of images. ``open_images`` False: for a dry run, the data's classes alone.
 
     Raises ``ValueError`` or ``FileNotFoundError`` with the way out.
@@ -70,7 +70,8 @@ def load_donor(name: str) -> tuple[Generator, Discriminator | None]:
     d = load_discriminator(name) if has_discriminator(name) else None
     g = load_generator(name)
     if not isinstance(g, Generator) or not isinstance(d, Discriminator | None):
-        raise ValueError(f"from: {name} is a {type(g).__name__}; fine-tuning takes the ResNets")
+        other = d if isinstance(g, Generator) else g
+        raise ValueError(f"--from must be a ResNet model (got {name}, a {type(other).__name__})")
     return g, d
 
 
@@ -95,7 +96,7 @@ def read_data(config: Config, size: int, damaged: list[str]) -> Images:
     say_left_out(config.data)
     data = load_images(config.data, config.split, size, left_out=damaged)
     for line in damaged:
-        print(f"damaged, left out: {line}", file=sys.stderr)
+        print(f"Skipped damaged image: {line}", file=sys.stderr)
     return data
 
 

@@ -86,7 +86,7 @@ def make_plan(
     unconditional = config.conditioning == "none"
     starts, class_notes = ([], {}) if unconditional else class_starts(order, known, like, config.new_classes)
     if unconditional and known:
-        notes.append(f"no classes: the mean of {len(known)} classes")
+        notes.append(f"No classes: starts from the mean of the donor's {_classes(known)}")
     check_conditioning(config, given, donor)
     fields_g, fields_d = _fields(donor.generator), _fields(donor.discriminator or {})
     if unconditional:
@@ -94,7 +94,7 @@ def make_plan(
     if donor.discriminator is None:
         warm = config.d_warm_up or D_WARM_UP
         config = dataclasses.replace(config, d_warm_up=warm, freeze_d=0)
-        notes.append(f"{config.donor} has no discriminator: an untrained one is trained alone for {warm} steps first")
+        notes.append(f"{config.donor} has no discriminator: a new one trains alone for the first {warm:,} steps")
     config = dataclasses.replace(
         config, architecture=architecture_of(config.donor, int(donor.generator["size"])),
         class_order=json.dumps(order, ensure_ascii=False),
@@ -113,27 +113,30 @@ def going_on(config: Config, old: dict[str, Any], given: Collection[str]) -> Con
 def sensible(
     config: Config, data: DataFacts, is_run: bool = False, no_scores: Callable[[Config], str] = lambda config: ""
 ) -> tuple[dict[str, Any], str]:
-    """Settings by the number of images, for whatever is not said outright; and a line on how it will be scored."""
+    """Settings by the number of images, for those that the user did not give; and a line on how it will be scored."""
     chosen: dict[str, Any] = {"augment": "translation"}
     if data.images < FEW:
         chosen = {"freeze_d": 2, "augment": "color,translation,cutout", "batch_size": 16, "g_batch_size": 16}
     elif data.images < MANY:
         chosen = {"freeze_d": 2, "augment": "color,translation,cutout", "batch_size": 32, "g_batch_size": 32}
     if is_run:
-        chosen["warm_up"] = 0  # Adam goes on with the donor's moments
+        chosen["warm_up"] = 0  # Adam keeps the donor's moments
     if config.held_out == "none":
-        return chosen, "no scores: every image is trained on (held_out none)"
+        return chosen, "No scores: held_out is none, so every image is used for training"
     if data.images < FEW and not config.test_folder:
-        return {**chosen, "held_out": "none"}, (f"no scores: {data.images} images are too few to keep any from "
-                                                f"training; --held-out FOLDER names others")  # fmt: skip
+        return {**chosen, "held_out": "none"}, (f"No scores: {data.images} images are too few to hold any out; "
+                                                f"set --held-out to a folder of other images")  # fmt: skip
     scored = {"score": "kid1k_held_out", "score_every": 500}
     if data.held < HELD_OUT and not config.test_folder:
-        why = f"every tenth image of a class is {data.held} images in all, {HELD_OUT} are needed"
+        why = f"scores need {HELD_OUT} held-out images, and every tenth image of each class gives {data.held}"
     else:
         why = no_scores(dataclasses.replace(config, **scored))
     if why:
-        return chosen, f"no scores: {why}"
-    return {**chosen, **scored}, "KID against held-out images every 500 steps; the best snapshot becomes the result"
+        return chosen, f"No scores: {why}"
+    return {
+        **chosen,
+        **scored,
+    }, "Computes KID against held-out images every 500 steps; the best snapshot becomes the result"
 
 
 def parse_like(text: str, classes: Sequence[str], known: Sequence[str]) -> dict[str, str]:
@@ -142,7 +145,9 @@ def parse_like(text: str, classes: Sequence[str], known: Sequence[str]) -> dict[
     for part in filter(None, (p.strip() for p in text.split(";"))):
         new, equals, old = (p.strip() for p in part.partition("="))
         if not equals or new not in classes:
-            raise ValueError(f"like: got {part!r}, legal is CLASS=DONOR'S CLASS{nearest(new, classes)}")
+            raise ValueError(
+                f"like must be CLASS=DONOR'S CLASS, with a class of the data (got {part!r}){nearest(new, classes)}"
+            )
         if old not in known:
             raise ValueError(f"like: the donor has no class {old!r}{nearest(old, known)}")
         chosen[new] = old
@@ -159,32 +164,35 @@ def class_starts(
         if old in known:
             starts.append(ClassStart("row", known.index(old)))
             if name in like:
-                notes[name] = f"{name}: starts as {old}"
+                notes[name] = f"{name}: starts from the donor's class {old}"
         elif new_classes == "mean" and known:
             starts.append(ClassStart("mean"))
-            notes[name] = f"{name}: starts as the mean of {len(known)} classes"
+            notes[name] = f"{name}: starts from the mean of the donor's {_classes(known)}"
         elif new_classes == "nearest" and known:
             starts.append(ClassStart("nearest"))
-            notes[name] = f"{name}: starts between the {NEAREST} nearest of {len(known)} classes"
+            notes[name] = f"{name}: starts from a mixture of the donor's classes that are nearest to its images"
         else:
             starts.append(ClassStart("fresh"))
-            notes[name] = f"{name}: starts afresh"
+            notes[name] = f"{name}: starts untrained"
     return starts, notes
+
+
+def _classes(names: Sequence[str]) -> str:
+    return f"{len(names):,} class{'es' * (len(names) != 1)}"
 
 
 def check_conditioning(config: Config, given: Collection[str], donor: Donor) -> None:
     """Raises ``ValueError`` for a way of knowing the class that the donor's D cannot be turned into."""
     own = "concat" if donor.concat else "projection"
     if own == "concat" and config.conditioning == "none":
-        raise ValueError(f"conditioning: got none, but {config.donor} mixes the class into its maps (concat), where it "
-                         f"cannot be folded into the head; leave --conditioning out")  # fmt: skip
+        raise ValueError(f"conditioning must be concat, as in {config.donor} (got none); omit --conditioning")
     if "conditioning" in given and config.conditioning not in ("none", own) and donor.discriminator is not None:
-        raise ValueError(f"conditioning: got {config.conditioning}, legal are {own}, which {config.donor} has, and "
-                         f"none")  # fmt: skip
+        legal = f"concat, as in {config.donor}" if own == "concat" else f"projection, as in {config.donor}, or none"
+        raise ValueError(f"conditioning must be {legal} (got {config.conditioning}); omit --conditioning")
 
 
 def architecture_of(donor: str, size: int) -> str:
-    """The row of the registry that the donor is of; by its size alone where its name is no row's."""
+    """The row of the registry that the donor is of; by its size alone where the registry has no row of its name."""
     fits = [name for name, model in MODELS.items() if model.size == size and model.family == "resnet"]
     return next((name for name in fits if name == donor.split(".")[0]), fits[0])
 

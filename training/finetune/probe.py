@@ -1,6 +1,6 @@
-"""``sngan probe``: how much of the classes lies in a discriminator's features, by a linear classifier.
+"""``sngan probe``: measures how well a linear classifier predicts the classes from a discriminator's features.
 
-With ``--calibrate``: which log ratio of densities a score stands for (sngan_hub/sampling/refine.py).
+With ``--calibrate``: fits the scores to log density ratios, for rejection sampling (sngan_hub/sampling/refine.py).
 
 The features stay as they are; a multinomial logistic regression is fitted to the source's training images and counted
 on its test images, beside the same for an untrained discriminator of the same form.
@@ -38,10 +38,10 @@ def probe(
     """Accuracies on up to ``n`` test images after up to ``n`` training images. Raises ``ValueError``."""
     d = load_discriminator(model, device=device)
     if not isinstance(d, Discriminator):
-        raise ValueError(f"from: {model} is a {type(d).__name__}; features are of the ResNets")
+        raise ValueError(f"--from must be a ResNet discriminator (got {model}, a {type(d).__name__})")
     train, test = (some_of(load_images(source, split, d.size), n, seed) for split in ("train", "test"))
     if len(train.classes) < 2:
-        raise ValueError(f"data: {source} has one class; a probe needs two or more")
+        raise ValueError(f"data must have 2 or more classes (got {source}, with 1)")
     torch.manual_seed(seed)
     untrained = Discriminator.from_config(d.config).eval().to(next(d.parameters()).device)
     result = {"model": model, "data": source, "layer": layer or len(d.blocks), "train": len(train.images),
@@ -54,14 +54,14 @@ def probe(
     return result
 
 
-ACCEPTANCE = 0.25  # of G's pictures in rejection sampling, on the mean
-FEWEST = 20  # held-out pictures that a calibration is fitted on
-PER_CLASS = 200  # generated pictures of each class, at least, that the largest ratio is looked for among
+ACCEPTANCE = 0.25  # of G's images in rejection sampling, on the mean
+FEWEST = 20  # held-out images that a calibration is fitted on
+PER_CLASS = 200  # generated images of each class, at least, among which the largest ratio is searched
 
 
 def calibrate(model: str, source: str, seed: int = 0, device: str = "cpu") -> Calibration:
-    """Fits the logistic map on the source's held-out pictures and as many of G's, class by class; then looks at G's
-    own for the largest ratio. Raises ``ValueError``.
+    """Fits the logistic map on the source's held-out images and as many of G's, class by class; then searches
+    G's for the largest ratio. Raises ``ValueError``.
     """
     g, d = load_generator(model, device=device), load_discriminator(model, device=device)
     test = load_images(source, held_out_split(model, source), d.size, left_out=[])
@@ -69,12 +69,14 @@ def calibrate(model: str, source: str, seed: int = 0, device: str = "cpu") -> Ca
     if d.n_classes:
         known = list(d.classes or map(str, range(d.n_classes)))
         if strangers := [name for name in test.classes if name not in known]:
-            raise ValueError(f"data: the discriminator has no class {strangers[0]!r}{nearest(strangers[0], known)}")
+            raise ValueError(
+                f"data must have the discriminator's classes only (got {strangers[0]!r}){nearest(strangers[0], known)}"
+            )
         labels = np.array([known.index(name) for name in test.classes])[test.labels]
     else:
         labels = np.zeros(len(test.labels), np.int64)
     if len(labels) < FEWEST:
-        raise ValueError(f"data: {source} has {len(labels)} held-out pictures, a calibration needs {FEWEST} or more")
+        raise ValueError(f"data must have {FEWEST} or more held-out images (got {len(labels)} in {source})")
     k = max(d.n_classes, 1)
     of_class = torch.from_numpy(np.bincount(labels, minlength=k))
     drawn = max(PER_CLASS, int(of_class.max()))
@@ -88,8 +90,8 @@ def calibrate(model: str, source: str, seed: int = 0, device: str = "cpu") -> Ca
     found = logistic(x / spread, y, 2, PENALTIES[0])
     slope = float((found.weight[1] - found.weight[0]) / spread)
     if slope <= 0:
-        raise ValueError(f"from: the discriminator scores held-out pictures no higher than generated ones (slope "
-                         f"{slope:.3g}); there is nothing to sample by")  # fmt: skip
+        raise ValueError(f"--from must be a discriminator that scores held-out images above generated ones (got a "
+                         f"slope of {slope:.3g}); use another model")  # fmt: skip
     offset = float(found.bias[1] - found.bias[0])
     ratios = slope * of_g.double() + offset
     largest = ratios.max(1, keepdim=True).values
@@ -106,14 +108,14 @@ def held_out_split(model: str, source: str) -> str:
     if config.test_folder and Path(config.test_folder).resolve() == Path(source).resolve():
         return "all"
     if config.data and config.split == "all" and Path(config.data).resolve() == Path(source).resolve():
-        raise ValueError(f"data: {model} was trained on every image of {source}, and a discriminator says too much of "
-                         f"those; name a folder of others, of which every tenth is used")  # fmt: skip
+        raise ValueError(f"data must not be training images (got {source}, and {model} was trained on all of it); name "
+                         f"a folder of other images, of which every tenth is used")  # fmt: skip
     return "test"
 
 
 def check_unseen(model: str, source: str, test: Images, size: int) -> None:
-    """Raises ``ValueError`` where a run was trained on these pictures, whatever folder they lie in. A run whose data
-    cannot be read any more is not compared, which is said.
+    """Raises ``ValueError`` where a run was trained on these images, whatever folder they lie in. Prints a line where
+    the run's data can no longer be read.
     """
     config = _config_of(model)
     if not config.data:
@@ -121,13 +123,13 @@ def check_unseen(model: str, source: str, test: Images, size: int) -> None:
     try:
         training = load_images(config.data, config.split, size, left_out=[])
     except (ValueError, OSError) as error:
-        print(f"data: {source} is not compared with what {model} was trained on: {error}", file=sys.stderr)
+        print(f"data: could not compare {source} with the training images of {model}: {error}", file=sys.stderr)
         return
     check_strangers(test, training, f"data: {source}")
 
 
 def _config_of(model: str) -> Config:
-    """A run's settings; of what is no run, the default ones."""
+    """A run's settings; the defaults where ``model`` is not a run."""
     path = Path(model) / "config.json"
     return Config(**read_config(path)) if (Path(model) / "generator").is_dir() and path.is_file() else Config()
 

@@ -59,8 +59,8 @@ def mixtures(
             mixture[label] = nearest_classes(d, images)
             if len(images):  # a dry run opens none
                 weights = sorted(((float(w), known[i]) for i, w in enumerate(mixture[label]) if w > 0), reverse=True)
-                named = ", ".join(f"{old} {weight:.2f}" for weight, old in weights)
-                found[data.classes[label]] = f"{data.classes[label]}: starts between {named}"
+                named = ", ".join(f"{old} ({weight:.0%})" for weight, old in weights)
+                found[data.classes[label]] = f"{data.classes[label]}: starts from a mixture of {named}"
     return mixture, found
 
 
@@ -70,7 +70,7 @@ def nearest_classes(d: Discriminator | None, images: np.ndarray) -> Tensor:
     images all alike. Raises ``ValueError`` for a D that has no such product.
     """
     if d is None or d.embed is None or d.concat_after is not None:
-        raise ValueError("new_classes: nearest needs a donor with a projection discriminator; mean does not")
+        raise ValueError("new_classes nearest needs a donor with a projection discriminator; use --new-classes mean")
     if not len(images):
         return torch.full((d.n_classes,), 1 / d.n_classes, dtype=torch.float64)
     d.eval()
@@ -145,7 +145,7 @@ def adopt(state: State, start: Start, config: Config) -> list[str]:
 def keep_moments(state: State, start: Start, donor: Path) -> list[str]:
     """Adam's moments from a donor run's last checkpoint, for the tensors that are as the donor's."""
     if not checkpoints(donor):
-        return ["Adam starts afresh, with rising rates: the donor is no run, so its moments are not known"]
+        return ["Adam's moments start at 0, because the donor is not a run with checkpoints"]
     path = checkpoints(donor)[-1]
     parts = torch.load(path, map_location="cpu", weights_only=True)
     old = Config(**parts["config"])
@@ -167,8 +167,8 @@ def keep_moments(state: State, start: Start, donor: Path) -> list[str]:
                 kept += 1
             else:
                 fresh.append(f"{network.kind} {name}")
-    start_afresh = f"; afresh for {', '.join(fresh[:4])}{' ...' * (len(fresh) > 4)}" if fresh else ""
-    return [f"Adam's moments: from step {parts['step']} of {donor}, for {kept} tensors{start_afresh}"]
+    start_afresh = f"; reset for {', '.join(fresh[:4])}{', ...' * (len(fresh) > 4)}" if fresh else ""
+    return [f"Adam's moments: kept from step {parts['step']:,} of {donor} for {kept:,} tensors{start_afresh}"]
 
 
 def _adopt_generator(g: AnyGenerator, donor: Generator, mixture: Tensor, whole: bool) -> None:

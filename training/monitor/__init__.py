@@ -1,1 +1,1 @@
-"""How is a run doing? Its log, scores at intervals, its status and its report."""
+"""Monitoring of a run: log, scores at intervals, progress, status and report."""

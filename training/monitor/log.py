@@ -1,4 +1,4 @@
-"""What a run tells while it runs: one JSON line per interval, TensorBoard curves, grids of samples, a cheap gauge."""
+"""Logs a run: JSON lines, TensorBoard curves, grids of samples, and the spread of the samples within a class."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def pixel_spread(images: Tensor, per_class: int) -> Tensor:
 
 
 def real_spread(data: Images, n_classes: int) -> Tensor:
-    """``pixel_spread`` of real images, the denominator of the gauge: about 1 is real variety, 0 one picture.
+    """``pixel_spread`` of real images, the denominator of the gauge: 1 is the variety of real images, 0 is none.
 
     ``n_classes`` 0: of all images together.
     """
@@ -127,4 +127,4 @@ def real_spread(data: Images, n_classes: int) -> Tensor:
     per_class = min(100, *map(len, of))
     chosen = np.concatenate([index[:per_class] for index in of])
     spread = pixel_spread(torch.from_numpy(np.array(data.images[chosen])).float() / 127.5 - 1, per_class)
-    return spread.clamp(min=1e-3)  # one picture alone, or copies of it, have none
+    return spread.clamp(min=1e-3)  # a single image, or copies of it, have none

@@ -1,4 +1,4 @@
-"""``RUN/report.html``, one file to look at: pictures over time, curves, the nearest training images, how to use it."""
+"""Writes ``RUN/report.html``: samples, training curves, the nearest training images, and how to use the model."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from ..finetune.load import START
 from .log import read_log, shown_classes
 from .score import scores_of_run
 
-COLUMNS = 8  # pictures of each class
+COLUMNS = 8  # images of each class
 WIDEST = 960  # pixels of a picture in the report
 GRIDS = 6  # over time, the first and the last among them
 SEARCHED, REAL = 2000, 500  # training images, and held-out ones to compare with, at most
 
 
 def write_report(out: Path, data: Images | None = None) -> tuple[Path, str]:
-    """Writes it anew -> its path, and what was found about copies. ``data``: what the run was trained on, if at hand.
+    """Writes the report -> its path, and what was found about copies. ``data``: the training data, if loaded.
 
     Raises ``FileNotFoundError`` where ``out`` holds no run with a snapshot.
     """
@@ -42,9 +42,9 @@ def write_report(out: Path, data: Images | None = None) -> tuple[Path, str]:
         import matplotlib  # noqa: F401
         from jinja2 import Environment
     except ImportError as error:
-        raise ValueError(f"report: {error}; pip install 'sngan-hub[train]'") from error
+        raise ValueError(f"the report needs more packages ({error}): pip install 'sngan-hub[train]'") from error
     if not (out / "generator").exists() or not (out / "config.json").is_file():
-        raise FileNotFoundError(f"run: {out} holds no run with a snapshot")
+        raise FileNotFoundError(f"run must be a run's folder with a snapshot (got {out})")
     config, generator = Config(**read_config(out / "config.json")), load_generator(out)
     about = json.loads((out / START).read_text(encoding="utf-8")) if (out / START).is_file() else {}
     step = linked_step(out)
@@ -54,7 +54,7 @@ def write_report(out: Path, data: Images | None = None) -> tuple[Path, str]:
     found: dict[str, Any] = compare(config, generator, images, data)
     count = f"{found['images']:,} images" if "images" in found else "images"
     donor = f", started from {config.donor}," if config.donor else ""
-    left_out = [f"damaged, left out: {line}" for line in about.get("left_out", [])]
+    left_out = [f"Skipped damaged image: {line}" for line in about.get("left_out", [])]
     page = Environment(autoescape=True).from_string(Path(__file__).with_suffix(".html").read_text(encoding="utf-8"))
     text = page.render(
         name=out.resolve().name,
@@ -72,12 +72,12 @@ def write_report(out: Path, data: Images | None = None) -> tuple[Path, str]:
 
 
 def compare(config: Config, generator: AnyGenerator, images: Tensor, data: Images | None) -> dict[str, Any]:
-    """Generated pictures beside the nearest training images, and whether they lie nearer than real ones would."""
+    """Compares generated images with the nearest training images; ``alarm``: they are nearer than real images are."""
     try:
         data = data or load_images(config.data, config.split, generator.size, left_out=[])
         held = held_out(config, generator.size)
     except (ValueError, OSError) as error:
-        return {"said": f"not compared with the training images: {error}", "alarm": False}
+        return {"said": f"could not compare with the training images: {error}", "alarm": False}
     searched = np.unique(np.linspace(0, len(data.images) - 1, min(len(data.images), SEARCHED)).astype(int))
     shown = torch.from_numpy(np.array(data.images[searched]))
     if config.score_every:
@@ -86,26 +86,26 @@ def compare(config: Config, generator: AnyGenerator, images: Tensor, data: Image
         network = load_inception()
         of = [features(network, x.split(50), len(x), "comparing", config.precision)
               for x in (images, shown, *([held] if held is not None else []))]  # fmt: skip
-        space = "the features of Inception"
+        space = "Inception features"
     else:
         of = [small(x) for x in (images, shown, *([held] if held is not None else []))]
-        space = "means over 16x16 squares"
+        space = "images reduced to 16x16 pixels"
     found = nearest(of[0], of[1])
     if held is not None:
-        share, real = copying(found.distance, nearest(of[2], of[1]).distance), "real images that were held out"
+        share, real = copying(found.distance, nearest(of[2], of[1]).distance), "held-out images are"
     elif len(shown) > 1:
         share, real = (
             copying(found.distance, nearest(of[1], of[1], itself=True).distance),
-            "training images do to others",
+            "training images are to each other",
         )
     else:
-        share, real = 1.0, "anything else: there is one image"
+        share, real = 1.0, "any other image, as there is only one"
     alarm = share > ALARM
-    said = (f"{share:.0%} of generated pictures lie nearer to a training image than {real} (50 % where it draws as the "
-            f"data were drawn, 100 % where it repeats them)" + ("; it has learned images by heart: stop earlier, train "
-            "less of it (--trained gains), or add images" if alarm else ""))  # fmt: skip
+    said = (f"{share:.0%} of generated images are nearer to a training image than {real} (50% is expected of new "
+            f"images, 100% of copies)" + ("; the generator has memorized training images: stop earlier, train fewer "
+            "weights (--trained gains), or add images" if alarm else ""))  # fmt: skip
     if len(shown) < len(data.images):
-        space += f"; searched were {len(shown):,} of {len(data.images):,} training images"
+        space += f", and {len(shown):,} of {len(data.images):,} training images were searched"
     beside = torch.stack([images, shown[found.row]], 1).flatten(0, 1)
     return {"said": said, "alarm": alarm, "space": space, "images": len(data.images),
             "pairs": as_url(labelled_grid(beside, 2 * COLUMNS))}  # fmt: skip

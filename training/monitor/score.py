@@ -1,4 +1,4 @@
-"""A protocol's score of a snapshot at intervals; the best snapshot is the one that RUN/generator leads to."""
+"""Scores snapshots at intervals during a run, and links RUN/generator to the best one."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def check_scoring(config: Config) -> None:
         from sngan_hub.metrics.inception import find_weights
         from sngan_hub.metrics.protocols import PROTOCOLS
     except ImportError as error:
-        raise ValueError(f"score_every: {error}; scores need the extra: pip install 'sngan-hub[metrics]'") from error
+        raise ValueError(f"score_every needs more packages ({error}): pip install 'sngan-hub[metrics]'") from error
     if config.score not in PROTOCOLS:
-        raise ValueError(f"score: got {config.score!r}{nearest(config.score, PROTOCOLS)}")
+        raise ValueError(f"unknown score {config.score!r}{nearest(config.score, PROTOCOLS)}")
     find_weights()
     if config.test_folder and sorted(source_classes(config.test_folder)) != sorted(source_classes(config.data)):
-        raise ValueError(f"held_out: {config.held_out} has other classes than {config.data}")
+        raise ValueError(f"held_out must have the classes of {config.data} (got {config.held_out}, with other classes)")
 
 
 def score_snapshot(state: State, config: Config, out: Path) -> float:

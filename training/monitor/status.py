@@ -1,4 +1,4 @@
-"""What a run's folder tells about it: how far, how fast, what is left, the last losses. Reads files alone."""
+"""``sngan status``: a run's progress, speed, remaining time and last losses, read from the files in its folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .score import best_score
 def status(out: Path) -> dict[str, object]:
     """Raises ``FileNotFoundError`` where ``out`` holds no run."""
     if not (out / "config.json").is_file():
-        raise FileNotFoundError(f"{out}: holds no run (no config.json)")
+        raise FileNotFoundError(f"{out} is not a run: it has no config.json")
     config, rows = read_config(out / "config.json"), read_log(out)
     step, steps = (rows[-1]["step"] if rows else 0), config["steps"]
     seconds = statistics.median(row["seconds_per_step"] for row in rows[-20:]) if rows else None

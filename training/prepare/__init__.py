@@ -1,1 +1,1 @@
-"""How do images of any kind become a prepared data set?"""
+"""Prepared data sets: reading images from folders, archives and other libraries, and writing them as arrays."""

@@ -1,7 +1,8 @@
-"""``sngan prepare SOURCE OUT``: pictures of any kind -> a prepared data set (sources/prepared.py).
+"""``sngan prepare SOURCE OUT``: images from any source -> a prepared data set (sngan_hub/data/prepared.py).
 
-Blocks of rows are decoded by as many processes as there are cores, each written to its place in images.npy and noted in
-progress.jsonl; so the same command goes on after a kill, and dataset.json, written last, says that all is there.
+One process per core decodes blocks of rows. Each block is written to its place in images.npy and recorded in
+progress.jsonl, so that the same command resumes after an interruption. dataset.json is written last: a folder that has
+it is complete.
 """
 
 from __future__ import annotations
@@ -44,22 +45,24 @@ PLAN, PROGRESS = "plan.json", "progress.jsonl"
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a picture becomes a row. ``short_side``: scaled to it first (0: not), as the authors' preprocess.sh."""
+    """How an image becomes a row. ``short_side``: scaled to it first (0: not), as the authors' preprocess.sh."""
 
     size: int = 128
     short_side: int = 0
-    min_side: int = 0  # smaller pictures are refused
+    min_side: int = 0  # smaller images are skipped
     contrast_stretch: bool = False
-    test_every: int = 10  # every tenth picture of a class is kept for scores (0: none)
+    test_every: int = 10  # every tenth image of a class is kept for scores (0: none)
 
     def __post_init__(self) -> None:
         if not 8 <= self.size <= 1024:
-            raise ValueError(f"size: got {self.size}, legal is 8 to 1024")
+            raise ValueError(f"size must be between 8 and 1,024 (got {self.size})")
         for name in ("short_side", "min_side", "test_every"):
             if getattr(self, name) < 0:
-                raise ValueError(f"{name}: got {getattr(self, name)}, legal is 0 or more")
+                raise ValueError(f"{name} must be 0 or more (got {getattr(self, name)})")
         if self.test_every == 1:
-            raise ValueError("test_every: got 1, which leaves nothing to train on; legal are 0 (none) and 2 or more")
+            raise ValueError(
+                "test_every must be 0 (no test images) or 2 or more (got 1, which leaves no training images)"
+            )
 
 
 def prepare(listing: Listing, out: Path, recipe: Recipe, source: str = "", workers: int = 0) -> dict[str, Any]:
@@ -94,8 +97,8 @@ def prepare(listing: Listing, out: Path, recipe: Recipe, source: str = "", worke
             pool.shutdown(wait=False, cancel_futures=True)
             if isinstance(error, OSError | BrokenProcessPool):
                 lost = isinstance(error, BrokenProcessPool)
-                why = "a worker was killed" if lost else f"could not be written ({error})"
-                raise OSError(f"{out}: {why}; what is done stays, and the same command goes on from it") from error
+                why = "a worker process was killed" if lost else f"could not write the data set ({error})"
+                raise OSError(f"{out}: {why}; finished parts are kept, and the same command resumes") from error
             raise
     return _finish(listing, out, recipe, source, [done[b] for b in range(blocks)])
 
@@ -105,24 +108,24 @@ def _begin(out: Path, plan: dict[str, Any], size: int) -> dict[int, dict] | None
     out.mkdir(parents=True, exist_ok=True)
     known = _read_json(out / PLAN)
     if known is None and any(path for path in out.iterdir() if not path.name.startswith(f".{PLAN}")):
-        raise FileExistsError(f"out: {out} is not empty and no prepared data set; choose another folder")
+        raise FileExistsError(f"out must be a new or empty folder, or a prepared data set (got {out})")
     if known is not None and known != plan:
         changed = [key for key in plan if known.get(key) != plan[key]]
         differing = ", ".join(f"{key} was {_short(known.get(key))}, now {_short(plan[key])}" for key in changed)
-        raise ValueError(f"out: {out} holds another data set or recipe ({differing}); choose another folder")
+        raise ValueError(f"out: {out} contains another data set or other settings ({differing}); choose another folder")
     if known is not None and (out / ABOUT).is_file():
         return None
     images = out / IMAGES
     if known is None or not images.is_file() or images.stat().st_size != size:
         free = shutil.disk_usage(out).free
         if size > free:
-            raise OSError(f"out: {IMAGES} takes {size / 1e9:.1f} GB, free in {out} are {free / 1e9:.1f} GB")
+            raise OSError(f"out needs {size / 1e9:.1f} GB for {IMAGES}; {out} has {free / 1e9:.1f} GB free")
         (out / PROGRESS).unlink(missing_ok=True)
         write_json(out / PLAN, plan)  # first: by it the next start knows the folder
         shape = (plan["rows"], 3, plan["size"], plan["size"])
         store = np.lib.format.open_memmap(images, "w+", np.uint8, shape)
         if store.offset != HEADER:
-            raise OSError(f"{images}: numpy wrote a header of {store.offset} bytes, expected are {HEADER}")
+            raise OSError(f"{images}: NumPy wrote a header of {store.offset} bytes (expected {HEADER})")
     done = {}
     if (out / PROGRESS).is_file():
         for line in (out / PROGRESS).read_text(encoding="utf-8").splitlines():
@@ -165,7 +168,7 @@ def _start(listing: Listing, recipe: Recipe, path: str, rows: int) -> None:
 
 
 def _block(block: int) -> dict[str, Any]:
-    """Decodes and writes one block -> its number, checksum, and the refused pictures with the reason."""
+    """Decodes and writes one block -> its number, checksum, and the refused images with the reason."""
     listing, recipe, path, rows = _work
     first = block * rows
     count = min(rows, len(listing.names) - first)
@@ -197,7 +200,7 @@ def _finish(listing: Listing, out: Path, recipe: Recipe, source: str, parts: lis
     (out / REFUSED).write_text("".join(f"{listing.names[row]}\t{why}\n" for row, why in refused), encoding="utf-8",
                                errors="backslashreplace")  # fmt: skip
     if not (labels >= 0).any():
-        raise ValueError(f"source: none of {len(labels)} pictures is usable; {out / REFUSED} says why")
+        raise ValueError(f"source has no usable images (got {len(labels):,}); {out / REFUSED} lists the reasons")
     np.save(out / LABELS, labels)
     about = {
         "source": source, **asdict(recipe), "rows": len(labels), "images": int((labels >= 0).sum()),
@@ -215,5 +218,5 @@ def verify(out: Path) -> str:
     """Raises ``ValueError`` where a block is no longer what was written."""
     damaged = damaged_blocks(out, read_about(str(out)))
     if damaged:
-        raise ValueError(f"{out / IMAGES}: {changed_blocks(damaged)}; prepare it anew in another folder")
-    return f"{out}: every checksum holds"
+        raise ValueError(f"{out / IMAGES}: {changed_blocks(damaged)}; prepare the data set again in another folder")
+    return f"{out}: all checksums match"

@@ -1,8 +1,8 @@
-"""What ``prepare`` reads: a source -> the names and labels of its pictures, and how to get the bytes of each.
+"""What ``prepare`` reads: a source -> the names and labels of its images, and a function that reads one of them.
 
 A folder of class folders, or of one .tar a class (ImageNet as it is published); a .tar of either kind; ``celeba`` and
 ``lsun`` as torchvision keeps them; ``hf:NAME[:SPLIT]`` of the ``datasets`` library, or a folder that its
-``save_to_disk`` wrote. What is a class is one rule for folders and archives: ``arrange`` of sources/folders.py.
+``save_to_disk`` wrote. One rule finds the classes of folders and archives: ``arrange`` of sngan_hub/data/folders.py.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Listing(NamedTuple):
     names: list[str]  # for the report
     labels: np.ndarray  # (N,) int64
     classes: list[str]
-    read: Callable[[int], bytes]  # of picture i; travels to other processes
+    read: Callable[[int], bytes]  # of image i; pickled for other processes
     notes: tuple[str, ...] = ()  # what is left out, a line each
 
 
@@ -53,8 +53,9 @@ def list_source(source: str) -> Listing:
         return _named([(name, [_whole(p) for p in own]) for name, own in classes.items()], of_no_class(source))
     if path.is_file():
         return _of_archive(path)
-    raise FileNotFoundError(f"source: no {source!r}; legal are a folder of class folders or of .tar files, a .tar, "
-                            f"celeba, lsun, hf:NAME[:SPLIT]; cifar10, cifar100 and stl10 are read by name")  # fmt: skip
+    raise FileNotFoundError(f"source must be a folder of class folders or of .tar files, a .tar file, celeba, lsun or "
+                            f"hf:NAME[:SPLIT] (got {source!r}, which does not exist); cifar10, cifar100 and stl10 need "
+                            f"no preparation: --data cifar10")  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -114,21 +115,21 @@ def read_archive(path: Path, inner: Piece | None = None) -> Archive:
     """The tar ``path``, or the one ``inner`` in it. Reads headers alone; offsets count from the file's start. Hard and
     soft links lead to the files that they name.
 
-    Raises ``ValueError`` for what is no plain tar, or does not end where it should.
+    Raises ``ValueError`` for a file that is not an uncompressed tar, or is incomplete.
     """
     whole = path.stat().st_size
     offset, stop, name = (inner.offset, inner.offset + inner.length, inner.name) if inner else (0, whole, str(path))
-    again = "get it again, or unpack what is there and name the folder"
+    again = "download it again, or unpack the files that are there and name the folder"
     if stop > whole:
-        raise ValueError(f"source: {name}: is cut off; {again}")
+        raise ValueError(f"source: {name} is incomplete; {again}")
     if stop == offset:
-        raise ValueError(f"source: {name}: is empty (0 bytes); get it again")
+        raise ValueError(f"source: {name} is empty (0 bytes); download it again")
     files: dict[Parts, Piece] = {}
     links: dict[Parts, Parts] = {}
     with open(path, "rb") as file:
         file.seek(offset)
         if file.read(512)[257:262] not in (b"ustar", b"\0\0\0\0\0"):  # a compressed one has no seekable members
-            raise ValueError(f"source: {name}: is not a plain .tar; unpack it first, and name the folder")
+            raise ValueError(f"source: {name} is not an uncompressed .tar file; unpack it and name the folder")
         file.seek(offset)
         try:
             with tarfile.open(fileobj=UpTo(file, stop), mode="r:") as tar:  # type: ignore[arg-type]
@@ -144,10 +145,10 @@ def read_archive(path: Path, inner: Piece | None = None) -> Archive:
                         links[parts] = _parts(target)
                 end = tar.offset
         except tarfile.TarError as error:
-            raise ValueError(f"source: {name}: is cut off or damaged ({error}); {again}") from error
+            raise ValueError(f"source: {name} is incomplete or damaged ({error}); {again}") from error
         file.seek(end)
         if any(UpTo(file, stop).read(512)):  # no header, so tarfile has stopped, and not the zeros that end a tar
-            raise ValueError(f"source: {name}: is cut off or damaged at byte {end}; {again}")
+            raise ValueError(f"source: {name} is incomplete or damaged at byte {end:,}; {again}")
     lost = []
     for parts in links:
         target = parts
@@ -158,11 +159,20 @@ def read_archive(path: Path, inner: Piece | None = None) -> Archive:
         elif all(map(is_shown, parts)) and is_image(Path(parts[-1])):
             lost.append("/".join(parts))
     if end > stop or any(piece.offset + piece.length > stop for piece in files.values()):
-        raise ValueError(f"source: {name}: is cut off; {again}")
-    notes = [f"left out: {len(lost)} link(s) in {name} to files that it does not hold ({lost[0]} ...)"] if lost else []
+        raise ValueError(f"source: {name} is incomplete; {again}")
+    notes = [f"Ignored {_images(len(lost), 'link')} in {name} to missing files ({_some(lost)})"] if lost else []
     if stop - end < 512:  # two blocks of zeros end a tar
-        notes.append(f"{name}: has no end mark; it may be cut off")
+        notes.append(f"{name} has no end-of-archive marker and may be incomplete")
     return Archive({parts: piece for parts, piece in files.items() if all(map(is_shown, parts))}, notes)
+
+
+def _images(n: int, what: str = "image") -> str:
+    return f"{n:,} {what}{'s' * (n != 1)}"
+
+
+def _some(names: list[str]) -> str:
+    """The first of the names, for a message."""
+    return names[0] + ", ..." * (len(names) > 1)
 
 
 def _parts(name: str) -> Parts:
@@ -206,20 +216,20 @@ def _without_outputs(files: dict[Parts, Piece]) -> tuple[dict[Parts, Piece], lis
             kinds[folder] = kind
     kept = {parts: piece for parts, piece in files.items() if not any(parts[:k] in kinds for k in range(1, len(parts)))}
     return (kept if kinds else files), [
-        f"no class, left out, for it is {kind}: {'/'.join(folder)}" for folder, kind in kinds.items()
+        f"Ignored {'/'.join(folder)}: it is {kind}, not a class" for folder, kind in kinds.items()
     ]
 
 
 def _beside_tars(source: str, tars: list[str], images: Iterable[Parts]) -> list[str]:
-    """A line for pictures beside .tar files. Raises ``ValueError`` where they lie in folders: which are the classes?"""
+    """A line for images beside .tar files. Raises ``ValueError`` where they lie in folders: which are the classes?"""
     images = list(images)
     folders = sorted({parts[0] for parts in images if len(parts) > 1})
     if folders:
-        raise ValueError(f"source: {source} holds .tar files ({tars[0]} ...) and folders of images ({folders[0]} ...), "
-                         f"and either could be the classes; put one kind into a folder of its own")  # fmt: skip
+        raise ValueError(f"source must contain .tar files or folders of images, not both (got {source} with "
+                         f"{_some(tars)} and {_some(folders)}); move one kind to another folder")  # fmt: skip
     if not images:
         return []
-    return [f"of no class, left out: {len(images)} image(s) beside the .tar files ({images[0][-1]} ...)"]
+    return [f"Ignored {_images(len(images))} beside the .tar files ({_some([parts[-1] for parts in images])})"]
 
 
 def _named(classes: list[tuple[str, list[Piece]]], notes: Iterable[str] = ()) -> Listing:
@@ -227,13 +237,13 @@ def _named(classes: list[tuple[str, list[Piece]]], notes: Iterable[str] = ()) ->
 
     Raises ``ValueError`` where two classes have one name, ``FileNotFoundError`` where there is no image.
     """
-    notes = [*notes, *(f"no class, for it holds no image: {name}" for name, own in classes if not own)]
+    notes = [*notes, *(f"Ignored class {name}: it contains no images" for name, own in classes if not own)]
     classes = sorted((row for row in classes if row[1]), key=lambda row: row[0])
     names = [name for name, _ in classes]
     if twice := [a for a, b in zip(names, names[1:], strict=False) if a == b]:
-        raise ValueError(f"source: two classes are named {twice[0]!r}; give each a name of its own")
+        raise ValueError(f"source has two classes named {twice[0]!r}; rename one of them")
     if not classes:
-        raise FileNotFoundError("source: holds no image")
+        raise FileNotFoundError("source contains no images")
     pieces = [piece for _, own in classes for piece in own]
     labels = np.repeat(np.arange(len(classes)), [len(own) for _, own in classes])
     return Listing([piece.name for piece in pieces], labels, synset_names(names) or names, Pieces(pieces), tuple(notes))
@@ -244,7 +254,8 @@ def dogs_and_cats(listing: Listing) -> Listing:
     if len(listing.classes) == 143:
         return listing
     if len(listing.classes) != 1000:
-        raise ValueError(f"source: {len(listing.classes)} classes; the dogs and cats are taken from ImageNet's 1,000")
+        raise ValueError(f"source must have ImageNet's 1,000 classes, or its 143 classes of dogs and cats, for this "
+                         f"preset (got {len(listing.classes)})")  # fmt: skip
     first, stop = DOGS_AND_CATS.start, DOGS_AND_CATS.stop
     kept = np.flatnonzero((listing.labels >= first) & (listing.labels < stop))
     return Listing([listing.names[i] for i in kept], listing.labels[kept] - first, listing.classes[first:stop],
@@ -252,7 +263,7 @@ def dogs_and_cats(listing: Listing) -> Listing:
 
 
 class Chosen:
-    """Reads picture ``index[i]``."""
+    """Reads image ``index[i]``."""
 
     def __init__(self, read: Callable[[int], bytes], index: np.ndarray):
         self.read, self.index = read, index
@@ -274,19 +285,20 @@ def _celeba() -> Listing:
             CelebA(str(cache_folder() / "torchvision"), split="all", download=True)
         except Exception as error:  # whatever a socket, a server or an archive can raise
             why = (str(error) or repr(error)).splitlines()[0]
-            raise FileNotFoundError(f"celeba: could not be downloaded ({why}); unpack img_align_celeba.zip so that its "
-                                    f"202,599 pictures lie in {folder}") from error  # fmt: skip
+            raise FileNotFoundError(f"source: could not download celeba ({why}); unpack img_align_celeba.zip by hand, "
+                                    f"so that its 202,599 images are in {folder}") from error  # fmt: skip
     return _named([("face", [_whole(path) for path in sorted(folder.glob("*.jpg"))])])
 
 
 def _lsun() -> Listing:
     path = cache_folder() / "torchvision" / "lsun" / "bedroom_train_lmdb"
     if not path.is_dir():
-        raise FileNotFoundError(f"lsun: put the unpacked bedroom_train_lmdb of lsun.cs.princeton.edu to {path}")
+        raise FileNotFoundError(f"source: no lsun in {path}; download bedroom_train_lmdb from lsun.cs.princeton.edu "
+                                f"and unpack it there")  # fmt: skip
     try:
         import lmdb  # type: ignore[import-not-found]
     except ImportError as error:
-        raise ValueError(f"lsun: {error}; pip install lmdb") from error
+        raise ValueError(f"source lsun needs lmdb ({error}): pip install lmdb") from error
     with lmdb.open(str(path), readonly=True, lock=False, subdir=True) as store, store.begin() as entries:
         keys = [bytes(key) for key in entries.cursor().iternext(keys=True, values=False)]
     names = [f"{path}/{key.decode(errors='replace')}" for key in keys]
@@ -308,7 +320,7 @@ class Lmdb:
         with self.store.begin() as entries:  # type: ignore[attr-defined]
             data = entries.get(self.keys[i])
         if data is None:
-            raise ValueError("no such entry")
+            raise ValueError("the database has no such entry")
         return bytes(data)
 
 
@@ -316,18 +328,18 @@ def _datasets(name: str) -> Listing:
     try:
         import datasets  # type: ignore[import-not-found]
     except ImportError as error:
-        raise ValueError(f"hf: {error}; pip install datasets") from error
+        raise ValueError(f"source hf: needs datasets ({error}): pip install datasets") from error
     name, _, split = name.partition(":")
     try:
         found = datasets.load_from_disk(name) if Path(name).is_dir() else datasets.load_dataset(name)
         table = found if isinstance(found, datasets.Dataset) else found[split or "train"]
     except Exception as error:  # its own, pyarrow's and the Hub client's
         why = (str(error) or repr(error)).splitlines()[0]
-        raise FileNotFoundError(f"hf: {name}, split {split or 'train'}: could not be loaded ({why})") from error
+        raise FileNotFoundError(f"source: could not load {name}, split {split or 'train'} ({why})") from error
     pictures = [key for key, kind in table.features.items() if isinstance(kind, datasets.Image)]
     labels = [key for key, kind in table.features.items() if isinstance(kind, datasets.ClassLabel)]
     if not pictures:
-        raise ValueError(f"hf: {name} has no column of images; its columns are {', '.join(table.features)}")
+        raise ValueError(f"source: {name} must have a column of images (got {', '.join(table.features)})")
     table = table.cast_column(pictures[0], datasets.Image(decode=False))
     classes = table.features[labels[0]].names if labels else ["image"]
     y = np.array(table[labels[0]], np.int64) if labels else np.zeros(len(table), np.int64)
@@ -341,5 +353,5 @@ class Table:
     def __call__(self, i: int) -> bytes:
         picture = self.table[i][self.column]
         if isinstance(picture, Image):
-            raise ValueError("a decoded picture where bytes were asked for")
+            raise ValueError("got a decoded image instead of the bytes of its file")
         return picture["bytes"] if picture["bytes"] is not None else Path(picture["path"]).read_bytes()

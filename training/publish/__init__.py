@@ -1,1 +1,1 @@
-"""How does a finished run reach others? Its record, its cards, the Hub and the weights inside the package."""
+"""Publishing a finished run: its records and model cards, the upload to the Hub, and the weights in the package."""

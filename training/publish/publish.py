@@ -1,4 +1,4 @@
-"""``sngan publish RUN NAMESPACE/NAME``: a run's pair, with cards and a picture, ready to be pushed."""
+"""``sngan publish RUN NAMESPACE/NAME``: prepares a run's networks for the Hub, with model cards and sample images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sngan_hub.sampling.refine import CALIBRATION
 from ..monitor.log import shown_classes
 from .record import run_records
 
-ROWS = 8  # pictures of each class
+ROWS = 8  # images of each class
 
 
 def stage(
@@ -23,7 +23,7 @@ def stage(
 ) -> list[tuple[Path, str]]:
     """Copies what is to be pushed to ``folder`` -> each network's folder with its repository."""
     if not (run / "generator").exists() or not (run / CONFIG_NAME).is_file():
-        raise FileNotFoundError(f"run: {run} holds no run with a snapshot")
+        raise FileNotFoundError(f"run must be a run's folder with a snapshot (got {run})")
     records = run_records(run, about, data, licence)
     repos = dict(zip(records, (repo, f"{repo}-discriminator"), strict=True))
     for kind, record in records.items():

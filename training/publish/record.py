@@ -1,4 +1,4 @@
-"""What a run says of itself to others: the record from which its cards are printed."""
+"""Makes the records of a run's networks, from which model cards are printed."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def network_facts(folder: Path) -> dict[str, Any]:
 
 
 def run_records(run: Path, about: str = "", data: str = "", licence: str = "") -> dict[str, Record]:
-    """A record for each network of the run, for its cards. What is not said in words is said to be missing."""
+    """A record for each network of the run, for its cards. The cards say which texts are missing."""
     config = read_config(run / "config.json")
     known = SOURCES.get(config["data"], {})
     step = linked_step(run)
@@ -90,8 +90,8 @@ def run_records(run: Path, about: str = "", data: str = "", licence: str = "") -
             data=data or known.get("data", f"Trained on {as_text(data_name)}, which its publisher has not "
                                    f"described."),
             data_licence=known.get("data_licence", "not stated"),
-            limits=known.get("limits", f"{network.size} px. It draws what its training data held, with their gaps and "
-                             f"biases; nobody has measured them."),
+            limits=known.get("limits", f"{network.size} px. It reproduces its training data, with their gaps and "
+                             f"biases, which have not been measured."),
             classes=tuple(network.classes or ()), recipe=recipe, scores=scores,
             folder=run / kind, **network_facts(run / kind),
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A finished run -> weights inside the package: both networks, their record with hashes and recipe, their cards."""
+"""Copies a finished run's networks into the package, with a record of hashes and recipe, and with model cards."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def ship(run: Path, name: str, pretrained: Path = PRETRAINED) -> str:
     """Copies the run's pair to ``pretrained/NAME``; scores are added by ``sngan evaluate NAME --record``."""
     config = read_config(run / "config.json")
     if name.count(".") != 1 or name.split(".")[0] != config["architecture"]:
-        raise ValueError(f"name: got {name!r}, legal for this run is {config['architecture']}.TAG")
+        raise ValueError(f"name must be {config['architecture']}.TAG for this run (got {name!r})")
     if config["data"] not in SOURCES:
-        raise ValueError(f"data: no card text for {config['data']!r}; add it to training/publish/record.py")
+        raise ValueError(f"data must have a card text (got {config['data']!r}); add one to training/publish/record.py")
     networks, folder, classes = {}, pretrained / name, None
     for kind in KINDS:
         network = load_any(run / kind)
@@ -54,14 +54,14 @@ def ship(run: Path, name: str, pretrained: Path = PRETRAINED) -> str:
     }
     write_json(folder / "record.json", record)
     write_cards(folder)
-    return f"{folder}: shipped; now: sngan evaluate {name} --data {config['data']} --protocol ... --record"
+    return f"{folder}: copied the weights. Next: sngan evaluate {name} --data {config['data']} --protocol ... --record"
 
 
 def reference(name: str, n: int = 200, seed: int = 0) -> str:
-    """D's scores of ``n`` real test pictures and ``n`` generated ones of each class, as that class: reference.json."""
+    """D's scores of ``n`` real test images and ``n`` generated ones of each class, as that class: reference.json."""
     record = find_record(name, "generator")
     if record.folder is None:
-        raise ValueError(f"name: {name} is not shipped")
+        raise ValueError(f"name must be weights in the package (got {name})")
     source = {"fashion32": "fashion", "avatars32": "avatars"}[str(record.recipe["preset"])]
     g, d = load_generator(name), load_discriminator(name)
     test = load_images(source, "test", g.size)
@@ -77,11 +77,11 @@ def reference(name: str, n: int = 200, seed: int = 0) -> str:
     path = record.folder.parent / "reference.json"
     about = {"n": n, "seed": seed, "percentiles": [10, 50, 90], "torch": str(torch.__version__), "classes": spans}
     write_json(path, about)
-    return f"{path}: {n} real and {n} generated pictures of each of {len(spans)} classes"
+    return f"{path}: {n} real and {n} generated images of each of {len(spans)} classes"
 
 
 def readme_tables(text: str) -> str:
-    """The README with the tables between its markers printed anew from the records."""
+    """The README with the tables between its markers rebuilt from the records."""
     rows = ["| weights | trained on | G, D parameters | FID5k (floor) | KID1k (floor) | agreement (real) | "
             "diversity, mean / worst class |", "|---|---|---|---|---|---|---|"]  # fmt: skip
     for name, record in WEIGHTS.items():
@@ -134,7 +134,7 @@ def step_rows(path: Path) -> list[str]:
 
 
 def guide_tables(text: str) -> str:
-    """A guide with its tables printed anew from training/config/throughput.json and benchmarks/records."""
+    """A guide with its tables rebuilt from training/config/throughput.json and benchmarks/records."""
     rows = [
         "| preset | precision | seconds per iteration | TFLOP per iteration | peak memory | micro-batch | machine |",
         "|---|---|---|---|---|---|---|",
