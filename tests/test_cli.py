@@ -91,15 +91,18 @@ def test_without_a_seed_one_is_drawn_and_shown(tmp_path, capsys):
 
 
 BAD = [
-    (["sample", "sngan_fashion", "--out", "OUT/x.png"], "no name, folder or file 'sngan_fashion'; nearest are"),
+    (["sample", "sngan_fashion", "--out", "OUT/x.png"], "no name, folder or file 'sngan_fashion'; the nearest are"),
     (
         ["sample", "sngan_fashion32", "--classes", "Sneeker", "--out", "OUT/x.png"],
-        "no class 'Sneeker'; nearest are sneaker",
+        "no class 'Sneeker'; the nearest are sneaker",
     ),
-    (["sample", "sngan_fashion32", "--n", "-1", "--out", "OUT/x.png"], "n: got -1, legal is 1 to 100,000"),
+    (["sample", "sngan_fashion32", "--n", "-1", "--out", "OUT/x.png"], "n must be between 1 and 100,000 (got -1)"),
     (["sample", "sngan_fashion32", "--n", "many", "--out", "OUT/x.png"], "argument --n: invalid int value: 'many'"),
-    (["sample", "sngan_fashion32", "--seed", str(2**63), "--out", "OUT/x.png"], "seed: got 9223372036854775808"),
-    (["sample", "sngan_fashion32", "--truncation", "-1", "--out", "OUT/x.png"], "truncation: got -1.0"),
+    (
+        ["sample", "sngan_fashion32", "--seed", str(2**63), "--out", "OUT/x.png"],
+        "seed must be between 0 and 2^63 - 1 (got 9223372036854775808)",
+    ),
+    (["sample", "sngan_fashion32", "--truncation", "-1", "--out", "OUT/x.png"], "or None (got -1.0)"),
     (["sample", "sngan_fashion32", "--out", "OUT/none/x.png"], "no folder"),
     (["sample", "sngan_fashion32", "--out", "OUT/x.jpg"], "legal are FILE.png or a folder"),
     (["sample", "sngan_fashion32"], "the following arguments are required: --out"),
@@ -125,7 +128,7 @@ def test_bad_calls_are_one_line_and_exit_2(arguments, text, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("damage, text", [
-    ("truncate", "not a readable safetensors file"),
+    ("truncate", "not a valid safetensors file"),
     ("tamper", "model.safetensors"),
     ("unknown key", "unknown key colour"),
     ("not json", "not valid JSON"),

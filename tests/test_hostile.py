@@ -66,10 +66,10 @@ CHANGES = {
     ),
     "surplus elsewhere": (lambda sd: sd.update({"loss.weight": torch.zeros(3)}), "loss.weight: neither of a generator"),
     "renamed": (lambda sd: sd.update({KEY + "s": sd.pop(KEY)}), f"{KEY} is missing"),
-    "nan": (lambda sd: sd[KEY].view(-1)[5].fill_(float("nan")), f"{KEY} holds values that are not finite"),
+    "nan": (lambda sd: sd[KEY].view(-1)[5].fill_(float("nan")), f"{KEY} contains values that are not finite"),
     "variance": (
         lambda sd: sd["generator.to_rgb.bn.running_var"].neg_(),
-        "generator.to_rgb.bn.running_var holds a negative variance",
+        "generator.to_rgb.bn.running_var contains a negative variance",
     ),
     "double": (lambda sd: sd.update({KEY: sd[KEY].double()}), f"{KEY} is float64, expected float32"),
     "half": (lambda sd: sd.update({KEY: sd[KEY].half()}), f"{KEY} is float16, expected float32"),
@@ -112,7 +112,7 @@ def test_what_is_not_exactly_such_a_network_is_refused_by_the_tensors_name(name,
     (lambda a: a.update({"b5/N": np.float32(1)}), "b5/N is float32, expected int64"),
     (lambda a: a.update({"l1/W": a["l1/W"][:-1]}), "l1/W has 255 rows, which is no square map"),
     (lambda a: a.update({"block2/b1/gammas/W": a["block2/b1/gammas/W"][:-1]}), "block2/b1/betas/W has shape (10, 16)"),
-    (lambda a: a.update({"l1/b": np.full_like(a["l1/b"], np.inf)}), "l1/b holds values that are not finite"),
+    (lambda a: a.update({"l1/b": np.full_like(a["l1/b"], np.inf)}), "l1/b contains values that are not finite"),
     (lambda a: a.update({"l1/b": np.array([{}], object)}), "l1/b.npy is not a plain array (it holds pickled objects"),
 ])  # fmt: skip
 def test_snapshots_likewise(change, text, tmp_path, capsys):

@@ -139,11 +139,11 @@ def test_morph_and_walk_commands(tmp_path, capsys, monkeypatch):
 
 @pytest.mark.parametrize("arguments, text", [
     (["morph", "sngan_avatars32", "--classes", "planets", "moods", "--out", "a.jpg"], "legal are FILE.png, FILE.gif"),
-    (["morph", "sngan_avatars32", "--classes", "planets", "--out", "a.png"], "classes: got 1, legal are 2 to 4"),
+    (["morph", "sngan_avatars32", "--classes", "planets", "--out", "a.png"], "classes must be a list of 2 to 4 classes (got 1)"),
     (["morph", "sngan_avatars32", "--classes", "planets", "moods", "--out", "no/a.png"], "out: no folder no"),
     (["walk", "sngan_avatars32", "--out", "a.png"], "legal are FILE.gif, FILE.mp4"),
     (["walk", "sngan_avatars32", "--out", "a.gif", "--seconds", "1e9"], "seconds: got 1000000000.0"),
-    (["walk", "sngan_avatars32", "--out", "a.gif", "--classes", "a", "b", "c", "d", "e"], "classes: got 5"),
+    (["walk", "sngan_avatars32", "--out", "a.gif", "--classes", "a", "b", "c", "d", "e"], "classes must be a list of 1 to 4 classes (got 5)"),
 ])  # fmt: skip
 def test_bad_morphs_and_walks(arguments, text, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -29,7 +29,7 @@ def test_what_a_model_is(text, kind, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("text, said", [
-    ("runs/typo", "runs/typo: no such file or folder (runs is a folder, so this is no Hub repository); nearest are type"),
+    ("runs/typo", "runs/typo: no such file or folder (runs is a folder, so this is no Hub repository); the nearest are type"),
     ("runs/a/b", "no such file or folder"), ("./typo", "no such file or folder"), ("/none/at/all", "no such file"),
     ("~/none", "no such file or folder"), ("alice/weights.npz", "no such file or folder"),
     ("weights.pth", "no such file or folder"), ("runs\\typo", "no such file or folder"), ("runs/", "holds it and"),
@@ -61,7 +61,7 @@ def test_every_command_that_computes_takes_a_device(command, tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     (tmp_path / "a.png").touch()
-    for device, said in (("cuda", "device: got 'cuda', but"), ("tpu", "device: got 'tpu', legal are auto, cpu, cuda")):
+    for device, said in (("cuda", "device 'cuda' is not available"), ("tpu", "device must be one of auto, cpu, cuda")):
         with pytest.raises(SystemExit):
             sngan([*command, "--device", device])
         assert said in capsys.readouterr().err

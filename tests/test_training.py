@@ -255,7 +255,7 @@ def test_hours_follow_from_a_committed_throughput_or_are_unknown(monkeypatch, tm
     ({"beta2": 1.0}, "beta2 must be at least 0 and below 1 (got 1.0)"),
     ({"augment": "color,blur"}, "augment must be of color, translation, cutout (got 'blur')"),
     ({"decay_from": 9, "decay_to": 3}, "decay_to must not be before decay_from"),
-    ({"architecture": "sngan_fashion3"}, "no architecture 'sngan_fashion3'; nearest are sngan_fashion32"),
+    ({"architecture": "sngan_fashion3"}, "no model 'sngan_fashion3'; the nearest are sngan_fashion32"),
 ])  # fmt: skip
 def test_bad_settings_are_refused(overrides, text):
     with pytest.raises(ValueError, match=re.escape(text)):

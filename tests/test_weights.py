@@ -124,7 +124,7 @@ def test_a_tampered_file_is_refused_before_it_is_read(tmp_path):
 
 
 @pytest.mark.parametrize("call, text", [
-    (lambda: load_generator("sngan_fashion"), "no name, folder or file 'sngan_fashion'; nearest are sngan_fashion32"),
+    (lambda: load_generator("sngan_fashion"), "no name, folder or file 'sngan_fashion'; the nearest are sngan_fashion32"),
     (lambda: load_generator("sngan_fashion32.v9"), "has no tag 'v9'; legal are v1"),
     (lambda: load_generator("sngan_fashion32", weights="v9"), "has no tag 'v9'; legal are v1"),
     (lambda: load_generator("sngan_imagenet64"), "nobody has published any for sngan_imagenet64; create_generator"),

@@ -146,7 +146,7 @@ def _read(
                 f"{key} has shape {tuple(theirs.shape)}, expected {_expected(read, theirs, value, expected[ours])}"
             )
         elif ours.endswith("running_var") and (value < 0).any():
-            problems.append(f"{key} holds a negative variance")
+            problems.append(f"{key} contains a negative variance")
         else:
             tensors[ours] = value.clone()  # the file's own memory is let go
     if problems:
@@ -159,7 +159,7 @@ def _unfit(key: str, theirs: Tensor, ours: Tensor) -> str | None:
     if theirs.dtype != ours.dtype:
         return f"{key} is {_dtype(theirs)}, expected {_dtype(ours)}"
     if theirs.is_floating_point() and not torch.isfinite(theirs).all():
-        return f"{key} holds values that are not finite"
+        return f"{key} contains values that are not finite"
     return None
 
 

@@ -105,7 +105,7 @@ DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 def _moved(network: Moved, source: str, device: str | torch.device, dtype: torch.dtype | None) -> Moved:
     if dtype not in (None, *DTYPES):
-        raise ValueError(f"dtype: got {dtype}, legal are {', '.join(map(str, DTYPES))}, or None for float32")
+        raise ValueError(f"dtype must be one of {', '.join(map(str, DTYPES))}, or None for float32 (got {dtype})")
     if dtype in (None, torch.float32):
         return network.to(device)
     network = network.to(dtype=dtype)

@@ -115,5 +115,5 @@ def create_discriminator(name: str, **overrides: Any) -> AnyDiscriminator:
 def find_model(name: str) -> Model:
     """The row of ``MODELS``; raises ``ValueError`` with the nearest name for an unknown one."""
     if name not in MODELS:
-        raise ValueError(f"model: no architecture {name!r}{nearest(name, MODELS)}")
+        raise ValueError(f"there is no model {name!r}{nearest(name, MODELS)}")
     return MODELS[name]
