@@ -180,7 +180,7 @@ def test_commands_take_a_precision(tmp_path, capsys, monkeypatch):
         common = ["--precision", precision, "--seed", "1", "--out", str(out)]
         assert sngan(["sample", "sngan_fashion32", "--classes", "Bag", "--n", "2", *common]) == 0
         said = capsys.readouterr()
-        assert ("slower here than fp32" in said.err) == (precision == "bf16")
+        assert ("slower than fp32" in said.err) == (precision == "bf16")
         with Image.open(out) as image:
             texts[precision] = image.text.get("precision")  # type: ignore[attr-defined]
             assert image.size[0] > 64
@@ -189,7 +189,7 @@ def test_commands_take_a_precision(tmp_path, capsys, monkeypatch):
     assert sngan([*morph, "--out", str(tmp_path / "m.png")]) == 0
     walk = ["walk", "sngan_fashion32", "--seconds", "0.2", "--precision", "bf16", "--out", str(tmp_path / "w.gif")]
     assert sngan(walk) == 0
-    assert capsys.readouterr().err.count("slower here than fp32") == 2
+    assert capsys.readouterr().err.count("slower than fp32") == 2
 
 
 # Start-up

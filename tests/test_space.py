@@ -556,7 +556,7 @@ def test_ones_own_model_is_offered_first(other_page):
     done = subprocess.run(
         [sys.executable, "space/app.py", "--model", "nowhere/here/at-all"], cwd=ROOT, capture_output=True, text=True
     )
-    assert done.returncode == 2 and "no such file or folder" in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 2 and "there is no file or folder" in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.fixture
