@@ -466,9 +466,12 @@ REFUSED_BACK = [
     (Generator(48, 0, widths=[4] * 4), "bottom_width 6"),
     (Discriminator(32, 0, widths=[4] * 4, head_bias=True), "head_bias True (theirs at 32 px: False)"),
     (Discriminator(64, 0, widths=[4, 8, 8, 8, 8], hidden="out"), "hidden 'out'"),
-    (Discriminator(32, 0, widths=[4, 8, 8, 16], down="1110", head_bias=False), "the authors' format cannot store"),
+    (
+        Discriminator(32, 0, widths=[4, 8, 8, 16], down="1110", head_bias=False),
+        "the authors' code cannot build this discriminator",
+    ),
     (Discriminator(128, 0, widths=[4] * 6, shortcut_relu=True), "shortcut_relu True"),
-    (Discriminator(128, 0, widths=[4] * 6, sn_eval="stored"), "the authors' format cannot store"),
+    (Discriminator(128, 0, widths=[4] * 6, sn_eval="stored"), "the authors' code cannot build this discriminator"),
 ]
 
 

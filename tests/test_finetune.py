@@ -366,11 +366,11 @@ def test_the_users_folder_is_never_written_to(folders, tmp_path):
 def test_what_is_refused(folders, tmp_path, capsys):
     folder = folders("planets", "moods")
     base = ["--data", folder, "--out", tmp_path / "run", "--steps", 1]
-    assert "no name, folder or file 'nobody'" in refusal(capsys, "--from", "nobody", *base)
+    assert "there is no model, folder or file 'nobody'" in refusal(capsys, "--from", "nobody", *base)
     assert "like: got 'moon=planets', legal is CLASS=DONOR'S CLASS" in refusal(
         capsys, "--from", DONOR, *base, "--like", "moon=planets"
     )
-    assert "the donor has no class 'planet'; nearest are planets" in refusal(
+    assert "the donor has no class 'planet'; the nearest are planets" in refusal(
         capsys, "--from", DONOR, *base, "--like", "moods=planet"
     )
     assert "freeze_d: got 9, legal is up to 4" in refusal(capsys, "--from", DONOR, *base, "--freeze_d", 9)
@@ -382,7 +382,7 @@ def test_what_is_refused(folders, tmp_path, capsys):
         capsys, "--from", DONOR, *base, "--new_classes", "best"
     )
     assert "download netG.pth" in refusal(capsys, "--from", "sngan_cifar10.mimicry", *base)
-    assert "is neither a folder nor a source" in refusal(
+    assert "there is no folder or data set 'none'" in refusal(
         capsys, "--from", DONOR, "--data", "none", "--out", tmp_path / "run"
     )
     with pytest.raises(SystemExit):

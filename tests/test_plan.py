@@ -76,7 +76,7 @@ def test_what_is_refused():
         plan(donor=concat, conditioning="none")
     with pytest.raises(ValueError, match="conditioning: got projection, legal are concat"):
         plan(donor=concat, given={"conditioning"}, conditioning="projection")
-    with pytest.raises(ValueError, match="the donor has no class 'owls'; nearest are owl"):
+    with pytest.raises(ValueError, match="the donor has no class 'owls'; the nearest are owl"):
         plan(like="zebra=owls")
     with pytest.raises(ValueError, match="like: got 'cat=owl', legal is CLASS=DONOR'S CLASS"):
         plan(like="cat=owl")  # the data have no such class

@@ -158,7 +158,7 @@ def archived(folder, path):
     (["train/cat/a.png", "val/cat/b.png"], "one folder deeper.*[ /]train", ""),
     (["a.png", "set/cat/b.png"], "one folder deeper.*[ /]set", ""),
     (["cat/readme.txt"], "contains no folder with images", ""),
-    (["cat/a.png", "run/config.json", "run/log.jsonl", "run/samples/b.png"], {"cat": "a"}, "for it is a run: run"),
+    (["cat/a.png", "run/config.json", "run/log.jsonl", "run/samples/b.png"], {"cat": "a"}, "it is a run: run"),
     (["cat/a.png", "cat/net/config.json", "cat/net/model.safetensors", "cat/net/b.png"], {"cat": "a"}, "a network"),
     (["cat/a.png", "made/dataset.json", "made/images.npy", "made/b.png"], {"cat": "a"}, "a prepared data set"),
     (["cat/a.png", "other/config.json", "other/log.jsonl", "other/b.png"], {"cat": "a", "other": "b"}, ""),
@@ -391,10 +391,10 @@ def test_data_that_changed_since_is_told_in_a_line(tmp_path, image_folder, capsy
     with pytest.raises(ValueError, match=r"images.npy: the file must have 30,848 bytes .got 30,748."):
         load_images(str(out), "train", 16)
     images.write_bytes(pixels[:5000] + bytes([pixels[5000] ^ 1]) + pixels[5001:])
-    assert "1 block(s) changed" in refusal(capsys, out)
+    assert "1 block(s) have changed" in refusal(capsys, out)
     images.write_bytes(pixels)
     labels.write_bytes(whole[:-4] + b"\x09\0\0\0")
-    with pytest.raises(ValueError, match=r"labels.npy: is not the file that dataset.json describes"):
+    with pytest.raises(ValueError, match=r"labels.npy: the file does not match dataset.json"):
         load_images(str(out), "train", 16)
     about = json.loads((out / "dataset.json").read_text())
     import hashlib
@@ -407,7 +407,7 @@ def test_data_that_changed_since_is_told_in_a_line(tmp_path, image_folder, capsy
     with pytest.raises(ValueError, match="size must be 16, .*got 32"):
         load_images(str(out), "train", 32)
     (out / "dataset.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"dataset.json: not the description"):
+    with pytest.raises(ValueError, match=r"dataset.json: this is not the description"):
         load_images(str(out), "train", 16)
 
 
@@ -489,7 +489,7 @@ def test_cifar_in_the_layout_that_torchvision_keeps(name, cls, classes, tmp_path
     assert train.labels[:classes].tolist() == list(range(classes))
     first = pickle.loads((base / kind.train_list[0][0]).read_bytes())["data"][0]
     assert np.array_equal(train.images[0].ravel(), first)  # planes of red, green, blue, row by row
-    with pytest.raises(ValueError, match="32 px only"):
+    with pytest.raises(ValueError, match="size must be 32 .*got"):
         load_images(name, size=64)
 
 

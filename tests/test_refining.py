@@ -265,7 +265,7 @@ def test_what_is_refused(calibrated, tmp_path, capsys):
         (tmp_path / CALIBRATION).write_text(wrong)
         with pytest.raises(ValueError, match="not a valid calibration .*fit it again"):
             read_calibration(tmp_path / CALIBRATION)
-    with pytest.raises(ValueError, match="calibration: is of 1 classes, the discriminator has 2"):
+    with pytest.raises(ValueError, match="calibration must have as many classes as the discriminator, 2 .got 1."):
         maker("rejection", Coin(2), Judge(2), c, None)
     with pytest.raises(ValueError, match="must have the same image size and number of classes"):
         maker("rejection", Coin(2), Judge(0), c, None)

@@ -244,7 +244,7 @@ def test_hours_follow_from_a_committed_throughput_or_are_unknown(monkeypatch, tm
 
 
 @pytest.mark.parametrize("overrides, text", [
-    ({"stepz": 3}, "unknown key 'stepz'; nearest are steps"),
+    ({"stepz": 3}, "unknown key 'stepz'; the nearest are steps"),
     ({"loss": "wgan"}, "loss must be one of hinge, non_saturating, wasserstein (got 'wgan')"),
     ({"setting": "G"}, "setting must be one of A, B, C, D, E, F (got 'G')"),
     ({"method": "wgan"}, "method must be one of spectral_norm"),

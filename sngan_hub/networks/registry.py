@@ -1,4 +1,4 @@
-"""Name -> untrained network: the MODELS table. Rows are architectures; what was trained where is weights.py's."""
+"""The table MODELS of architectures by name, and functions that build them untrained. Weights: weights/records.py."""
 
 from __future__ import annotations
 
