@@ -1,4 +1,4 @@
-"""Class names of the usual data sets, and what a user may call a class: its name, synset, synonym or index."""
+"""Class names of common data sets; converts names, synsets, synonyms or indices of classes to indices."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def class_list(name: str) -> tuple[str, ...]:
     if name == "dogs_and_cats":
         return class_list("imagenet")[DOGS_AND_CATS]
     if name not in CLASS_LISTS:
-        raise ValueError(f"classes: no list {name!r}; legal are {', '.join(CLASS_LISTS)}")
+        raise ValueError(f"there is no class list {name!r}; choose one of {', '.join(CLASS_LISTS)}")
     return tuple(row.name for row in _read(name))
 
 
@@ -57,10 +57,10 @@ def resolve_classes(classes: Sequence[str | int] | str | int, names: Sequence[st
     names, or with both meanings of an ambiguous one.
     """
     if not n_classes:
-        raise ValueError("classes: this generator is unconditional and takes none")
+        raise ValueError("classes must be None: this generator is unconditional")
     given_classes = as_list(classes)
     if not given_classes:
-        raise ValueError("classes: got none; leave them out for all classes, or name at least one")
+        raise ValueError("classes must not be empty; name at least one class, or omit the argument for all classes")
     exact = {name: i for i, name in enumerate(names or [])}
     known = _aliases(tuple(names or []))
     indices = []
@@ -71,15 +71,15 @@ def resolve_classes(classes: Sequence[str | int] | str | int, names: Sequence[st
             except TypeError:
                 given = None
         if given is None:
-            raise ValueError(f"classes: got {reprlib.repr(classes)}, legal are names and whole numbers, 0 to "
-                             f"{n_classes - 1}")  # fmt: skip
+            raise ValueError(f"classes must be names, or integers between 0 and {n_classes - 1} "
+                             f"(got {reprlib.repr(classes)})")  # fmt: skip
         found = known.get(_key(str(given)), [])
         if str(given) in exact:
             index = exact[str(given)]
         elif len(found) > 1:
             assert names is not None
             meant = " or ".join(f"{i} ({names[i]})" for i in found)
-            raise ValueError(f"classes: {given!r} is ambiguous; use an index: {meant}")
+            raise ValueError(f"class {given!r} is ambiguous; use its index: {meant}")
         elif found:
             index = found[0]
         else:
@@ -87,9 +87,11 @@ def resolve_classes(classes: Sequence[str | int] | str | int, names: Sequence[st
                 index = int(given)
             except ValueError:
                 close = nearest(_key(str(given)), known) if names else ""
-                raise ValueError(f"classes: no class {given!r}{close}; or an index, 0 to {n_classes - 1}") from None
+                raise ValueError(
+                    f"there is no class {given!r}{close}; or use an index between 0 and {n_classes - 1}"
+                ) from None
             if not 0 <= index < n_classes:
-                raise ValueError(f"classes: got index {index}, legal is 0 to {n_classes - 1}")
+                raise ValueError(f"classes: an index must be between 0 and {n_classes - 1} (got {index})")
         indices.append(index)
     return indices
 
@@ -100,7 +102,7 @@ def as_list(classes: Any) -> list[Any]:
         return [classes]
     try:
         return list(classes)
-    except TypeError:  # an integer, Python's or NumPy's, or what none can read
+    except TypeError:  # an integer of Python or NumPy, or an unsupported type
         return [classes]
 
 
@@ -110,7 +112,7 @@ def _key(name: str) -> str:
 
 @cache
 def _aliases(names: tuple[str, ...]) -> dict[str, list[int]]:
-    """Whatever may be said for a class -> the indices that it can mean. A name wins over a synonym."""
+    """Each accepted name of a class -> the indices that it can mean. A name has priority over a synonym."""
     known: dict[str, list[int]] = {}
     for i, name in enumerate(names):
         known.setdefault(_key(name), []).append(i)

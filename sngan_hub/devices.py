@@ -1,4 +1,4 @@
-"""Which device computes (``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps`` -> one that is there), in what layout."""
+"""Selects the device (``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``) and sets the memory layout of networks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LEGAL = "auto, cpu, cuda, cuda:N, mps"
 def resolve_device(asked: str | torch.device = "auto") -> torch.device:
     """The device that ``asked`` names. ``auto``: an NVIDIA GPU where torch sees one, else the CPU.
 
-    Raises ``ValueError`` for one that is unknown or not there.
+    Raises ``ValueError`` if the device is unknown or not available.
     """
     text = str(asked)
     if text == "auto":
@@ -23,16 +23,18 @@ def resolve_device(asked: str | torch.device = "auto") -> torch.device:
     except RuntimeError:
         device = None
     if device is None or device.type not in ("cpu", "cuda", "mps") or (device.type != "cuda" and device.index):
-        raise ValueError(f"device: got {text!r}, legal are {LEGAL}")
+        raise ValueError(f"device must be one of {LEGAL} (got {text!r})")
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if not count:
-            why = "this torch was built without CUDA" if torch.version.cuda is None else "torch sees no NVIDIA GPU"
-            raise ValueError(f"device: got {text!r}, but {why}; legal here: auto, cpu")
+            why = "PyTorch finds no NVIDIA GPU"
+            if torch.version.cuda is None:
+                why = "this build of PyTorch has no CUDA support"
+            raise ValueError(f"device {text!r} is not available: {why}; use auto or cpu")
         if (device.index or 0) >= count:
-            raise ValueError(f"device: got {text!r}, but there are {count} GPUs; legal are cuda:0 to cuda:{count - 1}")
+            raise ValueError(f"device must be between cuda:0 and cuda:{count - 1} on this machine (got {text!r})")
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise ValueError(f"device: got {text!r}, but this machine has none; legal here: auto, cpu")
+        raise ValueError(f"device {text!r} is not available on this machine; use auto or cpu")
     return device if device.type == "cuda" else torch.device(device.type)
 
 

@@ -1,7 +1,7 @@
-"""Files and folders that are written whole or not at all.
+"""Functions that write files and folders atomically.
 
-What is written goes to a hidden name in the same folder, which is renamed when it is complete: a reader finds the old
-file or the new one, also after a kill. After an error the hidden name is removed.
+The content is written to a hidden file in the same folder, which is renamed when it is complete. A reader therefore
+finds the old file or the new one, also if the process is killed. After an error the hidden file is deleted.
 """
 
 from __future__ import annotations

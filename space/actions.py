@@ -106,7 +106,7 @@ def discriminator(name: str) -> AnyDiscriminator:
 def _check_model(name: str) -> None:
     names = [value for _, value in model_choices()]
     if name not in names:
-        raise ValueError(f"model: got {name!r}{nearest(str(name), names)}")
+        raise ValueError(f"there is no model {name!r}{nearest(str(name), names)}")
 
 
 def classes_of(name: str) -> list[str]:
@@ -130,7 +130,7 @@ def whole(name: str, value: object, least: int, most: int) -> int:
     except (TypeError, ValueError, OverflowError):
         number, legal = 0, False
     if not legal:
-        raise ValueError(f"{name}: got {str(value)[:40]}, must be a whole number from {least} to {most}")
+        raise ValueError(f"{name} must be a whole number between {least} and {most} (got {str(value)[:40]})")
     return number
 
 
@@ -142,7 +142,7 @@ def parse_seed(seed: object) -> int:
         number = int(str(seed).strip())
     except ValueError:
         raise ValueError(
-            f"seed: got {str(seed)[:40]!r}, must be a whole number from 0 to 2^63 - 1, or empty for a random one"
+            f"seed must be a whole number between 0 and 2^63 - 1, or empty for a random one (got {str(seed)[:40]!r})"
         ) from None
     check_request(1, number, None)
     return number
@@ -156,7 +156,7 @@ def parse_truncation(value: object) -> float | None:
     except (TypeError, ValueError):
         number = 0.0
     if not 0 < number <= 100:
-        raise ValueError(f"truncation: got {str(value)[:40]}, must be 0 (off), or a number above 0 and up to 100")
+        raise ValueError(f"truncation must be 0 (off), or a number above 0 and at most 100 (got {str(value)[:40]})")
     return number
 
 
@@ -168,9 +168,11 @@ def parse_way(text: object, n: int) -> tuple[int, list[float] | None]:
     try:
         weights = [float(part) for part in parts]
     except (TypeError, ValueError):
-        raise ValueError(f"weights: got {str(text)[:40]!r}, must be one number per class, such as 2, 1") from None
+        raise ValueError(f"weights must be one number per class, such as 2, 1 (got {str(text)[:40]!r})") from None
     if len(weights) != n:
-        raise ValueError(f"weights: got {len(weights)} for {n} classes; enter one per class, or a number of steps")
+        raise ValueError(
+            f"weights must be one number for each of the {n} classes (got {len(weights)}); or enter a number of steps"
+        )
     return 0, weights
 
 
@@ -238,9 +240,7 @@ def sample(
     chosen = chosen[:1] if single else chosen
     total = count * max(len(chosen), 1)
     if total > MOST:
-        raise ValueError(
-            f"n: {count} images of each of {len(chosen)} classes are {total} images; the maximum is {MOST}"
-        )
+        raise ValueError(f"images per class x classes must be at most {MOST} (got {count} x {len(chosen)} = {total})")
     start = time.perf_counter()
     images = network.sample(chosen or None, count, number, t)
     seconds = time.perf_counter() - start
@@ -310,7 +310,7 @@ def judge(model: str, picture: str | None) -> dict[str, float]:
     """An image file -> the discriminator's score of it as an image of each class."""
     remove_emptied()
     if not picture:
-        raise ValueError("image: none; choose a file, or click 'Generate and judge'")
+        raise ValueError("image: choose a file, or click 'Generate and judge'")
     network = discriminator(model)
     image = read_upload(Path(picture), network.size)
     names = network.classes or [str(i) for i in range(network.n_classes)] or ["score"]
@@ -321,21 +321,24 @@ def judge(model: str, picture: str | None) -> dict[str, float]:
 def read_upload(path: Path, size: int):
     """An image file -> (3, size, size) uint8: the first frame, rotated by EXIF, centre crop. One-line errors."""
     if path.stat().st_size > MAX_UPLOAD:
-        raise ValueError(f"image: {path.stat().st_size / 2**20:.0f} MB, the maximum is {MAX_UPLOAD // 2**20} MB")
+        raise ValueError(
+            f"image: the file must be at most {MAX_UPLOAD // 2**20} MB (got {path.stat().st_size / 2**20:.0f} MB)"
+        )
     try:
         with Pillow.open(path) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(
-                    f"image: {image.width} x {image.height} px, the maximum is {MAX_PIXELS // 10**6} megapixels"
+                    f"image: the image must have at most {MAX_PIXELS // 10**6} megapixels (got {image.width} x "
+                    f"{image.height} px)"
                 )
         return read_picture(path.read_bytes(), size)
     except Pillow.UnidentifiedImageError:
-        raise ValueError("image: not a supported image file (PNG, JPEG, WebP, GIF, BMP, TIFF)") from None
+        raise ValueError("image: the file must be a PNG, JPEG, WebP, GIF, BMP or TIFF image") from None
     except Pillow.DecompressionBombError:
-        raise ValueError(f"image: too many pixels, the maximum is {MAX_PIXELS // 10**6} megapixels") from None
+        raise ValueError(f"image: the image must have at most {MAX_PIXELS // 10**6} megapixels") from None
     except DAMAGED as error:
         text = " ".join(str(error).split())[:200]
-        raise ValueError(text if text.startswith("image:") else f"image: cannot be read ({text})") from None
+        raise ValueError(text if text.startswith("image:") else f"image: the file cannot be read ({text})") from None
 
 
 def seen(model: str, picture: str | None) -> Image | None:

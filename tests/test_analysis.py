@@ -48,4 +48,4 @@ def test_the_command(tmp_path, capsys):
     assert values["l1"]["values"] == sorted(values["l1"]["values"], reverse=True) and values["l1"]["sigma"] is None
     with pytest.raises(SystemExit):
         sngan(["spectrum", "sngan_fashion32", "--out", str(tmp_path / "x.svg")])
-    assert "legal is FILE.png" in capsys.readouterr().err
+    assert "out must be FILE.png (got " in capsys.readouterr().err

@@ -91,26 +91,32 @@ def test_without_a_seed_one_is_drawn_and_shown(tmp_path, capsys):
 
 
 BAD = [
-    (["sample", "sngan_fashion", "--out", "OUT/x.png"], "no name, folder or file 'sngan_fashion'; nearest are"),
+    (
+        ["sample", "sngan_fashion", "--out", "OUT/x.png"],
+        "there is no model, folder or file 'sngan_fashion'; the nearest are",
+    ),
     (
         ["sample", "sngan_fashion32", "--classes", "Sneeker", "--out", "OUT/x.png"],
-        "no class 'Sneeker'; nearest are sneaker",
+        "no class 'Sneeker'; the nearest are sneaker",
     ),
-    (["sample", "sngan_fashion32", "--n", "-1", "--out", "OUT/x.png"], "n: got -1, legal is 1 to 100,000"),
+    (["sample", "sngan_fashion32", "--n", "-1", "--out", "OUT/x.png"], "n must be between 1 and 100,000 (got -1)"),
     (["sample", "sngan_fashion32", "--n", "many", "--out", "OUT/x.png"], "argument --n: invalid int value: 'many'"),
-    (["sample", "sngan_fashion32", "--seed", str(2**63), "--out", "OUT/x.png"], "seed: got 9223372036854775808"),
-    (["sample", "sngan_fashion32", "--truncation", "-1", "--out", "OUT/x.png"], "truncation: got -1.0"),
+    (
+        ["sample", "sngan_fashion32", "--seed", str(2**63), "--out", "OUT/x.png"],
+        "seed must be between 0 and 2^63 - 1 (got 9223372036854775808)",
+    ),
+    (["sample", "sngan_fashion32", "--truncation", "-1", "--out", "OUT/x.png"], "or None (got -1.0)"),
     (["sample", "sngan_fashion32", "--out", "OUT/none/x.png"], "no folder"),
-    (["sample", "sngan_fashion32", "--out", "OUT/x.jpg"], "legal are FILE.png or a folder"),
+    (["sample", "sngan_fashion32", "--out", "OUT/x.jpg"], "out must be FILE.png or a folder (got "),
     (["sample", "sngan_fashion32"], "the following arguments are required: --out"),
     (["sample", "sngan_fashion32", "--sede", "3", "--out", "OUT/x.png"], "unrecognized arguments: --sede 3"),
-    (["info", "nothing"], "no name, folder or file 'nothing'"),
+    (["info", "nothing"], "there is no model, folder or file 'nothing'"),
     (["draw"], "invalid choice: 'draw'"),
     (
         ["evaluate", "sngan_fashion32", "--data", "nowhere", "--protocol", "kid1k_test"],
-        "'nowhere' is neither a folder nor a source",
+        "there is no folder or data set 'nowhere'",
     ),
-    (["evaluate", "sngan_fashion32", "--data", "fashion", "--protocol", "fid"], "protocol: got 'fid'"),
+    (["evaluate", "sngan_fashion32", "--data", "fashion", "--protocol", "fid"], "there is no protocol 'fid'"),
 ]
 
 
@@ -125,11 +131,11 @@ def test_bad_calls_are_one_line_and_exit_2(arguments, text, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("damage, text", [
-    ("truncate", "not a readable safetensors file"),
+    ("truncate", "not a valid safetensors file"),
     ("tamper", "model.safetensors"),
     ("unknown key", "unknown key colour"),
     ("not json", "not valid JSON"),
-    ("no weights", "has no model.safetensors"),
+    ("no weights", "there is no model.safetensors"),
 ])  # fmt: skip
 def test_a_damaged_model_is_one_line_and_exit_2(damage, text, tmp_path, capsys):
     folder = tmp_path / "model"
@@ -166,9 +172,9 @@ def test_unwritable_output(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("arguments, text", [
-    (["train", "--preset", "fashion"], "unknown preset 'fashion'; nearest are fashion32"),
+    (["train", "--preset", "fashion"], "unknown preset 'fashion'; the nearest are fashion32"),
     (["train", "--preset", "fashion32"], "out is missing"),
-    (["train", "--preset", "fashion32", "--data", "nowhere", "--out", "OUT/run"], "'nowhere' is neither a folder nor a source"),
+    (["train", "--preset", "fashion32", "--data", "nowhere", "--out", "OUT/run"], "there is no folder or data set 'nowhere'"),
     (["train", "--preset", "fashion32", "--data", "OUT", "--out", "OUT/run"], "out and data must be separate folders (got out OUT/run, which is inside OUT)"),
     (["train", "--preset", "fashion32", "--flip", "maybe", "--out", "OUT/run"], "must be true or false (got 'maybe')"),
     (["train", "--preset", "fashion32", "--lr-g", "-1", "--out", "OUT/run"], "lr_g must be 0 or more (got -1.0)"),

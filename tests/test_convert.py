@@ -220,7 +220,7 @@ def test_mmgenerations_gains_follow_the_stored_init(init, offset, tmp_path, caps
     path = foreign.mmgen_file(tmp_path / "x.pth", g, d, {"config": config}, offset)
     files_equal(path, g, d, exact=False)
     assert sngan(["convert", str(path), str(tmp_path / "out"), "--gain-offset", str(1 - offset)]) == 0
-    assert "as asked" in capsys.readouterr().out
+    assert "as given" in capsys.readouterr().out
     assert difference(load_generator(tmp_path / "out").blocks[0].b1.weight, g.blocks[0].b1.weight) == pytest.approx(1)
 
 
@@ -424,7 +424,7 @@ def test_best_comes_before_current_and_ambiguity_is_refused(tmp_path):
     torch.save({"state_dict": zeros}, tmp_path / "model=G-current-weights-step=900.pth")
     files_equal(tmp_path, g, d, exact=False)
     shutil.copy(tmp_path / "model=G-best-weights-step=100.pth", tmp_path / "another.pth")
-    with pytest.raises(ValueError, match="several files hold a generator: another.pth, model=G-best"):
+    with pytest.raises(ValueError, match="several files contain a generator: another.pth, model=G-best"):
         convert_path(tmp_path, Options())
 
 
@@ -432,7 +432,7 @@ def test_loaded_as_a_name_with_a_file_it_takes_the_names_classes():
     path = GOLDEN / "sngan_G32_cond_ch16_n10.weights.npz"
     assert load_generator("sngan_cifar10", weights=path).classes == list(class_list("cifar10"))
     assert load_generator(path).classes is None
-    with pytest.raises(ValueError, match="holds a generator, no discriminator; use load_generator"):
+    with pytest.raises(ValueError, match="contains a generator, not a discriminator; use load_generator"):
         load_discriminator(path)
     network = torch.hub.load(".", "sngan_cifar10", source="local", weights=str(path))
     assert network.classes[0] == "airplane"
@@ -466,9 +466,12 @@ REFUSED_BACK = [
     (Generator(48, 0, widths=[4] * 4), "bottom_width 6"),
     (Discriminator(32, 0, widths=[4] * 4, head_bias=True), "head_bias True (theirs at 32 px: False)"),
     (Discriminator(64, 0, widths=[4, 8, 8, 8, 8], hidden="out"), "hidden 'out'"),
-    (Discriminator(32, 0, widths=[4, 8, 8, 16], down="1110", head_bias=False), "the authors' code has no such"),
+    (
+        Discriminator(32, 0, widths=[4, 8, 8, 16], down="1110", head_bias=False),
+        "the authors' code cannot build this discriminator",
+    ),
     (Discriminator(128, 0, widths=[4] * 6, shortcut_relu=True), "shortcut_relu True"),
-    (Discriminator(128, 0, widths=[4] * 6, sn_eval="stored"), "the authors' code has no such"),
+    (Discriminator(128, 0, widths=[4] * 6, sn_eval="stored"), "the authors' code cannot build this discriminator"),
 ]
 
 

@@ -373,11 +373,11 @@ def test_the_users_folder_is_never_written_to(folders, tmp_path):
 def test_what_is_refused(folders, tmp_path, capsys):
     folder = folders("planets", "moods")
     base = ["--data", folder, "--out", tmp_path / "run", "--steps", 1]
-    assert "no name, folder or file 'nobody'" in refusal(capsys, "--from", "nobody", *base)
+    assert "there is no model, folder or file 'nobody'" in refusal(capsys, "--from", "nobody", *base)
     assert "like must be CLASS=DONOR'S CLASS, with a class of the data (got 'moon=planets')" in refusal(
         capsys, "--from", DONOR, *base, "--like", "moon=planets"
     )
-    assert "the donor has no class 'planet'; nearest are planets" in refusal(
+    assert "the donor has no class 'planet'; the nearest are planets" in refusal(
         capsys, "--from", DONOR, *base, "--like", "moods=planet"
     )
     assert "freeze_d must be between 0 and 4 (got 9)" in refusal(capsys, "--from", DONOR, *base, "--freeze_d", 9)
@@ -388,7 +388,7 @@ def test_what_is_refused(folders, tmp_path, capsys):
         capsys, "--from", DONOR, *base, "--new_classes", "best"
     )
     assert "download netG.pth" in refusal(capsys, "--from", "sngan_cifar10.mimicry", *base)
-    assert "is neither a folder nor a source" in refusal(
+    assert "there is no folder or data set 'none'" in refusal(
         capsys, "--from", DONOR, "--data", "none", "--out", tmp_path / "run"
     )
     with pytest.raises(SystemExit):

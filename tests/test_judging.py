@@ -68,7 +68,7 @@ def test_the_command_ranks_a_folder(folder, capsys):
     rows = [line.split() for line in said.out.splitlines()[1:]]
     assert len(rows) == 5 and [float(r[0]) for r in rows] == sorted((float(r[0]) for r in rows), reverse=True)
     assert {r[2].rsplit("/")[-1]: r[1] for r in rows if r[2][-5] in "ab"} == {"a.png": "planets", "b.png": "planets"}
-    assert "not read:" in said.err and "broken.png: holds no picture" in said.err
+    assert "not read:" in said.err and "broken.png: not a supported image format" in said.err
     assert main(["score", "sngan_avatars32", str(folder), "--class", "moods", "--json"]) == 0
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row for row in found if "error" in row][0]["file"].endswith("broken.png")
@@ -89,7 +89,7 @@ def test_the_command_filters_a_folder(folder, capsys):
     assert main([*call, "--at-least", str(every[3])]) == 0
     said = capsys.readouterr()
     assert [float(line.split()[0]) for line in said.out.splitlines()[1:]] == pytest.approx(every[:2:-1], abs=1e-3)
-    assert "2 of 5 pictures reach" in said.err
+    assert "2 of 5 images have a score of" in said.err
     assert main([*call, "--at-least", str(every[-1] + 1), "--json"]) == 0
     assert '"score"' not in capsys.readouterr().out
 
@@ -107,7 +107,7 @@ def test_what_is_refused(arguments, text, capsys, folder, monkeypatch):
 
 
 def test_nothing_to_score_is_said(tmp_path):
-    with pytest.raises(FileNotFoundError, match="holds no picture"):
+    with pytest.raises(FileNotFoundError, match="contains no image"):
         pictures_in(tmp_path)
 
 
@@ -118,7 +118,7 @@ def test_morph_and_walk_commands(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["morph", "sngan_avatars32", "--classes", "planets", "moods", "--steps", "5", "--n", "2", "--seed", "3",
                  "--out", "m.png"]) == 0  # fmt: skip
-    assert "m.png: planets to moods in 5 pictures, seed 3" in capsys.readouterr().out
+    assert "m.png: planets to moods in 5 images, seed 3" in capsys.readouterr().out
     with Image.open("m.png") as image:
         assert image.text["seed"] == "3" and image.text["classes"] == "planets to moods"
         assert image.width == 5 * 66 + 2 and image.height == 2 * 66 + 2
@@ -138,12 +138,12 @@ def test_morph_and_walk_commands(tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("arguments, text", [
-    (["morph", "sngan_avatars32", "--classes", "planets", "moods", "--out", "a.jpg"], "legal are FILE.png, FILE.gif"),
-    (["morph", "sngan_avatars32", "--classes", "planets", "--out", "a.png"], "classes: got 1, legal are 2 to 4"),
-    (["morph", "sngan_avatars32", "--classes", "planets", "moods", "--out", "no/a.png"], "out: no folder no"),
-    (["walk", "sngan_avatars32", "--out", "a.png"], "legal are FILE.gif, FILE.mp4"),
-    (["walk", "sngan_avatars32", "--out", "a.gif", "--seconds", "1e9"], "seconds: got 1000000000.0"),
-    (["walk", "sngan_avatars32", "--out", "a.gif", "--classes", "a", "b", "c", "d", "e"], "classes: got 5"),
+    (["morph", "sngan_avatars32", "--classes", "planets", "moods", "--out", "a.jpg"], "out must be one of FILE.png, FILE.gif"),
+    (["morph", "sngan_avatars32", "--classes", "planets", "--out", "a.png"], "classes must be a list of 2 to 4 classes (got 1)"),
+    (["morph", "sngan_avatars32", "--classes", "planets", "moods", "--out", "no/a.png"], "out: there is no folder no"),
+    (["walk", "sngan_avatars32", "--out", "a.png"], "out must be one of FILE.gif, FILE.mp4"),
+    (["walk", "sngan_avatars32", "--out", "a.gif", "--seconds", "1e9"], "seconds must be above 0 and at most 60 (got 1000000000.0)"),
+    (["walk", "sngan_avatars32", "--out", "a.gif", "--classes", "a", "b", "c", "d", "e"], "classes must be a list of 1 to 4 classes (got 5)"),
 ])  # fmt: skip
 def test_bad_morphs_and_walks(arguments, text, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

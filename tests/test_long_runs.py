@@ -305,7 +305,7 @@ def test_what_the_first_score_would_fail_for_is_said_at_the_start(tmp_path, monk
     def missing():
         raise FileNotFoundError("Inception weights: not found")
 
-    with pytest.raises(ValueError, match="unknown score 'kid1k'; nearest are"):
+    with pytest.raises(ValueError, match="unknown score 'kid1k'; the nearest are"):
         train(settings(tmp_path, score_every=2, score="kid1k"), some_data())
     with pytest.raises(ValueError, match=r"score_every needs held-out images \(got held_out none\)"):
         settings(tmp_path, score_every=2, held_out="none")

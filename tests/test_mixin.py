@@ -52,7 +52,7 @@ def test_weights_saved_in_one_process_give_equal_samples_in_another(folder, tmp_
     (lambda t: t.pop("l1.weight"), "l1.weight is missing"),
     (lambda t: t.update(extra=torch.zeros(1)), "extra is not a tensor of this network"),
     (lambda t: t.update({"l1.bias": torch.zeros(3)}), r"l1.bias has shape \(3,\), expected \(128,\)"),
-    (lambda t: t["conv.bias"].fill_(float("nan")), "conv.bias holds values that are not finite"),
+    (lambda t: t["conv.bias"].fill_(float("nan")), "conv.bias contains values that are not finite"),
     (lambda t: t.update({"conv.bias": torch.zeros(3, dtype=torch.int32)}), "conv.bias is torch.int32"),
 ])  # fmt: skip
 def test_tensors_that_do_not_fit_are_named(folder, change, text):
@@ -62,8 +62,8 @@ def test_tensors_that_do_not_fit_are_named(folder, change, text):
 
 
 @pytest.mark.parametrize("change, text", [
-    (lambda c: c.update(colour=1), "unknown key colour; legal are"),
-    (lambda c: c.pop("size"), "missing key size"),
+    (lambda c: c.update(colour=1), "unknown key colour; the allowed keys are"),
+    (lambda c: c.pop("size"), "the key size is missing"),
     (lambda c: c.update({"class": "Discriminator"}), "describes a Discriminator, not a generator"),
     (lambda c: c.update(size="big"), "size"),
 ])  # fmt: skip
@@ -80,10 +80,10 @@ def test_damaged_and_missing_files(folder):
     path = folder / "model.safetensors"
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match="not a readable safetensors file"):
+    with pytest.raises(ValueError, match="not a valid safetensors file"):
         Generator.from_pretrained(folder)
     path.unlink()
-    with pytest.raises(FileNotFoundError, match=r"has no model\.safetensors"):
+    with pytest.raises(FileNotFoundError, match=r"there is no model\.safetensors"):
         Generator.from_pretrained(folder)
     (folder / "config.json").write_text("{")
     path.write_bytes(whole)

@@ -184,22 +184,22 @@ def test_projection_is_the_inner_product_with_the_normalised_embedding():
 
 
 @pytest.mark.parametrize("call, text", [
-    (lambda: create_generator("sngan_imagenet12"), "no architecture 'sngan_imagenet12'; nearest are sngan_imagenet128"),
-    (lambda: Generator(33), "size: got 33, legal without widths are 32, 48, 64, 128, 256"),
-    (lambda: Generator(32, widths=[8, 8]), "widths: 2 of them"),
-    (lambda: Generator(32, 2, classes=["a"]), "classes: got 1 names for n_classes=2"),
-    (lambda: Generator(32, -1), "n_classes: got -1"),
-    (lambda: Generator(32, upsample="cubic"), "upsample: got 'cubic', legal are nearest, bilinear"),
-    (lambda: Discriminator(32, down="111"), "down: got '111'"),
-    (lambda: Discriminator(32, 2, conditioning="ac"), "conditioning: got 'ac'"),
-    (lambda: Generator(32, 3, widths=[4] * 4)(torch.zeros(1, 128)), "y: this Generator is conditional"),
-    (lambda: Generator(32, widths=[4] * 4)(torch.zeros(1, 128), torch.zeros(1).long()), "y: this Generator is uncond"),
-    (lambda: Generator(32, widths=[4] * 4)(torch.zeros(1, 12)), r"z: got shape \(1, 12\), legal is \(N, 128\)"),
-    (lambda: Discriminator(32, 3, widths=[4] * 4)(torch.zeros(1, 3, 32, 32)), "y: this Discriminator is conditional"),
-    (lambda: Discriminator(32, widths=[4] * 4)(torch.zeros(1, 3, 16, 16)), r"x: got shape \(1, 3, 16, 16\)"),
-    (lambda: Generator(32, 3, widths=[4] * 4)(torch.zeros(1, 128), torch.zeros(1)), "y: got torch.float32"),
-    (lambda: Generator(32, 3, widths=[4] * 4)(torch.zeros(1, 128), torch.zeros(1, 2).long()), "y, class_weights"),
-    (lambda: Generator(32).set_resampling("fast"), "form: got 'fast', legal are auto, plain, fused"),
+    (lambda: create_generator("sngan_imagenet12"), "no model 'sngan_imagenet12'; the nearest are sngan_imagenet128"),
+    (lambda: Generator(33), "size must be one of 32, 48, 64, 128, 256 unless widths are given .got 33."),
+    (lambda: Generator(32, widths=[8, 8]), "size must be .* 2 widths .got"),
+    (lambda: Generator(32, 2, classes=["a"]), "classes must have 2 names.*got 1"),
+    (lambda: Generator(32, -1), "n_classes must .*got -1"),
+    (lambda: Generator(32, upsample="cubic"), "upsample must be one of nearest, bilinear .got 'cubic'."),
+    (lambda: Discriminator(32, down="111"), "down must .*got '111'"),
+    (lambda: Discriminator(32, 2, conditioning="ac"), "conditioning must .*got 'ac'"),
+    (lambda: Generator(32, 3, widths=[4] * 4)(torch.zeros(1, 128)), "y must be .*this Generator is conditional"),
+    (lambda: Generator(32, widths=[4] * 4)(torch.zeros(1, 128), torch.zeros(1).long()), "y must be None: this Generator is uncond"),
+    (lambda: Generator(32, widths=[4] * 4)(torch.zeros(1, 12)), r"z must have shape \(N, 128\) \(got \(1, 12\)\)"),
+    (lambda: Discriminator(32, 3, widths=[4] * 4)(torch.zeros(1, 3, 32, 32)), "y must be .*this Discriminator is conditional"),
+    (lambda: Discriminator(32, widths=[4] * 4)(torch.zeros(1, 3, 16, 16)), r"x must have shape .*got \(1, 3, 16, 16\)"),
+    (lambda: Generator(32, 3, widths=[4] * 4)(torch.zeros(1, 128), torch.zeros(1)), "y must be a torch.int64 tensor.*got torch.float32"),
+    (lambda: Generator(32, 3, widths=[4] * 4)(torch.zeros(1, 128), torch.zeros(1, 2).long()), "y must have .*class_weights"),
+    (lambda: Generator(32).set_resampling("fast"), "form must be one of auto, plain, fused .got 'fast'."),
 ])  # fmt: skip
 def test_errors_name_the_argument_and_what_is_legal(call, text):
     with pytest.raises(ValueError, match=text):

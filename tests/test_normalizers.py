@@ -107,7 +107,7 @@ def test_sigma_is_float32_under_bfloat16():
 
 
 def test_unknown_mode_is_refused():
-    with pytest.raises(ValueError, match="sn_eval: got 'no'"):
+    with pytest.raises(ValueError, match="sn_eval must be one of iterate.*stored.*got 'no'"):
         spectral_norm(Linear(2, 2), "no")
 
 

@@ -79,7 +79,7 @@ def test_what_is_refused():
         plan(donor=concat, conditioning="none")
     with pytest.raises(ValueError, match=r"conditioning must be concat, as in .* \(got projection\)"):
         plan(donor=concat, given={"conditioning"}, conditioning="projection")
-    with pytest.raises(ValueError, match="the donor has no class 'owls'; nearest are owl"):
+    with pytest.raises(ValueError, match="the donor has no class 'owls'; the nearest are owl"):
         plan(like="zebra=owls")
     with pytest.raises(ValueError, match=r"like must be CLASS=DONOR'S CLASS, .* \(got 'cat=owl'\)"):
         plan(like="cat=owl")  # the data have no such class

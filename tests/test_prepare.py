@@ -157,7 +157,7 @@ def archived(folder, path):
     (["cat/a-/b.png", "cat/a/c.png", "cat/a.png"], {"cat": "cba"}, ""),
     (["train/cat/a.png", "val/cat/b.png"], "one folder deeper.*[ /]train", ""),
     (["a.png", "set/cat/b.png"], "one folder deeper.*[ /]set", ""),
-    (["cat/readme.txt"], "holds no folder with images", ""),
+    (["cat/readme.txt"], "contains no folder with images", ""),
     (["cat/a.png", "run/config.json", "run/log.jsonl", "run/samples/b.png"], {"cat": "a"}, "it is a run"),
     (["cat/a.png", "cat/net/config.json", "cat/net/model.safetensors", "cat/net/b.png"], {"cat": "a"}, "a network"),
     (["cat/a.png", "made/dataset.json", "made/images.npy", "made/b.png"], {"cat": "a"}, "a prepared data set"),
@@ -181,7 +181,7 @@ def test_a_folder_and_its_tar_have_the_same_classes(layout, classes, said, tmp_p
             read[found.classes[label]] += found.read(i).decode()
         assert read == classes and list(read) == sorted(classes)
         assert said in "; ".join(found.notes) and bool(said) == bool(
-            [x for x in found.notes if "holds no image" not in x]
+            [x for x in found.notes if "contains no image" not in x]
         )
     if isinstance(classes, dict):
         assert count_images(str(folder)) == (len("".join(classes.values())), 0)
@@ -303,7 +303,7 @@ def test_a_preset_brings_its_recipe(tmp_path):
     assert prepare(folder.parent, out, "--preset", "imagenet128_projection") == 0
     about = json.loads((out / "dataset.json").read_text())
     assert (about["size"], about["short_side"], about["contrast_stretch"], about["test_every"]) == (128, 256, True, 0)
-    assert "255x600: under 256 px" in (out / "refused.tsv").read_text() and about["images"] == 1
+    assert "255x600 px: each side must be at least 256 px" in (out / "refused.tsv").read_text() and about["images"] == 1
     with pytest.raises(ValueError, match="prepared without a test split"):
         load_images(str(out), "test", 128)
     from training.commands import recipe_of
@@ -404,26 +404,26 @@ def test_data_that_changed_since_is_told_in_a_line(tmp_path, image_folder, capsy
     images, labels = out / "images.npy", out / "labels.npy"
     pixels, whole = images.read_bytes(), labels.read_bytes()
     images.write_bytes(pixels[:-100])
-    with pytest.raises(ValueError, match=r"images.npy: has 30,748 bytes, 30,848 were written; it shrank"):
+    with pytest.raises(ValueError, match=r"images.npy: the file must have 30,848 bytes .got 30,748."):
         load_images(str(out), "train", 16)
     images.write_bytes(pixels[:5000] + bytes([pixels[5000] ^ 1]) + pixels[5001:])
-    assert "1 block(s) changed" in refusal(capsys, out)
+    assert "1 block(s) have changed" in refusal(capsys, out)
     images.write_bytes(pixels)
     labels.write_bytes(whole[:-4] + b"\x09\0\0\0")
-    with pytest.raises(ValueError, match=r"labels.npy: is not the file that dataset.json describes"):
+    with pytest.raises(ValueError, match=r"labels.npy: the file does not match dataset.json"):
         load_images(str(out), "train", 16)
     about = json.loads((out / "dataset.json").read_text())
     import hashlib
 
     about["labels_sha256"] = hashlib.sha256(labels.read_bytes()).hexdigest()
     (out / "dataset.json").write_text(json.dumps(about))
-    with pytest.raises(ValueError, match=r"labels.npy: holds label 9, legal are 0..1"):
+    with pytest.raises(ValueError, match=r"labels.npy: labels must be between 0 and 1 .got 9."):
         load_images(str(out), "train", 16)
     labels.write_bytes(whole)
-    with pytest.raises(ValueError, match="was prepared at 16 px, needed are 32"):
+    with pytest.raises(ValueError, match="size must be 16, .*got 32"):
         load_images(str(out), "train", 32)
     (out / "dataset.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"dataset.json: not the description"):
+    with pytest.raises(ValueError, match=r"dataset.json: this is not the description"):
         load_images(str(out), "train", 16)
 
 
@@ -445,7 +445,9 @@ def test_a_run_starts_and_resumes_only_on_what_was_prepared(tmp_path, image_fold
         with pytest.raises(SystemExit):
             main(again)
         said = capsys.readouterr().err.splitlines()[-1]
-        assert f"{images}: 1 block(s) changed since they were written, the first is block 2; restore the file" in said
+        assert (
+            f"{images}: 1 block(s) have changed since they were written; the first is block 2; restore the file" in said
+        )
     pixels[128 + 25 * 3 * 32**2] ^= 1
     images.write_bytes(pixels)
     assert main([*command, "--steps=2"]) == 0
@@ -503,7 +505,7 @@ def test_cifar_in_the_layout_that_torchvision_keeps(name, cls, classes, tmp_path
     assert train.labels[:classes].tolist() == list(range(classes))
     first = pickle.loads((base / kind.train_list[0][0]).read_bytes())["data"][0]
     assert np.array_equal(train.images[0].ravel(), first)  # planes of red, green, blue, row by row
-    with pytest.raises(ValueError, match="32 px only"):
+    with pytest.raises(ValueError, match="size must be 32 .*got"):
         load_images(name, size=64)
 
 
@@ -535,14 +537,16 @@ def test_what_cannot_be_downloaded_is_said_in_a_line(name, tmp_path, monkeypatch
         raise OSError("unreachable")
 
     monkeypatch.setattr(urllib.request, "urlopen", unreachable)
-    with pytest.raises(FileNotFoundError, match=rf"{name}: not in .* could not be downloaded \(unreachable\)"):
+    with pytest.raises(
+        FileNotFoundError, match=rf"{name}: the data set is not in .* the download failed \(unreachable\)"
+    ):
         load_images(name, size=48 if name == "stl10" else 32)
 
 
 def test_celeba_and_lsun_are_prepared_first(tmp_path, monkeypatch):
     monkeypatch.setenv("SNGAN_HUB_CACHE", str(tmp_path))
     for name in ("celeba", "lsun"):
-        with pytest.raises(FileNotFoundError, match=f"{name} is prepared first: sngan prepare {name} OUT"):
+        with pytest.raises(FileNotFoundError, match=f"{name} must be prepared first: run sngan prepare {name} OUT"):
             load_images(name, size=64)
     with pytest.raises(FileNotFoundError, match="bedroom_train_lmdb"):
         list_source("lsun")

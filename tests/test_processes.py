@@ -221,7 +221,7 @@ def test_batch_norm_groups_are_batches_of_their_own():
             assert torch.allclose(whole(x, labels), torch.cat(expected), atol=1e-6)
         assert torch.equal(whole.running_var, running[0]) and torch.equal(whole.running_mean, running[1])
         assert whole.num_batches_tracked == 1
-        refused = pytest.raises(ValueError, match="10 images are no whole number of batch-norm groups of 4")
+        refused = pytest.raises(ValueError, match="multiple of the batch-norm group size 4 .got 10.")
         with logical_forwards(whole, batch_norm_group=4), refused:
             whole(x[:10], None if labels is None else labels[:10])
 

@@ -118,10 +118,8 @@ def test_a_pair_goes_up_and_comes_back(hub):
     requests = len(hub.hub.requests)
     assert hub.load("load_generator('alice/mine')", offline=True).startswith("Generator")  # once loaded, always there
     assert len(hub.hub.requests) == requests
-    assert "no such revision" in hub.load("load_generator('alice/mine', revision='v9')")
-    assert "not in the cache, and the Hub could not be reached" in hub.load(
-        "load_generator('alice/else')", offline=True
-    )
+    assert "there is no such revision" in hub.load("load_generator('alice/mine', revision='v9')")
+    assert "not in the cache, and the Hub cannot be reached" in hub.load("load_generator('alice/else')", offline=True)
     sampled = hub.call(sngan, "sample", "alice/mine", "--n", "2", "--seed", "1", "--out", hub.tmp_path / "a.png")
     assert sampled.returncode == 0 and Image.open(hub.tmp_path / "a.png").text["model"] == "alice/mine"
 
@@ -143,7 +141,7 @@ def test_private_repositories_tokens_branches_and_pull_requests(hub):
     assert "model.safetensors" not in hub.files("alice/mine") and "model.safetensors" in hub.files(
         "alice/mine", "refs/pr/1"
     )
-    assert "has no config.json" in hub.load("load_generator('alice/mine')")  # nothing on main yet
+    assert "there is no config.json" in hub.load("load_generator('alice/mine')")  # nothing on main yet
     assert hub.load("load_generator('alice/mine', revision='try')").startswith("Generator")
 
 
@@ -194,7 +192,7 @@ def test_what_is_not_our_network_is_refused_by_name(hub, tmp_path):
 
     for what, text in {"missing": "conv.bias is missing", "surplus": "more is not a tensor", "shape": "conv.bias has shape",
                        "class": "describes a Discriminator, not a generator",
-                       "pickle": "has no config.json and model.safetensors"}.items():  # fmt: skip
+                       "pickle": "there is no config.json or no model.safetensors"}.items():  # fmt: skip
         folder = changed(what)
         repo = f"alice/{what}"
         hub.user("hf_alice", False)
@@ -260,11 +258,11 @@ def test_a_dry_run_sends_nothing_and_shows_all(capsys):
 
 
 @pytest.mark.parametrize("arguments, text", [
-    (["nowhere", "a/b"], "holds no network"),
-    ([str(PAIR), "nonamespace"], "repo: got 'nonamespace', legal is NAMESPACE/NAME"),
-    ([str(PAIR), "a/b/c"], "legal is NAMESPACE/NAME"),
-    ([str(PAIR), "a/b c"], "legal is NAMESPACE/NAME"),
-    ([str(PAIR), "a/--b"], "legal is NAMESPACE/NAME"),
+    (["nowhere", "a/b"], "does not contain a network"),
+    ([str(PAIR), "nonamespace"], "repo must be NAMESPACE/NAME of letters, digits, -, _ and . (got 'nonamespace')"),
+    ([str(PAIR), "a/b/c"], "repo must be NAMESPACE/NAME"),
+    ([str(PAIR), "a/b c"], "repo must be NAMESPACE/NAME"),
+    ([str(PAIR), "a/--b"], "repo must be NAMESPACE/NAME"),
 ])  # fmt: skip
 def test_bad_pushes(arguments, text, capsys):
     with pytest.raises(SystemExit) as stop:

@@ -263,13 +263,13 @@ def test_what_is_refused(calibrated, tmp_path, capsys):
         json.dumps({**vars(c), "gamma": []}),
     ):
         (tmp_path / CALIBRATION).write_text(wrong)
-        with pytest.raises(ValueError, match="no calibration .*fit it again"):
+        with pytest.raises(ValueError, match="not a valid calibration .*fit it again"):
             read_calibration(tmp_path / CALIBRATION)
-    with pytest.raises(ValueError, match="calibration: is of 1 classes, the discriminator has 2"):
+    with pytest.raises(ValueError, match="calibration must have as many classes as the discriminator, 2 .got 1."):
         maker("rejection", Coin(2), Judge(2), c, None)
-    with pytest.raises(ValueError, match="not this generator's partner"):
+    with pytest.raises(ValueError, match="must have the same image size and number of classes"):
         maker("rejection", Coin(2), Judge(0), c, None)
-    with pytest.raises(ValueError, match="method: got 'best', legal are rejection, ddls"):
+    with pytest.raises(ValueError, match="method must be one of rejection, ddls .got 'best'."):
         maker("best", Coin(), Judge(), c, None)
     few = tmp_path / "few" / "moods"
     few.mkdir(parents=True)
@@ -279,7 +279,7 @@ def test_what_is_refused(calibrated, tmp_path, capsys):
         calibrate(str(pair), str(few.parent))
     few.rename(few.with_name("mood"))
     with pytest.raises(
-        ValueError, match=r"data must have the discriminator's classes only \(got 'mood'\); nearest are moods"
+        ValueError, match=r"data must have the discriminator's classes only \(got 'mood'\); the nearest are moods"
     ):
         calibrate(str(pair), str(few.parent))
 

@@ -173,7 +173,7 @@ def test_a_folder_as_people_have_them(messy, tmp_path, capsys):
         assert said.count(f"{name}: ") == 1, name
     assert said.count("Skipped damaged image: ") == 4
     for name in ("empty", "only notes"):
-        assert f"no class, for it holds no image: {name}" in said
+        assert f"not used as a class, because it contains no image: {name}" in said
     assert "of no class, left out: 1 image(s) beside the class folders (stray.png ...)" in said
     assert "12 images of 32 px in 3 classes" in said
     left_out = json.loads((out / "start.json").read_text(encoding="utf-8"))["left_out"]
@@ -224,7 +224,7 @@ def test_what_cannot_be_trained_on_is_said_in_a_line(tmp_path, capsys):
         return capsys.readouterr().err.splitlines()[-1]
 
     (tmp_path / "nothing").mkdir()
-    assert "holds no folder with images; expected" in refused(tmp_path / "nothing")
+    assert "contains no folder with images; expected" in refused(tmp_path / "nothing")
     bad = tmp_path / "bad" / "a"
     bad.mkdir(parents=True)
     (bad / "0.png").write_text("none")
@@ -235,7 +235,7 @@ def test_what_cannot_be_trained_on_is_said_in_a_line(tmp_path, capsys):
     assert "data must have images of every class (got none of a); add images, or remove" in refused(tmp_path / "bad")
     (tmp_path / "loop").mkdir()
     (tmp_path / "loop" / "again").symlink_to(tmp_path / "loop", target_is_directory=True)
-    assert "holds no folder with images" in refused(tmp_path / "loop")
+    assert "contains no folder with images" in refused(tmp_path / "loop")
 
 
 # Adam

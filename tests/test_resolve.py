@@ -29,12 +29,12 @@ def test_what_a_model_is(text, kind, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("text, said", [
-    ("runs/typo", "runs/typo: no such file or folder (runs is a folder, so this is no Hub repository); nearest are type"),
-    ("runs/a/b", "no such file or folder"), ("./typo", "no such file or folder"), ("/none/at/all", "no such file"),
-    ("~/none", "no such file or folder"), ("alice/weights.npz", "no such file or folder"),
-    ("weights.pth", "no such file or folder"), ("runs\\typo", "no such file or folder"), ("runs/", "holds it and"),
-    ("alice/two words", "nor a Hub repository id"), ("alice/", "no such file or folder"),
-    ("", "legal are a name, a folder, a file or a Hub repository id"), ("sngan_fashion", "nearest are sngan_fashion32"),
+    ("runs/typo", "no file or folder runs/typo (runs is a local folder, so this is not read as a Hub repository id); the nearest are type"),
+    ("runs/a/b", "there is no file or folder"), ("./typo", "there is no file or folder"), ("/none/at/all", "there is no file"),
+    ("~/none", "there is no file or folder"), ("alice/weights.npz", "there is no file or folder"),
+    ("weights.pth", "there is no file or folder"), ("runs\\typo", "there is no file or folder"), ("runs/", "the folder of a network contains"),
+    ("alice/two words", "or a Hub repository id NAMESPACE/NAME"), ("alice/", "there is no file or folder"),
+    ("", "model must be a name, a folder, a file or a Hub repository id (got '')"), ("sngan_fashion", "nearest are sngan_fashion32"),
 ])  # fmt: skip
 def test_a_typing_error_is_answered_at_once_by_every_command(text, said, tmp_path, monkeypatch, no_network, capsys):
     monkeypatch.chdir(tmp_path)
@@ -61,7 +61,7 @@ def test_every_command_that_computes_takes_a_device(command, tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     (tmp_path / "a.png").touch()
-    for device, said in (("cuda", "device: got 'cuda', but"), ("tpu", "device: got 'tpu', legal are auto, cpu, cuda")):
+    for device, said in (("cuda", "device 'cuda' is not available"), ("tpu", "device must be one of auto, cpu, cuda")):
         with pytest.raises(SystemExit):
             sngan([*command, "--device", device])
         assert said in capsys.readouterr().err
@@ -84,7 +84,9 @@ def test_without_a_network_a_repository_is_answered_at_once(tmp_path, monkeypatc
     monkeypatch.setattr(hub, "getproxies", dict)
     monkeypatch.setattr("socket.getaddrinfo", unknown)
     start = time.perf_counter()
-    with pytest.raises(FileNotFoundError, match="alice/pets: no such folder here, not in the cache, and the Hub"):
+    with pytest.raises(
+        FileNotFoundError, match="alice/pets: there is no such folder, it is not in the cache, and the Hub"
+    ):
         load_generator("alice/pets")
     assert time.perf_counter() - start < 3
     monkeypatch.setattr(hub, "getproxies", lambda: {"https": "http://proxy:3128"})

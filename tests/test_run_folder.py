@@ -211,14 +211,16 @@ def test_the_device_is_resolved_once_and_what_is_not_there_is_refused(monkeypatc
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     flags = ["--preset", "fashion32", "--data", image_folder, "--out", tmp_path / "run", "--steps", 1]
     for unknown in ("foo", "cuda:x", "meta", "cpu:3", ""):
-        assert "legal are auto, cpu, cuda, cuda:N, mps" in refusal(capsys, "train", *flags, "--device", unknown)
-    assert "device: got 'cuda', but" in refusal(capsys, "train", *flags, "--device", "cuda")
+        assert "device must be one of auto, cpu, cuda, cuda:N, mps" in refusal(
+            capsys, "train", *flags, "--device", unknown
+        )
+    assert "device 'cuda' is not available" in refusal(capsys, "train", *flags, "--device", "cuda")
     assert not (tmp_path / "run").exists()
     assert "device            cpu" in describe(config_of())
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert str(resolve_device()) == "cuda" and str(resolve_device("cuda:1")) == "cuda:1"
-    with pytest.raises(ValueError, match="there are 2 GPUs; legal are cuda:0 to cuda:1"):
+    with pytest.raises(ValueError, match="device must be between cuda:0 and cuda:1 on this machine"):
         resolve_device("cuda:2")
 
 

@@ -40,14 +40,14 @@ def test_any_size_and_mode_is_cropped_to_its_centre(tmp_path):
 
 
 def test_what_is_refused(tmp_path, image_folder):
-    with pytest.raises(FileNotFoundError, match="'none' is neither a folder nor a source"):
+    with pytest.raises(FileNotFoundError, match="there is no folder or data set 'none'"):
         load_images("none")
-    with pytest.raises(ValueError, match="split: got 'validation', legal are train, test, all"):
+    with pytest.raises(ValueError, match="split must be one of train, test, all .got 'validation'."):
         load_images("fashion", "validation")
-    with pytest.raises(ValueError, match="data: fashion has a test split of its own"):
+    with pytest.raises(ValueError, match="data: fashion has its own test split"):
         load_images("fashion", "all")
     (tmp_path / "nested" / "images" / "inner").mkdir(parents=True)
-    with pytest.raises(FileNotFoundError, match="holds no folder with images"):
+    with pytest.raises(FileNotFoundError, match="contains no folder with images"):
         load_images(str(tmp_path / "nested"))
     for i in (3, 5):
         (image_folder / "left" / f"{i:02d}.png").write_bytes(b"\x89PNG not really")
@@ -137,7 +137,5 @@ def test_avatars_are_drawn_once_for_all_processes_and_it_is_said_first(tmp_path)
     assert one[0].splitlines()[-1] == two[0].splitlines()[-1] and "(20, 3, 32, 32)" in one[0]
     (path,) = tmp_path.glob("avatars-test-32-*.npy")
     said = one[1] if "drew" in one[0] else two[1]
-    assert (
-        said.startswith("avatars: drawing 20 pictures once, about 1 min here; they are kept in") and str(path) in said
-    )
+    assert said.startswith("avatars: generating 20 images, about 1 min; they are cached in") and str(path) in said
     assert not [p for p in tmp_path.iterdir() if p.suffix not in (".npy", ".lock")]

@@ -146,7 +146,7 @@ def test_two_visitors(browser, page_url):
     )
     page.locator("#sample-seed textarea, #sample-seed input").fill("-5")
     page.get_by_role("button", name="Sample", exact=True).click()
-    page.get_by_text("seed: got -5, legal is 0 to 2^63 - 1").wait_for(timeout=30_000)
+    page.get_by_text("seed must be between 0 and 2^63 - 1 (got -5)").wait_for(timeout=30_000)
     wait_for_text(visitors[1][0], "sample", "seed 22")  # what the other sees stays
     assert all(page.outside == [] for page, *_ in visitors)
 
@@ -556,7 +556,7 @@ def test_ones_own_model_is_offered_first(other_page):
     done = subprocess.run(
         [sys.executable, "space/app.py", "--model", "nowhere/here/at-all"], cwd=ROOT, capture_output=True, text=True
     )
-    assert done.returncode == 2 and "no such file or folder" in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 2 and "there is no file or folder" in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.fixture

@@ -244,7 +244,7 @@ def test_hours_follow_from_a_committed_throughput_or_are_unknown(monkeypatch, tm
 
 
 @pytest.mark.parametrize("overrides, text", [
-    ({"stepz": 3}, "unknown setting 'stepz'; nearest are steps"),
+    ({"stepz": 3}, "unknown setting 'stepz'; the nearest are steps"),
     ({"loss": "wgan"}, "loss must be one of hinge, non_saturating, wasserstein (got 'wgan')"),
     ({"setting": "G"}, "setting must be one of A, B, C, D, E, F (got 'G')"),
     ({"method": "wgan"}, "method must be one of spectral_norm"),
@@ -255,12 +255,12 @@ def test_hours_follow_from_a_committed_throughput_or_are_unknown(monkeypatch, tm
     ({"beta2": 1.0}, "beta2 must be at least 0 and below 1 (got 1.0)"),
     ({"augment": "color,blur"}, "augment must be a comma-separated list of color, translation, cutout (got 'blur')"),
     ({"decay_from": 9, "decay_to": 3}, "decay_to must be decay_from, 9, or more (got 3)"),
-    ({"architecture": "sngan_fashion3"}, "no architecture 'sngan_fashion3'; nearest are sngan_fashion32"),
+    ({"architecture": "sngan_fashion3"}, "no model 'sngan_fashion3'; the nearest are sngan_fashion32"),
 ])  # fmt: skip
 def test_bad_settings_are_refused(overrides, text):
     with pytest.raises(ValueError, match=re.escape(text)):
         make_config("fashion32", **overrides)
-    with pytest.raises(ValueError, match="unknown preset 'fashion3'; nearest are fashion32"):
+    with pytest.raises(ValueError, match="unknown preset 'fashion3'; the nearest are fashion32"):
         make_config("fashion3")
 
 

@@ -117,21 +117,21 @@ def test_a_tampered_file_is_refused_before_it_is_read(tmp_path):
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    with pytest.raises(ValueError, match="sha256 .* is not the record's"):
+    with pytest.raises(ValueError, match="sha256 must be .*got"):
         verify(record)
     with pytest.raises(FileNotFoundError, match="missing"):
         verify(replace(record, folder=tmp_path))
 
 
 @pytest.mark.parametrize("call, text", [
-    (lambda: load_generator("sngan_fashion"), "no name, folder or file 'sngan_fashion'; nearest are sngan_fashion32"),
-    (lambda: load_generator("sngan_fashion32.v9"), "has no tag 'v9'; legal are v1"),
-    (lambda: load_generator("sngan_fashion32", weights="v9"), "has no tag 'v9'; legal are v1"),
-    (lambda: load_generator("sngan_imagenet64"), "nobody has published any for sngan_imagenet64; create_generator"),
-    (lambda: load_discriminator("sngan_cifar10.mimicry"), "mimicry published no discriminator for sngan_cifar10.mimicry; with one: mmgen_fid"),
-    (lambda: load_discriminator("sngan_stl10"), "mimicry published no discriminator for sngan_stl10.mimicry; create_d"),
-    (lambda: load_generator("sngan_imagenet128.mmgen"), "has no tag 'mmgen'; legal are authors_450k, authors_850k"),
-    (lambda: find_record("x", "generator"), "no name, folder or file 'x'; legal are sngan_imagenet128"),
+    (lambda: load_generator("sngan_fashion"), "there is no model, folder or file 'sngan_fashion'; the nearest are sngan_fashion32"),
+    (lambda: load_generator("sngan_fashion32.v9"), "no weights 'v9' of sngan_fashion32; choose one of v1"),
+    (lambda: load_generator("sngan_fashion32", weights="v9"), "no weights 'v9' of sngan_fashion32; choose one of v1"),
+    (lambda: load_generator("sngan_imagenet64"), "there are no published weights for sngan_imagenet64; create_generator"),
+    (lambda: load_discriminator("sngan_cifar10.mimicry"), "no published discriminator for sngan_cifar10.mimicry; tags with a discriminator: mmgen_fid"),
+    (lambda: load_discriminator("sngan_stl10"), "no published discriminator for sngan_stl10.mimicry; create_d"),
+    (lambda: load_generator("sngan_imagenet128.mmgen"), "no weights 'mmgen' of sngan_imagenet128; choose one of authors_450k, authors_850k"),
+    (lambda: find_record("x", "generator"), "there is no model, folder or file 'x'; choose one of sngan_imagenet128"),
 ])  # fmt: skip
 def test_names_that_nobody_has(call, text):
     with pytest.raises(ValueError, match=text):
@@ -147,11 +147,11 @@ def test_folders_and_other_places(tmp_path):
     assert load_generator("sngan_fashion32", dtype=torch.float64).conv.weight.dtype == torch.float64
     with pytest.raises(ValueError, match="describes a Generator, not a discriminator"):
         load_discriminator(folder)
-    with pytest.raises(FileNotFoundError, match="no such file or folder"):
+    with pytest.raises(FileNotFoundError, match="there is no file or folder"):
         load_generator(tmp_path / "none" / "here")
     other = tmp_path / "x.pth"
     other.write_bytes(b"")
-    with pytest.raises(ValueError, match="neither an npz nor a torch file: it is empty"):
+    with pytest.raises(ValueError, match="not an .npz file or a PyTorch file .the file is empty."):
         load_generator(other)
 
 
@@ -268,7 +268,7 @@ def test_the_users_records_add_and_replace_field_by_field(tmp_path, monkeypatch)
     mine = find_record("my_model", "discriminator")
     assert mine.file == "mine-0123abcd.pth" and mine.licence == "CC0-1.0" and mine.where == "download"
     assert WEIGHTS["sngan_stl10.mimicry"].where == "download"
-    with pytest.raises(ValueError, match="published no discriminator"):
+    with pytest.raises(ValueError, match="there is no published discriminator"):
         find_record("sngan_stl10", "discriminator")
     monkeypatch.delenv("SNGAN_HUB_RECORDS")
     assert WEIGHTS["sngan_imagenet128.mmgen_fid"] == before and "my_model.v2" not in WEIGHTS
@@ -276,12 +276,12 @@ def test_the_users_records_add_and_replace_field_by_field(tmp_path, monkeypatch)
 
 @pytest.mark.parametrize("content, text", [
     ("{", "not a readable JSON file"),
-    ("3", "expected an object"),
-    ({"sngan_cifar10": {"url": "http://x/y"}}, "'sngan_cifar10': legal is"),
-    ({"a.b": {"url": "http://x/y", "colour": 1}}, "a.b: unknown field colour; legal are name, url"),
-    ({"a.b": {"url": "http://x/y", "sha256": "xyz"}}, "sha256: got 'xyz', legal is hex digits"),
-    ({"a.b": {"url": 3}}, "url: got 3, legal is a text"),
-    ({"a.b": {"licence": "MIT"}}, "has neither url nor repo"),
+    ("3", "must contain an object"),
+    ({"sngan_cifar10": {"url": "http://x/y"}}, 'each entry must have the form "architecture.tag": {...} (got \'sngan_cifar10\')'),
+    ({"a.b": {"url": "http://x/y", "colour": 1}}, "a.b: unknown field colour; the allowed fields are name, url"),
+    ({"a.b": {"url": "http://x/y", "sha256": "xyz"}}, "sha256 must be hexadecimal digits (got 'xyz')"),
+    ({"a.b": {"url": 3}}, "url must be a string or a list of strings (got 3)"),
+    ({"a.b": {"licence": "MIT"}}, "either url or repo is required"),
 ])  # fmt: skip
 def test_bad_records_are_one_line(content, text, tmp_path, monkeypatch, capsys):
     records_file(tmp_path, monkeypatch, content)

@@ -87,7 +87,7 @@ def sample(arguments: argparse.Namespace) -> None:
     out: Path = arguments.out
     as_file = out.suffix.lower() == ".png"
     if out.suffix and not as_file and not out.is_dir():
-        raise ValueError(f"out: got {out}, legal are FILE.png or a folder")
+        raise ValueError(f"out must be FILE.png or a folder (got {out})")
     check_writable(out.parent if as_file else out, create=not as_file)
     method = "rejection" if arguments.rejection else "ddls" if arguments.ddls else None
     calibration = load_calibration(arguments.model) if method else None
@@ -99,7 +99,7 @@ def sample(arguments: argparse.Namespace) -> None:
     (fast, precision), make = _fast(generator, arguments), None
     if method and calibration:
         d = load_discriminator(arguments.model, device=arguments.device)
-        drawn_by = generator if method == "ddls" else fast  # Langevin steps are taken in float64
+        drawn_by = generator if method == "ddls" else fast  # Langevin steps run in float64
         precision = None if method == "ddls" else precision
         make = maker(method, drawn_by, d, calibration, arguments.truncation)
     request = (arguments.n, seed, arguments.truncation, arguments.batch_size)
@@ -149,7 +149,7 @@ def morph(arguments: argparse.Namespace) -> None:
     out: Path = arguments.out
     suffix = out.suffix.lower()
     if suffix not in (".png", *FILMS):
-        raise ValueError(f"out: got {out}, legal are FILE.png, {', '.join('FILE' + film for film in FILMS)}")
+        raise ValueError(f"out must be one of FILE.png, {', '.join('FILE' + film for film in FILMS)} (got {out})")
     check_writable(out.parent, create=False)
     generator = load_generator(arguments.model, device=arguments.device)
     seed = sampling.random_seed_from_system() if arguments.seed is None else arguments.seed
@@ -166,7 +166,7 @@ def morph(arguments: argparse.Namespace) -> None:
     else:
         there_and_back = [images[0], images[0, 1:-1].flip(0)] if images.shape[1] > 2 else [images[0]]
         save_film(iter(there_and_back), out)
-    print(f"{out}: {' to '.join(arguments.classes)} in {images.shape[1]} pictures, seed {seed}")
+    print(f"{out}: {' to '.join(arguments.classes)} in {images.shape[1]} images, seed {seed}")
 
 
 def walk(arguments: argparse.Namespace) -> None:
@@ -179,9 +179,9 @@ def walk(arguments: argparse.Namespace) -> None:
 
     out: Path = arguments.out
     if out.suffix.lower() not in FILMS:
-        raise ValueError(f"out: got {out}, legal are {', '.join('FILE' + film for film in FILMS)}")
+        raise ValueError(f"out must be one of {', '.join('FILE' + film for film in FILMS)} (got {out})")
     if not 0 < arguments.seconds <= 60:
-        raise ValueError(f"seconds: got {arguments.seconds}, legal is above 0 and up to 60")
+        raise ValueError(f"seconds must be above 0 and at most 60 (got {arguments.seconds})")
     check_writable(out.parent, create=False)
     generator = load_generator(arguments.model, device=arguments.device)
     seed = sampling.random_seed_from_system() if arguments.seed is None else arguments.seed
@@ -208,9 +208,7 @@ def _fast(generator: AnyGenerator, arguments: argparse.Namespace) -> tuple[AnyGe
     device = next(generator.parameters()).device
     dtype = sampling_dtype(arguments.precision, device)
     if dtype == torch.bfloat16 and not fast_bfloat16(device):
-        print(
-            "precision: this processor does not compute in bfloat16, so bf16 is slower here than fp32", file=sys.stderr
-        )
+        print("precision: this processor has no bfloat16 support, so bf16 is slower than fp32", file=sys.stderr)
     return generator.for_sampling(dtype), None if dtype == torch.float32 else "bf16"
 
 

@@ -98,14 +98,14 @@ def convert(arguments: argparse.Namespace) -> None:
     )  # fmt: skip
     file, out = arguments.file, arguments.out
     if not file.exists():
-        raise FileNotFoundError(f"file: no file or folder {file}")
+        raise FileNotFoundError(f"there is no file or folder {file}")
     if out.suffix == ".npz":
         if out.exists():
-            raise FileExistsError(f"out: {out} exists; name another, or remove it")
+            raise FileExistsError(f"out: {out} exists; choose another name")
         check_writable(out.parent, create=False)
         network = _one_network(file, options)
         save_snapshot(network, out)
-        print(f"{out}: {type(network).__name__.lower()}, {network.size} px, in the authors' form")
+        print(f"{out}: {type(network).__name__.lower()}, {network.size} px, in the authors' format")
         return
     check_writable(out, create=True)
     converted = convert_path(file, options)
@@ -124,15 +124,17 @@ def _class_names(given: str | None) -> tuple[str, ...] | None:
     if given is None or given in CLASS_LISTS:
         return None if given is None else class_list(given)
     if not Path(given).is_file():
-        raise ValueError(f"classes: got {given!r}, legal are {', '.join(CLASS_LISTS)}, or a file with a name a line")
+        raise ValueError(
+            f"classes must be one of {', '.join(CLASS_LISTS)}, or a text file with one name per line (got {given!r})"
+        )
     try:
         return tuple(line.strip() for line in Path(given).read_text(encoding="utf-8").splitlines() if line.strip())
     except UnicodeDecodeError as error:
-        raise ValueError(f"classes: {given} is not UTF-8 text") from error
+        raise ValueError(f"classes: {given} is not a UTF-8 text file") from error
 
 
 def _one_network(file: Path, options: object):
-    """The network to write in the authors' form: of a folder of ours, or of a file of anybody's."""
+    """The network to write in the authors' format: from a folder of this package, or a file of another code base."""
     from ..convert import Options, convert_path
     from ..networks.mixin import CONFIG_NAME, read_config
     from ..networks.resnet import Discriminator, Generator
@@ -142,12 +144,15 @@ def _one_network(file: Path, options: object):
         return (Discriminator if kind == "Discriminator" else Generator).from_pretrained(file)
     if (file / "generator" / CONFIG_NAME).is_file():
         raise ValueError(
-            f"file: {file} holds two networks, and an .npz one: name {file}/generator or {file}/discriminator"
+            f"file: {file} contains two networks, but an .npz file can store only one; use {file}/generator or "
+            f"{file}/discriminator"
         )
     assert isinstance(options, Options)
     converted = convert_path(file, options)
     if len(converted) > 1:
-        raise ValueError(f"file: {file} holds two networks, and an .npz one: convert it to a folder first")
+        raise ValueError(
+            f"file: {file} contains two networks, but an .npz file can store only one; convert it to a folder first"
+        )
     return converted[0].network
 
 

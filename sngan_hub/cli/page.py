@@ -21,5 +21,5 @@ def app(arguments: argparse.Namespace) -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] != "gradio":
             raise
-        raise ValueError("the page needs Gradio: pip install 'sngan-hub[space]'") from None
+        raise ValueError("the web page needs Gradio: pip install 'sngan-hub[space]'") from None
     page.serve(arguments.model)

@@ -97,6 +97,6 @@ def check_writable(folder: Path, create: bool) -> None:
     if not existing.is_dir():
         raise NotADirectoryError(f"out: {existing} is not a folder")
     if existing != folder.absolute() and not create:
-        raise FileNotFoundError(f"out: no folder {folder}")
+        raise FileNotFoundError(f"out: there is no folder {folder}")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise PermissionError(f"out: {existing} is not writable")

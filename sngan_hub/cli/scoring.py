@@ -86,13 +86,13 @@ def score(arguments: argparse.Namespace) -> None:
             print(json.dumps({"file": str(found.path), "class": names[best], "score": rows[-1][0], "scores": scores},
                              ensure_ascii=False))  # fmt: skip
     if not rows:
-        raise ValueError(f"folder: none of {len(paths)} pictures could be read; the first: {unread[0]}")
+        raise ValueError(f"folder: none of the {len(paths)} images can be read; the first error: {unread[0]}")
     if not arguments.json:
         heading = ["score", "as class", "file"]
         kept = [row for row in sorted(rows, reverse=True) if row[0] >= least]
         print("\n".join(aligned([heading, *([f"{s:.3f}", c, f] for s, c, f in kept)])))
         if arguments.at_least is not None:
-            print(f"{len(kept)} of {len(rows)} pictures reach {least:g}", file=sys.stderr)
+            print(f"{len(kept)} of {len(rows)} images have a score of {least:g} or more", file=sys.stderr)
     for line in unread:
         print(f"not read: {line}", file=sys.stderr)
 
@@ -106,10 +106,12 @@ def evaluate(arguments: argparse.Namespace) -> None:
         from ..metrics.protocols import evaluate as measure
         from ..metrics.protocols import json_line
     except ImportError as error:
-        raise ValueError(f"{error}; scores need the extra: pip install 'sngan-hub[metrics]'") from error
+        raise ValueError(f"{error}; the scores need pip install 'sngan-hub[metrics]'") from error
     record = find_record(arguments.model, "generator") if arguments.record else None
     if record and record.folder is None:
-        raise ValueError(f"record: {record.name} is not shipped here, so its record cannot take our scores")
+        raise ValueError(
+            f"record: scores can be saved only for models included in the package; {record.name} is not one of them"
+        )
     folder = record.folder.parent if record and record.folder else None
     generator = load_generator(arguments.model, device=arguments.device).for_sampling()
     model = record.name if record else arguments.model
@@ -132,7 +134,7 @@ def spectrum(arguments: argparse.Namespace) -> None:
 
     if arguments.out:
         if arguments.out.suffix.lower() != ".png":
-            raise ValueError(f"out: got {arguments.out}, legal is FILE.png")
+            raise ValueError(f"out must be FILE.png (got {arguments.out})")
         check_writable(arguments.out.parent, create=False)
     load = load_generator if arguments.network == "generator" else load_discriminator
     rows = spectra(load(arguments.model, device=arguments.device))

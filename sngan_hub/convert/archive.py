@@ -39,13 +39,13 @@ _ITEM_SIZES = {
 
 
 class Refused(ValueError):
-    """The file is readable and asks for something that is never done."""
+    """The file is readable, but refers to code that is never executed."""
 
 
 def file_kind(path: Path) -> str:
     """``npz`` or ``torch`` by the file's first bytes and entries; ``ValueError`` says what it looks like otherwise."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
+        raise FileNotFoundError(f"there is no file {path}")
     with open(path, "rb") as file:
         head = file.read(512)
     if head[:2] == b"PK":
@@ -56,9 +56,9 @@ def file_kind(path: Path) -> str:
         return "torch"  # whose reader names what is missing
     if head[:1] == b"\x80":
         return "torch"
-    looks = "is empty" if not head else "is a web page" if head.lstrip()[:1] == b"<" else "starts with other bytes"
-    hint = "; name the folder that holds it" if path.suffix == ".safetensors" else "; fetch it again"
-    raise ValueError(f"{path}: neither an npz nor a torch file: it {looks}{hint}")
+    looks = "the file is empty" if not head else "it is a web page" if head.lstrip()[:1] == b"<" else "unknown format"
+    hint = "; pass the folder that contains it" if path.suffix == ".safetensors" else "; download it again"
+    raise ValueError(f"{path}: this is not an .npz file or a PyTorch file ({looks}){hint}")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -69,7 +69,7 @@ def _open(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
     except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError, IndexError) as error:
-        raise ValueError(f"{path}: damaged or cut short ({error}); fetch it again") from error
+        raise ValueError(f"{path}: the file is damaged or incomplete ({error}); download it again") from error
 
 
 def _check_entries(path: Path, archive: zipfile.ZipFile) -> None:
@@ -78,17 +78,17 @@ def _check_entries(path: Path, archive: zipfile.ZipFile) -> None:
     for entry in archive.infolist():
         compressed = entry.compress_type == zipfile.ZIP_DEFLATED
         if entry.flag_bits & 1 or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise ValueError(f"{path}: {shown(entry.filename)} is encrypted or compressed in a way that is not read")
+            raise ValueError(f"{path}: {shown(entry.filename)} uses an unsupported compression or encryption")
         limit = entry.compress_size * _MAX_RATIO if compressed else entry.compress_size
         if entry.header_offset + entry.compress_size > size or entry.file_size > limit:
             raise ValueError(
-                f"{path}: {shown(entry.filename)} claims {entry.file_size:,} bytes, more than the file can hold"
+                f"{path}: {shown(entry.filename)} declares {entry.file_size:,} bytes, more than the file can contain"
             )
         inflated += entry.file_size if compressed else 0
         if inflated > MAX_INFLATED:
-            raise ValueError(f"{path}: would unpack to more than {MAX_INFLATED:,} bytes, more than any network needs")
+            raise ValueError(f"{path}: the unpacked size exceeds the limit of {MAX_INFLATED:,} bytes")
         if entry.filename in seen:
-            raise ValueError(f"{path}: holds {shown(entry.filename)} twice")
+            raise ValueError(f"{path}: contains {shown(entry.filename)} twice")
         seen.add(entry.filename)
 
 
@@ -96,7 +96,7 @@ def _read_entry(path: Path, archive: zipfile.ZipFile, name: str) -> bytes:
     try:
         return archive.read(name)  # to its end, where the CRC is compared
     except Exception as error:  # zlib.error, BadZipFile, EOFError ...: whatever a flipped bit can cause
-        raise ValueError(f"{path}: {shown(name)} is damaged ({_line(error)}); fetch the file again") from error
+        raise ValueError(f"{path}: {shown(name)} is damaged ({_line(error)}); download the file again") from error
 
 
 def read_npz(path: str | Path) -> dict[str, np.ndarray]:
@@ -121,9 +121,9 @@ def _read_array(path: Path, name: str, data: bytes) -> np.ndarray:
         shape, _, dtype = read_header(stream)
         claimed = math.prod(shape) * dtype.itemsize
         if dtype.hasobject:
-            raise ValueError("it holds pickled objects, which are never loaded")
+            raise ValueError("it contains pickled objects, which are never loaded")
         if claimed != len(data) - stream.tell():
-            raise ValueError(f"its header claims {claimed:,} bytes, {len(data) - stream.tell():,} follow")
+            raise ValueError(f"its header declares {claimed:,} bytes, but it has {len(data) - stream.tell():,}")
         stream.seek(0)
         return np.lib.format.read_array(stream, allow_pickle=False)
     except Exception as error:
@@ -154,11 +154,12 @@ def read_torch(path: str | Path) -> Any:
         called = re.search(r"GLOBAL (\S+) (?:was not an allowed global|whose module)", str(error))
         if called:
             raise Refused(
-                f"{path}: refused: its pickle names {shown(called[1])}, and nothing in a weight file is executed"
+                f"{path}: the file was not loaded, because its pickle refers to {shown(called[1])}; code in weight "
+                f"files is never executed"
             ) from error
         if isinstance(error, ValueError) and str(error).startswith(str(path)):
             raise
-        raise ValueError(f"{path}: not a readable torch file ({_line(error)}); fetch it again") from error
+        raise ValueError(f"{path}: this is not a valid PyTorch file ({_line(error)}); download it again") from error
 
 
 def _check_torch_zip(path: Path) -> None:
@@ -169,14 +170,14 @@ def _check_torch_zip(path: Path) -> None:
         sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
         pickles = [name for name in sizes if PurePosixPath(name).name == "data.pkl"]
         if len(pickles) != 1:
-            raise ValueError(f"{path}: a zip archive without torch's data.pkl")
+            raise ValueError(f"{path}: this zip archive is not a PyTorch file: data.pkl is missing")
         root = PurePosixPath(pickles[0]).parent
         with archive.open(pickles[0]) as stream:
             for key, nbytes in _declared_storages(stream):
                 held = sizes.get(str(root / "data" / key))
                 if held != nbytes:
                     raise ValueError(
-                        f"{path}: tensor data {shown(key)} is declared with {nbytes:,} bytes and has {held or 0:,}"
+                        f"{path}: tensor data {shown(key)} declares {nbytes:,} bytes, but it has {held or 0:,}"
                     )
 
 
@@ -187,7 +188,7 @@ def _check_crc(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> 
                 pass
     except Exception as error:
         raise ValueError(
-            f"{path}: {shown(entry.filename)} is damaged ({_line(error)}); fetch the file again"
+            f"{path}: {shown(entry.filename)} is damaged ({_line(error)}); download the file again"
         ) from error
 
 
@@ -196,20 +197,20 @@ def _check_legacy(path: Path) -> None:
     with open(path, "rb") as file:
         first = [arg for op, arg, _ in pickletools.genops(file) if op.name.startswith("LONG")]
         if first != [_LEGACY_MAGIC]:
-            raise ValueError(f"{path}: a pickle, but not one that torch.save wrote")
+            raise ValueError(f"{path}: this pickle was not written by torch.save")
         for _ in range(2):  # protocol version, then sizes of the writer's integers
             for _ in pickletools.genops(file):
                 pass
         declared = sum(dict(_declared_storages(file)).values())
     if declared > path.stat().st_size:
-        raise ValueError(f"{path}: declares {declared:,} bytes of tensors, more than the file holds")
+        raise ValueError(f"{path}: the file declares {declared:,} bytes of tensors, more than it contains")
 
 
 def _declared_storages(stream: IO[bytes]) -> Iterator[tuple[str, int]]:
     """(key, bytes) of each storage that a torch pickle asks for, found by reading its opcodes; none is carried out."""
     for pid in _persistent_ids(stream):
         if not (isinstance(pid, tuple) and len(pid) >= 5 and pid[0] == "storage"):
-            raise ValueError("it asks for something other than a tensor's storage")
+            raise ValueError("it refers to an object that is not a tensor storage")
         _, kind, key, _, numel = pid[:5]
         name = str(kind).split(" ")[-1]
         if name not in _ITEM_SIZES or not isinstance(numel, int) or numel < 0:

@@ -13,7 +13,7 @@ from .parts import Part
 
 @dataclass(frozen=True)
 class Options:
-    """What a user may say about a file; None leaves it to the file."""
+    """Options of a conversion; None: taken from the file."""
 
     gain_offset: int | None = None  # 0 or 1: added to the stored gains of the classes
     shortcut_relu: bool | None = None  # discriminators: whether shortcuts read relu(x)
@@ -23,7 +23,7 @@ class Options:
     def __post_init__(self) -> None:
         for name, legal in (("gain_offset", (None, 0, 1)), ("channel_order", (None, "rgb", "bgr"))):
             if getattr(self, name) not in legal:
-                raise ValueError(f"{name}: got {getattr(self, name)!r}, legal are {legal[1]} and {legal[2]}")
+                raise ValueError(f"{name} must be one of {legal[1]}, {legal[2]} (got {getattr(self, name)!r})")
 
 
 class Assumed(NamedTuple):
@@ -41,7 +41,7 @@ def always(value: Any, reason: str = "") -> Callable[[Part], Assumed]:
 def choose(what: str, asked: Any, assumed: Assumed, notes: list[str]) -> Any:
     """``asked``, or the assumed value where it is None; appends to ``notes`` which, and why."""
     if asked is not None:
-        notes.append(f"{what} {asked}: as asked")
+        notes.append(f"{what} {asked}: as given")
         return asked
     if assumed.reason:
         notes.append(f"{what} {assumed.value}: {assumed.reason}")

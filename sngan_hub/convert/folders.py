@@ -23,13 +23,16 @@ def convert_path(path: Path, options: Options) -> list[Converted]:
     if not path.is_dir():
         return convert_file(path, options)
     if (path / CONFIG_NAME).is_file() or (path / "generator" / CONFIG_NAME).is_file():
-        raise ValueError(f"{path}: is ours already; to write the authors' form of one network, name OUT.npz")
+        raise ValueError(
+            f"{path}: this network already has the format of sngan-hub; to write the authors' format, use OUT.npz as "
+            f"output"
+        )
     files = newest(path)
     found = [(file, converted) for file in files for converted in convert_file(file, options)]
     for kind in ("generator", "discriminator"):
         same = [str(file.relative_to(path)) for file, converted in found if converted.kind == kind]
         if len(same) > 1:
-            raise ValueError(f"{path}: several files hold a {kind}: {', '.join(same)}; name one of them")
+            raise ValueError(f"{path}: several files contain a {kind}: {', '.join(same)}; convert one of these files")
     networks = [converted for _, converted in sorted(found, key=lambda pair: pair[1].kind != "generator")]
     _share_class_names(networks)
     return networks
@@ -54,7 +57,7 @@ def newest(folder: Path) -> list[Path]:
             groups[group] = (rank, path)
     found = [path for _, path in groups.values()]
     if not found:
-        raise FileNotFoundError(f"{folder}: holds no checkpoint ({', '.join(_SUFFIXES)})")
+        raise FileNotFoundError(f"{folder}: the folder contains no checkpoint ({', '.join(_SUFFIXES)})")
     networks = [path for path in found if not _is_copy(path)]
     return networks or found
 
@@ -78,7 +81,7 @@ def _share_class_names(networks: list[Converted]) -> None:
 def save_networks(networks: Sequence[Converted], out: Path) -> list[Path]:
     """One network makes ``out`` its folder, two ``out``/generator and ``out``/discriminator. All, or nothing."""
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise FileExistsError(f"out: {out} exists and is not an empty folder; name another, or remove it")
+        raise FileExistsError(f"out: {out} exists and is not an empty folder; choose another name")
     places = [Path(converted.kind if len(networks) > 1 else "") for converted in networks]
 
     def fill(folder: Path) -> None:

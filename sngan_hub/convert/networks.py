@@ -74,8 +74,8 @@ def convert_part(part: Part, options: Options) -> Converted:
     recognised = recognise(part.tensors)
     if recognised is None:
         raise ValueError(
-            f"{part.source}: its keys ({some(list(part.tensors))}) are of no network of "
-            f"{', '.join(code_base.name for code_base in CODE_BASES)}; only their SNGAN and projection ResNets are read"
+            f"{part.source}: the keys ({some(list(part.tensors))}) do not match a known network; supported are the "
+            f"SNGAN and projection ResNets of {', '.join(code_base.name for code_base in CODE_BASES)}"
         )
     code_base, kind = recognised
     notes = [f"{kind} of {code_base.name}, by its keys ({some(list(part.tensors), 2)}); widths, size and classes by "
@@ -96,7 +96,9 @@ def _choose_class_names(
     """The names of a published data set, where its name or its count gives it away."""
     if options.classes is not None:
         if len(options.classes) != n:
-            raise ValueError(f"classes: got {len(options.classes)} names, {part.source} has {n} classes")
+            raise ValueError(
+                f"classes must have {n} names, as many as {part.source} has classes (got {len(options.classes)})"
+            )
         return list(options.classes)
     said = f"{part.file_name} {code_base.data_name(part)} {Path(part.source).parent.name}".lower()
     named = [name for name in CLASS_LISTS if name in said and len(class_list(name)) == n]
@@ -107,7 +109,7 @@ def _choose_class_names(
     elif named:
         name, why = named[0], "by the file's or run's name"
     else:
-        notes.append("class names: none known; --classes names them")
+        notes.append("class names: unknown; set them with --classes")
         return None
     notes.append(f"class names {name}: {why}; --classes overrides")
     return list(class_list(name))
@@ -146,7 +148,7 @@ def _read(
                 f"{key} has shape {tuple(theirs.shape)}, expected {_expected(read, theirs, value, expected[ours])}"
             )
         elif ours.endswith("running_var") and (value < 0).any():
-            problems.append(f"{key} holds a negative variance")
+            problems.append(f"{key} contains a negative variance")
         else:
             tensors[ours] = value.clone()  # the file's own memory is let go
     if problems:
@@ -159,7 +161,7 @@ def _unfit(key: str, theirs: Tensor, ours: Tensor) -> str | None:
     if theirs.dtype != ours.dtype:
         return f"{key} is {_dtype(theirs)}, expected {_dtype(ours)}"
     if theirs.is_floating_point() and not torch.isfinite(theirs).all():
-        return f"{key} holds values that are not finite"
+        return f"{key} contains values that are not finite"
     return None
 
 

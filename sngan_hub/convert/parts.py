@@ -72,10 +72,10 @@ def read_container(
         return Container(source, read_npz(path), file_name)
     content = read_torch(path)
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: holds a {type(content).__name__}, expected a dictionary of tensors")
+        raise ValueError(f"{path}: the content must be a dictionary of tensors (got a {type(content).__name__})")
     tensors = next((content[key] for key in tensor_entries if key in content), content)
     if not isinstance(tensors, dict) or not tensors:
-        raise ValueError(f"{path}: its state_dict is no dictionary of tensors")
+        raise ValueError(f"{path}: the state_dict is not a dictionary of tensors")
     for key, tensor in tensors.items():
         _check_tensor(source, key, tensor)
     metadata = {key: content[key] for key in metadata_entries if key in content}
@@ -86,6 +86,6 @@ def _check_tensor(source: str, key: Any, tensor: Any) -> None:
     if not isinstance(key, str) or not isinstance(tensor, Tensor):
         raise ValueError(f"{source}: {key!r} is a {type(tensor).__name__}, expected a tensor")
     if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
-        raise ValueError(f"{source}: {key} is no plain tensor in memory")
+        raise ValueError(f"{source}: {key} is not a dense CPU tensor")
     if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-        raise ValueError(f"{source}: {key} claims {tensor.numel():,} values, more than the file holds for it")
+        raise ValueError(f"{source}: {key} declares {tensor.numel():,} values, more than the file contains for it")

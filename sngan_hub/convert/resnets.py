@@ -144,8 +144,8 @@ def map_generator(layout: GeneratorLayout, part: Part, options: Options, notes: 
     rows, z_dim = _shape(part, key, 2)
     bottom = round((rows / widths[0]) ** 0.5)
     if bottom < 1 or bottom**2 * widths[0] != rows:
-        raise ValueError(f"{part.source}: {part.prefix}{key} has {rows} rows, which is no square map of {widths[0]} "
-                         f"channels")  # fmt: skip
+        raise ValueError(f"{part.source}: {part.prefix}{key} has {rows} rows, which do not form a square map of "
+                         f"{widths[0]} channels")  # fmt: skip
     first_norm = layers["blocks.0.b1"]
     *conditional, unconditional = layout.norms
     norm = next((form for form in conditional if _is_stored_as(form, first_norm, part.tensors)), unconditional)
@@ -195,7 +195,9 @@ def map_discriminator(layout: DiscriminatorLayout, part: Part, options: Options,
     n = _count_blocks(part, lambda n: layout.layers(n, part.tensors)[f"blocks.{n - 1}.c1"])
     known = layout.down(part)
     if n not in known:
-        raise ValueError(f"{part.source}: {n} discriminator blocks; known are {', '.join(map(str, known))}")
+        raise ValueError(
+            f"{part.source}: a discriminator with {n} blocks is not supported, only with {', '.join(map(str, known))}"
+        )
     down, size = known[n]
     layers = layout.layers(n, part.tensors)
     weight = layout.leaves["weight"].name
@@ -269,5 +271,7 @@ def _shape(part: Part, key: str, dims: int | None) -> tuple[int, ...]:
     if tensor is None:
         raise ValueError(f"{part.source}: {part.prefix}{key} is missing")
     if (dims is not None and tensor.ndim != dims) or 0 in tensor.shape or (dims is None and tensor.ndim not in (1, 2)):
-        raise ValueError(f"{part.source}: {part.prefix}{key} has shape {tuple(tensor.shape)}, which is no such layer's")
+        raise ValueError(
+            f"{part.source}: {part.prefix}{key} has shape {tuple(tensor.shape)}, which does not fit this layer"
+        )
     return tuple(tensor.shape)

@@ -45,7 +45,7 @@ def _convert(container: Container) -> Generator | Discriminator:
     network = convert_part(container.part(), Options()).network
     if not isinstance(network, Generator | Discriminator):
         raise ValueError(
-            f"{container.source}: holds a {type(network).__name__}, which is no network of sngan_projection"
+            f"{container.source}: contains a {type(network).__name__}, which is not a network of sngan_projection"
         )
     return network
 
@@ -86,7 +86,9 @@ def to_chainer(network: Network) -> dict[str, np.ndarray]:
         >>> numpy.savez("ResNetGenerator_0.npz", **to_chainer(create_generator("sngan_cifar10")))
     """
     if not isinstance(network, Generator | Discriminator):
-        raise ValueError(f"{type(network).__name__}: only the ResNets of sngan_projection go back to its files")
+        raise ValueError(
+            f"only ResNets can be written in the format of sngan_projection (got a {type(network).__name__})"
+        )
     keys = chainer_keys(network)
     state = network.state_dict()
     arrays = {}
@@ -96,7 +98,7 @@ def to_chainer(network: Network) -> dict[str, np.ndarray]:
     try:
         read_back = from_chainer(arrays).config
     except ValueError as error:
-        raise ValueError(f"the authors' code has no such {type(network).__name__.lower()}: {error}") from error
+        raise ValueError(f"the authors' code cannot build this {type(network).__name__.lower()}: {error}") from error
     own = network.config
     idle = {"classes", "hidden"}  # fields that say nothing about this network
     if not network.n_classes:
@@ -114,7 +116,7 @@ def to_chainer(network: Network) -> dict[str, np.ndarray]:
         differing.append(f"head_bias {own['head_bias']} (theirs at {own['size']} px: {theirs})")
     if differing:
         raise ValueError(
-            f"the authors' code has no such {type(network).__name__.lower()}, and their file could not say: "
+            f"the authors' format cannot store these settings of the {type(network).__name__.lower()}: "
             + ", ".join(differing)
         )
     return arrays

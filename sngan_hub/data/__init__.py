@@ -60,10 +60,10 @@ def load_images(
     Raises ``FileNotFoundError`` or ``ValueError`` with the way out when the source cannot be had or is damaged.
     """
     if split not in SPLITS:
-        raise ValueError(f"split: got {split!r}, legal are {', '.join(SPLITS)}")
+        raise ValueError(f"split must be one of {', '.join(SPLITS)} (got {split!r})")
     if source in SOURCES:
         if split == "all":
-            raise ValueError(f"data: {source} has a test split of its own; held_out is for folders")
+            raise ValueError(f"data: {source} has its own test split; use held_out only with a folder")
         return SOURCES[source].load(split, size)
     if is_prepared(source):
         return load_prepared(source, split, size)
@@ -73,9 +73,9 @@ def load_images(
 def _known(source: str) -> str:
     if source in PREPARED_FIRST:
         raise FileNotFoundError(
-            f"data: {source} is prepared first: sngan prepare {source} OUT --size 64, then --data OUT"
+            f"data: {source} must be prepared first: run sngan prepare {source} OUT --size 64, then use --data OUT"
         )
     if not Path(source).is_dir():
         names = [*SOURCES, *PREPARED_FIRST, "FOLDER of class folders"]
-        raise FileNotFoundError(f"data: {source!r} is neither a folder nor a source{nearest(source, names)}")
+        raise FileNotFoundError(f"data: there is no folder or data set {source!r}{nearest(source, names)}")
     return source

@@ -40,7 +40,7 @@ def load_avatars(split: str, size: int) -> Images:
 def _draw_to(path: Path, count: int, split: str, size: int) -> None:
     pictures = count * len(AVATAR_STYLES)
     minutes = pictures / _PER_SECOND / (os.cpu_count() or 1) / 60
-    print(f"avatars: drawing {pictures:,} pictures once, about {max(minutes, 1):.0f} min here; they are kept in {path}",
+    print(f"avatars: generating {pictures:,} images, about {max(minutes, 1):.0f} min; they are cached in {path}",
           file=sys.stderr, flush=True)  # fmt: skip
     write_array(path, draw_avatars(AVATAR_STYLES, range(count), split, size))
 
@@ -52,7 +52,7 @@ def draw_avatars(styles: list[str], numbers: range, split: str, size: int) -> np
     """
     tasks = [(style, numbers[i : i + 100], split, size) for style in styles for i in range(0, len(numbers), 100)]
     with ProcessPoolExecutor() as pool:
-        parts = list(tqdm(pool.map(_draw_batch, tasks), "drawing avatars", len(tasks), unit="00", leave=False))
+        parts = list(tqdm(pool.map(_draw_batch, tasks), "generating avatars", len(tasks), unit="00", leave=False))
     return np.concatenate(parts)
 
 
@@ -61,7 +61,7 @@ def _draw_batch(task: tuple[str, range, str, int]) -> np.ndarray:
         import dicebear
         import resvg_py
     except ImportError as error:
-        raise FileNotFoundError(f"avatars: {error}; pip install 'sngan-hub[avatars]'") from error
+        raise FileNotFoundError(f"avatars: {error}; run pip install 'sngan-hub[avatars]'") from error
     name, numbers, split, size = task
     style = dicebear.Style(_avatar_style(name))
     images = []
@@ -80,4 +80,4 @@ def _avatar_style(name: str) -> dict:
     for root in roots:
         for path in Path(root).rglob(f"{name}.json"):
             return json.loads(path.read_text(encoding="utf-8"))
-    raise FileNotFoundError(f"avatars: no style {name!r}; pip install 'sngan-hub[avatars]'")
+    raise FileNotFoundError(f"avatars: there is no style {name!r}; run pip install 'sngan-hub[avatars]'")

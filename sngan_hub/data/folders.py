@@ -55,7 +55,7 @@ def arrange(paths: Sequence[Parts], name: str, source: str) -> Arranged:
             raise FileNotFoundError(_deeper(source, root, tops))
         root += (tops[0],)
     if not order:
-        raise FileNotFoundError(f"data: {source} holds no folder with images; expected {source}/CLASS/IMAGE.png")
+        raise FileNotFoundError(f"data: {source} contains no folder with images; expected {source}/CLASS/IMAGE.png")
     notes = [f"the class folders are those of {'/'.join(root)}"] if root else []
     if not tops:
         return Arranged({name: beside}, root, notes)
@@ -116,7 +116,7 @@ def find_images(source: str) -> Found:
             entries = sorted(listed, key=lambda entry: entry.name)
         kind = product({entry.name for entry in entries}, (folder / "config.json").read_bytes)
         if kind and not parts:
-            raise ValueError(f"data: {source} is {kind}; name a folder of images")
+            raise ValueError(f"data: {source} is {kind}; choose a folder of images")
         if kind:
             found.outputs.append((parts, kind))
             return
@@ -154,13 +154,13 @@ def of_no_class(source: str) -> list[str]:
     found = find_images(source)
     arranged = _arranged(source, found)
     outputs = dict(found.outputs)
-    lines = [f"no class, left out, for it is {kind}: {'/'.join(parts)}" for parts, kind in outputs.items()]
+    lines = [f"not used as a class, because it is {kind}: {'/'.join(parts)}" for parts, kind in outputs.items()]
     start = Path(source).resolve()
     above, top = [start, *start.parents], Path(source, *arranged.root)
     for path in sorted(path for path in top.iterdir() if path.is_dir() and not path.name.startswith(".")):
         empty = path.name not in arranged.classes and (*arranged.root, path.name) not in outputs
         if empty and path.resolve() not in above:
-            lines.append(f"no class, for it holds no image: {path.name}")
+            lines.append(f"not used as a class, because it contains no image: {path.name}")
     return lines + arranged.notes
 
 
@@ -194,10 +194,12 @@ def load_folder(source: str, split: str, size: int, stretch: bool = False, left_
     if left_out is not None:
         left_out += damaged
     elif damaged:
-        raise ValueError(f"data: {len(damaged)} damaged image(s); mend or remove them, or leave them out by `python -m "
-                         f"training prepare {source} OUT`:\n  " + "\n  ".join(damaged))  # fmt: skip
+        raise ValueError(f"data: {len(damaged)} damaged image(s); repair or remove them, or skip them with sngan "
+                         f"prepare {source} OUT:\n  " + "\n  ".join(damaged))  # fmt: skip
     if damaged and not labels:
         raise ValueError(f"data: none of the {len(damaged)} image(s) in {source} can be read; {damaged[0]}")
     if not labels:
-        raise ValueError(f"data: {source} has no image in split {split!r} (every tenth of a class is kept for test)")
+        raise ValueError(
+            f"data: {source} has no image in split {split!r} (every tenth image of a class is in the test split)"
+        )
     return Images(images[: len(labels)], np.array(labels, np.int64), list(classes))

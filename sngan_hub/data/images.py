@@ -60,7 +60,7 @@ class Images(NamedTuple):
         if order == self.classes:
             return self
         if sorted(order) != sorted(self.classes):
-            raise ValueError(f"data: its classes are {', '.join(self.classes[:8])}; needed are {', '.join(order[:8])}")
+            raise ValueError(f"data: the classes must be {', '.join(order[:8])} (got {', '.join(self.classes[:8])})")
         place = np.array([order.index(name) for name in self.classes])
         digest = f"{self.digest}-{'|'.join(order)}" if self.digest else ""
         return self._replace(labels=place[self.labels], classes=order, digest=digest)
@@ -89,10 +89,10 @@ def read_picture(data: bytes, size: int, short_side: int = 0, stretch: bool = Fa
     try:
         opened = Image.open(io.BytesIO(data))
     except UnidentifiedImageError as error:
-        raise ValueError("holds no picture of a known kind") from error
+        raise ValueError("not a supported image format") from error
     with opened as image:
         if min(image.size) < min_side:
-            raise ValueError(f"{image.width}x{image.height}: under {min_side} px")
+            raise ValueError(f"{image.width}x{image.height} px: each side must be at least {min_side} px")
         if image.format == "JPEG" and not stretch:
             least = 2 * (short_side or size)  # the decoder halves large pictures for nothing
             image.draft(image.mode, (least, least))

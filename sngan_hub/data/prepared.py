@@ -35,10 +35,12 @@ def read_about(source: str) -> dict[str, Any]:
         about = json.loads(path.read_text(encoding="utf-8"))
         missing = wanted - about.keys()
     except (OSError, ValueError, AttributeError) as error:
-        raise ValueError(f"{path}: not the description of a prepared data set; run prepare again") from error
+        raise ValueError(
+            f"{path}: this is not the description of a prepared data set; run sngan prepare again"
+        ) from error
     if missing:
-        raise ValueError(f"{path}: not the description of a prepared data set ({min(missing)} is missing); run prepare "
-                         f"again")  # fmt: skip
+        raise ValueError(f"{path}: this is not the description of a prepared data set ({min(missing)} is missing); run "
+                         f"sngan prepare again")  # fmt: skip
     return about
 
 
@@ -47,19 +49,20 @@ def load_prepared(source: str, split: str, size: int) -> Images:
     folder, about = Path(source), read_about(source)
     if size != about["size"]:
         raise ValueError(
-            f"size: {source} was prepared at {about['size']} px, needed are {size}: prepare it with --size {size}"
+            f"size must be {about['size']}, the size that {source} was prepared with (got {size}); for another size, "
+            f"run sngan prepare with --size {size} and a new folder"
         )
     expected = HEADER + about["rows"] * 3 * size * size
     path = folder / IMAGES
     found = path.stat().st_size if path.is_file() else 0
     if found != expected:
-        raise ValueError(f"{path}: has {found:,} bytes, {expected:,} were written; it shrank or is not whole: run "
-                         f"prepare again")  # fmt: skip
+        raise ValueError(f"{path}: the file must have {expected:,} bytes (got {found:,}); it is incomplete; run "
+                         f"sngan prepare again")  # fmt: skip
     labels = _read_labels(folder, about)
     index = np.array(split_rows(labels, len(about["classes"]), about["test_every"], split), np.int64)
     if not len(index):
-        raise ValueError(f"data: {source} was prepared without a test split; prepare it with --test-every 10, or "
-                         f"prepare a folder of test images of its own")  # fmt: skip
+        raise ValueError(f"data: {source} was prepared without a test split; run sngan prepare with --test-every 10, "
+                         f"or prepare a separate folder of test images")  # fmt: skip
     store = np.memmap(path, np.uint8, "r", HEADER, (about["rows"], 3, size, size))
     digest = hashlib.sha256(json.dumps([about["blocks"], about["labels_sha256"], about["classes"], split,
                                         about["test_every"]]).encode())  # fmt: skip
@@ -72,11 +75,11 @@ def _read_labels(folder: Path, about: dict[str, Any]) -> np.ndarray:
         raw = path.read_bytes()
         labels = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: not readable ({error}); run prepare again") from error
+        raise ValueError(f"{path}: the file cannot be read ({error}); run sngan prepare again") from error
     if hashlib.sha256(raw).hexdigest() != about["labels_sha256"] or labels.shape != (about["rows"],):
-        raise ValueError(f"{path}: is not the file that {ABOUT} describes; run prepare again")
+        raise ValueError(f"{path}: the file does not match {ABOUT}; run sngan prepare again")
     if labels.max(initial=-1) >= len(about["classes"]):
-        raise ValueError(f"{path}: holds label {labels.max()}, legal are 0..{len(about['classes']) - 1}")
+        raise ValueError(f"{path}: labels must be between 0 and {len(about['classes']) - 1} (got {labels.max()})")
     return labels
 
 
@@ -122,7 +125,7 @@ def check_blocks(data: Images) -> None:
 
 
 def changed_blocks(damaged: list[int]) -> str:
-    return f"{len(damaged)} block(s) changed since they were written, the first is block {damaged[0]}"
+    return f"{len(damaged)} block(s) have changed since they were written; the first is block {damaged[0]}"
 
 
 def block_rows(size: int) -> int:

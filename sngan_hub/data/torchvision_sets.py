@@ -24,7 +24,7 @@ FASHION_DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 
 def load_fashion(split: str, size: int) -> Images:
     if size != 32:
-        raise ValueError(f"size: got {size}, fashion is padded to 32 px only")
+        raise ValueError(f"size must be 32 for fashion (got {size})")
     prefix = {"train": "train", "test": "t10k"}[split]
     folder = _fashion_folder()
     pixels = _read_idx(folder / f"{prefix}-images-idx3-ubyte.gz")
@@ -44,8 +44,8 @@ def _fashion_folder() -> Path:
         FashionMNIST(str(cache_folder()), download=True)
     except Exception as error:
         raise FileNotFoundError(
-            f"fashion: not in {FASHION_DEBIAN} and could not be downloaded ({error}); on Debian: "
-            f"apt-get install dataset-fashion-mnist; else put the four .gz files into {own}"
+            f"fashion: the data set is not in {FASHION_DEBIAN} and the download failed ({error}); on Debian, run "
+            f"apt-get install dataset-fashion-mnist; on other systems, save the four .gz files in {own}"
         ) from error
     return own
 
@@ -63,7 +63,7 @@ def _read_idx(path: Path) -> np.ndarray:
 def load_cifar(name: str, split: str, size: int) -> Images:
     """``cifar10`` or ``cifar100``: 50,000 and 10,000 colour pictures of 32 px."""
     if size != 32:
-        raise ValueError(f"size: got {size}, {name} has 32 px only")
+        raise ValueError(f"size must be 32 for {name} (got {size})")
     data = _torchvision(name, {"cifar10": "CIFAR10", "cifar100": "CIFAR100"}[name], train=split == "train")
     images = np.ascontiguousarray(data.data.transpose(0, 3, 1, 2))
     return Images(images, np.array(data.targets, np.int64), list(data.classes))
@@ -93,5 +93,6 @@ def _torchvision(name: str, cls: str, **arguments: Any) -> Any:
     except Exception as error:  # whatever a socket, a server or an archive can raise
         why = (str(error) or repr(error)).splitlines()[0]
         raise FileNotFoundError(
-            f"{name}: not in {root} and could not be downloaded ({why}); put torchvision's files of {cls} there"
+            f"{name}: the data set is not in {root} and the download failed ({why}); save torchvision's files of "
+            f"{cls} there"
         ) from error

@@ -1,3 +1,3 @@
-"""How does a name, file, folder or repository become a verified network, and how does a network reach the Hugging Face
-Hub? Resolving, downloading and loading; cards, pushing and listing.
+"""Loads networks from names, files, folders and Hugging Face Hub repositories; lists models; writes model cards and
+pushes networks to the Hub.
 """

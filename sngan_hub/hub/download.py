@@ -1,6 +1,6 @@
-"""A record of somebody's published file -> that file in the cache, whole and checked: its sha256 before it is opened.
+"""Downloads the file of a record of published weights to the cache and verifies its sha256 before it is opened.
 
-A cut download goes on where it stopped, mirrors stand in for each other, and a file whose hash is wrong is not kept.
+An interrupted download resumes, mirrors are tried in turn, and a file with the wrong hash is deleted.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def fetch(record: Record, revision: str = "") -> Fetched:
     if record.repo:
         return _from_hub(record, revision or record.revision)
     raise FileNotFoundError(
-        f"{record.key}: published without a direct address; download {record.file} from {record.page} and put it at "
-        f"{path}, or convert it: sngan convert {record.file} OUT"
+        f"{record.key}: the publisher gives no direct download address; download {record.file} from {record.page} "
+        f"and save it as {path}, or convert it with sngan convert {record.file} OUT"
     )
 
 
@@ -77,8 +77,8 @@ def sha256_of(path: Path) -> str:
 def _checked(path: Path, record: Record) -> str:
     found = sha256_of(path)
     if not found.startswith(record.sha256):
-        raise ValueError(f"{path}: sha256 {found[:16]}... does not begin with {record.sha256[:16]}, as {record.key}'s "
-                         f"must; it is another or a damaged file: remove or replace it")  # fmt: skip
+        raise ValueError(f"{path}: the sha256 of {record.key} must begin with {record.sha256[:16]} (got "
+                         f"{found[:16]}...); the file is damaged or a different one; delete or replace it")  # fmt: skip
     return found
 
 
@@ -110,13 +110,13 @@ def _from_addresses(record: Record, path: Path) -> Fetched:
             if found.startswith(record.sha256):
                 os.replace(part, path)
                 return Fetched(path, url, found)
-            failures.append(f"{_host(url)}: sent {part.stat().st_size:,} bytes with sha256 {found[:8]}..., expected "
-                            f"{record.sha256[:8]}...")  # fmt: skip
+            failures.append(f"{_host(url)}: received {part.stat().st_size:,} bytes with sha256 {found[:8]}..., "
+                            f"expected {record.sha256[:8]}...")  # fmt: skip
             part.unlink()
     said = "; ".join(failures)
-    kept = f" ({part.stat().st_size:,} bytes are kept, the same command goes on)" if part.exists() else ""
+    kept = f" ({part.stat().st_size:,} bytes are kept; run the command again to resume)" if part.exists() else ""
     raise FileNotFoundError(
-        f"{record.key}: could not be fetched: {said}{kept}; or put {record.file} (from {record.urls[0]}) at {path}"
+        f"{record.key}: the download failed: {said}{kept}; or download {record.urls[0]} yourself and save it as {path}"
     )
 
 
@@ -144,7 +144,9 @@ def _download(url: str, part: Path, record: Record) -> None:
                 raise _NotServed(said) from error
         except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
             if isinstance(error, OSError) and error.errno in _LOCAL:
-                raise OSError(error.errno, f"{record.key}: {part}: {error.strerror}; what came is kept") from error
+                raise OSError(
+                    error.errno, f"{record.key}: {part}: {error.strerror}; the partial download is kept"
+                ) from error
             said = str(getattr(error, "reason", error)) or type(error).__name__
         except ValueError as error:  # not an address
             raise _NotServed(str(error)) from error
@@ -160,7 +162,7 @@ def _receive(url: str, part: Path, start: int, name: str) -> None:
     request = urllib.request.Request(url, headers=headers)
     with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
         if response.headers.get_content_type() == "text/html":
-            raise _NotServed("answered with a web page, not the file")
+            raise _NotServed("the server sent a web page instead of the file")
         resumed = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
         if start and not (response.status == 206 and resumed and int(resumed[1]) == start):
             start = 0  # the server sends the whole again
@@ -176,7 +178,7 @@ def _receive(url: str, part: Path, start: int, name: str) -> None:
                 received += len(block)
                 bar.update(len(block))
         if total is not None and received < total:
-            raise ConnectionError(f"the line was cut at {received:,} of {total:,} bytes")
+            raise ConnectionError(f"the connection closed after {received:,} of {total:,} bytes")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -189,31 +191,31 @@ def _from_hub(record: Record, revision: str) -> Fetched:
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, OfflineModeIsEnabled
 
     address = hf_hub_url(record.repo, record.path, revision=revision)
-    by_hand = f"or put {record.file} (from {address}) at {place(record)}"
+    by_hand = f"or download {address} yourself and save it as {place(record)}"
     try:
         stated = get_hf_file_metadata(address)
         if stated.commit_hash is None or stated.etag is None:
-            raise FileNotFoundError(f"{record.key}: {address} is not a file on a Hub; {by_hand}")
+            raise FileNotFoundError(f"{record.key}: {address} is not a file on the Hugging Face Hub; {by_hand}")
         local = Path(hf_hub_download(record.repo, record.path, revision=stated.commit_hash,
                                      cache_dir=cache_folder() / "hub"))  # fmt: skip
     except EntryNotFoundError as error:
         if revision != record.revision:  # its partner's commit does not have it; a later one may
             return _from_hub(record, record.revision)
         raise FileNotFoundError(
-            f"{record.key}: {record.file} is not in {record.repo} at {revision}: its publisher has not put this "
-            f"{record.kind} there; {by_hand}"
+            f"{record.key}: {record.repo} does not contain {record.file} at revision {revision}; the publisher may not "
+            f"have uploaded this {record.kind}; {by_hand}"
         ) from error
     except HfHubHTTPError as error:
         raise FileNotFoundError(f"{record.key}: {record.repo}: {_first_line(error)}; {by_hand}") from error
     except (OSError, OfflineModeIsEnabled, *_http_errors()) as error:
         if isinstance(error, FileNotFoundError) and str(error).startswith(record.key):
             raise
-        raise FileNotFoundError(f"{record.key}: could not be fetched: {_first_line(error)}; {by_hand}") from error
+        raise FileNotFoundError(f"{record.key}: the download failed: {_first_line(error)}; {by_hand}") from error
     found = _checked(local, record)
     if re.fullmatch(r"[0-9a-f]{64}", stated.etag) and found != stated.etag:
         forget(local)
-        raise ValueError(f"{record.key}: {record.file} arrived with sha256 {found[:16]}..., the Hub states "
-                         f"{stated.etag[:16]}...; it was removed: try again")  # fmt: skip
+        raise ValueError(f"{record.key}: {record.file} has sha256 {found[:16]}..., but the Hub states "
+                         f"{stated.etag[:16]}...; the file was deleted; try again")  # fmt: skip
     return Fetched(local, address, found, stated.commit_hash)
 
 
@@ -244,7 +246,7 @@ def _first_line(error: BaseException) -> str:
 
 @contextmanager
 def one_process_at_a_time(path: Path, doing: str = "fetching") -> Iterator[None]:
-    """Holds a lock file; says so on stderr when another process holds it and is ``doing`` the same."""
+    """Holds a lock file; prints a line to stderr if another process holds it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:

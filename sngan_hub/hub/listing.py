@@ -62,7 +62,7 @@ def list_weights(architecture: str = "", kind: str = "generator") -> list[str]:
         raise ValueError(f"kind must be one of {', '.join(KINDS)} (got {kind!r})")
     wanted = architecture.removesuffix("_discriminator")
     if wanted and wanted not in MODELS:
-        raise ValueError(f"architecture: there is no {architecture!r}{nearest(architecture, MODELS)}")
+        raise ValueError(f"there is no model {architecture!r}{nearest(architecture, MODELS)}")
     return sorted(
         name for name, record in WEIGHTS.items() if record.kind == kind and wanted in ("", record.architecture)
     )

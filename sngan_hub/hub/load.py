@@ -60,7 +60,7 @@ def load_generator(
     on = resolve_device(device)
     network = _load(name, weights, "generator", revision, token)
     if not isinstance(network, AnyGenerator):
-        raise ValueError(f"{weights or name}: is a {type(network).__name__}; use load_discriminator")
+        raise ValueError(f"{weights or name}: this is a {type(network).__name__}; use load_discriminator")
     return _moved(network, str(weights or name), on, dtype)
 
 
@@ -96,7 +96,7 @@ def load_discriminator(
     on = resolve_device(device)
     network = _load(name, weights, "discriminator", revision, token)
     if not isinstance(network, AnyDiscriminator):
-        raise ValueError(f"{weights or name}: is a {type(network).__name__}; use load_generator")
+        raise ValueError(f"{weights or name}: this is a {type(network).__name__}; use load_generator")
     return _moved(network, str(weights or name), on, dtype)
 
 
@@ -105,7 +105,7 @@ DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 def _moved(network: Moved, source: str, device: str | torch.device, dtype: torch.dtype | None) -> Moved:
     if dtype not in (None, *DTYPES):
-        raise ValueError(f"dtype: got {dtype}, legal are {', '.join(map(str, DTYPES))}, or None for float32")
+        raise ValueError(f"dtype must be one of {', '.join(map(str, DTYPES))}, or None for float32 (got {dtype})")
     if dtype in (None, torch.float32):
         return network.to(device)
     network = network.to(dtype=dtype)
@@ -122,9 +122,9 @@ def _load(
     if found.kind == "folder":
         folder = path / kind if (path / kind).is_dir() else path
         if not (folder / CONFIG_NAME).is_file():
-            raise FileNotFoundError(f"{folder}: has no {CONFIG_NAME}; a network's folder holds it and "
-                                    f"{SAFETENSORS_SINGLE_FILE}. Another code base's folder is converted first: sngan "
-                                    f"convert {path} OUT")  # fmt: skip
+            raise FileNotFoundError(f"{folder}: there is no {CONFIG_NAME}; the folder of a network contains "
+                                    f"{CONFIG_NAME} and {SAFETENSORS_SINGLE_FILE}. Convert the folder of another "
+                                    f"code base first: sngan convert {path} OUT")  # fmt: skip
         return cls.from_pretrained(folder)
     if found.kind == "file":
         return _from_file(path, kind, None if weights is None else str(name))
@@ -154,7 +154,9 @@ def calibration_folder(name: str) -> Path:
     if found.kind == "folder":
         return path / "discriminator" if (path / "discriminator").is_dir() else path
     if found.kind != "name":
-        raise FileNotFoundError(f"{name}: a calibration belongs to a folder or a name: convert or download it first")
+        raise FileNotFoundError(
+            f"{name}: a calibration needs a folder or the name of a model; convert or download the network first"
+        )
     return local_folder(find_record(name, "discriminator"))
 
 
@@ -169,12 +171,13 @@ def load_calibration(name: str) -> Calibration:
             with hub_errors(repo):
                 return read_calibration(hf_hub_download(repo, CALIBRATION, local_files_only=offline()))
         except FileNotFoundError as error:
-            raise FileNotFoundError(f"{repo}: has no {CALIBRATION}; its publisher fits one before publishing: {_FIT}"
+            raise FileNotFoundError(f"{repo}: there is no {CALIBRATION}; the publisher must fit it before "
+                                    f"publishing: {_FIT}"
                                     ) from error  # fmt: skip
     path = calibration_folder(name) / CALIBRATION
     if not path.is_file():
-        raise FileNotFoundError(f"{name}: its discriminator is not calibrated; fit it first, on pictures that it was "
-                                f"not trained on: {_FIT.replace('MODEL', name)}")  # fmt: skip
+        raise FileNotFoundError(f"{name}: the discriminator is not calibrated; calibrate it on images that were not "
+                                f"used in training: {_FIT.replace('MODEL', name)}")  # fmt: skip
     return read_calibration(path)
 
 
@@ -204,28 +207,31 @@ def hub_errors(repo: str) -> Iterator[None]:
     try:
         yield
     except errors.GatedRepoError as error:
-        raise PermissionError(f"{repo}: gated; accept its terms on its page, then `hf auth login`") from error
+        raise PermissionError(
+            f"{repo}: this repository is gated; accept its terms on its page, then run `hf auth login`"
+        ) from error
     except errors.RepositoryNotFoundError as error:
         raise FileNotFoundError(
-            f"{repo}: no such repository on the Hub, or it is private and the token does not open it: `hf auth login`, "
-            f"or token=..."
+            f"{repo}: there is no such repository on the Hub, or it is private and the token gives no access; run "
+            f"`hf auth login`, or pass token=..."
         ) from error
     except errors.RevisionNotFoundError as error:
-        raise FileNotFoundError(f"{repo}: has no such revision; leave it out for the newest") from error
+        raise FileNotFoundError(f"{repo}: there is no such revision; omit it for the newest") from error
     except errors.RemoteEntryNotFoundError as error:
         raise FileNotFoundError(
-            f"{repo}: has no config.json and model.safetensors, so it is none of our networks"
+            f"{repo}: there is no config.json or no model.safetensors, so it is not a network of sngan-hub"
         ) from error
     except errors.LocalEntryNotFoundError as error:
         raise FileNotFoundError(
-            f"{repo}: no such folder here, not in the cache, and the Hub could not be reached; go online once"
+            f"{repo}: there is no such folder, it is not in the cache, and the Hub cannot be reached; connect to the "
+            f"internet for the first download"
         ) from error
     except errors.HFValidationError as error:
-        raise ValueError(f"{repo}: no repository id ({str(error).splitlines()[0]})") from error
+        raise ValueError(f"{repo}: this is not a valid repository id ({str(error).splitlines()[0]})") from error
     except errors.HfHubHTTPError as error:
         status: int = getattr(error.response, "status_code", 0)
-        hint = {401: ": the token is missing or wrong, `hf auth login`", 403: ": the token may not do this",
-                429: ": too many requests, wait a while"}.get(status, "")  # fmt: skip
+        hint = {401: ": the token is missing or invalid; run `hf auth login`", 403: ": the token lacks this permission",
+                429: ": too many requests; try again later"}.get(status, "")  # fmt: skip
         raise ConnectionError(f"{repo}: the Hub answered {status}{hint} ({_first_line(error)})") from error
 
 
@@ -239,7 +245,9 @@ def _from_file(path: Path, kind: str, name: str | None) -> AnyGenerator | AnyDis
     converted = convert_file(path)
     networks = [one.network for one in converted if one.kind == kind]
     if not networks:
-        raise ValueError(f"{path}: holds a {converted[0].kind}, no {kind}; use load_{converted[0].kind}")
+        raise ValueError(
+            f"{path}: this file contains a {converted[0].kind}, not a {kind}; use load_{converted[0].kind}"
+        )
     (network,) = networks
     classes = next((r.classes for r in WEIGHTS.values() if r.architecture == str(name).split(".")[0]), ())
     if not network.classes and len(classes) == network.n_classes > 0:
@@ -300,7 +308,7 @@ def _fetch_and_convert(record: Record) -> None:
     fetched = fetch(record, partner.get("revision", ""))
     converted = convert_file(fetched.path, None, record.file)
     if record.kind not in [one.kind for one in converted]:
-        raise ValueError(f"{record.key}: {fetched.path} holds no {record.kind}")
+        raise ValueError(f"{record.key}: {fetched.path} does not contain a {record.kind}")
     for one in converted:
         if record.classes and len(record.classes) == one.network.n_classes:
             one.network.name_classes(record.classes)
@@ -321,8 +329,8 @@ def verify(record: Record) -> None:
     assert record.folder is not None
     path = record.folder / SAFETENSORS_SINGLE_FILE
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: missing; install sngan-hub again")
+        raise FileNotFoundError(f"{path}: the file is missing; reinstall sngan-hub")
     found = sha256_of(path)
     if found != record.sha256:
-        raise ValueError(f"{path}: sha256 {found[:16]}... is not the record's {record.sha256[:16]}...; the file is "
-                         f"damaged or was changed: install sngan-hub again")  # fmt: skip
+        raise ValueError(f"{path}: sha256 must be {record.sha256[:16]}... (got {found[:16]}...); the file is damaged "
+                         f"or was changed; reinstall sngan-hub")  # fmt: skip

@@ -34,10 +34,12 @@ def networks_in(folder: Path, repo: str) -> Iterator[tuple[Path, str]]:
     except ValueError:
         legal = False
     if not legal:
-        raise ValueError(f"repo: got {repo!r}, legal is NAMESPACE/NAME of letters, digits, - _ and .")
+        raise ValueError(f"repo must be NAMESPACE/NAME of letters, digits, -, _ and . (got {repo!r})")
     pair = [folder / kind for kind in KINDS if (folder / kind / CONFIG_NAME).is_file()]
     if not pair and not (folder / CONFIG_NAME).is_file():
-        raise FileNotFoundError(f"folder: {folder} holds no network: neither {CONFIG_NAME} nor generator/")
+        raise FileNotFoundError(
+            f"folder: {folder} does not contain a network: there is no {CONFIG_NAME} and no generator/"
+        )
     for path in pair or [folder]:
         network = load_any(path)
         yield path, repo if network.kind == "generator" or not pair else f"{repo}-discriminator"

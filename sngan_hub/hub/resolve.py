@@ -29,7 +29,7 @@ def resolve(model: str | Path) -> Resolved:
     text = str(model)
     path = Path(text).expanduser()
     if not text or "\0" in text:
-        raise ValueError(f"model: got {text!r}, legal are a name, a folder, a file or a Hub repository id")
+        raise ValueError(f"model must be a name, a folder, a file or a Hub repository id (got {text!r})")
     if path.is_dir():
         return Resolved("folder", text, path)
     if path.is_file():
@@ -38,11 +38,13 @@ def resolve(model: str | Path) -> Resolved:
     if is_path or text.count("/") > 1 or ("/" in text and path.parent.is_dir()):
         beside = {p.name: p for p in path.parent.iterdir()} if path.parent.is_dir() else {}
         near = nearest(path.name, beside)
-        hub = "" if is_path or text.count("/") > 1 else f" ({path.parent} is a folder, so this is no Hub repository)"
-        raise FileNotFoundError(f"{text}: no such file or folder{hub}{near if 'nearest' in near else ''}")
+        hub = ""
+        if not is_path and text.count("/") == 1:
+            hub = f" ({path.parent} is a local folder, so this is not read as a Hub repository id)"
+        raise FileNotFoundError(f"there is no file or folder {text}{hub}{near if 'nearest' in near else ''}")
     if "/" in text:
         if not REPOSITORY.fullmatch(text) or ".." in text or "--" in text:
-            raise ValueError(f"model: got {text!r}, which is no file or folder, nor a Hub repository id: "
-                             f"NAMESPACE/NAME of letters, digits, -, _ and .")  # fmt: skip
+            raise ValueError(f"model must be a name, a file, a folder, or a Hub repository id NAMESPACE/NAME of "
+                             f"letters, digits, -, _ and . (got {text!r})")  # fmt: skip
         return Resolved("repository", text)
     return Resolved("name", text)

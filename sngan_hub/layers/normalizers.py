@@ -173,7 +173,9 @@ class BatchNorm2d(nn.Module):
         if self.training:
             size = self.group or len(x)
             if len(x) % size:
-                raise ValueError(f"batch: {len(x)} images are no whole number of batch-norm groups of {size}")
+                raise ValueError(
+                    f"the batch size must be a multiple of the batch-norm group size {size} (got {len(x)})"
+                )
             if not self.held:
                 self.num_batches_tracked += 1
             if torch.compiler.is_compiling():

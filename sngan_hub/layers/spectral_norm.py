@@ -151,7 +151,7 @@ class SpectralNorm:
     def __post_init__(self) -> None:
         if self.sn_eval not in SN_EVAL:
             raise ValueError(
-                f"sn_eval: got {self.sn_eval!r}, legal are 'iterate' (the authors') and 'stored' (torch's)"
+                f"sn_eval must be one of iterate (as the authors), stored (as PyTorch) (got {self.sn_eval!r})"
             )
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -55,7 +55,7 @@ def classifier(train: Images, test: Images, device: torch.device | str = "cpu") 
     """
     if len(train.images) < BATCH:
         raise ValueError(f"data: the classifier of agreement2k needs {BATCH} or more training images (got "
-                         f"{len(train.images)}); add images, or ask for another protocol")  # fmt: skip
+                         f"{len(train.images)}); add images, or use another protocol")  # fmt: skip
     path = cache_folder() / f"classifier-{train.fingerprint()}-r{RECIPE}.pt"
     network = build(len(train.classes))
     if path.is_file():

@@ -31,10 +31,10 @@ def pictures_in(folder: Path) -> list[Path]:
     if folder.is_file():
         return [folder]
     if not folder.is_dir():
-        raise FileNotFoundError(f"folder: no file or folder {folder}")
+        raise FileNotFoundError(f"there is no file or folder {folder}")
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     if not paths:
-        raise FileNotFoundError(f"folder: {folder} holds no picture ({', '.join(sorted(SUFFIXES))})")
+        raise FileNotFoundError(f"folder: {folder} contains no image ({', '.join(sorted(SUFFIXES))})")
     return paths
 
 

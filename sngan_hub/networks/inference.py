@@ -8,7 +8,7 @@ look-up. Both are linear in the class tables, so mixed classes are as exact as p
 Weights are laid out once as the processor's convolutions read them. Without that every call reorders every weight,
 which is what makes 4x4 kernels slow on small maps: at batch 1 the 1024-1024 block at 4 px takes 15 ms with its kernel
 laid out, 63 ms without, and 58 ms unfused. So a processor that lays weights out takes the fused form everywhere, and
-everything else follows the committed table of resample.py.
+everything else follows the committed table layers/resample_table.json.
 """
 
 from __future__ import annotations
@@ -86,20 +86,24 @@ class FastGenerator(AnyGenerator):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], source: str = "config") -> FastGenerator:
-        raise ValueError(f"{source}: describes the form for sampling, which for_sampling() makes of a generator; "
-                         f"it is not stored")  # fmt: skip
+        raise ValueError(f"{source}: describes a generator converted by for_sampling(), which cannot be loaded; load "
+                         f"the original generator and call for_sampling()")  # fmt: skip
 
     def for_sampling(self, dtype: torch.dtype = torch.float32) -> AnyGenerator:
         if dtype != self.l1.weight.dtype:
-            raise ValueError(f"dtype: this form for sampling is {self.l1.weight.dtype}; make {dtype} of the generator")
+            raise ValueError(
+                f"this generator was converted by for_sampling() to {self.l1.weight.dtype}; for {dtype}, call "
+                f"for_sampling({dtype}) on the original generator"
+            )
         return self
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FastGenerator:
         weight = self.l1.weight
         moved = fn(weight[:0])
         if (moved.device, moved.dtype) != (weight.device, weight.dtype):
-            raise ValueError(f"device, dtype: this form for sampling is for {weight.device}, {weight.dtype}; move the "
-                             f"generator, then call for_sampling(dtype)")  # fmt: skip
+            raise ValueError(f"this generator was converted by for_sampling() for {weight.device} and "
+                             f"{weight.dtype}, and cannot be moved; move the original generator, then call "
+                             f"for_sampling(dtype)")  # fmt: skip
         return self
 
 
@@ -275,7 +279,7 @@ def pack(kernel: Tensor, side: int, padding: int, up: bool) -> Tensor | None:
 def sampling_dtype(precision: str, device: torch.device | str = "cpu") -> torch.dtype:
     """``fp32``, ``bf16``, or ``auto``: bfloat16 where ``device`` computes in it, float32 elsewhere."""
     if precision not in PRECISIONS:
-        raise ValueError(f"precision: got {precision!r}, legal are {', '.join(PRECISIONS)}")
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)} (got {precision!r})")
     return torch.bfloat16 if precision == "bf16" or (precision == "auto" and fast_bfloat16(device)) else torch.float32
 
 

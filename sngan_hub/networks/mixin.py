@@ -38,7 +38,7 @@ class StrictHubMixin(nn.Module, PyTorchModelHubMixin):
     def config(self) -> dict[str, Any]:
         """The constructor's arguments as resolved, plus ``"class"``: the content of config.json."""
         if not isinstance(self._hub_mixin_config, dict):
-            raise ValueError("this is the form for sampling, which cannot be saved; save the generator it came from")
+            raise ValueError("a generator converted by for_sampling() cannot be saved; save the original generator")
         return dict(self._hub_mixin_config)
 
     def _save_pretrained(self, save_directory: Path) -> None:
@@ -95,8 +95,8 @@ class StrictHubMixin(nn.Module, PyTorchModelHubMixin):
             if os.path.isdir(source):
                 path = os.path.join(source, name)
                 if not os.path.isfile(path):
-                    raise FileNotFoundError(f"{source}: has no {name}; a network's folder holds {CONFIG_NAME} and "
-                                            f"{SAFETENSORS_SINGLE_FILE}")  # fmt: skip
+                    raise FileNotFoundError(f"{source}: there is no {name}; the folder of a network contains "
+                                            f"{CONFIG_NAME} and {SAFETENSORS_SINGLE_FILE}")  # fmt: skip
             else:
                 path = hf_hub_download(
                     source, name, revision=revision, token=token, cache_dir=cache_dir,
@@ -128,22 +128,24 @@ class StrictHubMixin(nn.Module, PyTorchModelHubMixin):
         arguments = dict(config)
         abstract = cls.__init__ is nn.Module.__init__
         if abstract and "class" not in arguments:
-            raise ValueError(f"{source}: missing key class")
+            raise ValueError(f"{source}: the key class is missing")
         kind = arguments.pop("class", cls.__name__)
         if kind != cls.__name__ or abstract:
             for known in _subclasses(cls):
                 if known.__name__ == kind:
                     return known.from_config(config, source)
             raise ValueError(
-                f"{source}: describes a {kind}, not a {getattr(cls, 'kind', cls.__name__)}; load it as {kind}"
+                f"{source}: describes a {kind}, not a {getattr(cls, 'kind', cls.__name__)}; load it as a {kind}"
             )
         parameters = inspect.signature(cls).parameters
         unknown = sorted(set(arguments) - set(parameters))
         if unknown:
-            raise ValueError(f"{source}: unknown key {', '.join(unknown)}; legal are class, {', '.join(parameters)}")
+            raise ValueError(
+                f"{source}: unknown key {', '.join(unknown)}; the allowed keys are class, {', '.join(parameters)}"
+            )
         missing = [p.name for p in parameters.values() if p.default is p.empty and p.name not in arguments]
         if missing:
-            raise ValueError(f"{source}: missing key {', '.join(missing)}")
+            raise ValueError(f"{source}: the key {', '.join(missing)} is missing")
         try:
             return cls(**arguments)
         except (TypeError, ValueError) as error:
@@ -161,9 +163,9 @@ def read_config(path: str | Path) -> dict[str, Any]:
     try:
         config = json.loads(Path(path).read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:  # also digits without end, and lists in lists in lists
-        raise ValueError(f"{path}: not valid JSON ({error})") from error
+        raise ValueError(f"{path}: this is not valid JSON ({error})") from error
     if not isinstance(config, dict):
-        raise ValueError(f"{path}: holds a {type(config).__name__}, legal is a JSON object")
+        raise ValueError(f"{path}: the content must be a JSON object (got a {type(config).__name__})")
     return config
 
 
@@ -184,7 +186,9 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
         _refuse(network, str(path), _misfits(network, header))
         tensors = {name: tensor.clone() for name, tensor in load_file(path).items()}  # they were views of the file
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path}: not a readable safetensors file ({error}); fetch or save it again") from error
+        raise ValueError(
+            f"{path}: this is not a valid safetensors file ({error}); download or save it again"
+        ) from error
     load_tensors(network, tensors, str(path), assign=any(t.is_meta for t in network.state_dict().values()))
 
 
@@ -233,18 +237,18 @@ def _bad_values(network: nn.Module, tensors: Mapping[str, torch.Tensor]) -> list
         if tensor.is_meta or not tensor.is_floating_point():
             continue
         if not torch.isfinite(tensor).all():
-            problems.append(f"{name} holds values that are not finite in {str(tensor.dtype).removeprefix('torch.')}")
+            problems.append(f"{name} contains values that are not finite in {str(tensor.dtype).removeprefix('torch.')}")
         elif name.rpartition(".")[2] == "running_var":
             norm: Any = network.get_submodule(name.rpartition(".")[0])
             scale = (tensor + norm.eps).rsqrt()
             if (tensor < 0).any():
-                problems.append(f"{name} holds a negative variance")
+                problems.append(f"{name} contains a negative variance")
             elif not (torch.isfinite(scale) & (scale > 0)).all():
-                problems.append(f"{name} holds a variance that nothing can be divided by")
+                problems.append(f"{name} contains a variance whose inverse square root is zero or not finite")
     return problems
 
 
 def _refuse(network: nn.Module, source: str, problems: list[str]) -> None:
     if problems:
         shown = "; ".join(sorted(problems)[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
-        raise ValueError(f"{source}: does not fit this {type(network).__name__}: {shown}")
+        raise ValueError(f"{source}: the tensors do not match this {type(network).__name__}: {shown}")

@@ -1,4 +1,4 @@
-"""Name -> untrained network: the MODELS table. Rows are architectures; what was trained where is weights.py's."""
+"""The table MODELS of architectures by name, and functions that build them untrained. Weights: weights/records.py."""
 
 from __future__ import annotations
 
@@ -115,5 +115,5 @@ def create_discriminator(name: str, **overrides: Any) -> AnyDiscriminator:
 def find_model(name: str) -> Model:
     """The row of ``MODELS``; raises ``ValueError`` with the nearest name for an unknown one."""
     if name not in MODELS:
-        raise ValueError(f"model: no architecture {name!r}{nearest(name, MODELS)}")
+        raise ValueError(f"there is no model {name!r}{nearest(name, MODELS)}")
     return MODELS[name]

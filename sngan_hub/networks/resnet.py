@@ -169,11 +169,11 @@ class Generator(
         bottom_width = bottom_width or row.bottom_width
         if bottom_width * 2 ** (len(widths) - 1) != size:
             raise ValueError(
-                f"widths: {len(widths)} of them double {bottom_width} px to {bottom_width * 2 ** (len(widths) - 1)}, "
-                f"not to size {size}"
+                f"size must be {bottom_width * 2 ** (len(widths) - 1)} with bottom_width {bottom_width} and "
+                f"{len(widths)} widths (got {size})"
             )
         if upsample not in UPSAMPLE_MODES:
-            raise ValueError(f"upsample: got {upsample!r}, legal are {', '.join(UPSAMPLE_MODES)}")
+            raise ValueError(f"upsample must be one of {', '.join(UPSAMPLE_MODES)} (got {upsample!r})")
         check_classes(n_classes, classes)
         self.size, self.n_classes, self.z_dim, self.classes = size, n_classes, z_dim, classes
         self.widths, self.bottom_width = widths, bottom_width
@@ -279,13 +279,13 @@ class Discriminator(
         down = down or row.d_down
         head_bias = row.d_head_bias if head_bias is None else head_bias
         if len(down) != len(widths) or set(down) - set("01"):
-            raise ValueError(f"down: got {down!r}, legal is one 0 or 1 for each of {len(widths)} widths")
+            raise ValueError(f"down must have one digit, 0 or 1, for each of the {len(widths)} widths (got {down!r})")
         if conditioning not in ("projection", "concat"):
-            raise ValueError(f"conditioning: got {conditioning!r}, legal are projection, concat (n_classes=0: none)")
+            raise ValueError(f"conditioning must be one of projection, concat (got {conditioning!r})")
         if hidden not in ("in", "out"):
-            raise ValueError(f"hidden: got {hidden!r}, legal are in, out")
+            raise ValueError(f"hidden must be one of in, out (got {hidden!r})")
         if normalizer not in WEIGHT_NORMALIZERS:
-            raise ValueError(f"normalizer: got {normalizer!r}, legal are {', '.join(WEIGHT_NORMALIZERS)}")
+            raise ValueError(f"normalizer must be one of {', '.join(WEIGHT_NORMALIZERS)} (got {normalizer!r})")
         check_classes(n_classes, classes)
         self.size, self.n_classes, self.classes = size, n_classes, classes
         self.widths = widths
@@ -374,9 +374,10 @@ class Discriminator(
         self.check_images(x)
         last = len(self.blocks) if layer is None else layer
         if not 1 <= last <= len(self.blocks):
-            raise ValueError(f"layer: got {layer}, legal are 1 to {len(self.blocks)}, or None for the last")
+            raise ValueError(f"layer must be between 1 and {len(self.blocks)}, or None for the last (got {layer})")
         if self.concat_after is not None and last > self.concat_after:
-            raise ValueError(f"layer: got {last}, legal are 1 to {self.concat_after}: behind it the class is mixed in")
+            raise ValueError(f"layer must be between 1 and {self.concat_after} (got {last}): the class is concatenated "
+                             f"after block {self.concat_after}, and later features depend on it")  # fmt: skip
         return self._pooled(x, None, last)
 
     def _pooled(self, x: Tensor, y: Tensor | None, last: int | None = None) -> Tensor:
@@ -403,4 +404,4 @@ def _row(size: int, *given: object) -> Row:
     if all(value is not None for value in given):
         return ROWS["128"]  # every field that depends on the size is given
     legal = ", ".join(key for key in ROWS if key.isdigit())
-    raise ValueError(f"size: got {size}, legal without widths are {legal}")
+    raise ValueError(f"size must be one of {legal} unless widths are given (got {size})")

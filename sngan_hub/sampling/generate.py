@@ -28,23 +28,23 @@ def check_request(n: int, seed: int | None, truncation: float | None) -> tuple[i
     """-> ``n`` and ``seed`` as Python's integers. Raises ``ValueError``: the argument, what came, what is legal."""
     n = whole_number("n", n, 1, MAX_IMAGES)
     if seed is not None:
-        seed = whole_number("seed", seed, 0, MAX_SEED, "0 to 2^63 - 1")
+        seed = whole_number("seed", seed, 0, MAX_SEED, "between 0 and 2^63 - 1")
     number = isinstance(truncation, Real) and not isinstance(truncation, bool)
     if truncation is not None and not (number and truncation > 0):
-        raise ValueError(f"truncation: got {truncation!r}, legal is a number above 0 (1 keeps |z| < 1), or none")
+        raise ValueError(f"truncation must be a number above 0 (1 keeps |z| < 1), or None (got {truncation!r})")
     return n, seed
 
 
 def whole_number(name: str, value: Any, least: int, most: int, legal: str = "") -> int:
-    """Any integer, also NumPy's; a float or a truth value is none. Raises ``ValueError``."""
+    """Accepts any integer, also of NumPy, but no float and no bool. Raises ``ValueError``."""
     try:
         number = None if isinstance(value, bool | np.bool_) else operator.index(value)
     except TypeError:
         number = None
     if number is None or not least <= number <= most:
-        whole = ", a whole number" if number is None else ""
+        integer = "an integer, " if number is None else ""
         shown = repr(value) if number is None else number
-        raise ValueError(f"{name}: got {shown}, legal is {legal or f'{least:,} to {most:,}'}{whole}")
+        raise ValueError(f"{name} must be {integer}{legal or f'between {least:,} and {most:,}'} (got {shown})")
     return number
 
 
@@ -59,7 +59,7 @@ def no_bare_integer(other: str) -> Callable[[Called], Called]:
         def checked(generator: Any, *args: Any, **kwargs: Any) -> Any:
             if args and isinstance(args[0], int | float | np.number):
                 given = args[0]
-                raise ValueError(f"{function.__name__}({given}): write classes={given} or {other}={given}")
+                raise ValueError(f"{function.__name__}({given}) is ambiguous; write classes={given} or {other}={given}")
             return function(generator, *args, **kwargs)
 
         return cast("Called", checked)
@@ -146,15 +146,17 @@ def sample_batches(
 ) -> Iterator[tuple[Tensor, list[int] | None]]:
     """Batches of uint8 images (b, 3, S, S) on the CPU with their labels; all arguments are checked before the first.
 
-    ``make``: draws pictures from (z, y, seed, number of the first image) in the generator's place; see refining.py.
-    The generator is in any mode and stays so: pictures are those of eval mode.
+    ``make``: generates images from (z, y, seed, number of the first image) in place of the generator; see refine.py.
+    The generator keeps its mode; images are always those of eval mode.
     """
     n, seed = check_request(n, seed, truncation)
-    batch_size = whole_number("batch_size", batch_size, 1, MAX_SEED, "1 or more")
+    batch_size = whole_number("batch_size", batch_size, 1, MAX_SEED, "at least 1")
     wanted = None if classes is None else resolve_classes(classes, generator.classes, generator.n_classes)
     total = n if wanted is None else n * len(wanted)
     if total > MAX_IMAGES:
-        raise ValueError(f"n: {n} for each of {total // n} classes is {total:,} images, legal is up to {MAX_IMAGES:,}")
+        raise ValueError(
+            f"n images of each class must be at most {MAX_IMAGES:,} in all (got {n} x {total // n} = {total:,})"
+        )
     seed = random_seed() if seed is None else seed
 
     def batches() -> Iterator[tuple]:

@@ -39,11 +39,11 @@ def _images(generator: Any, z: Tensor, y: Tensor | None, weights: Tensor | None,
 
 def _chosen(generator: Any, classes: Sequence[str | int], least: int) -> list[int]:
     if not generator.n_classes:
-        raise ValueError("classes: this generator is unconditional: there is nothing between its classes; walk instead")
+        raise ValueError("this generator is unconditional and has no classes to mix; use walk instead")
     given = as_list(classes)
     if isinstance(classes, str) or not least <= len(given) <= MOST_CLASSES:
         shown = repr(classes) if isinstance(classes, str) else len(given)
-        raise ValueError(f"classes: got {shown}, legal are {least} to {MOST_CLASSES}, in a list")
+        raise ValueError(f"classes must be a list of {least} to {MOST_CLASSES} classes (got {shown})")
     return resolve_classes(given, generator.classes, generator.n_classes)
 
 
@@ -79,13 +79,15 @@ def morph(
     Example:
         >>> images = morph(load_generator("sngan_fashion32"), ["Sneaker", "Bag"], steps=8, seed=0)
     """
-    steps = whole_number("steps", steps, 2, MAX_SEED, "2 or more")
-    batch_size = whole_number("batch_size", batch_size, 1, MAX_SEED, "1 or more")
+    steps = whole_number("steps", steps, 2, MAX_SEED, "at least 2")
+    batch_size = whole_number("batch_size", batch_size, 1, MAX_SEED, "at least 1")
     n, seed = check_request(n, seed, truncation)
     y = _chosen(generator, classes, 2)
     frames = (len(y) - 1) * (steps - 1) + 1
     if n * frames > MAX_FRAMES:
-        raise ValueError(f"steps: {n} rows of {frames} pictures are {n * frames:,}, legal is up to {MAX_FRAMES:,}")
+        raise ValueError(
+            f"steps and n must give at most {MAX_FRAMES:,} images (got {n} rows of {frames} = {n * frames:,})"
+        )
     weights = between(len(y), torch.linspace(0, len(y) - 1, frames, dtype=torch.float64))
     z, _ = latents(random_seed() if seed is None else seed, 0, n, generator.z_dim, 0, truncation)
     images = _images(
@@ -130,7 +132,7 @@ def blend(
         >>> images = blend(load_generator("sngan_fashion32"), ["Sneaker", "Bag"], [2, 1], n=4, seed=0)
     """
     n, seed = check_request(n, seed, truncation)
-    batch_size = whole_number("batch_size", batch_size, 1, MAX_SEED, "1 or more")
+    batch_size = whole_number("batch_size", batch_size, 1, MAX_SEED, "at least 1")
     y = _chosen(generator, classes, 1)
     try:
         values = torch.tensor([] if isinstance(weights, str) else [float(w) for w in weights], dtype=torch.float64)
@@ -138,7 +140,7 @@ def blend(
         values = torch.tensor([])
     if len(values) != len(y) or not torch.isfinite(values).all() or (values < 0).any() or values.sum() <= 0:
         raise ValueError(
-            f"weights: got {weights!r} for {len(y)} classes, legal is one of 0 or more for each, not all 0"
+            f"weights must have one number for each of the {len(y)} classes, 0 or more and not all 0 (got {weights!r})"
         )
     mix = (values / values.sum()).float().expand(n, -1)
     z, _ = latents(random_seed() if seed is None else seed, 0, n, generator.z_dim, 0, truncation)
@@ -202,9 +204,9 @@ def walk(
     """
     _, seed = check_request(1, seed, truncation)
     frames = whole_number("frames", frames, 2, MAX_FRAMES)
-    batch_size = whole_number("batch_size", batch_size, 1, MAX_SEED, "1 or more")
+    batch_size = whole_number("batch_size", batch_size, 1, MAX_SEED, "at least 1")
     if generator.z_dim < 2:
-        raise ValueError(f"generator: has z_dim {generator.z_dim}, a walk needs 2 or more")
+        raise ValueError(f"a walk needs a generator with z_dim 2 or more (got {generator.z_dim})")
     y = weights = None
     if generator.n_classes:
         chosen = _chosen(generator, [0] if classes is None else as_list(classes), 1)
@@ -213,7 +215,7 @@ def walk(
         weights = between(len(round_trip), place)
         y = torch.tensor(round_trip).expand(frames, -1)
     elif classes is not None:
-        raise ValueError("classes: this generator is unconditional and takes none")
+        raise ValueError("classes must be None: this generator is unconditional")
     z = walk_latents(random_seed() if seed is None else seed, frames, generator.z_dim, truncation)
     return _images(generator, z, y, weights, batch_size)
 
@@ -242,7 +244,7 @@ def save_film(frames: Iterator[Tensor], path: str | Path, fps: int = FRAMES_PER_
     """
     path = Path(path)
     if path.suffix.lower() not in FILMS:
-        raise ValueError(f"out: got {path}, legal are {', '.join('FILE' + suffix for suffix in FILMS)}")
+        raise ValueError(f"out must be one of {', '.join('FILE' + suffix for suffix in FILMS)} (got {path})")
     write = _write_gif if path.suffix.lower() == ".gif" else _write_mp4
     temporary = path.with_name(f".{path.stem}.part{path.suffix}")  # by its suffix the encoder knows the format
     return write_atomically(path, lambda place: write(_enlarged(frames, side), place, fps), temporary)
@@ -266,7 +268,7 @@ def _write_mp4(frames: Iterator[Tensor], path: Path, fps: int) -> int:
     try:
         from imageio_ffmpeg import write_frames
     except ImportError as error:
-        raise ValueError(f"out: {error}; .mp4 needs the extra: pip install 'sngan-hub[video]'; .gif none") from error
+        raise ValueError(f"{error}; .mp4 files need pip install 'sngan-hub[video]', .gif files do not") from error
     first = next(frames)
     height, width = first.shape[1:]
     writer = write_frames(

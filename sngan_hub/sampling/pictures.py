@@ -1,4 +1,4 @@
-"""uint8 images -> pictures: Pillow's images, labelled grids and PNG files."""
+"""Converts uint8 tensors to Pillow images, labelled grids and PNG files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Better pictures from the same generator, by asking the discriminator: rejection (Azadi et al. 2019, Discriminator
+"""Refines the images of a generator with its discriminator: rejection sampling (Azadi et al. 2019, Discriminator
 Rejection Sampling) and Langevin steps in the latent space (Che et al. 2020, DDLS). Takes any pair, imports none.
 
 Both need D's score as a log ratio of densities, log p_real(x) - log p_G(x) = slope * score + offset. A calibration
@@ -83,7 +83,7 @@ def read_calibration(path: str | Path) -> Calibration:
         if not all(map(math.isfinite, numbers)) or len(calibration.gamma) != len(calibration.max_log_ratio):
             raise ValueError("numbers are missing or not finite")
     except (OSError, ValueError, TypeError) as error:
-        raise ValueError(f"{path}: no calibration ({error}); fit it again: sngan probe --calibrate"
+        raise ValueError(f"{path}: this is not a valid calibration ({error}); fit it again with sngan probe --calibrate"
                          ) from error  # fmt: skip
     return calibration
 
@@ -93,16 +93,18 @@ def maker(
 ) -> Make:
     """What draws ``sample_batches``' pictures instead of the generator alone. Raises ``ValueError``."""
     if method not in METHODS:
-        raise ValueError(f"method: got {method!r}, legal are {', '.join(METHODS)}")
+        raise ValueError(f"method must be one of {', '.join(METHODS)} (got {method!r})")
     if generator.n_classes != discriminator.n_classes or generator.size != discriminator.size:
-        raise ValueError("discriminator: is not this generator's partner: sizes or classes differ")
+        raise ValueError("generator and discriminator must have the same image size and number of classes")
     if len(calibration.gamma) != max(discriminator.n_classes, 1):
-        raise ValueError(f"calibration: is of {len(calibration.gamma)} classes, the discriminator has "
-                         f"{discriminator.n_classes}")  # fmt: skip
+        raise ValueError(f"the calibration must have as many classes as the discriminator, {discriminator.n_classes} "
+                         f"(got {len(calibration.gamma)})")  # fmt: skip
     generator, discriminator = evaluating(generator), evaluating(discriminator)
     if method == "ddls":
         if truncation is not None:
-            raise ValueError("truncation: Langevin steps leave |z| < t; use one of the two")
+            raise ValueError(
+                "truncation cannot be combined with Langevin steps, which leave |z| < truncation; use one of the two"
+            )
         g, d = in_double(generator), in_double(discriminator)
         return lambda *request: langevin(g, d, calibration, *request)
     return lambda *request: rejection(generator, discriminator, calibration, truncation, *request)
@@ -113,7 +115,7 @@ def in_double(network: Any) -> Any:
     try:
         return copy.deepcopy(network).double()
     except ValueError as error:
-        raise ValueError(f"generator: Langevin steps take the network itself, not its form for sampling ({error})"
+        raise ValueError(f"Langevin steps need the original generator, not one converted by for_sampling() ({error})"
                          ) from error  # fmt: skip
 
 

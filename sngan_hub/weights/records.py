@@ -192,15 +192,17 @@ def with_user_records(records: Mapping[str, Record], path: Path) -> dict[str, Re
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{RECORDS_VARIABLE}: {path}: not a readable JSON file ({error})") from error
+        raise ValueError(f"{RECORDS_VARIABLE}: {path} is not a readable JSON file ({error})") from error
     if isinstance(content, list):
         content = {entry.get("name"): entry for entry in content if isinstance(entry, dict)}
     if not isinstance(content, dict):
-        raise ValueError(f"{RECORDS_VARIABLE}: {path}: expected an object of entries by architecture.tag")
+        raise ValueError(f"{RECORDS_VARIABLE}: {path} must contain an object with the keys architecture.tag")
     result = dict(records)
     for name, entry in content.items():
         if not isinstance(name, str) or not re.fullmatch(r"\w+\.\w+", name) or not isinstance(entry, dict):
-            raise ValueError(f'{RECORDS_VARIABLE}: {path}: {name!r}: legal is "architecture.tag": {{...}}')
+            raise ValueError(
+                f'{RECORDS_VARIABLE}: {path}: each entry must have the form "architecture.tag": {{...}} (got {name!r})'
+            )
         architecture, tag = name.split(".")
         base = f"{architecture.removesuffix('_discriminator')}.{tag}"
         kinds = ["discriminator"] if architecture.endswith("_discriminator") else ["generator"]
@@ -218,8 +220,8 @@ def _user_record(record: Record, entry: Mapping[str, Any], where: str) -> Record
     fields = {_SPELLINGS.get(key, key): value for key, value in entry.items() if key not in ("name", "kind")}
     unknown = sorted(set(fields) - _ENTRY_FIELDS)
     if unknown:
-        raise ValueError(f"{RECORDS_VARIABLE}: {where}: unknown field {', '.join(unknown)}; legal are name, url, "
-                         f"{', '.join(sorted(_ENTRY_FIELDS))}")  # fmt: skip
+        raise ValueError(f"{RECORDS_VARIABLE}: {where}: unknown field {', '.join(unknown)}; the allowed fields are "
+                         f"name, url, {', '.join(sorted(_ENTRY_FIELDS))}")  # fmt: skip
     given = _texts(fields.pop("urls", []), where, "url")
     urls = [*(given or record.urls[:1]), *_texts(fields.pop("mirrors", []), where, "mirrors")]
     try:
@@ -239,16 +241,16 @@ def _user_record(record: Record, entry: Mapping[str, Any], where: str) -> Record
         fields.setdefault("revision", record.revision or "main")
     fields["sha256"] = str(fields.get("sha256", record.sha256) or "").lower().removeprefix("sha256:")
     if not re.fullmatch(r"[0-9a-f]{0,64}", fields["sha256"]):
-        raise ValueError(f"{RECORDS_VARIABLE}: {where}: sha256: got {fields['sha256']!r}, legal is hex digits")
+        raise ValueError(f"{RECORDS_VARIABLE}: {where}: sha256 must be hexadecimal digits (got {fields['sha256']!r})")
     if not (urls or fields.get("repo") or fields.get("page") or record.folder or record.repo or record.page):
-        raise ValueError(f"{RECORDS_VARIABLE}: {where}: has neither url nor repo")
+        raise ValueError(f"{RECORDS_VARIABLE}: {where}: either url or repo is required")
     return replace(record, **fields)
 
 
 def _texts(value: Any, where: str, field: str) -> list[str]:
     values = [value] if isinstance(value, str) else value
     if not isinstance(values, list) or not all(isinstance(v, str) and v for v in values):
-        raise ValueError(f"{RECORDS_VARIABLE}: {where}: {field}: got {value!r}, legal is a text or a list of texts")
+        raise ValueError(f"{RECORDS_VARIABLE}: {where}: {field} must be a string or a list of strings (got {value!r})")
     return values
 
 
@@ -282,17 +284,17 @@ def find_record(name: str, kind: str, tag: str | None = None) -> Record:
     other = WEIGHTS.get(_key(f"{architecture}.{tag}", KINDS[kind == "generator"]))
     if other is not None:
         raise ValueError(
-            f"weights: {other.publisher or other.name} published no {kind} for {architecture}.{tag}; "
-            + (f"with one: {tags}" if tags else f"create_{kind}({architecture!r}) builds one untrained")
+            f"there is no published {kind} for {architecture}.{tag}; "
+            + (f"tags with a {kind}: {tags}" if tags else f"create_{kind}({architecture!r}) builds an untrained one")
         )
     if own:
-        raise ValueError(f"weights: {architecture} has no tag {tag!r}; legal are {tags}")
+        raise ValueError(f"there are no weights {tag!r} of {architecture}; choose one of {tags}")
     if architecture in MODELS:
         raise ValueError(
-            f"weights: nobody has published any for {architecture}; create_{kind}({architecture!r}) builds it "
-            f"untrained, and weights= takes a file, a folder or a Hub repository id"
+            f"there are no published weights for {architecture}; create_{kind}({architecture!r}) builds an untrained "
+            f"network, and weights= accepts a file, a folder or a Hub repository id"
         )
-    raise ValueError(f"model: no name, folder or file {name!r}{nearest(architecture, [*MODELS, *_architectures()])}")
+    raise ValueError(f"there is no model, folder or file {name!r}{nearest(architecture, [*MODELS, *_architectures()])}")
 
 
 def _architectures() -> list[str]:

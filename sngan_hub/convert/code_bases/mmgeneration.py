@@ -53,7 +53,7 @@ def _split(container: Container) -> list[Part]:
     if len(surplus) == len(container.entries):
         return []
     if surplus:
-        raise ValueError(f"{container.source}: {some(surplus)}: neither of a generator nor of a discriminator")
+        raise ValueError(f"{container.source}: {some(surplus)} belong to neither generator nor discriminator")
     present = [prefix for prefix in _PREFIXES if any(key.startswith(prefix) for key in container.entries)]
     return [container.part(prefix) for prefix in present]
 
