@@ -141,7 +141,7 @@ def test_numbers_that_run_away_stop_the_run_before_anything_is_saved(tmp_path, m
         return losses
 
     monkeypatch.setattr(loop, "train_step", poisoned)
-    with pytest.raises(FloatingPointError, match="step 4: weights not finite"):
+    with pytest.raises(FloatingPointError, match="step 4: weights are not finite"):
         train(settings(tmp_path / "b", log_every=100), data)
     assert [path.stem for path in checkpoints(tmp_path / "b")] == ["0000002"]
 

@@ -155,7 +155,7 @@ def test_what_fails_behind_the_step_is_raised_by_the_next(tmp_path, monkeypatch)
         writer.save(state)
     writer.close()
     state.generator.l1.bias.data[0] = float("nan")
-    with pytest.raises(FloatingPointError, match="weights not finite"):
+    with pytest.raises(FloatingPointError, match="weights are not finite"):
         writer.save(state)
 
 

@@ -22,7 +22,7 @@ for call in (lambda: actions.whole("n", 2.5, 1, 9), lambda: actions.whole("n", 1
     try:
         call()
     except ValueError as error:
-        print(str(error).split(":")[0])
+        print(str(error).replace(":", " ").split()[0])
     else:
         print("accepted")
 """

@@ -48,7 +48,7 @@ class Process:
         self.args, self.returncode = command, None
         now = {**os.environ, **(env or {})}
         own = {name: now.get(name) for name in now.keys() | AT_START.keys() if now.get(name) != AT_START.get(name)}
-        own.pop("PYTEST_CURRENT_TEST", None)
+        own = {name: value for name, value in own.items() if not name.startswith(("PYTEST_", "_TORCH"))}  # their own
         assert own.keys() <= READ_LATER, f"{own.keys() - READ_LATER}: start it by subprocess"
         self._written = [tempfile.TemporaryFile(), tempfile.TemporaryFile()]
         self._answers, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
