@@ -209,6 +209,28 @@ def test_damaged_images_are_all_named_before_step_1(image_folder, tmp_path, caps
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("package, module, extra, command", [
+    ("accelerate", "training.engine.loop", "train", ["train", "--preset", "fashion32", "--data", "DATA", "--out", "OUT"]),
+    ("gradio", "space.app", "space", ["app"]),
+])  # fmt: skip
+def test_a_missing_package_is_named_with_the_command_that_installs_it(
+    package, module, extra, command, image_folder, tmp_path, capsys, monkeypatch
+):
+    import sngan_hub.cli.parser as parser
+
+    for name in [name for name in sys.modules if name == module]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    words = {"DATA": str(image_folder), "OUT": str(tmp_path / "run")}
+    with pytest.raises(SystemExit, match="2"):
+        sngan([words.get(word, word) for word in command])
+    assert f"{package} is not installed; run: pip install 'sngan-hub[{extra}]'" in capsys.readouterr().err
+    text = (ROOT / "pyproject.toml").read_text()
+    for name, group in parser.EXTRAS.items():  # the table follows pyproject.toml
+        line = next(line for line in text.splitlines() if line.startswith(f"{group} = "))
+        assert name.replace("_", "-") in line
+
+
 def test_a_reader_that_stops_early_is_no_error():
     process = subprocess.Popen([sys.executable, "-m", "sngan_hub.cli", "info", "sngan_imagenet128", "--json"], cwd=ROOT,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip

@@ -404,7 +404,9 @@ def test_studiogans_files_from_a_hub(hub, tmp_path):
     source = json.loads((tmp_path / "cache/weights/sngan_cifar10.studio/generator/source.json").read_text())
     assert source["sha256"] == digest and source["revision"] == commit  # the branch's commit is kept for its partner
     said = from_hub(hub, tmp_path, "load_discriminator('sngan_cifar10.studio')")
-    assert said.startswith("ERROR sngan_cifar10_discriminator.studio: model=D-best-weights-step=88000.pth is not in")
+    assert said.startswith(
+        "ERROR sngan_cifar10_discriminator.studio: Mingguksky/PyTorch-StudioGAN does not contain model=D-best-weights-step=88000.pth"
+    )
     assert "Mingguksky/PyTorch-StudioGAN" in said and "\n" not in said
     hub.put(g.path, b"another file")  # a later commit ...
     hub.put(d.path, (STUDIO / d.file).read_bytes())
@@ -421,7 +423,7 @@ def test_a_hub_whose_file_is_not_what_it_states(hub, tmp_path):
     _, digest = hub.put(record.path, data)
     hub.lfs[digest] = bytes(reversed(data))
     said = from_hub(hub, tmp_path)
-    assert "the Hub states" in said and "it was removed" in said and "\n" not in said
+    assert "the Hub states" in said and "the file was deleted" in said and "\n" not in said
     assert not (tmp_path / "cache/weights/sngan_cifar10.studio/generator").exists()
     hub.lfs[digest] = data
     assert from_hub(hub, tmp_path) == "frog 0.0001"

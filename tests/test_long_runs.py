@@ -415,7 +415,7 @@ def by_size(preset):
     return pytest.param(preset, marks=pytest.mark.slow if large else ())
 
 
-@pytest.mark.parametrize("preset", map(by_size, DISTINCT.values()))
+@pytest.mark.parametrize("preset", list(map(by_size, DISTINCT.values())))
 def test_two_iterations_of_every_preset_at_full_width(preset, tmp_path):
     """A few images at a time; the whole batches are benchmarks/presets.py's."""
     from accelerate import Accelerator

@@ -276,5 +276,5 @@ def test_another_inception_file_is_refused(tmp_path):
     from sngan_hub.metrics.inception import load_inception
 
     (tmp_path / "x.pt").write_bytes(b"x")
-    with pytest.raises(ValueError, match="not the 2015 Inception"):
+    with pytest.raises(ValueError, match="sha1 must be .*; use the 2015 Inception"):
         load_inception(tmp_path / "x.pt")

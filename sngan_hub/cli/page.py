@@ -16,10 +16,4 @@ def add_commands(subparsers: Any) -> None:
 
 
 def app(arguments: argparse.Namespace) -> None:
-    try:
-        page = import_part("space.app")
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] != "gradio":
-            raise
-        raise ValueError("the web page needs Gradio: pip install 'sngan-hub[space]'") from None
-    page.serve(arguments.model)
+    import_part("space.app").serve(arguments.model)

@@ -14,6 +14,13 @@ MODEL = (
     "a name (sngan_imagenet128), a run, a network's folder, a file that `sngan convert` reads, or a Hub repository id"
 )
 
+#: Package -> the extra of pyproject.toml that installs it
+EXTRAS = {
+    "accelerate": "train", "tensorboard": "train", "jinja2": "train", "matplotlib": "plots",
+    "torch_fidelity": "metrics", "scipy": "metrics", "gradio": "space", "imageio_ffmpeg": "video",
+    "datasets": "data", "lmdb": "data", "dicebear": "avatars", "resvg_py": "avatars",
+}  # fmt: skip
+
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, and whose long options take - and _ alike."""
@@ -78,6 +85,11 @@ def run(program: str, command: Callable[[], Any]) -> int:
     except BrokenPipeError:  # whoever read our output, head for one, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package not in EXTRAS:
+            raise
+        fail(program, f"{package} is not installed; run: pip install 'sngan-hub[{EXTRAS[package]}]'")
     except (ValueError, OSError, FloatingPointError) as error:
         fail(program, str(error))
     except KeyboardInterrupt:
