@@ -23,7 +23,7 @@ class ClassName(NamedTuple):
 
 @cache
 def _read(list_name: str) -> tuple[ClassName, ...]:
-    rows = []
+    rows: list[ClassName] = []
     for line in (_FOLDER / f"{list_name}.tsv").read_text(encoding="utf-8").splitlines():
         first, *rest = line.split("\t")
         synonyms = tuple(rest[1].split(", ")) if len(rest) > 1 else ()
@@ -63,7 +63,7 @@ def resolve_classes(classes: Sequence[str | int] | str | int, names: Sequence[st
         raise ValueError("classes must not be empty; name at least one class, or omit the argument for all classes")
     exact = {name: i for i, name in enumerate(names or [])}
     known = _aliases(tuple(names or []))
-    indices = []
+    indices: list[int] = []
     for given in given_classes:
         if not isinstance(given, str):
             try:

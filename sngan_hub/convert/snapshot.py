@@ -56,7 +56,7 @@ def chainer_keys(network: Generator | Discriminator) -> dict[str, str]:
     is_generator = isinstance(network, Generator)
     layers = chainer.GENERATOR.layers(n) if is_generator else chainer.DISCRIMINATOR.layers(n, ())
     leaves = chainer.DISCRIMINATOR.leaves
-    keys = {}
+    keys: dict[str, str] = {}
     for ours in network.state_dict():
         layer, leaf = ours.rsplit(".", 1)
         if leaf in chainer.STATISTICS:
@@ -91,7 +91,7 @@ def to_chainer(network: Network) -> dict[str, np.ndarray]:
         )
     keys = chainer_keys(network)
     state = network.state_dict()
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for ours, theirs in keys.items():
         array = state[ours].detach().cpu().numpy()
         arrays[theirs] = array[None] if theirs.endswith("/u") else array

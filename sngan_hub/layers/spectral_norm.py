@@ -29,7 +29,7 @@ from .sigma_gradient import Estimate, LinearMap, divided, scaled_output
 SN_EVAL = ("iterate", "stored")
 
 
-def full_precision(x: Tensor) -> AbstractContextManager:
+def full_precision(x: Tensor) -> AbstractContextManager[Any]:
     """A context without autocast on the device of ``x``, for what must stay float32 (sigma, sums, scores)."""
     device = x.device.type
     return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()

@@ -69,7 +69,8 @@ def score_files(discriminator: Any, paths: list[Path], batch_size: int = 50) -> 
     """Each picture's scores, in order. It is turned as its EXIF says, cropped to its centre and scaled to D's size."""
     for start in range(0, len(paths), batch_size):
         batch = paths[start : start + batch_size]
-        images, errors = [], {}
+        images: list[np.ndarray] = []
+        errors: dict[Path, str] = {}
         for path in batch:
             try:
                 images.append(read_picture(path.read_bytes(), discriminator.size))

@@ -166,7 +166,9 @@ def differences(old: dict[str, Any], new: Config, done: int) -> list[str]:
     """
     now = dataclasses.asdict(new)
     old = {**dataclasses.asdict(Config()), "compile": "off", **old}  # fields that are new since then
-    free = FREE | ({"decay_from", "decay_to"} if same_rates(Config(**old), new, done) else set())
+    free: frozenset[str] = FREE
+    if same_rates(Config(**old), new, done):
+        free |= {"decay_from", "decay_to"}
     return [
         f"{name}: was {old.get(name)!r}, now {now[name]!r}"
         for name in now
