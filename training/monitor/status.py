@@ -44,7 +44,8 @@ def lines(found: dict[str, object]) -> str:
     shown = dict(found)
     last = shown.pop("last")
     assert isinstance(last, dict)
-    shown |= {f"last {name}": f"{value:.4g}" for name, value in last.items()}
+    shown |= {f"last {name}": value for name, value in last.items()}
+    shown = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in shown.items()}
     return "\n".join(f"{name.replace('_', ' '):24}{value}" for name, value in shown.items() if value not in (None, []))
 
 
