@@ -22,5 +22,5 @@ def import_part(name: str) -> ModuleType:
     if not (root / "pyproject.toml").is_file():
         raise ModuleNotFoundError(f"{folder}/ is not installed with {PACKAGE.name}", name=name)
     if str(root) not in sys.path:
-        sys.path.append(str(root))
+        sys.path.insert(0, str(root))  # before a folder of the same name where the command was called
     return import_module(name)

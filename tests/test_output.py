@@ -1,0 +1,50 @@
+"""What a run prints: six lines before it starts, all settings where asked for, and its progress without a terminal."""
+
+import re
+
+import pytest
+
+from sngan_hub.cli.main import main as sngan
+from training.monitor import progress
+from training.monitor.progress import Progress
+
+FLAGS = ["--steps", "1", "--batch-size", "4", "--g-batch-size", "4", "--threads", "1", "--precision", "fp32",
+         "--spectrum-every", "0", "--device", "cpu", "--generator-fields", '{"widths": [8, 8, 4, 4]}',
+         "--discriminator-fields", '{"widths": [4, 4, 8, 8]}', "--transition-from", "0", "--transition-to", "0"]  # fmt: skip
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_a_run_starts_with_six_lines_or_every_setting(verbose, image_folder, tmp_path, capsys):
+    command = ["train", "--preset", "fashion32", "--data", str(image_folder), "--out", str(tmp_path / "run"), *FLAGS]
+    assert sngan([*command, *(["--verbose"] if verbose else [])]) == 0
+    said = capsys.readouterr()
+    lines = said.err.splitlines()
+    words = [line.split()[0] for line in lines[:6]]
+    assert (words == ["run", "data", "networks", "device", "hours", "output"]) != verbose
+    assert ("bn_group_d" in said.err) == verbose
+    if not verbose:
+        assert "1 iteration of 1 generator and 1 discriminator step" in lines[0] and "2 classes" in lines[1]
+    assert said.out.count("\n") == 1 and "sngan sample" in said.out
+
+
+def test_a_dry_run_prints_to_stdout(capsys):
+    assert sngan(["train", "--preset", "fashion32", "--dry-run"]) == 0
+    said = capsys.readouterr()
+    assert "bn_group_d" in said.out and "GMAC" in said.out and not said.err
+
+
+def test_without_a_terminal_a_line_comes_every_minute(capsys, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    shown, quiet = Progress(1000, 100, True), Progress(1000, 100, False)
+    for step in range(101, 221):  # 120 steps of a second
+        now[0] += 1
+        for one in (shown, quiet):
+            one.update(step)
+        shown.say(loss_d=1.2345)
+    shown.close()
+    quiet.close()
+    lines = capsys.readouterr().err.splitlines()
+    assert [re.sub(r"\s+", " ", line) for line in lines] == [
+        "step 160 of 1,000, 1 s per step, 14 min left, loss_d 1.23", "step 220 of 1,000, 1 s per step, 13 min left, loss_d 1.23",
+    ]  # fmt: skip
