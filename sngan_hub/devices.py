@@ -8,6 +8,13 @@ import torch
 from torch import nn
 
 LEGAL = "auto, cpu, cuda, cuda:N, mps"
+#: Kinds of device that have autocast. Asked once, here: torch.compile of torch 2.11 cannot trace the question.
+AUTOCAST = [kind for kind in ("cpu", "cuda", "mps", "xpu") if torch.amp.is_autocast_available(kind)]
+
+
+def autocast_on(device: str) -> bool:
+    """Whether autocast is on for this kind of device. Kinds without autocast, such as meta, say no."""
+    return device in AUTOCAST and torch.is_autocast_enabled(device)
 
 
 def resolve_device(asked: str | torch.device = "auto") -> torch.device:

@@ -13,6 +13,7 @@ from sngan_hub.networks.registry import create_discriminator
 from sngan_hub.networks.resnet import Discriminator
 from training.config.schema import make_config
 from training.engine import step as game
+from training.engine.cuda_graph import RecordedUpdates
 from training.engine.state import ChainerAdam
 
 from . import test_processes as processes
@@ -273,32 +274,54 @@ def test_the_steps_have_no_graph_break_and_compile_once(model, fields, dtype, at
         torch.compiler.reset()
 
 
-def test_images_of_a_cuda_graph_are_kept_when_it_runs_again(monkeypatch):
-    """A graph writes its result where the last one lay; D's steps read what several runs of it drew."""
-    modes = []
+@pytest.mark.parametrize("fields", [
+    dict(n_dis=2), dict(one_pass=True, augment="translation"), dict(transition_from=1, transition_to=5),
+    dict(d_warm_up=5, decay_from=2, decay_to=9), dict(conditioning="none", micro_batch=4),
+], ids=str)  # fmt: skip
+def test_a_recorded_iteration_reads_all_that_differs_between_iterations(fields, monkeypatch):
+    """A graph runs the same kernels on the same tensors again; here the recorded Python does, over the inputs' tensors.
 
-    def replayed(function, mode, **options):
-        modes.append(mode)
-        place = []
+    Nine iterations: three direct ones, then replays, whose draws, learning rates and strengths must be their own.
+    """
+    recorded = []
 
-        def replay(*args):
-            result = function(*args)
-            if not isinstance(result, torch.Tensor) or result.requires_grad:
-                return result
-            place[:] = place or [torch.empty_like(result)]
-            return place[0].copy_(result)
+    def record(self, body):
+        recorded.append(self)
+        return body
 
-        return replay
-
-    expected = processes.tensors(processes.run(2, torch.float64, n_dis=2)[0])
-    monkeypatch.setattr(torch, "compile", replayed)
+    fields = {"decay_from": 0, "decay_to": 9, **fields}
+    expected = processes.tensors(processes.run(9, torch.float64, **fields)[0])
+    monkeypatch.setattr(RecordedUpdates, "record", record)
+    monkeypatch.setattr(torch, "compile", lambda form, **options: form)
     game.forms_of.cache_clear()
     try:
-        state = processes.run(2, torch.float64, n_dis=2, compile="graphs")[0]
+        state = processes.run(9, torch.float64, compile="graphs", **fields)[0]
     finally:
         game.forms_of.cache_clear()
-    assert modes == ["reduce-overhead"] * 5
-    processes.assert_close(processes.tensors(state), expected, 1e-12)
+    assert len(recorded) == 1 + ("d_warm_up" in fields)
+    processes.assert_close(processes.tensors(state), expected, 1e-8)  # a graph's learning rates are float32
+
+
+def test_what_a_recorded_iteration_was_given_may_be_overwritten():
+    """The feed's buffers are used again: the graph reads copies."""
+    p = torch.nn.Parameter(torch.zeros(3))
+    optimizer = ChainerAdam([p], 0.1, (0.0, 0.9))
+    seen = []
+
+    def update(drawn):
+        p.grad = drawn[0].clone()
+        seen.append(drawn[0].clone())
+        optimizer.step()
+        return {"first": drawn[0][0]}
+
+    recorded = RecordedUpdates(update, [optimizer], torch.device("cpu"))
+    recorded.record = lambda body: body
+    for i in range(6):
+        drawn = (torch.full((3,), float(i)),)
+        values = recorded(drawn)
+        drawn[0].zero_()
+        assert values["first"] == (0 if i < 3 else i)
+    assert [int(own[0]) for own in seen] == [0, 1, 2, 3, 4, 5] and optimizer.t == 6
 
 
 def test_adam_counts_its_steps_through_a_checkpoint():

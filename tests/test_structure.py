@@ -27,7 +27,7 @@ ORDER = [
 TRAINING = [
     "engine.losses", "engine.penalties", "feed.streams", "feed.draws", "feed.augment", "config.presets",
     "config.settings", "config.schema", "feed.philox", "feed.feed", "engine.ema", "engine.run_folder",
-    "engine.transition", "engine.state", "engine.checkpoints", "engine.snapshots", "engine.distributed",
+    "engine.transition", "engine.cuda_graph", "engine.state", "engine.checkpoints", "engine.snapshots", "engine.distributed",
     "engine.machine", "engine.import_chainer", "feed.near_copies", "feed.checks", "monitor.log", "monitor.progress",
     "monitor.score", "engine.signals", "engine.step", "config.cost", "config.dry_run", "engine.loop",
     "finetune.plan", "finetune.transfer", "finetune.load", "monitor.report", "finetune.probe", "monitor.status",

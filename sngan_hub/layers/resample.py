@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..devices import autocast_on
 from .normalizers import Conv2d
 from .spectral_norm import apply_linear
 
@@ -120,8 +121,7 @@ def _fused(kind: str, x: Tensor, weight: Tensor, form: str) -> bool:
     if form != "auto":
         return form == "fused"
     device = x.device.type
-    autocast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
-    dtype = torch.get_autocast_dtype(device) if autocast else x.dtype
+    dtype = torch.get_autocast_dtype(device) if autocast_on(device) else x.dtype
     batch = BATCHES[0] if exporting() else len(x)  # an exported graph takes any batch
     return prefers_fused(kind, weight.shape[1], weight.shape[0], x.shape[-1], dtype, device, batch)
 

@@ -24,6 +24,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from ..devices import AUTOCAST
 from .sigma_gradient import Estimate, LinearMap, divided, scaled_output
 
 SN_EVAL = ("iterate", "stored")
@@ -32,7 +33,7 @@ SN_EVAL = ("iterate", "stored")
 def full_precision(x: Tensor) -> AbstractContextManager[Any]:
     """A context without autocast on the device of ``x``, for what must stay float32 (sigma, sums, scores)."""
     device = x.device.type
-    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
+    return torch.autocast(device, enabled=False) if device in AUTOCAST else nullcontext()
 
 
 def unit(x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..devices import to_channels_last
+from ..devices import autocast_on, to_channels_last
 from ..layers.normalizers import Conv2d, Linear
 from ..layers.resample import FORMS, Resampling
 from ..sampling import generate as sampling
@@ -271,7 +271,7 @@ class AnyDiscriminator(Network):
             raise ValueError(f"x must be a floating-point tensor of shape (N, 3, {self.size}, {self.size}) in [-1, 1] "
                              f"(got {_kind_of(x)}); convert uint8 images with images / 127.5 - 1")  # fmt: skip
         dtype, device = self.linear.weight.dtype, x.device.type
-        if x.dtype != dtype and not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
+        if x.dtype != dtype and not autocast_on(device):
             raise ValueError(f"x must be {dtype}, the dtype of this network's weights (got {x.dtype})")
         if x.ndim != 4 or x.shape[1:] != (3, self.size, self.size):
             raise ValueError(f"x must have shape (N, 3, {self.size}, {self.size}) (got {tuple(x.shape)})")

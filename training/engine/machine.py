@@ -40,12 +40,16 @@ def set_up(config: Config) -> Config:
 def decide_compile(config: Config) -> Config:
     """-> the config with ``compile`` decided. Writes to ``config.out``, so whatever can refuse a run comes before it.
 
-    ``auto`` takes what the run in ``config.out`` was started with; a new run compiles from 5,000 iterations on, where
-    that is faster. Where nothing can be compiled a line says so, and the run is not compiled.
+    ``auto`` takes what the run in ``config.out`` was started with. A new run compiles from 5,000 iterations on, where
+    that is faster, and one process on a GPU then replays CUDA graphs. Where nothing can be compiled a line says so, and
+    the run is not compiled.
     """
     config = dataclasses.replace(config, compile=wanted_compile(config))
     if config.compile == "graphs" and not config.device.startswith("cuda"):
         say(f"compile: CUDA graphs need a GPU (device is {config.device}); compiling the steps without CUDA graphs")
+        config = dataclasses.replace(config, compile="on")
+    if config.compile == "graphs" and not can_record(config):
+        say("compile: CUDA graphs are for one process and need l2_sp 0; compiling the steps without CUDA graphs")
         config = dataclasses.replace(config, compile="on")
     if config.compile != "off":
         # Beside the run, so that a resumed one finds it; set by the user, it is left as it is.
@@ -81,15 +85,26 @@ def wanted_compile(config: Config) -> str:
             return json.loads(path.read_text(encoding="utf-8")).get("compile", "off")
         except ValueError:
             pass
-    return "on" if config.steps >= REPAID_BY and compiling_pays(config.device) else "off"
+    if config.steps < REPAID_BY or not compiling_pays(config.device):
+        return "off"
+    on_gpu = kind_of(config.device).startswith("cuda")
+    return "graphs" if on_gpu and can_record(config) and config.penalty != "gradient" else "on"
+
+
+def can_record(config: Config) -> bool:
+    """Whether a CUDA graph can hold an iteration: not beside other processes, nor with l2_sp, which it would fix."""
+    return not config.l2_sp and int(os.environ.get("WORLD_SIZE", "1")) == 1
 
 
 def compiling_pays(device: str) -> bool:
     """On a GPU and on processors with AVX-512; on others convolutions are nearly all of a step, and it gains nothing
     (benchmarks/records/steps.jsonl).
     """
-    kind = str(resolve_device(device)) if device == "auto" else device
-    return not kind.startswith("cpu") or torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    return not kind_of(device).startswith("cpu") or torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+
+
+def kind_of(device: str) -> str:
+    return str(resolve_device(device)) if device == "auto" else device
 
 
 def why_not_compiled(device: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.adam import adam
 
 from sngan_hub.devices import resolve_device, to_channels_last
 from sngan_hub.layers.normalizers import BatchNorm2d
@@ -17,6 +18,7 @@ from sngan_hub.networks.base import AnyDiscriminator, AnyGenerator
 from sngan_hub.networks.registry import create_discriminator, create_generator
 
 from ..config.schema import Config
+from .cuda_graph import RecordedUpdates
 from .penalties import orthonormal_
 from .transition import check_transition
 
@@ -24,27 +26,71 @@ from .transition import check_transition
 class ChainerAdam(torch.optim.Adam):
     """Adam as in Chainer: epsilon 1e-8 is added to sqrt(v) before the bias correction, not after it.
 
-    alpha sqrt(1 - beta2^t) / (1 - beta1^t) * m / (sqrt(v) + eps) is torch's step with eps / sqrt(1 - beta2^t). One
-    fused kernel for all parameters; t is counted here, for reading it from a tensor would wait for the device.
+    An update is w -= alpha_t m / (sqrt(v) + 1e-8) with alpha_t = alpha sqrt(1 - beta2^t) / (1 - beta1^t). One fused
+    kernel for all parameters of the same t, which is nearly always all. It is told that infinitely many updates are
+    done, so that it corrects nothing, and alpha_t is computed here. t is counted here too, for reading it from a tensor
+    would wait for the device.
     """
 
     def __init__(self, params: Any, lr: float, betas: tuple[float, float]):
         super().__init__(params, lr, betas, fused=True)
-        self.t: int | None = None  # updates done; None: as the loaded state says
+        #: Updates done, with the parameters that have had so many. None: as the state says
+        self.counted: list[tuple[int, list[nn.Parameter]]] | None = None
+        #: alpha_t of updates to come, for a CUDA graph while it is recorded
+        self.planned: list[list[torch.Tensor]] = []
+
+    @property
+    def t(self) -> int:
+        """Updates done."""
+        return max((t for t, _ in self._counted()), default=0)
 
     def load_state_dict(self, state_dict: Any) -> None:
         super().load_state_dict(state_dict)
         for group in self.param_groups:  # a state of another form, from before, is computed like ours
             group["fused"], group["foreach"] = True, None
-        self.t = None
+        self.counted = None
 
-    def step(self, closure: Any = None) -> Any:
-        if self.t is None:
-            self.t = max((int(own["step"]) for own in self.state.values() if "step" in own), default=0)
-        self.t += 1
-        for group in self.param_groups:
-            group["eps"] = 1e-8 / math.sqrt(1 - group["betas"][1] ** self.t)
-        return super().step(closure)
+    def next_rates(self) -> list[float]:
+        """alpha_t of the next update for each group of ``counted``; counts the update as done."""
+        self.counted = [(t + 1, params) for t, params in self._counted()]
+        (beta1, beta2), lr = self.param_groups[0]["betas"], self.param_groups[0]["lr"]
+        return [lr * math.sqrt(1 - beta2**t) / (1 - beta1**t) for t, _ in self.counted]
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        rates: Any = self.planned.pop(0) if self.planned else self.next_rates()
+        beta1, beta2 = self.param_groups[0]["betas"]
+        for rate, (_, params) in zip(rates, self._counted(), strict=True):
+            gradients: dict[torch.Tensor, torch.Tensor] = {p: p.grad for p in params if p.grad is not None}
+            if not gradients:
+                continue
+            own = [self._moments(p) for p in gradients]
+            endless = torch.full((), math.inf, device=params[0].device)
+            torch._foreach_add_([state["step"] for state in own], 1)
+            adam(
+                list(gradients), list(gradients.values()), [state["exp_avg"] for state in own],
+                [state["exp_avg_sq"] for state in own], [], [endless] * len(own), fused=True, lr=rate, beta1=beta1,
+                beta2=beta2, eps=1e-8, weight_decay=0, amsgrad=False, maximize=False,
+                capturable=isinstance(rate, torch.Tensor),
+            )  # fmt: skip
+
+    def _counted(self) -> list[tuple[int, list[nn.Parameter]]]:
+        if self.counted is None:
+            by_t: dict[int, list[nn.Parameter]] = {}
+            for p in self.param_groups[0]["params"]:
+                by_t.setdefault(int(self.state[p]["step"]) if p in self.state else 0, []).append(p)
+            self.counted = sorted(by_t.items(), key=lambda item: item[0])
+        return self.counted
+
+    def _moments(self, p: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The state of a parameter, as torch's own Adam names it: ``step`` is t."""
+        if not self.state[p]:
+            self.state[p] = {
+                "step": torch.zeros((), device=p.device),
+                "exp_avg": torch.zeros_like(p, memory_format=torch.preserve_format),
+                "exp_avg_sq": torch.zeros_like(p, memory_format=torch.preserve_format),
+            }
+        return self.state[p]
 
 
 @dataclass
@@ -56,6 +102,7 @@ class State:
     opt_d: ChainerAdam
     step: int = 0  # iterations done
     anchor: dict[str, dict[str, torch.Tensor]] | None = None  # of each network: where l2_sp pulls it; not saved
+    recorded: RecordedUpdates | None = None  # with --compile graphs; not saved
 
     def state_dict(self) -> dict[str, Any]:
         parts = {name: getattr(self, name).state_dict() for name in ("generator", "discriminator", "opt_g", "opt_d")}

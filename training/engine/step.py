@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
@@ -15,6 +15,7 @@ from sngan_hub.networks.base import AnyDiscriminator, AnyGenerator, Network
 from ..config.schema import Config
 from ..feed.augment import augment
 from ..feed.feed import Fake, Iteration
+from .cuda_graph import RecordedUpdates
 from .distributed import Share, average_gradients, shares
 from .ema import update_ema
 from .losses import LOSSES
@@ -40,8 +41,6 @@ def train_step(state: State, config: Config, feed: Feeds, accelerator: Accelerat
     means of the losses and scores over this process's share; the losses of D are of the last of its steps.
     """
     step, device = state.step, accelerator.device
-    if config.compile == "graphs":
-        torch.compiler.cudagraph_mark_step_begin()  # what the last iteration made may be overwritten
     if config.transition_to:
         networks = (state.generator, state.discriminator, state.average)
         set_class_strength(networks, config.class_strength(step), device)
@@ -49,14 +48,29 @@ def train_step(state: State, config: Config, feed: Feeds, accelerator: Accelerat
         optimizer.param_groups[0]["lr"] = lr * config.lr_scale(step)
 
     drawn = feed.iteration(step)
+    if config.compile == "graphs":
+        warming_up = step < config.d_warm_up
+        if state.recorded is None:
+            order = [state.opt_g] * (not warming_up) + [state.opt_d] * config.n_dis
+            state.recorded = RecordedUpdates(partial(update, state, config, accelerator), order, device)
+        values = state.recorded(drawn)
+        if warming_up and step + 1 == config.d_warm_up:
+            state.recorded = None  # from here on G moves too
+    else:
+        values = update(state, config, accelerator, drawn)
+    state.step += 1
+    if state.average is not state.generator:
+        update_ema(state.average, state.generator, config.ema_decay, step)
+    return values
+
+
+def update(state: State, config: Config, accelerator: Accelerator, drawn: Iteration) -> dict[str, Tensor]:
+    """The updates of one iteration at the optimisers' learning rates -> losses and scores."""
     values = generator_step(state, config, drawn, accelerator)
     # G moves no more in this iteration, so all its images for D come first.
     fakes = [images_for_d(state, config, drawn.fake[1 + i], accelerator) for i in range(config.n_dis)]
     for i, fake in enumerate(fakes):
         values |= discriminator_step(state, config, drawn, i, fake, accelerator)
-    state.step += 1
-    if state.average is not state.generator:
-        update_ema(state.average, state.generator, config.ema_decay, step)
     return values
 
 
@@ -199,11 +213,7 @@ def forms_of(config: Config) -> Forms:
 
     forms: Any = [generate, generator_loss, real_loss, fake_loss, both_losses]
     if config.compile in ("on", "graphs"):
-        mode = "reduce-overhead" if config.compile == "graphs" else None
-        forms = [torch.compile(form, fullgraph=True, dynamic=False, mode=mode) for form in forms]
-    if config.compile == "graphs":  # a graph draws its next images over its last ones, and D's steps come after all
-        drawn = forms[0]
-        forms[0] = lambda g, z, y: drawn(g, z, y).clone()
+        forms = [torch.compile(form, fullgraph=True, dynamic=False) for form in forms]
     return Forms(*forms)
 
 

@@ -22,9 +22,13 @@ from sngan_hub.networks.base import AnyDiscriminator, AnyGenerator, Network
 def set_class_strength(networks: Iterable[Network], strength: float, device: torch.device) -> None:
     """Gives ``networks`` the strength in [0, 1] that they compute with from here on; see ``Network.class_strength``.
 
-    A tensor on ``device``, so that a compiled step reads each new value without being compiled again.
+    A tensor on ``device`` that is filled anew each time, so that a compiled or recorded step reads each new value.
     """
-    value = torch.full((), strength, device=device)
+    networks = list(networks)
+    value = networks[0].class_strength
+    if not isinstance(value, Tensor) or any(network.class_strength is not value for network in networks):
+        value = torch.empty((), device=device)
+    value.fill_(strength)
     for network in networks:
         network.class_strength = value
 

@@ -162,7 +162,7 @@ def keep_moments(state: State, start: Start, donor: Path) -> list[str]:
             if not parameter.requires_grad:
                 continue
             if moments.get(name) and torch.equal(parameter.detach().cpu(), weights[name]):
-                optimizer.state[parameter] = {k: v.to(parameter.device if v.ndim else "cpu", copy=True)
+                optimizer.state[parameter] = {k: v.to(parameter.device, copy=True)
                                               for k, v in moments[name].items()}  # fmt: skip
                 kept += 1
             else:
