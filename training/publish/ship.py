@@ -133,6 +133,22 @@ def step_rows(path: Path) -> list[str]:
     return rows
 
 
+def gpu_rows(path: Path) -> list[str]:
+    """What ``make gpu`` measured: uncompiled iterations, and images per second of sampling."""
+    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    rows = ["| what | measured | predicted | machine |", "|---|---|---|---|"]
+    for record in records:
+        found, machine = record["found"], f"{record['device']}, torch {record['torch']}"
+        if record["piece"].startswith("train:"):
+            predicted = f"{found['predicted_s']:.3g} s" if found["predicted_s"] else "-"
+            rows.append(f"| `{found['preset']}`, {found['precision']}, uncompiled | {found['iteration_s']:.3g} s per "
+                        f"iteration, {found['hours']:.3g} h in all | {predicted} | {machine} |")  # fmt: skip
+        elif record["piece"] == "sample":
+            rows += [f"| sampling, {what} | {per_second:,.0f} images per second | - | {machine} |"
+                     for what, per_second in found["images_per_s"].items() if what.endswith("batch 64")]  # fmt: skip
+    return rows if records else []
+
+
 def guide_tables(text: str) -> str:
     """A guide with its tables rebuilt from training/config/throughput.json and benchmarks/records."""
     rows = [
@@ -147,6 +163,7 @@ def guide_tables(text: str) -> str:
         )
     text = _between("throughput", rows, text)
     text = _between("steps", step_rows(RECORDS / "steps.jsonl"), text)
+    text = _between("gpu", gpu_rows(RECORDS / "gpu.jsonl"), text)
     text = _between("settings", settings_tables(), text)
     for name in ("prepare", "normalizers", "probe", "walk", "finetune", "refining"):
         text = _from_benchmark(name, text)
