@@ -93,6 +93,31 @@ def test_kid_against_whatever_was_held_out(tmp_path, image_folder, monkeypatch):
         protocols.kid1k_held_out(Evaluation(g, str(image_folder)))
 
 
+def test_fid_paper_is_against_all_test_images():
+    """5,000 samples against every test image, the reference in no way balanced; the floor by as many training images."""
+    rng = np.random.default_rng(0)
+    rows = {name: torch.from_numpy(rng.normal(i, 1, (n, 4))) for i, (name, n) in enumerate(
+        {"test": 5_700, "train": 9_000, "samples": 9_000}.items())}  # fmt: skip
+
+    class Stub:
+        evaluator = "stub"
+        test = Images(np.zeros((5_700, 3, 1, 1), np.uint8), np.zeros(5_700, int), ["a"])
+
+        def real_features(self, split, n, balanced=True):
+            assert balanced == (split == "train")
+            return rows[split][:n]
+
+        def sample_features(self, n):
+            return rows["samples"][:n]
+
+    score = protocols.fid_paper(Stub())
+    assert score.value == fid(rows["samples"][:5000], rows["test"]) and score.evaluator == "stub; 5,700 test images"
+    assert score.floor == fid(rows["train"][:5000], rows["test"]) and score.n == 5000 and score.value > score.floor > 1
+    Stub.test = Stub.test._replace(images=Stub.test.images[:4_999])
+    with pytest.raises(ValueError, match="fid_paper needs at least 5,000 test images .got 4,999."):
+        protocols.fid_paper(Stub())
+
+
 @pytest.fixture
 def shared(image_folder):
     g = Generator(32, 2, widths=[8, 8, 4, 4]).eval()

@@ -34,8 +34,8 @@ def add_commands(subparsers: Any) -> None:
     )  # fmt: skip
     command.add_argument("model", metavar="MODEL", help=MODEL)
     command.add_argument("--data", required=True, metavar="SOURCE", help="real images, as `sngan train` reads them")
-    command.add_argument("--protocol", required=True, metavar="P,P", help="of fid5k_test, kid1k_test, kid1k_held_out, "
-                         "agreement2k, diversity, separated by commas")  # fmt: skip
+    command.add_argument("--protocol", required=True, metavar="P,P", help="of fid_paper, fid5k_test, kid1k_test, "
+                         "kid1k_held_out, agreement2k, diversity, separated by commas")  # fmt: skip
     command.add_argument("--seed", type=int, default=0, help="seed of the samples (default: 0)")
     command.add_argument("--json", action="store_true", help="print the JSON lines alone")
     command.add_argument("--record", action="store_true", help="write the scores to a shipped model's record and cards")

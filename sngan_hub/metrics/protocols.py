@@ -4,6 +4,8 @@ Sample i of a protocol is image i of the seed with class i mod K, so every proto
 whichever others are asked for beside it. Real test images are taken class by class in the source's order.
 
 ``fid5k_test``   FID of 5,000 samples against 5,000 test images; floor: 5,000 training images in the samples' place
+``fid_paper``    FID of 5,000 samples against all test images, 5,000 or more (the papers' CIFAR-10 figures: against
+                 10,000); floor: 5,000 training images in the samples' place
 ``kid1k_test``   KID of 1,000 samples against 1,000 test images: cheap, for comparing settings; floor likewise
 ``kid1k_held_out``  KID of 1,000 samples against all test images that there are, 20 or more; the samples take their
                  classes in turn; floor: up to 1,000 training images in the samples' place
@@ -175,6 +177,15 @@ def fid5k_test(e: Evaluation) -> Score:
     return Score(fid(e.sample_features(5000), reference), 5000, f"{e.evaluator}; 5,000 test images", floor=floor)
 
 
+def fid_paper(e: Evaluation) -> Score:
+    total = len(e.test.images)
+    if total < 5000:
+        raise ValueError(f"data: fid_paper needs at least 5,000 test images (got {total:,})")
+    reference = e.real_features("test", None, balanced=False)
+    floor = fid(e.real_features("train", 5000), reference)
+    return Score(fid(e.sample_features(5000), reference), 5000, f"{e.evaluator}; {total:,} test images", floor=floor)
+
+
 def kid1k_test(e: Evaluation) -> Score:
     reference = e.real_features("test", 1000)
     floor = kid(e.real_features("train", 1000), reference)
@@ -242,7 +253,7 @@ def _diversity_of_all(e: Evaluation) -> Score:
 
 
 PROTOCOLS: dict[str, Callable[[Evaluation], Score]] = {
-    "fid5k_test": fid5k_test, "kid1k_test": kid1k_test, "kid1k_held_out": kid1k_held_out,
+    "fid5k_test": fid5k_test, "fid_paper": fid_paper, "kid1k_test": kid1k_test, "kid1k_held_out": kid1k_held_out,
     "agreement2k": agreement2k, "diversity": diversity,
 }  # fmt: skip
 
