@@ -19,6 +19,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = new_command(subparsers, "ship", commands.ship, "copy both networks of a run into the package")
     command.add_argument("folder", metavar="RUN", type=Path)
     command.add_argument("name", metavar="ARCHITECTURE.TAG")
+    command.add_argument("--source", default="", help="row of SOURCES in training/publish/record.py with the texts of the "
+                         "cards (default: of the run's data)")  # fmt: skip
+    command.add_argument(
+        "--before", type=Path, metavar="RUN", help="the run that this one continued with other settings"
+    )
+    command.add_argument("--note", default="", help="a line for the recipe in the cards")
     command = new_command(subparsers, "reference", commands.reference,
                   "measure a shipped discriminator's scores of real and generated images")  # fmt: skip
     command.add_argument("name", metavar="ARCHITECTURE")

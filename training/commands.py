@@ -233,7 +233,8 @@ def publish(arguments: argparse.Namespace) -> None:
 def ship(arguments: argparse.Namespace) -> None:
     from .publish.ship import ship
 
-    print(ship(arguments.folder, arguments.name))
+    of = {key: getattr(arguments, key) for key in ("source", "before", "note")}
+    print(ship(arguments.folder, arguments.name, **of))
 
 
 def reference(arguments: argparse.Namespace) -> None:

@@ -36,6 +36,8 @@ def add_commands(subparsers: Any) -> None:
     command.add_argument("--data", required=True, metavar="SOURCE", help="real images, as `sngan train` reads them")
     command.add_argument("--protocol", required=True, metavar="P,P", help="of fid_paper, fid5k_test, kid1k_test, "
                          "kid1k_held_out, agreement2k, diversity, separated by commas")  # fmt: skip
+    command.add_argument("--held-out", default="", metavar="FOLDER",
+                         help="real test images, where all of SOURCE are training images")  # fmt: skip
     command.add_argument("--seed", type=int, default=0, help="seed of the samples (default: 0)")
     command.add_argument("--json", action="store_true", help="print the JSON lines alone")
     command.add_argument("--record", action="store_true", help="write the scores to a shipped model's record and cards")
@@ -115,7 +117,8 @@ def evaluate(arguments: argparse.Namespace) -> None:
     folder = record.folder.parent if record and record.folder else None
     generator = load_generator(arguments.model, device=arguments.device).for_sampling()
     model = record.name if record else arguments.model
-    for name, score in measure(generator, arguments.data, arguments.protocol.split(","), arguments.seed):
+    asked = arguments.protocol.split(",")
+    for name, score in measure(generator, arguments.data, asked, arguments.seed, arguments.held_out):
         line = json_line(model, arguments.data, name, score)
         print(line, flush=True)
         if folder:

@@ -40,6 +40,9 @@ def _row(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
 _G32 = {"widths": [128, 128, 64, 32]}
 _D32 = {"widths": [32, 64, 128, 192], "down": "1110", "head_bias": True}
 
+# The authors' 32-px discriminator, and a generator with fewer channels where maps are large: 11 MB for both in float32.
+_CIFAR_SMALL = {"widths": [192, 192, 128, 96]}, {"widths": [128, 128, 128, 128], "down": "1100", "head_bias": True}
+
 _GANLIB = {"widths": [64, 128, 128, 256, 256, 512, 512], "slope": 0.2}  # chainer-gan-lib, common/net.py
 
 # fmt: off
@@ -54,6 +57,7 @@ MODELS: dict[str, Model] = {
     "sngan_dogcat256":                 Model(256, 143),
     "sngan_cifar10":                   Model(32, 10),
     "sngan_cifar10_unconditional":     Model(32),
+    "sngan_cifar10_small":             Model(32, 10, *_CIFAR_SMALL),
     "sngan_cifar100":                  Model(32, 100),
     "sngan_cifar100_unconditional":    Model(32),
     "sngan_stl10":                     Model(48),

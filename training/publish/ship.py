@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,13 +30,21 @@ ROOT = Path(__file__).parent.parent.parent
 RECORDS = ROOT / "benchmarks" / "records"  # what the benchmarks printed
 
 
-def ship(run: Path, name: str, pretrained: Path = PRETRAINED) -> str:
-    """Copies the run's pair to ``pretrained/NAME``; scores are added by ``sngan evaluate NAME --record``."""
+def ship(
+    run: Path, name: str, pretrained: Path = PRETRAINED, source: str = "", before: Path | None = None, note: str = ""
+) -> str:
+    """Copies the run's pair to ``pretrained/NAME``; scores are added by ``sngan evaluate NAME --record``.
+
+    ``source``: the card's texts, a row of ``SOURCES``, where they are not those of the run's data. ``before``: the run
+    that this one went on from with other settings; ``note``: what its settings do not say.
+    """
     config = read_config(run / "config.json")
     if name.count(".") != 1 or name.split(".")[0] != config["architecture"]:
         raise ValueError(f"name must be {config['architecture']}.TAG for this run (got {name!r})")
-    if config["data"] not in SOURCES:
-        raise ValueError(f"data must have a card text (got {config['data']!r}); add one to training/publish/record.py")
+    source = source or config["data"]
+    if source not in SOURCES:
+        raise ValueError(f"source must be one of {', '.join(SOURCES)} (got {source!r}); other data need a card text in "
+                         f"training/publish/record.py")  # fmt: skip
     networks, folder, classes = {}, pretrained / name, None
     for kind in KINDS:
         network = load_any(run / kind)
@@ -45,16 +54,26 @@ def ship(run: Path, name: str, pretrained: Path = PRETRAINED) -> str:
         networks[kind], classes = network_facts(folder / kind), network.classes
     record = {
         "name": name,
-        **SOURCES[config["data"]],
+        **SOURCES[source],
         "licence": "MIT",
         "classes": classes,
         "networks": networks,
-        "recipe": recipe_of(run),
+        "recipe": {**recipe_of(run), "data": source, **first_stage(run, before, note)},
         "scores": {},
     }
     write_json(folder / "record.json", record)
     write_cards(folder)
     return f"{folder}: copied the weights. Next: sngan evaluate {name} --data {config['data']} --protocol ... --record"
+
+
+def first_stage(run: Path, before: Path | None, note: str) -> dict[str, Any]:
+    """Rows of a recipe: the settings of ``before`` that differ from the run's, and the note."""
+    rows: dict[str, Any] = {"note": note} if note else {}
+    if before is None:
+        return rows
+    now, then = recipe_of(run), recipe_of(before)
+    differing = {key: value for key, value in then.items() if now.get(key) != value}
+    return {**rows, "donor": "", **{f"first stage: {key}": value for key, value in differing.items()}}
 
 
 def reference(name: str, n: int = 200, seed: int = 0) -> str:

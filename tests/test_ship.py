@@ -1,0 +1,51 @@
+"""Shipping: a run's pair becomes a folder of the package, with a record and cards; also a run that continued another."""
+
+import json
+
+import pytest
+from huggingface_hub import ModelCard
+
+from sngan_hub.weights.records import read_records
+from training.__main__ import main
+from training.config.schema import make_config
+from training.engine.loop import train
+from training.publish.record import SOURCES
+from training.publish.ship import ship
+
+SMALL = {"architecture": "sngan_fashion32", "generator_fields": '{"widths": [8, 8], "bottom_width": 16}',
+         "discriminator_fields": '{"widths": [4, 8], "down": "10"}', "n_dis": 1, "batch_size": 4, "g_batch_size": 4,
+         "precision": "fp32", "threads": 1, "held_out": "none", "log_every": 1, "spectrum_every": 0}  # fmt: skip
+
+
+@pytest.fixture
+def runs(tmp_path, image_folder):
+    for name, fields in (("first", {"augment": "", "lr_g": 1e-4}), ("second", {"augment": "cutout"})):
+        train(make_config("fashion32", **{**SMALL, "data": str(image_folder), "out": str(tmp_path / name), "steps": 2,
+                                          **fields}))  # fmt: skip
+    return tmp_path / "first", tmp_path / "second"
+
+
+def test_a_run_on_a_folder_is_shipped_with_the_texts_of_a_source(runs, tmp_path):
+    first, second = runs
+    with pytest.raises(ValueError, match="source must be one of fashion, cifar10_jpeg, avatars .got .*other data need"):
+        ship(second, "sngan_fashion32.v2", tmp_path / "package")
+    ship(second, "sngan_fashion32.v2", tmp_path / "package", "cifar10_jpeg", first, "Two stages.")
+    record = read_records(tmp_path / "package")["sngan_fashion32.v2"]
+    assert record.data == SOURCES["cifar10_jpeg"]["data"] and record.classes == ("left", "right")
+    recipe = record.recipe
+    assert recipe["augment"] == "cutout" and recipe["first stage: augment"] == "" and recipe["lr_g"] == 3e-4
+    assert recipe["first stage: lr_g"] == 1e-4 and "first stage: n_dis" not in recipe
+    assert recipe["note"] == "Two stages." and recipe["data"] == "cifar10_jpeg"
+    assert not any(str(tmp_path) in str(value) for value in recipe.values())
+    card = ModelCard(
+        (tmp_path / "package" / "sngan_fashion32.v2" / "generator" / "README.md").read_text(encoding="utf-8")
+    )
+    assert "| first stage: lr_g | 0.0001 |" in card.text and "JPEG of quality 75" in card.text
+    assert card.data.license == "mit"
+
+
+def test_a_name_of_another_architecture_is_refused(runs, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["ship", str(runs[0]), "sngan_avatars32.v1", "--source", "fashion"])
+    assert "name must be sngan_fashion32.TAG for this run" in capsys.readouterr().err
+    assert json.loads((runs[0] / "config.json").read_text())["architecture"] == "sngan_fashion32"
