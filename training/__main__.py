@@ -19,8 +19,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = new_command(subparsers, "ship", commands.ship, "copy both networks of a run into the package")
     command.add_argument("folder", metavar="RUN", type=Path)
     command.add_argument("name", metavar="ARCHITECTURE.TAG")
-    command.add_argument("--source", default="", help="row of SOURCES in training/publish/record.py with the texts of the "
-                         "cards (default: of the run's data)")  # fmt: skip
+    command.add_argument("--source", default="", help="row of SOURCES with the texts of the cards "
+                         "(training/publish/record.py; default: of the run's data)")  # fmt: skip
     command.add_argument(
         "--before", type=Path, metavar="RUN", help="the run that this one continued with other settings"
     )
