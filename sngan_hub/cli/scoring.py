@@ -34,7 +34,7 @@ def add_commands(subparsers: Any) -> None:
     )  # fmt: skip
     command.add_argument("model", metavar="MODEL", help=MODEL)
     command.add_argument("--data", required=True, metavar="SOURCE", help="real images, as `sngan train` reads them")
-    command.add_argument("--protocol", required=True, metavar="P,P", help="of fid_paper, fid5k_test, kid1k_test, "
+    command.add_argument("--protocol", required=True, metavar="P,P", help="of fid5k_test, fid_paper, kid1k_test, "
                          "kid1k_held_out, agreement2k, diversity, separated by commas")  # fmt: skip
     command.add_argument("--held-out", default="", metavar="FOLDER",
                          help="real test images, where all of SOURCE are training images")  # fmt: skip
