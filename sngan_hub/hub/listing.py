@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..networks.base import Network
 from ..networks.registry import MODELS, create_discriminator, create_generator
 from ..text import nearest
 from ..weights.records import KINDS, WEIGHTS, default_tag, find_record
@@ -70,7 +71,7 @@ def list_weights(architecture: str = "", kind: str = "generator") -> list[str]:
 
 def listing() -> list[dict[str, Any]]:
     """A row for every trained generator, and for every architecture that nobody has published one of."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     generators = [record for record in WEIGHTS.values() if record.kind == "generator"]
     for architecture in [*MODELS, *dict.fromkeys(r.architecture for r in generators if r.architecture not in MODELS)]:
         own = [record for record in generators if record.architecture == architecture]
@@ -93,7 +94,7 @@ def listing() -> list[dict[str, Any]]:
     return rows
 
 
-def list_cells(rows: list[dict]) -> list[list[str]]:
+def list_cells(rows: list[dict[str, Any]]) -> list[list[str]]:
     """The table that ``sngan list`` and the README print, header first."""
     cells = [["name", "px", "classes", "D", "how", "licence", "scores"]]
     for row in rows:
@@ -137,7 +138,7 @@ def about(model: str) -> dict[str, Any]:
     return _about_name(model) if resolve(model).kind == "name" else _about_place(model)
 
 
-def _about_name(name: str) -> dict:
+def _about_name(name: str) -> dict[str, Any]:
     architecture = name.split(".")[0].removesuffix("_discriminator")
     if architecture in MODELS and not any(record.architecture == architecture for record in WEIGHTS.values()):
         networks = (create_generator(architecture), create_discriminator(architecture))
@@ -174,8 +175,8 @@ def _has(name: str, kind: str) -> bool:
         return False
 
 
-def _about_place(model: str) -> dict:
-    networks: list = []
+def _about_place(model: str) -> dict[str, Any]:
+    networks: list[Network] = []
     for load in (load_generator, load_discriminator):
         try:
             networks.append(load(model))
@@ -186,5 +187,5 @@ def _about_place(model: str) -> dict:
             "parameters": count_parameters(networks), "classes": networks[0].classes, "scores": {}}  # fmt: skip
 
 
-def count_parameters(networks: Sequence) -> dict[str, int]:
+def count_parameters(networks: Sequence[Network]) -> dict[str, int]:
     return {net.kind: sum(p.numel() for p in net.parameters()) for net in networks}

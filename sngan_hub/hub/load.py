@@ -1,10 +1,13 @@
 """A weights name, folder, file or Hub repository id -> a verified network in eval mode."""
 
+# _save_pretrained, the Hub mixin's hook, writes a network's two files; save_pretrained a card as well:
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -13,7 +16,10 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 import torch
-from huggingface_hub import constants, hf_hub_download
+from huggingface_hub import (
+    constants,
+    hf_hub_download,  # pyright: ignore[reportUnknownVariableType]  (one of its parameters is a bare dict)
+)
 
 from ..convert import Converted, convert_file
 from ..devices import resolve_device
@@ -135,7 +141,7 @@ def _load(
 
 
 def _from_hub(
-    cls: type, repo: str, kind: str, revision: str | None, token: str | bool | None
+    cls: type[AnyGenerator | AnyDiscriminator], repo: str, kind: str, revision: str | None, token: str | bool | None
 ) -> AnyGenerator | AnyDiscriminator:
     """A repository holds one network; its partner is beside it as REPO-discriminator, and either name leads there."""
     other = f"{repo}-discriminator"
@@ -200,7 +206,7 @@ def offline() -> bool:
 
 
 @contextmanager
-def hub_errors(repo: str) -> Iterator[None]:
+def hub_errors(repo: str) -> Generator[None, None, None]:
     """What the Hub's client raises, as one line that names the repository and the way out."""
     from huggingface_hub import errors
 

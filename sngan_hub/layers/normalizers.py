@@ -16,6 +16,9 @@ from torch import Tensor, nn
 
 from .spectral_norm import Layer, NormalizedLayer, apply_linear, spectral_norm, spectral_norm_with_gain
 
+#: A layer -> the same layer, whose weight is normalised from then on
+WeightNormalizer = Callable[[NormalizedLayer], NormalizedLayer]
+
 
 class Conv2d(NormalizedLayer, nn.Conv2d):
     """``nn.Conv2d`` whose weight (out-channels, in-channels, k, k) may be normalised, as a matrix (out-channels, rest).
@@ -285,7 +288,7 @@ def layer_norm(channels: int) -> LayerNorm:
 
 
 #: name -> function layer -> layer, for weights
-WEIGHT_NORMALIZERS: dict[str, Callable] = {
+WEIGHT_NORMALIZERS: dict[str, WeightNormalizer] = {
     "none": no_norm,
     "spectral": spectral_norm,
     "spectral_gain": spectral_norm_with_gain,

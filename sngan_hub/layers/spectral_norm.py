@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +38,8 @@ def full_precision(x: Tensor) -> AbstractContextManager[Any]:
 
 def unit(x: Tensor) -> Tensor:
     """``x`` over its length, plus 1e-12 (not at least: as the authors' _l2normalize)."""
-    return x / (x.norm() + 1e-12)
+    length: Tensor = cast("Any", x).norm()  # torch leaves this one, and torch.linalg, without types
+    return x / (length + 1e-12)
 
 
 def power_iteration(matrix: Tensor, u: Tensor) -> Estimate:
@@ -251,6 +252,7 @@ def spectral_norm_with_gain(layer: Layer) -> Layer:
         The same layer.
     """
     spectral_norm(layer)
-    layer.gamma = nn.Parameter(torch.linalg.matrix_norm(layer.weight.detach().flatten(1), 2))
+    largest: Tensor = cast("Any", torch.linalg).matrix_norm(layer.weight.detach().flatten(1), 2)
+    layer.gamma = nn.Parameter(largest)
     layer.normalize = SpectralNorm(gain=True)
     return layer

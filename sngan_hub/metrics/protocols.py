@@ -17,13 +17,16 @@ whichever others are asked for beside it. Real test images are taken class by cl
                  over them are measured, and the samples take these in turn
 """
 
+# torch.from_numpy and torch_fidelity have no types:
+# pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false
+
 from __future__ import annotations
 
 import json
 import platform
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any
 
@@ -167,7 +170,7 @@ def _interleaved(data: Images, n: int | None, balanced: bool = True) -> np.ndarr
             f"data: every class must have at least {per_class} real images (got {counts.min()} in the smallest class)"
         )
     by_class = np.argsort(data.labels, kind="stable")
-    rank = np.concatenate([np.arange(count) for count in counts])
+    rank = np.concatenate([np.arange(int(count)) for count in counts])
     return by_class[np.lexsort([data.labels[by_class], rank])][:n]
 
 
@@ -217,7 +220,8 @@ def diversity(e: Evaluation) -> Score:
     if not e.generator.n_classes:
         return _diversity_of_all(e)
     chosen = np.unique(np.linspace(0, e.n_classes - 1, min(e.n_classes, DIVERSE_CLASSES)).astype(int))
-    k, names = len(chosen), [e.test.classes[label] for label in chosen]
+    k = len(chosen)
+    names: list[str] = [e.test.classes[label] for label in chosen]
     counts = [np.bincount(data.labels, minlength=e.n_classes)[chosen] for data in (e.test, e.train)]
     fewest = [min(PER_CLASS, int(of.min())) for of in counts]
     said = [f"{fewest[0]} test and {fewest[1]} training images of each class"] if min(fewest) < PER_CLASS else []
@@ -287,7 +291,7 @@ def evaluate(
     sampling.check_request(1, seed, None)
     shared = Evaluation(generator, source, seed, held_out, precision)
     return (
-        (name, Score(**{**asdict(PROTOCOLS[name](shared)), "seed": seed, "machine": machine(), "versions": versions()}))
+        (name, replace(PROTOCOLS[name](shared), seed=seed, machine=machine(), versions=versions()))
         for name in protocols
     )
 

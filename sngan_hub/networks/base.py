@@ -1,11 +1,14 @@
 """What all networks share: how they are called, named, saved and sampled; which class a config.json describes."""
 
+# torch.jit hands on is_tracing without listing it:
+# pyright: reportPrivateImportUsage=false
+
 from __future__ import annotations
 
 import copy
 import reprlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -68,7 +71,7 @@ class Network(StrictHubMixin):
         """
         check_classes(self.n_classes, classes if isinstance(classes, str) else list(classes))
         self.classes = list(classes)
-        if isinstance(self._hub_mixin_config, dict):
+        if self._hub_mixin_config is not None:
             self._hub_mixin_config["classes"] = self.classes
 
     def check_labels(self, batch: int, y: Tensor | None, class_weights: Tensor | None = None) -> None:
@@ -90,11 +93,11 @@ class Network(StrictHubMixin):
             raise ValueError(f"y must be None: this {name} is unconditional")
         if y is None:
             return
-        if not isinstance(y, Tensor) or y.dtype != torch.int64:
+        if _dtype_of(y) != torch.int64:
             raise ValueError(f"y must be a torch.int64 tensor of shape (N,) (got {_kind_of(y)})")
         if not y.ndim or y.shape[0] != batch:
             raise ValueError(f"y must have shape ({batch},) for a batch of {batch} (got {tuple(y.shape)})")
-        if class_weights is not None and not isinstance(class_weights, Tensor):
+        if class_weights is not None and _dtype_of(class_weights) is None:
             raise ValueError(f"class_weights must be a tensor of shape (N, K) or None (got {_kind_of(class_weights)})")
         if (class_weights is None) != (y.ndim == 1) or (class_weights is not None and class_weights.shape != y.shape):
             weights = None if class_weights is None else tuple(class_weights.shape)
@@ -114,8 +117,21 @@ def _is_traced() -> bool:
     return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 
+def _dtype_of(value: object) -> torch.dtype | None:
+    """None for anything but a tensor."""
+    return value.dtype if isinstance(value, Tensor) else None
+
+
+def _is_floating_point(value: object) -> bool:
+    return isinstance(value, Tensor) and value.dtype.is_floating_point
+
+
 def _kind_of(value: object) -> str:
     return str(value.dtype) if isinstance(value, Tensor) else f"{type(value).__name__} {reprlib.repr(value)}"
+
+
+def _is_list_or_tuple(value: object) -> TypeGuard[Sequence[object]]:
+    return isinstance(value, list | tuple)
 
 
 #: Constructor argument -> its type, and the least and the greatest legal number; for widths, of each of them
@@ -156,9 +172,9 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
         legal = _LEGAL[kind].format(*limits)
         if name == "widths":
             legal = f"a list of 1 to {MOST_WIDTHS} values, each {legal}"
-        values = [value]
+        values: Sequence[object] = [value]
         if name == "widths":
-            values = value if isinstance(value, list | tuple) and 0 < len(value) <= MOST_WIDTHS else [None]
+            values = value if _is_list_or_tuple(value) and 0 < len(value) <= MOST_WIDTHS else [None]
         if not all(_is_legal(each, kind, *limits) for each in values):
             raise ValueError(f"{name} must be {legal} (got {reprlib.repr(value)})")
 
@@ -175,7 +191,7 @@ def check_classes(n_classes: int, classes: Sequence[str] | None) -> None:
         raise ValueError(f"n_classes must be 0 (unconditional) or more (got {n_classes})")
     if classes is None:
         return
-    if not isinstance(classes, list | tuple) or not all(isinstance(name, str) for name in classes):
+    if not _is_list_or_tuple(classes) or not all(isinstance(name, str) for name in classes):
         raise ValueError(f"classes must be a list of names (got {reprlib.repr(classes)})")
     if len(classes) != n_classes:
         raise ValueError(f"classes must have {n_classes} names, as many as n_classes (got {len(classes)})")
@@ -189,7 +205,7 @@ class AnyGenerator(Network):
 
     def check_latents(self, z: Tensor) -> None:
         """Raises ``ValueError`` for anything but a floating-point tensor (N, z_dim)."""
-        if not isinstance(z, Tensor) or not z.dtype.is_floating_point:
+        if not _is_floating_point(z):
             raise ValueError(f"z must be a floating-point tensor of shape (N, {self.z_dim}) (got {_kind_of(z)})")
         if z.ndim != 2 or z.shape[1] != self.z_dim:
             raise ValueError(f"z must have shape (N, {self.z_dim}) (got {tuple(z.shape)})")
@@ -267,7 +283,7 @@ class AnyDiscriminator(Network):
 
     def check_images(self, x: Tensor) -> None:
         """Raises ``ValueError`` for anything but a tensor (N, 3, size, size) in the dtype of the weights."""
-        if not isinstance(x, Tensor) or not x.dtype.is_floating_point:
+        if not _is_floating_point(x):
             raise ValueError(f"x must be a floating-point tensor of shape (N, 3, {self.size}, {self.size}) in [-1, 1] "
                              f"(got {_kind_of(x)}); convert uint8 images with images / 127.5 - 1")  # fmt: skip
         dtype, device = self.linear.weight.dtype, x.device.type

@@ -30,6 +30,8 @@ Network = TypeVar("Network", bound="StrictHubMixin")
 class StrictHubMixin(nn.Module, PyTorchModelHubMixin):
     """An ``nn.Module`` whose constructor takes plain JSON values and calls ``set_config`` with all of them."""
 
+    _hub_mixin_config: Any  # what ``set_config`` was given; None in what ``for_sampling`` returns
+
     def set_config(self, **arguments: Any) -> None:
         """Remembers the constructor's arguments as resolved, for config.json."""
         self._hub_mixin_config = {"class": type(self).__name__, **arguments}

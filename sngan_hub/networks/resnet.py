@@ -7,7 +7,6 @@ code bases trained need them (mmgeneration, StudioGAN, mimicry).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..layers.normalizers import WEIGHT_NORMALIZERS, BatchNorm2d, Conv2d, Embedding, Linear, spectral_norm
+from ..layers.normalizers import WEIGHT_NORMALIZERS, BatchNorm2d, Conv2d, Embedding, Linear, WeightNormalizer
 from ..layers.resample import UPSAMPLE_MODES, Resampling, conv_down, downsample2x, up_conv, upsample2x
-from ..layers.spectral_norm import full_precision
+from ..layers.spectral_norm import full_precision, spectral_norm
 from .base import AnyDiscriminator, AnyGenerator, check_arguments, check_classes
 from .inference import FastGenerator
 
@@ -84,7 +83,7 @@ class DiscriminatorBlock(Resampling):
     """
 
     def __init__(self, c_in: int, c_out: int, hidden: int, down: bool, first: bool, shortcut_relu: bool,
-                 normalize: Callable):  # fmt: skip
+                 normalize: WeightNormalizer):  # fmt: skip
         super().__init__()
         self.down, self.first, self.shortcut_relu = down, first, shortcut_relu
         self.c1 = Conv2d(c_in, hidden, 3, padding=1)
@@ -167,11 +166,10 @@ class Generator(
         row = _row(size, widths, bottom_width)
         widths = list(widths or [row.g_base * k for k in row.g_widths])
         bottom_width = bottom_width or row.bottom_width
-        if bottom_width * 2 ** (len(widths) - 1) != size:
-            raise ValueError(
-                f"size must be {bottom_width * 2 ** (len(widths) - 1)} with bottom_width {bottom_width} and "
-                f"{len(widths)} widths (got {size})"
-            )
+        side = bottom_width * 2 ** (len(widths) - 1)
+        if side != size:
+            raise ValueError(f"size must be {side} with bottom_width {bottom_width} and {len(widths)} widths "
+                             f"(got {size})")  # fmt: skip
         if upsample not in UPSAMPLE_MODES:
             raise ValueError(f"upsample must be one of {', '.join(UPSAMPLE_MODES)} (got {upsample!r})")
         check_classes(n_classes, classes)
@@ -287,27 +285,21 @@ class Discriminator(
         if normalizer not in WEIGHT_NORMALIZERS:
             raise ValueError(f"normalizer must be one of {', '.join(WEIGHT_NORMALIZERS)} (got {normalizer!r})")
         check_classes(n_classes, classes)
-        self.size, self.n_classes, self.classes = size, n_classes, classes
-        self.widths = widths
+        self.size, self.n_classes, self.classes, self.widths = size, n_classes, classes, widths
         concat = conditioning == "concat" and n_classes > 0
         self.concat_after = concat_after if concat else None
-        of_weights, of_head, of_classes = (
-            partial(spectral_norm, sn_eval=stored, scale=scale)
-            if normalizer == "spectral"
-            else WEIGHT_NORMALIZERS[normalizer]
-            for stored, scale in ((sn_eval, 1.0), (head_sn_eval or sn_eval, head_scale),
-                                  (head_sn_eval or sn_eval, embed_scale))
-        )  # fmt: skip
+        of_weights = of_head = of_classes = WEIGHT_NORMALIZERS[normalizer]
+        if normalizer == "spectral":
+            of_weights = partial(spectral_norm, sn_eval=sn_eval)
+            of_head = partial(spectral_norm, sn_eval=head_sn_eval or sn_eval, scale=head_scale)
+            of_classes = partial(spectral_norm, sn_eval=head_sn_eval or sn_eval, scale=embed_scale)
         self.blocks = nn.ModuleList()
         c_in = 3
         for i, c_out in enumerate(widths):
             first = i == 0
             c_hidden = c_out if first or hidden == "out" else c_in
-            self.blocks.append(
-                DiscriminatorBlock(
-                    c_in, c_out, c_hidden, down[i] == "1", first, shortcut_relu and not first, of_weights
-                )
-            )
+            relu = shortcut_relu and not first
+            self.blocks.append(DiscriminatorBlock(c_in, c_out, c_hidden, down[i] == "1", first, relu, of_weights))
             c_in = c_out + (embedding_dim if i + 1 == self.concat_after else 0)
         self.linear = Linear(widths[-1], 1, bias=head_bias)
         _glorot(self.linear)
@@ -321,8 +313,7 @@ class Discriminator(
             size=size, n_classes=n_classes, widths=widths, down=down, conditioning=conditioning,
             embedding_dim=embedding_dim, concat_after=concat_after, hidden=hidden, shortcut_relu=shortcut_relu,
             head_bias=head_bias, sn_eval=sn_eval, head_sn_eval=head_sn_eval, normalizer=normalizer,
-            head_scale=head_scale, embed_scale=embed_scale,
-            classes=classes,
+            head_scale=head_scale, embed_scale=embed_scale, classes=classes,
         )  # fmt: skip
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:

@@ -4,6 +4,9 @@ The latent and the label of image i depend on (seed, i) alone: not on the device
 asked for. Random bits come from Philox (NumPy promises its stream for ever), normal numbers from them by inverse CDF.
 """
 
+# torch.special, torch.from_numpy and ndarray.reshape have no types, or not for all that they take:
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
 import functools
@@ -29,7 +32,7 @@ def check_request(n: int, seed: int | None, truncation: float | None) -> tuple[i
     n = whole_number("n", n, 1, MAX_IMAGES)
     if seed is not None:
         seed = whole_number("seed", seed, 0, MAX_SEED, "between 0 and 2^63 - 1")
-    number = isinstance(truncation, Real) and not isinstance(truncation, bool)
+    number = not isinstance(truncation, bool) and isinstance(truncation, Real)
     if truncation is not None and not (number and truncation > 0):
         raise ValueError(f"truncation must be a number above 0 (1 keeps |z| < 1), or None (got {truncation!r})")
     return n, seed
@@ -43,12 +46,12 @@ def whole_number(name: str, value: Any, least: int, most: int, legal: str = "") 
         number = None
     if number is None or not least <= number <= most:
         integer = "an integer, " if number is None else ""
-        shown = repr(value) if number is None else number
+        shown = f"{value!r}" if number is None else number
         raise ValueError(f"{name} must be {integer}{legal or f'between {least:,} and {most:,}'} (got {shown})")
     return number
 
 
-Called = TypeVar("Called", bound=Callable)
+Called = TypeVar("Called", bound=Callable[..., Any])
 
 
 def no_bare_integer(other: str) -> Callable[[Called], Called]:
@@ -58,8 +61,9 @@ def no_bare_integer(other: str) -> Callable[[Called], Called]:
         @functools.wraps(function)
         def checked(generator: Any, *args: Any, **kwargs: Any) -> Any:
             if args and isinstance(args[0], int | float | np.number):
-                given = args[0]
-                raise ValueError(f"{function.__name__}({given}) is ambiguous; write classes={given} or {other}={given}")
+                raise ValueError(
+                    f"{function.__name__}({args[0]}) is ambiguous; write classes={args[0]} or {other}={args[0]}"
+                )
             return function(generator, *args, **kwargs)
 
         return cast("Called", checked)
@@ -88,9 +92,9 @@ def latents(
     u = uniforms(seed, start, n, z_dim + 1, stream)  # per image: one for the label, the rest for z
     z = u[:, 1 : z_dim + 1]
     if truncation is not None:
-        low = torch.special.ndtr(torch.tensor(-float(truncation), dtype=torch.float64))
+        low = cast("Tensor", torch.special.ndtr(torch.tensor(-float(truncation), dtype=torch.float64)))
         z = low + z * (1 - 2 * low)
-    z = torch.special.ndtri(z).float()
+    z = cast("Tensor", torch.special.ndtri(z)).float()
     return z, (u[:, 0] * n_classes).long() if n_classes else None
 
 
@@ -113,7 +117,7 @@ def to_uint8(images: Tensor) -> Tensor:
 
 @torch.no_grad()
 def outputs(
-    generator: Any, batches: Iterable[tuple], make: Callable[..., Tensor] | None = None
+    generator: Any, batches: Iterable[tuple[Any, ...]], make: Callable[..., Tensor] | None = None
 ) -> Iterator[tuple[Tensor, Any]]:
     """Batches (z, y, whatever else the generator takes) -> pictures in [-1, 1] where it computes, and y as it came.
 
@@ -127,7 +131,7 @@ def outputs(
 
 
 def generate(
-    generator: Any, batches: Iterable[tuple], make: Callable[..., Tensor] | None = None
+    generator: Any, batches: Iterable[tuple[Any, ...]], make: Callable[..., Tensor] | None = None
 ) -> Iterator[tuple[Tensor, Any]]:
     """As ``outputs``, but uint8 and on the CPU."""
     for images, y in outputs(generator, batches, make):
@@ -159,7 +163,7 @@ def sample_batches(
         )
     seed = random_seed() if seed is None else seed
 
-    def batches() -> Iterator[tuple]:
+    def batches() -> Iterator[tuple[Any, ...]]:
         for start in range(0, total, batch_size):
             count = min(batch_size, total - start)
             z, y = latents(seed, start, count, generator.z_dim, generator.n_classes, truncation)

@@ -4,12 +4,15 @@ Takes any generator, imports none. A row of a morph is image i of the seed, so i
 draws of the pure classes.
 """
 
+# torch.linalg, Tensor.unflatten and imageio_ffmpeg have no types:
+# pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false
+
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -31,9 +34,9 @@ CIRCLES = 3  # of a walk: the more, the more varied and the faster
 def _images(generator: Any, z: Tensor, y: Tensor | None, weights: Tensor | None, batch_size: int) -> Iterator[Tensor]:
     """uint8 batches on the CPU; ``y`` and ``weights`` (N, K), or None without classes."""
     if y is None or weights is None:
-        batches: Iterable[tuple] = ((part, None) for part in z.split(batch_size))
+        batches: Iterable[tuple[Any, ...]] = ((part, None) for part in torch.split(z, batch_size))
     else:
-        batches = zip(z.split(batch_size), y.split(batch_size), weights.split(batch_size), strict=True)
+        batches = zip(*(torch.split(whole, batch_size) for whole in (z, y, weights)), strict=True)
     return (images for images, _ in generate(generator, batches))
 
 
@@ -94,7 +97,7 @@ def morph(
         generator, z.repeat_interleave(frames, 0), torch.tensor(y).expand(n * frames, -1), weights.repeat(n, 1),
         batch_size,
     )  # fmt: skip
-    return torch.cat(list(images)).unflatten(0, (n, frames))
+    return cast("Tensor", torch.cat(list(images)).unflatten(0, (n, frames)))
 
 
 def between(k: int, place: Tensor) -> Tensor:
@@ -160,7 +163,7 @@ def walk_latents(seed: int, frames: int, z_dim: int, truncation: float | None = 
     """
     k = min(CIRCLES, z_dim // 2)
     axes, _ = latents(seed, 0, 2 * k, z_dim)
-    axes = torch.linalg.qr(axes.double().t()).Q.t()  # (2k, z_dim), orthonormal
+    axes = cast("Tensor", torch.linalg.qr(axes.double().t()).Q.t())  # (2k, z_dim), orthonormal
     t = torch.arange(frames, dtype=torch.float64)[:, None] / frames
     angle = 2 * math.pi * t * torch.arange(1, k + 1, dtype=torch.float64)
     radius = math.sqrt(z_dim) * (1.0 if truncation is None else truncated_deviation(truncation))
@@ -266,15 +269,15 @@ def _write_gif(frames: Iterator[Tensor], path: Path, fps: int) -> int:
 
 def _write_mp4(frames: Iterator[Tensor], path: Path, fps: int) -> int:
     try:
-        from imageio_ffmpeg import write_frames
+        import imageio_ffmpeg
     except ImportError as error:
         raise ValueError(f"{error}; .mp4 files need pip install 'sngan-hub[video]', .gif files do not") from error
     first = next(frames)
     height, width = first.shape[1:]
-    writer = write_frames(
+    writer = cast("Generator[None, bytes | None, None]", imageio_ffmpeg.write_frames(
         str(path), (width, height), fps=fps, codec="libx264", pix_fmt_out="yuv420p", macro_block_size=2, quality=8,
         output_params=["-movflags", "+faststart"], ffmpeg_log_level="error",
-    )  # fmt: skip
+    ))  # fmt: skip
     writer.send(None)
     count = 0
     try:

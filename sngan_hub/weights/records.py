@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeGuard
 
 from ..text import nearest
 from .published import Trained, published
@@ -59,8 +59,8 @@ class Record:
     limits: str = ""
     classes: tuple[str, ...] = ()
     parameters: int = 0
-    recipe: Mapping[str, Any] = field(default_factory=dict)  # the run's configuration, as far as it is known
-    scores: Mapping[str, Score] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict[str, Any])  # the run's configuration, as far as it is known
+    scores: Mapping[str, Score] = field(default_factory=dict[str, Score])
     sha256: str = ""  # of the file: whole for ours, its start where only that is published, empty where nothing is
     folder: Path | None = None  # holds config.json and model.safetensors
     publisher: str = ""  # whose code trained it; empty: ours
@@ -102,7 +102,9 @@ def reference_scores(name: str, pretrained: Path = PRETRAINED) -> dict[str, dict
     """
     tagged = name if "." in name else f"{name}.{DEFAULT_TAGS.get(name, 'v1')}"
     path = pretrained / tagged / "reference.json"
-    return json.loads(path.read_text(encoding="utf-8"))["classes"] if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    return json.loads(path.read_text(encoding="utf-8"))["classes"]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -111,7 +113,7 @@ def reference_scores(name: str, pretrained: Path = PRETRAINED) -> dict[str, dict
 
 def read_records(pretrained: Path = PRETRAINED) -> dict[str, Record]:
     """The shipped weights' records."""
-    records = {}
+    records: dict[str, Record] = {}
     for path in sorted(pretrained.glob("*/record.json")):
         fields = json.loads(path.read_text(encoding="utf-8"))
         networks = fields.pop("networks")
@@ -153,7 +155,7 @@ class _Weights(Mapping[str, Record]):
         self._own = read_records()
         for trained in published():
             self._own |= {record.key: record for record in _published_records(trained)}
-        self._seen: tuple = ()
+        self._seen: tuple[object, ...] = ()
         self._all: dict[str, Record] = self._own
 
     def _records(self) -> dict[str, Record]:
@@ -193,13 +195,13 @@ def with_user_records(records: Mapping[str, Record], path: Path) -> dict[str, Re
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{RECORDS_VARIABLE}: {path} is not a readable JSON file ({error})") from error
-    if isinstance(content, list):
-        content = {entry.get("name"): entry for entry in content if isinstance(entry, dict)}
-    if not isinstance(content, dict):
+    if _is_list(content):
+        content = {entry.get("name"): entry for entry in content if _is_object(entry)}
+    if not _is_object(content):
         raise ValueError(f"{RECORDS_VARIABLE}: {path} must contain an object with the keys architecture.tag")
     result = dict(records)
     for name, entry in content.items():
-        if not isinstance(name, str) or not re.fullmatch(r"\w+\.\w+", name) or not isinstance(entry, dict):
+        if not isinstance(name, str) or not re.fullmatch(r"\w+\.\w+", name) or not _is_object(entry):
             raise ValueError(
                 f'{RECORDS_VARIABLE}: {path}: each entry must have the form "architecture.tag": {{...}} (got {name!r})'
             )
@@ -249,9 +251,18 @@ def _user_record(record: Record, entry: Mapping[str, Any], where: str) -> Record
 
 def _texts(value: Any, where: str, field: str) -> list[str]:
     values = [value] if isinstance(value, str) else value
-    if not isinstance(values, list) or not all(isinstance(v, str) and v for v in values):
+    if not _is_list(values) or not all(isinstance(v, str) and v for v in values):
         raise ValueError(f"{RECORDS_VARIABLE}: {where}: {field} must be a string or a list of strings (got {value!r})")
     return values
+
+
+def _is_list(value: object) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
+
+
+def _is_object(value: object) -> TypeGuard[dict[Any, Any]]:
+    """Whether a value that JSON gave is an object."""
+    return isinstance(value, dict)
 
 
 WEIGHTS: Mapping[str, Record] = _Weights()
