@@ -15,11 +15,14 @@ A training step takes a second path for the same function: ``logical_forwards`` 
 iterations of all layers first and leaves them in ``SpectralNorm.estimates``; sigma_gradient.py divides by them.
 """
 
+# Tensor.norm and torch.linalg have no types:
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -38,8 +41,7 @@ def full_precision(x: Tensor) -> AbstractContextManager[Any]:
 
 def unit(x: Tensor) -> Tensor:
     """``x`` over its length, plus 1e-12 (not at least: as the authors' _l2normalize)."""
-    length: Tensor = cast("Any", x).norm()  # torch leaves this one, and torch.linalg, without types
-    return x / (length + 1e-12)
+    return x / (x.norm() + 1e-12)
 
 
 def power_iteration(matrix: Tensor, u: Tensor) -> Estimate:
@@ -252,7 +254,6 @@ def spectral_norm_with_gain(layer: Layer) -> Layer:
         The same layer.
     """
     spectral_norm(layer)
-    largest: Tensor = cast("Any", torch.linalg).matrix_norm(layer.weight.detach().flatten(1), 2)
-    layer.gamma = nn.Parameter(largest)
+    layer.gamma = nn.Parameter(torch.linalg.matrix_norm(layer.weight.detach().flatten(1), 2))
     layer.normalize = SpectralNorm(gain=True)
     return layer
