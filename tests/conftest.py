@@ -16,6 +16,9 @@ import torch
 from filelock import FileLock
 from PIL import Image
 
+# Their asserts are explained as those of tests are.
+pytest.register_assert_rewrite(*(f"tests.{name}" for name in ("converting", "pictures", "space_server", "tuning")))
+
 torch.set_num_threads(1)
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -17,7 +17,10 @@ from training.config.schema import make_config
 from training.feed.checks import findings
 from training.feed.near_copies import copying, near_copies, nearest
 
-from .test_finetune import DONOR, finetune, folders  # noqa: F401  (a fixture)
+from . import tuning
+from .tuning import DONOR, finetune
+
+folders = tuning.folders
 
 
 def picture(seed, side=32):
@@ -76,7 +79,7 @@ def test_the_check_names_near_copies_and_few_images():
 # The report
 
 
-def test_a_report_is_one_file_that_says_how_to_use_the_result(folders, tmp_path, capsys):  # noqa: F811
+def test_a_report_is_one_file_that_says_how_to_use_the_result(folders, tmp_path, capsys):
     out = tmp_path / "my pets"
     finetune(folders("planets", "moods", "zebra"), out, "--steps=4", "--sample_every=2", "--log_every=1")
     page = (out / "report.html").read_text(encoding="utf-8")
@@ -241,7 +244,7 @@ def test_what_cannot_be_trained_on_is_said_in_a_line(tmp_path, capsys):
 # Adam
 
 
-def test_a_runs_moments_go_on_for_the_tensors_that_stay(folders, tmp_path, capsys):  # noqa: F811
+def test_a_runs_moments_go_on_for_the_tensors_that_stay(folders, tmp_path, capsys):
     from training.engine.checkpoints import checkpoints
     from training.engine.state import new_state
     from training.finetune.load import begin, prepare_run

@@ -1,0 +1,96 @@
+"""StudioGAN's files on a Hub over loopback: fetched by path, of one commit, checked, converted and cached."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from sngan_hub import WEIGHTS
+
+from . import minihub
+from .conftest import GOLDEN, ROOT
+
+STUDIO = GOLDEN / "foreign" / "studio32_cond10"
+
+
+@pytest.fixture
+def hub():
+    server, hub, url = minihub.start(lfs_suffixes=(".pth",))
+    record = WEIGHTS["sngan_cifar10.studio"]
+    owner, _ = record.repo.split("/")
+    repo = minihub.Repo(record.repo, "model", owner, False)
+    hub.repos["model", record.repo] = repo
+    hub.url = url
+
+    def put(path, data):
+        digest = hashlib.sha256(data).hexdigest()
+        hub.lfs[digest] = data
+        entry = {"oid": minihub.git_oid(data), "size": len(data), "data": None, "lfs": digest}
+        files = {**repo.commits[repo.branches["main"]]["files"], path: entry}
+        return repo.commit("main", files, "upload"), digest
+
+    hub.put = put
+    yield hub
+    server.shutdown()
+
+
+def from_hub(hub, tmp_path, what="load_generator('sngan_cifar10.studio')"):
+    code = f"from sngan_hub import load_generator, load_discriminator\ntry: n = {what}\nexcept (ValueError, OSError) as e: print('ERROR', e)\nelse: print(n.classes[6], n.config['hidden'] if 'hidden' in n.config else n.config['bn_eps'])"
+    environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1",
+                   "HF_HOME": str(tmp_path / "hf"), "SNGAN_HUB_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.slow
+def test_studiogans_files_from_a_hub(hub, tmp_path):
+    g, d = WEIGHTS["sngan_cifar10.studio"], WEIGHTS["sngan_cifar10_discriminator.studio"]
+    commit, digest = hub.put(g.path, (STUDIO / g.file).read_bytes())
+    assert from_hub(hub, tmp_path) == "frog 0.0001"
+    source = json.loads((tmp_path / "cache/weights/sngan_cifar10.studio/generator/source.json").read_text())
+    assert source["sha256"] == digest and source["revision"] == commit  # the branch's commit is kept for its partner
+    said = from_hub(hub, tmp_path, "load_discriminator('sngan_cifar10.studio')")
+    assert said.startswith(
+        "ERROR sngan_cifar10_discriminator.studio: Mingguksky/PyTorch-StudioGAN does not contain model=D-best-weights-step=88000.pth"
+    )
+    assert "Mingguksky/PyTorch-StudioGAN" in said and "\n" not in said
+    hub.put(g.path, b"another file")  # a later commit ...
+    hub.put(d.path, (STUDIO / d.file).read_bytes())
+    assert from_hub(hub, tmp_path, "load_discriminator('sngan_cifar10.studio')") == "frog out"
+    requests = len(hub.requests)
+    assert from_hub(hub, tmp_path) == "frog 0.0001" and len(hub.requests) == requests  # cached
+    assert not list((tmp_path / "cache/hub").rglob("*.pth"))  # what was converted is not kept twice
+
+
+@pytest.mark.slow
+def test_a_hub_whose_file_is_not_what_it_states(hub, tmp_path):
+    record = WEIGHTS["sngan_cifar10.studio"]
+    data = (STUDIO / record.file).read_bytes()
+    _, digest = hub.put(record.path, data)
+    hub.lfs[digest] = bytes(reversed(data))
+    said = from_hub(hub, tmp_path)
+    assert "the Hub states" in said and "the file was deleted" in said and "\n" not in said
+    assert not (tmp_path / "cache/weights/sngan_cifar10.studio/generator").exists()
+    hub.lfs[digest] = data
+    assert from_hub(hub, tmp_path) == "frog 0.0001"
+
+
+@pytest.mark.slow
+def test_a_hub_that_is_not_there(hub, tmp_path):
+    del hub.repos["model", WEIGHTS["sngan_cifar10.studio"].repo]
+    said = from_hub(hub, tmp_path)
+    assert (
+        said.startswith("ERROR sngan_cifar10.studio: ")
+        and "save it as" in said
+        and "model=G-best" in said
+        and "\n" not in said
+    )
+    hub.url = "http://127.0.0.1:9"
+    said = from_hub(hub, tmp_path)
+    assert "the download failed" in said and "save it as" in said and "model=G-best" in said and "\n" not in said, said
