@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from sngan_hub.layers.normalizers import Conv2d
-from sngan_hub.layers.resample import BATCHES, conv_down, layer_key, up_conv
+from sngan_hub.layers.resample import BATCHES, Resampling, conv_down, layer_key, up_conv
 from sngan_hub.metrics.protocols import machine
 from sngan_hub.networks.registry import MODELS
 
@@ -36,13 +36,13 @@ def shapes() -> set[tuple[str, int, int, int, int]]:
             g, d = create_generator(name), create_discriminator(name)
             batches = BATCHES if d.size <= LARGE_BATCH_UP_TO else BATCHES[:1]
             for i, block in enumerate(getattr(g, "blocks", [])):
-                if not hasattr(block, "form"):  # a network of other blocks, which have but one
+                if not isinstance(block, Resampling):  # a network of other blocks, which have but one
                     break
                 layer = "up", block.c1.in_channels, block.c1.out_channels, g.bottom_width * 2**i
                 found |= {(*layer, batch) for batch in batches}
             side = d.size
             for block in getattr(d, "blocks", []):
-                if hasattr(block, "form") and block.down:
+                if isinstance(block, Resampling) and block.down:
                     layer = "down", block.c2.in_channels, block.c2.out_channels, side
                     found |= {(*layer, batch) for batch in batches}
                     side //= 2

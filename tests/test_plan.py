@@ -36,6 +36,8 @@ def test_a_run_without_scores_says_why():
     without = plan(why="no Inception weights")
     assert without.notes[0] == "No scores: no Inception weights" and without.config.score_every == 0
     assert "every image is used for training" in plan(held_out="none").notes[0]
+    assert plan(given={"score_every"}, score_every=0).notes[0] == "No scores: score_every is 0"
+    assert "every 250 steps" in plan(given={"score_every"}, score_every=250).notes[0]
 
 
 def test_the_donors_classes_come_first_in_its_order():

@@ -35,6 +35,8 @@ class Resampling(nn.Module):
     """A block that up- or downsamples: ``form`` says how, ``auto``, ``plain`` or ``fused``."""
 
     form: str = "auto"
+    c1: Conv2d  # follows the upsampling
+    c2: Conv2d  # precedes the downsampling
 
 
 def upsample2x(x: Tensor, mode: str = "nearest") -> Tensor:

@@ -24,7 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from sngan_hub.layers.resample import prefers_fused
+from sngan_hub.layers.resample import Resampling, prefers_fused
 
 from ..engine.distributed import check_shares
 from ..engine.state import State, new_state
@@ -215,11 +215,11 @@ def choose_forms(state: State, config: Config, kind: str) -> None:
 
     for g in {state.generator, state.average}:
         for i, block in enumerate(getattr(g, "blocks", [])):
-            if hasattr(block, "form"):
+            if isinstance(block, Resampling):
                 block.form = form("up", block.c1, g.bottom_width * 2**i)  # type: ignore[operator]
     side = state.discriminator.size
     for block in getattr(state.discriminator, "blocks", []):
-        if hasattr(block, "form") and block.down:
+        if isinstance(block, Resampling) and block.down:
             block.form = form("down", block.c2, side)
             side //= 2
 

@@ -41,17 +41,17 @@ def describe(config: Config, predicted_for: str | None = None) -> str:
     if predicted_for:
         device = legal_device(predicted_for).name
     hours = hours_of(config, total, device)
-    lines = [f"{key:18}{value}" for key, value in dataclasses.asdict(config).items()]
+    lines = [f"{key:22}{value}" for key, value in dataclasses.asdict(config).items()]
     lines += [
-        f"{'classes':18}{g.n_classes or 'none'}",
-        f"{'parameters':18}generator {counts[0]}, discriminator {counts[1]}",
-        f"{'forward':18}generator {flops[0] / 2e9:.3g} GMAC per image, discriminator {flops[1] / 2e9:.3g}",
-        f"{'per iteration':18}{config.n_dis * config.batch_size} real and "
+        f"{'classes':22}{g.n_classes or 'none'}",
+        f"{'parameters':22}generator {counts[0]}, discriminator {counts[1]}",
+        f"{'forward':22}generator {flops[0] / 2e9:.3g} GMAC per image, discriminator {flops[1] / 2e9:.3g}",
+        f"{'per iteration':22}{config.n_dis * config.batch_size} real and "
         f"{config.n_dis * config.batch_size + config.g_batch_size} generated images, about {total / 1e12:.3g} TFLOP",
-        f"{'learning rates':18}{rates_of(config)}",
-        f"{'total':18}about {total * config.steps / 1e18:.3g} EFLOP in {config.steps:,} iterations",
-        f"{'hours':18}{hours}",
-        f"{'compiled':18}{compile_of(config)}",
+        f"{'learning rates':22}{rates_of(config)}",
+        f"{'total':22}about {total * config.steps / 1e18:.3g} EFLOP in {config.steps:,} iterations",
+        f"{'hours':22}{hours}",
+        f"{'compiled':22}{compile_of(config)}",
     ]
     if predicted_for is not None:
         lines += predicted_lines(config, n, device)
@@ -63,11 +63,11 @@ def warnings(config: Config, device: str) -> list[str]:
     lines = []
     strength = config.class_strength(max(config.steps - 1, 0))
     if strength < 1:
-        lines.append(f"{'warning':18}the run ends during the class transition, at {strength:.0%} of the class "
+        lines.append(f"{'warning':22}the run ends during the class transition, at {strength:.0%} of the class "
                      f"embeddings; to complete it, raise --steps above {config.transition_to:,}")  # fmt: skip
     x86 = platform.machine().lower() in ("x86_64", "amd64")  # of others torch does not say what they compute in
     if config.precision == "bf16" and device == device_kind("cpu") and x86 and not fast_bfloat16("cpu"):
-        lines.append(f"{'warning':18}bf16 is several times slower than fp32 on this processor, which has neither "
+        lines.append(f"{'warning':22}bf16 is several times slower than fp32 on this processor, which has neither "
                      f"AVX512_BF16 nor AMX; use --precision fp32")  # fmt: skip
     return lines
 
@@ -112,7 +112,7 @@ def compile_of(config: Config) -> str:
 def predicted_lines(config: Config, n_classes: int, device: str) -> list[str]:
     row = find_device(device)
     if row is None:
-        return [f"{'predicted':18}unknown: devices.json has no rates for {device}; run benchmarks/device_rates.py "
+        return [f"{'predicted':22}unknown: devices.json has no rates for {device}; run benchmarks/device_rates.py "
                 f"--record, or name another device: --for H100"]  # fmt: skip
     return prediction(config, n_classes, row)
 

@@ -77,9 +77,13 @@ def make_plan(
     """Settings that are not ``given`` follow the number of images. ``no_scores``: why these settings cannot be scored,
     "" where they can. Raises ``ValueError`` with the way out.
     """
-    chosen, scored = sensible(config, data, donor.is_run, no_scores)
+    chosen, why = sensible(config, data, donor.is_run, no_scores)
     config = dataclasses.replace(config, **{key: value for key, value in chosen.items() if key not in given})
-    notes = [scored]
+    if not why:
+        why = "No scores: score_every is 0" if not config.score_every else (
+            f"Computes KID against held-out images every {config.score_every:,} steps; the best snapshot becomes the "
+            f"result")  # fmt: skip
+    notes = [why]
     known = donor.classes
     order = [name for name in known if name in data.classes] + [name for name in data.classes if name not in known]
     like = parse_like(config.like, order, known)
@@ -113,7 +117,7 @@ def going_on(config: Config, old: dict[str, Any], given: Collection[str]) -> Con
 def sensible(
     config: Config, data: DataFacts, is_run: bool = False, no_scores: Callable[[Config], str] = lambda config: ""
 ) -> tuple[dict[str, Any], str]:
-    """Settings by the number of images, for those that the user did not give; and a line on how it will be scored."""
+    """Settings by the number of images, for those that the user did not give; and a line on why it is not scored, if so."""
     chosen: dict[str, Any] = {"augment": "translation"}
     if data.images < FEW:
         chosen = {"freeze_d": 2, "augment": "color,translation,cutout", "batch_size": 16, "g_batch_size": 16}
@@ -133,10 +137,7 @@ def sensible(
         why = no_scores(dataclasses.replace(config, **scored))
     if why:
         return chosen, f"No scores: {why}"
-    return {
-        **chosen,
-        **scored,
-    }, "Computes KID against held-out images every 500 steps; the best snapshot becomes the result"
+    return {**chosen, **scored}, ""
 
 
 def parse_like(text: str, classes: Sequence[str], known: Sequence[str]) -> dict[str, str]:
