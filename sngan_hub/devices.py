@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 LEGAL = "auto, cpu, cuda, cuda:N, mps"
-#: Kinds of device that have autocast. Asked once, here: torch.compile of torch 2.11 cannot trace the question.
+#: Kinds of device that have autocast. Asked once, here: torch.compile of torch 2.11 cannot trace this question.
 AUTOCAST = [kind for kind in ("cpu", "cuda", "mps", "xpu") if torch.amp.is_autocast_available(kind)]
 
 
