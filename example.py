@@ -1,4 +1,4 @@
-"""The shortest path: a name, a seed, a labelled picture. Needs no GPU and no network."""
+"""A minimal example: samples both included models and writes a labelled grid. Needs no GPU and no internet."""
 
 from PIL import Image
 

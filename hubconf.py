@@ -1,8 +1,8 @@
 """Entry points for ``torch.hub``: ``torch.hub.load("sngan-hub/sngan-hub", "sngan_imagenet128")``.
 
-Every architecture has two, NAME and NAME_discriminator; each returns a network in eval mode. ``weights`` names a tag, a
-file of another code base, a folder or a Hub repository id instead of the default weights; ``pretrained=False`` builds
-the network untrained, and takes its constructor's arguments.
+Every architecture has two entry points, NAME and NAME_discriminator, which return a network in eval mode. ``weights``
+selects a tag, a file of another code base, a folder or a Hub repository instead of the default weights.
+``pretrained=False`` builds an untrained network and accepts its constructor arguments.
 """
 
 dependencies = ["torch", "torchvision", "safetensors", "huggingface_hub", "filelock", "PIL", "numpy", "tqdm"]

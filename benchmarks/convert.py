@@ -1,6 +1,6 @@
 """Seconds and memory of ``sngan convert`` on full-size files with random weights: ``python benchmarks/convert.py``.
 
-Each conversion is a process of its own, three times; seconds are of the whole command, imports included.
+Each conversion runs three times, in separate processes. The seconds include the whole command with imports.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def convert(path: Path, out: Path) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--smoke", action="store_true", help="small files, once, to see that it runs")
+    parser.add_argument("--smoke", action="store_true", help="small files, once, as a test of the script")
     smoke = parser.parse_args().smoke
     n = 1 if smoke else 3
     print(

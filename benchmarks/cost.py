@@ -1,8 +1,8 @@
 """Compares predicted with measured times: two presets, one process and two, one thread each.
 
-Writes benchmarks/records/cost.jsonl. The device's row must be there: ``OMP_NUM_THREADS=1 python
-benchmarks/device_rates.py --record``. Two processes run as torchrun's, over gloo. Beside the seconds on the clock stand
-the CPU seconds, which other work on the machine moves less.
+Writes benchmarks/records/cost.jsonl. Needs the device's row in devices.json: ``OMP_NUM_THREADS=1 python
+benchmarks/device_rates.py --record``. Two processes use torchrun and gloo. CPU seconds are recorded as well: other work
+on the machine affects them less than wall-clock time.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from training.feed.feed import new_feed  # noqa: E402
 RECORD = ROOT / "benchmarks" / "records" / "cost.jsonl"
 CLASSES = 10
 
-#: preset -> what differs, so that two processes can share a batch and an iteration takes seconds
+#: preset -> changed settings, so that two processes can share a batch and an iteration takes seconds
 RUNS: dict[str, dict[str, Any]] = {
     "fashion32": dict(precision="fp32", bn_group_d=32, bn_group_g=32),
     "dogcat64": dict(batch_size=16, g_batch_size=16, bn_group_d=8, bn_group_g=8, n_dis=2, channels_last=True),
@@ -48,7 +48,7 @@ def config_of(preset: str) -> Config:
 
 
 def child(preset: str, iterations: int) -> None:
-    """One of the processes: prints wall and CPU seconds of each iteration behind the first."""
+    """One of the processes: prints wall and CPU seconds of each iteration after the first."""
     config = config_of(preset)
     torch.set_num_threads(1)
     accelerator = Accelerator(cpu=True)
@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=5)
     parser.add_argument("--no-record", action="store_true")
     parser.add_argument(
-        "--smoke", action="store_true", help="one small preset, by any CPU's rates; nothing is recorded"
+        "--smoke", action="store_true", help="one small preset, with the rates of any CPU; nothing is recorded"
     )
     parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -121,7 +121,7 @@ def main() -> None:
                   f"({cpu:.3g} CPU s): {predicted.total / seconds:.2f}", flush=True)  # fmt: skip
     if not arguments.no_record:
         old = [json.loads(line) for line in RECORD.read_text(encoding="utf-8").splitlines()] if RECORD.is_file() else []
-        rows = [row for row in old if row["device"] != device.name] + rows  # other machines' stay
+        rows = [row for row in old if row["device"] != device.name] + rows  # keeps the rows of other machines
         RECORD.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 

@@ -1,8 +1,8 @@
 """Measures this machine for the cost predictions: convolutions, memory, overhead of an operation, all-reduce of two.
 
-Prints a row of training/config/devices.json; ``--record`` puts it there, in place of an older one of the same
-processor and number of threads. Medians; with one thread of CPU seconds, which other work on the machine moves less.
-Two processes of the same kind then measure themselves at once, and what each of them keeps is in the row too.
+Prints a row of training/config/devices.json; ``--record`` writes it there and replaces an older row of the same
+processor and number of threads. Values are medians; with one thread, of CPU seconds, which other work on the machine
+affects less. Two processes then measure at the same time; the row contains the share that each of them reaches.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from sngan_hub.layers.resample import conv_down, up_conv  # noqa: E402
 from training.config.cost import DEVICES  # noqa: E402
 from training.config.dry_run import device_kind  # noqa: E402
 
-#: What the 32-, 64- and 128-px networks consist of: kind, channels, side of the input
+#: Typical layers of the 32-, 64- and 128-px networks: kind, channels, side of the input
 LAYERS = [("same", 128, 32), ("same", 256, 16), ("same", 512, 8), ("up", 256, 16), ("down", 256, 16), ("same", 64, 64)]
 BATCH, REPEATS = 16, 3
 
 
 def median_seconds(work: Callable[[], object], repeats: int | None = None, wall: bool = False) -> float:
-    """One warm-up, then the median. ``wall``: waiting for another process counts."""
+    """The median after one warm-up. ``wall``: include the time of waiting for another process."""
     clock = time.perf_counter if wall or torch.get_num_threads() > 1 else time.process_time
     taken = []
     for _ in range((repeats or REPEATS) + 1):
@@ -45,8 +45,9 @@ def median_seconds(work: Callable[[], object], repeats: int | None = None, wall:
 
 
 def conv_flops(dtype: torch.dtype) -> float:
-    """FLOP a second of ``LAYERS``, forward and backward, as the networks call them; bfloat16: of the first alone, with
-    few images, for a processor without instructions for it takes long.
+    """FLOP per second of ``LAYERS``, forward and backward, as the networks call them.
+
+    bfloat16: only of the first layer, with few images, because it is slow on processors without bfloat16 instructions.
     """
     whole = dtype == torch.float32
     batch = BATCH if whole else 4
@@ -68,13 +69,13 @@ def conv_flops(dtype: torch.dtype) -> float:
 
 
 def stream_bytes() -> float:
-    """Bytes a second, read and written, of a sum of two tensors that no cache holds."""
+    """Bytes per second, read and written, of the sum of two tensors that are larger than the caches."""
     a, b, out = (torch.ones(16 * 2**20) for _ in range(3))
     return 3 * out.numel() * 4 / median_seconds(lambda: torch.add(a, b, out=out))
 
 
 def launch_seconds(n: int = 400) -> float:
-    """Of one operation on a few numbers, with its share of autograd."""
+    """Seconds of one operation on a few numbers, including autograd."""
     x = torch.ones(8, requires_grad=True)
 
     def chain() -> None:
@@ -92,13 +93,13 @@ def rates() -> dict[str, float]:
 
 
 def reduce_bytes(numbers: int = 8 * 2**20) -> float:
-    """Ring volume (for two: the gradients' bytes) a second of gloo's all-reduce, in one of two processes."""
+    """Ring volume per second of gloo's all-reduce, in one of two processes; it equals the bytes of the gradients."""
     gradients = torch.ones(numbers)
     return numbers * 4 / median_seconds(lambda: dist.all_reduce(gradients), wall=True)
 
 
 def one_of_two() -> None:
-    """What a child under torchrun does: everything at the same time as its sibling, then the all-reduce."""
+    """A process under torchrun: measures at the same time as the other one, then the all-reduce."""
     dist.init_process_group("gloo")
     dist.barrier()
     found = {"fp32": conv_flops(torch.float32), "bytes": stream_bytes()}
@@ -120,7 +121,7 @@ def two_at_once(smoke: bool) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--record", action="store_true", help="into training/config/devices.json")
+    parser.add_argument("--record", action="store_true", help="write the row to training/config/devices.json")
     parser.add_argument("--smoke", action="store_true", help="one small layer, once; nothing is recorded")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -1,5 +1,5 @@
-"""Measures the data feed: images/s of each part of it and of whole iterations, by 1 and 2 threads; how long
-folders of JPEGs take to load; and how long a training loop waits. ``python benchmarks/feed.py [--smoke] [--record]``.
+"""Measures the data feed: images/s of its parts and of whole iterations with 1 and 2 threads, the time to load
+folders of JPEGs, and the time that a training loop waits. ``python benchmarks/feed.py [--smoke] [--record]``.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ JPEG_SIDES = ((500, 375), (375, 500), (500, 333), (640, 480))
 
 
 def stored(folder: Path, kind: str, size: int, n: int) -> Images:
-    """``n`` images of noise as a prepared set's memory map, in its page cache, or as an array in memory."""
+    """``n`` images of noise, as the memory map of a prepared data set in the page cache, or as an array in memory."""
     images = np.random.default_rng(0).integers(0, 256, (n, 3, size, size), dtype=np.uint8)
     if kind == "prepared":
         path = folder / f"{size}.npy"
@@ -53,7 +53,7 @@ def stored(folder: Path, kind: str, size: int, n: int) -> Images:
 
 
 def per_second(act: Callable[[int], object], threads: int, batches: int) -> float:
-    """Images a second of ``act``, which is given the number of a batch."""
+    """Images per second of ``act``, which is called with the number of a batch."""
     with ThreadPoolExecutor(threads) as pool:
         start = time.perf_counter()
         list(pool.map(act, range(batches)))
@@ -80,7 +80,7 @@ def parts_of(data: Images, size: int) -> dict[str, Callable[[int], object]]:
 
 
 def iterations(data: Images, size: int, threads: int, steps: int, noise_there: bool) -> float:
-    """Images a second that ``Feed`` prepares for a step that takes no time, by the host alone."""
+    """Images per second that ``Feed`` prepares on the host for a step that takes no time."""
     config = make_config("fashion32", batch_size=BATCH, g_batch_size=128, n_dis=N_DIS, flip=True, steps=steps + 1)
     feed = Feed(data, config, size, 128, 10, threads=threads, noise_there=noise_there)
     if noise_there:
@@ -119,7 +119,7 @@ def rates(sizes: list[int], rounds: int, folder: Path) -> list[str]:
 
 
 def loading(n: int, rounds: int, folder: Path) -> list[str]:
-    """JPEGs as large as ImageNet's, read at 128 px."""
+    """Loads JPEGs of ImageNet's size at 128 px."""
     for i in range(n):
         rng = np.random.default_rng(i)
         image = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize(JPEG_SIDES[i % 4], 3)
@@ -145,7 +145,7 @@ def loading(n: int, rounds: int, folder: Path) -> list[str]:
 
 
 def waiting(size: int, step_seconds: float, steps: int, folder: Path, noise_there: bool = False) -> str:
-    """A loop whose step takes ``step_seconds`` of another device's time."""
+    """A loop whose step takes ``step_seconds`` on another device."""
     data = stored(folder, "prepared", size, 64 * 2**20 // (3 * size**2))
     config = make_config("fashion32", batch_size=BATCH, g_batch_size=128, n_dis=N_DIS, flip=True, steps=steps)
     feed = Feed(data, config, size, 128, 10, threads=2, noise_there=noise_there)
@@ -166,7 +166,7 @@ def waiting(size: int, step_seconds: float, steps: int, folder: Path, noise_ther
 
 
 def training(steps: int, batch: int) -> str:
-    """Real steps of reduced 32-px networks, on the CPU, which the feed's threads share with them."""
+    """Real steps of small 32-px networks on the CPU, which they share with the feed's threads."""
     fields = '{"widths": [16, 16, 16, 16]}'
     config = make_config("fashion32", n_dis=N_DIS, batch_size=batch, g_batch_size=2 * batch, steps=steps,
                          generator_fields=fields, discriminator_fields=fields, precision="fp32")  # fmt: skip
@@ -186,7 +186,7 @@ def training(steps: int, batch: int) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--smoke", action="store_true", help="a few of each, to see that it runs")
+    parser.add_argument("--smoke", action="store_true", help="a few of each, as a test of the script")
     parser.add_argument("--record", action="store_true")
     arguments = parser.parse_args()
     smoke = arguments.smoke
@@ -210,7 +210,7 @@ def main() -> None:
     ]
     lines += ["", f"{device_kind('cpu').split(',')[0]}, {cores} cores; Python {platform.python_version()}, numpy "
                   f"{np.__version__}, Pillow {PIL.__version__}. Nothing here has run on a GPU. "
-                  "Noise left to the device is not drawn here: those rows are the host's part alone."]  # fmt: skip
+                  "Rows with noise left to the device do not include the time to generate it."]  # fmt: skip
     text = "\n".join(lines) + "\n"
     print(text)
     if arguments.record:

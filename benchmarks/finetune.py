@@ -1,7 +1,7 @@
-"""Compares fine-tuning with training from scratch, on five avatar styles that no donor has seen.
+"""Compares fine-tuning with training from scratch, on five avatar styles that no donor was trained on.
 
-Every run is the real command; runs that are recorded are not repeated, interrupted runs are resumed. Two at a time,
-a thread each: ``python benchmarks/finetune.py FOLDER``; ``--print`` writes the table and the curves from the records.
+Every run uses the command line. Recorded runs are not repeated, interrupted runs are resumed. Two runs at a time,
+one thread each: ``python benchmarks/finetune.py FOLDER``; ``--print`` writes the table and the curves from the records.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from training.monitor.log import read_log  # noqa: E402
 from training.monitor.score import SCORES, scores_of_run  # noqa: E402
 
 STYLES = ["cameo", "clay", "open-peeps", "slice", "voxel-bot"]
-SIZES = (20, 100, 500)  # images of each class
-HELD_OUT = 200  # of each class, 1,000 in all
+SIZES = (20, 100, 500)  # images per class
+HELD_OUT = 200  # per class, 1,000 in total
 STEPS = 1000
 RECORDS = ROOT / "benchmarks" / "records"
 
@@ -53,7 +53,7 @@ ARMS: dict[str, dict[str, Any]] = {
 
 class Run(NamedTuple):
     arm: str
-    images: int  # of each class
+    images: int  # per class
     seed: int
 
 
@@ -63,7 +63,7 @@ RUNS += [Run(arm, n, 0) for n in (20, 500) for arm in ("full", "from scratch", "
 
 
 def draw(folder: Path) -> None:
-    """``folder/20``, ``100``, ``500`` and ``held_out``, each with a folder of PNG files a style."""
+    """Writes ``folder/20``, ``100``, ``500`` and ``held_out``, each with one folder of PNG files per style."""
     for split, n in (("finetune", max(SIZES)), ("held_out", HELD_OUT)):
         if all((folder / name).is_dir() for name in ("held_out", *map(str, SIZES))):
             return
@@ -87,7 +87,7 @@ def out_of(run: Run, folder: Path) -> Path:
 
 
 def train(run: Run, folder: Path) -> None:
-    """Runs or resumes it."""
+    """Runs or resumes a run."""
     out = out_of(run, folder)
     out.parent.mkdir(exist_ok=True)
     with open(out.with_suffix(".log"), "a") as log:
@@ -95,7 +95,7 @@ def train(run: Run, folder: Path) -> None:
 
 
 def row_of(run: Run, folder: Path) -> dict[str, Any]:
-    """What it wrote."""
+    """The scores that a run wrote."""
     out = out_of(run, folder)
     scores = scores_of_run(out, COMMON["score"])
     return {**run._asdict(), "kid": {row["step"]: row["value"] for row in scores}, "floor": scores[-1]["floor"],
@@ -134,14 +134,14 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
                 when = f"by step {passed[0]}" if passed else f"not within {points[-1]} steps"
                 lines.append(f"* {images} images of each class, {arm}: from scratch's final KID ({end:.4f}) {when}.")
     floors = [row["floor"] for row in rows]
-    lines += ["", f"KID of 1,000 samples against {HELD_OUT * len(STYLES):,} images that no run saw, mean (least to "
-              f"most) over seeds; {rows[-1]['evaluator']}. Training images in the samples' place: {min(floors):.4f} to "
-              f"{max(floors):.4f}. Styles: {', '.join(STYLES)}. {made_on(rows)}."]  # fmt: skip
+    lines += ["", f"KID of 1,000 samples against {HELD_OUT * len(STYLES):,} images that no run was trained on, mean "
+              f"(least to most) over seeds; {rows[-1]['evaluator']}. Training images in the samples' place: "
+              f"{min(floors):.4f} to {max(floors):.4f}. Styles: {', '.join(STYLES)}. {made_on(rows)}."]  # fmt: skip
     return lines
 
 
 def draw_curves(rows: list[dict[str, Any]], path: Path) -> None:
-    """A panel for each number of images; bands from the least to the most over seeds."""
+    """One panel per number of images; bands show the minimum and maximum over seeds."""
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
@@ -166,8 +166,8 @@ def draw_curves(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 def smoke() -> None:
-    """Everything once and small: pictures, two runs, the table and the curves. Inception takes minutes, so the scores
-    are made up.
+    """Runs everything once with small settings: images, two runs, table and curves. The scores are invented, because
+    Inception takes minutes.
     """
     global SIZES, HELD_OUT
     SIZES, HELD_OUT = (4,), 2
@@ -179,7 +179,13 @@ def smoke() -> None:
         for arm in ("gains", "from scratch"):
             run = Run(arm, 4, 0)
             train(run, Path(home))
-            made_up = {"step": 2, "protocol": COMMON["score"], "value": 0.1, "floor": 0.0, "evaluator": "none: made up"}
+            made_up = {
+                "step": 2,
+                "protocol": COMMON["score"],
+                "value": 0.1,
+                "floor": 0.0,
+                "evaluator": "none: invented",
+            }
             (out_of(run, Path(home)) / SCORES).write_text(json.dumps(made_up) + "\n")
             rows.append(json.loads(json.dumps(row_of(run, Path(home)))))
         print("\n".join(table(rows)))
@@ -190,7 +196,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--print", action="store_true")
-    parser.add_argument("--smoke", action="store_true", help="two steps of two arms in a folder of its own, unscored")
+    parser.add_argument(
+        "--smoke", action="store_true", help="two steps of two arms in a separate folder, without scores"
+    )
     arguments = parser.parse_args()
     if arguments.smoke:
         smoke()

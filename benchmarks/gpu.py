@@ -1,11 +1,11 @@
 """Runs every test and benchmark that needs a GPU, in pieces of under ten minutes: ``make gpu``.
 
-Each piece runs in a process of its own and adds one JSON line to benchmarks/records/gpu.jsonl, keyed by the device and
-the piece's name; the same command runs what is missing. ``tests`` runs what needs CUDA, ``resample`` writes
-this device's rows of sngan_hub/layers/resample_table.json, ``sample`` draws images, ``train:PRESET:PRECISION`` times
-the D step, the G step and the whole iteration of a preset, ``compile:PRESET`` the iteration uncompiled, compiled and
-as CUDA graphs. Without a GPU, ``--small`` runs the same script on the CPU with narrow networks; its figures mean
-nothing, and go where ``--record`` says.
+Each piece runs in a separate process and adds one JSON line to benchmarks/records/gpu.jsonl, keyed by the device and
+the name of the piece; the same command runs the missing pieces. ``tests`` runs the tests that need CUDA, ``resample``
+writes this device's rows of sngan_hub/layers/resample_table.json, ``sample`` generates images,
+``train:PRESET:PRECISION`` times the D step, the G step and the whole iteration of a preset, and ``compile:PRESET``
+times the iteration uncompiled, compiled and as CUDA graphs. Without a GPU, ``--small`` runs the script on the CPU with
+narrow networks; these timings are not meaningful and are written to the file after ``--record``.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ MINUTES = 10  # no piece may take longer
 PRESETS = ("imagenet128_projection", "imagenet64", "fashion32")
 PRECISIONS = ("fp32", "bf16")
 SAMPLED = ("sngan_imagenet128", "sngan_imagenet64", "sngan_fashion32")
-CLASSES = 10  # where the preset's data decide
+CLASSES = 10  # if the data determine the number of classes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Run:
             torch.cuda.synchronize()
 
     def median_seconds(self, act: Callable[[], object]) -> float:
-        """Of ``repeats``, behind two warm-ups: cuDNN chooses its algorithms in the first."""
+        """Seconds of ``repeats`` calls, after two warm-ups: cuDNN selects algorithms in the first call."""
         taken = []
         for repeat in range(self.repeats + 2):
             self.wait()
@@ -87,7 +87,7 @@ class Run:
 
 
 def run_tests(run: Run) -> dict[str, Any]:
-    """The tests that need CUDA; without it all are skipped."""
+    """The tests that need CUDA. Without CUDA, all are skipped."""
     command = [sys.executable, "-m", "pytest", "-m", "cuda", "tests/test_cuda.py"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     sys.stderr.write(done.stdout + done.stderr)
@@ -109,7 +109,7 @@ def measure_resampling(run: Run) -> dict[str, Any]:
 
 @torch.no_grad()
 def measure_sampling(run: Run) -> dict[str, Any]:
-    """Images a second of the form for inference, by network, precision and batch."""
+    """Images per second of the fast copy for sampling, by network, precision and batch."""
     found = {}
     for name in SAMPLED[-1:] if run.small else SAMPLED:
         generator = create_generator(name).eval().to(run.device)
@@ -124,7 +124,7 @@ def measure_sampling(run: Run) -> dict[str, Any]:
 
 
 def config_of(preset: str, precision: str, run: Run) -> Config:
-    """The preset as users are told to run it on a GPU, but uncompiled, as the prediction is."""
+    """The preset with the recommended settings for a GPU, but uncompiled, like the predictions."""
     fields: dict[str, Any] = {"speed": "gpu" if precision == "bf16" else "", "precision": precision, "compile": "off",
                               "channels_last": True, "device": run.device}  # fmt: skip
     config = make_config(preset, **fields)
@@ -137,7 +137,7 @@ def config_of(preset: str, precision: str, run: Run) -> Config:
 
 
 def drawn_once(config: Config, z_dim: int, size: int, n_classes: int, device: torch.device) -> Iteration:
-    """What an iteration draws, on the device already: the feed has a benchmark of its own, feed.py."""
+    """The data of an iteration on the device. The feed has a separate benchmark, feed.py."""
 
     def labels(n: int) -> torch.Tensor:
         return torch.randint(max(n_classes, 1), (n,), device=device)
@@ -163,7 +163,7 @@ def measure_training(preset: str, precision: str, run: Run) -> dict[str, Any]:
     n_classes = config.n_classes or CLASSES
     accelerator = Accelerator(cpu=run.device == "cpu", mixed_precision="no")
     state = new_state(config, [str(i) for i in range(n_classes)], accelerator.device)
-    state.step = config.transition_to  # past the class transition
+    state.step = config.transition_to  # after the class transition
     g = state.generator
     drawn = drawn_once(config, g.z_dim, g.size, g.n_classes, accelerator.device)
 
@@ -197,13 +197,13 @@ def measure_training(preset: str, precision: str, run: Run) -> dict[str, Any]:
 
 
 def measure_compiling(preset: str, run: Run) -> dict[str, Any]:
-    """Seconds of an iteration in bfloat16, and of the first one of each form, which compiles it."""
+    """Seconds of an iteration in bfloat16, and of the first iteration of each form, which compiles it."""
     seconds, first = {}, {}
     for form in ("off", "on", "graphs")[: 2 if run.device == "cpu" else None]:
         config = set_up(dataclasses.replace(config_of(preset, "bf16", run), compile=form))
         accelerator = Accelerator(cpu=run.device == "cpu", mixed_precision="no")
         state = new_state(config, [str(i) for i in range(config.n_classes or CLASSES)], accelerator.device)
-        state.step = config.transition_to  # past the class transition
+        state.step = config.transition_to  # after the class transition
         g = state.generator
         feed = Drawn(drawn_once(config, g.z_dim, g.size, g.n_classes, accelerator.device))
         start = time.perf_counter()
@@ -215,7 +215,7 @@ def measure_compiling(preset: str, run: Run) -> dict[str, Any]:
 
 
 def count_launches(act: Callable[[], None], run: Run) -> int:
-    """Kernels that the host launches: by the profiler on a GPU, by operations on a CPU."""
+    """Number of kernel launches: from the profiler on a GPU, from the operations on a CPU."""
     if run.device != "cuda":
         with CountOps() as counter:
             act()
@@ -230,7 +230,7 @@ def count_launches(act: Callable[[], None], run: Run) -> int:
 
 PIECES: dict[str, Callable[[Run], dict[str, Any]]] = {
     "tests": run_tests,
-    "resample": measure_resampling,  # before what is timed: the steps then take the forms that it chose
+    "resample": measure_resampling,  # first, because the steps use the forms that it selects
     "sample": measure_sampling,
     **{f"train:{preset}:{precision}": lambda run, preset=preset, precision=precision: measure_training(
         preset, precision, run) for preset in PRESETS for precision in PRECISIONS},
@@ -252,7 +252,7 @@ def missing(names: list[str], device: str, path: Path) -> Iterator[str]:
 
 def run_piece(name: str, run: Run) -> dict[str, Any]:
     start = time.perf_counter()
-    with contextlib.redirect_stdout(sys.stderr):  # the record alone is on stdout
+    with contextlib.redirect_stdout(sys.stderr):  # stdout contains only the record
         found = PIECES[name](run)
     return {"device": device_kind(run.device), "piece": name, "small": run.small, "torch": str(torch.__version__),
             "cuda": torch.version.cuda if run.device == "cuda" else None,
@@ -268,10 +268,10 @@ def main() -> int:
         default=float("inf"),
         help="stop after these; the same command runs the remaining pieces",
     )
-    parser.add_argument("--again", action="store_true", help="pieces that are recorded too; they replace what is there")
-    parser.add_argument("--small", action="store_true", help="narrow networks, once, on whatever there is")
+    parser.add_argument("--again", action="store_true", help="run recorded pieces again, and replace their records")
+    parser.add_argument("--small", action="store_true", help="narrow networks, once, on any device")
     parser.add_argument("--record", type=Path, default=RECORD)
-    parser.add_argument("--table", type=Path, default=resample.TABLE, help="where the rows of resampling go")
+    parser.add_argument("--table", type=Path, default=resample.TABLE, help="file for the rows of resampling")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--record", action="store_true")
-    parser.add_argument("--smoke", action="store_true", help="a round of few images, to see that it runs")
+    parser.add_argument("--smoke", action="store_true", help="one round with few images, as a test of the script")
     arguments = parser.parse_args()
     fields = {}
     if arguments.smoke:

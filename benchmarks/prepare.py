@@ -33,7 +33,7 @@ PER_FILE = 400
 
 
 def make(task: tuple[Path, int, int]) -> list[str]:
-    """JPEGs ``start`` .. ``stop``, as large as ImageNet's, of smooth noise with edges -> the damaged ones."""
+    """Writes JPEGs ``start`` .. ``stop`` of ImageNet's size, smooth noise with edges. Returns the damaged ones."""
     folder, start, stop = task
     damaged = []
     for i in range(start, stop):
@@ -55,7 +55,7 @@ def make(task: tuple[Path, int, int]) -> list[str]:
 
 
 def decode(path: Path) -> None:
-    """The decoder and the resize alone: what no loader can be faster than."""
+    """Only decodes and resizes: the upper limit for a loader."""
     with Image.open(path) as image:
         image.draft("RGB", (256, 256))
         image.convert("RGB").resize((128, 128), Image.Resampling.BILINEAR)
@@ -65,7 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--images", type=int, default=20_000)
     parser.add_argument("--record", action="store_true")
-    parser.add_argument("--smoke", action="store_true", help="60 images, to see that it runs")
+    parser.add_argument("--smoke", action="store_true", help="60 images, as a test of the script")
     arguments = parser.parse_args()
     n = 60 if arguments.smoke else arguments.images
     cores = os.cpu_count() or 1

@@ -1,8 +1,8 @@
-"""Two iterations of every preset at its full width: seconds, memory. ``python benchmarks/presets.py [PRESET ...]``
+"""Measures two iterations of every preset at full width: seconds, memory. ``python benchmarks/presets.py [PRESET ...]``
 
-On synthetic images of the preset's size, in micro-batches where its groups allow it; each preset in a process of its
-own, so that its peak is its own. ``--record`` puts the rows into training/config/throughput.json, from which a dry run
-tells the hours of the same networks on the same kind of device.
+Uses synthetic images of the preset's size, and micro-batches if the batch-norm groups allow them. Each preset runs in a
+separate process, so that peak memory is measured separately. ``--record`` writes the rows to
+training/config/throughput.json, from which a dry run computes hours on the same kind of device.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def run(config: Config) -> dict:
     with torch.device("meta"):
         flops = [forward_flops(network) for network in new_pair(config, n_classes)]
     feed, seconds = new_feed(data, config, state, accelerator), []
-    for _ in range(ITERATIONS + (1 if config.device != "cpu" else 0)):  # a GPU's first is a warm-up
+    for _ in range(ITERATIONS + (1 if config.device != "cpu" else 0)):  # on a GPU, the first iteration is a warm-up
         start = time.perf_counter()
         losses = {key: float(value) for key, value in train_step(state, config, feed, accelerator).items()}
         seconds.append(time.perf_counter() - start)
@@ -72,7 +72,7 @@ def new_pair(config: Config, n_classes: int) -> tuple:
 
 
 def micro_batch(preset: str) -> int:
-    """Whole batch-norm groups of both phases, where there are groups."""
+    """A size of whole batch-norm groups of both phases, if there are groups."""
     config = make_config(preset)
     return max(config.bn_group_d, config.bn_group_g)
 
@@ -84,7 +84,7 @@ def main() -> int:
     parser.add_argument("--precision", default="")
     parser.add_argument("--whole", action="store_true", help="no micro-batches")
     parser.add_argument("--record", action="store_true")
-    parser.add_argument("--smoke", action="store_true", help="one preset, few images, to see that it runs")
+    parser.add_argument("--smoke", action="store_true", help="one preset with few images, as a test of the script")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     overrides: dict = {"device": arguments.device, "channels_last": True}

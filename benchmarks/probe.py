@@ -1,4 +1,4 @@
-"""Linear probes of the shipped discriminators, block by block, and of untrained ones: ``python benchmarks/probe.py``"""
+"""Linear probes of each block of the included discriminators, and of untrained ones: ``python benchmarks/probe.py``"""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT))
 
 from training.finetune.probe import probe  # noqa: E402
 
-PAIRS = (  # model, data it saw, and data it never saw
+PAIRS = (  # model, its training data, and other data
     ("sngan_fashion32", "fashion"), ("sngan_avatars32", "avatars"), ("sngan_avatars32", "fashion"),
     ("sngan_fashion32", "avatars"),
 )  # fmt: skip
@@ -23,7 +23,7 @@ PAIRS = (  # model, data it saw, and data it never saw
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--record", action="store_true")
-    parser.add_argument("--smoke", action="store_true", help="one pair, few images, to see that it runs")
+    parser.add_argument("--smoke", action="store_true", help="one pair, few images, as a test of the script")
     arguments = parser.parse_args()
     record, pairs, n = arguments.record, PAIRS, 5000
     if arguments.smoke:

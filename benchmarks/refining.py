@@ -1,7 +1,7 @@
 """Compares rejection and Langevin sampling with plain sampling, at 2,000 samples: ``python benchmarks/refining.py``
 
-Both shipped pairs, calibrated by ``sngan probe --calibrate`` on their sources' test images; scored against
-2,000 test images, class by class in turn. Inception computes in bfloat16.
+Both included pairs are calibrated by ``sngan probe --calibrate`` on the test images of their sources, and compared with
+2,000 test images, with classes in turn. Inception computes in bfloat16.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ N, BATCH = 2000, 50
 PAIRS = (("sngan_fashion32", "fashion"), ("sngan_avatars32", "avatars"))
 ROWS = (
     ROOT / "benchmarks" / "records" / "refining.jsonl"
-)  # a line as each measurement ends; what it holds is not repeated
+)  # one line per measurement; recorded measurements are not repeated
 
 
 def measure(
     name: str, source: str, n: int = N, precision: str = "bf16", done: Sequence[tuple[str, str]] = ()
 ) -> Iterator[dict[str, Any]]:
-    """A row for each way to sample that is not ``done``."""
+    """One row for each sampling method that is not ``done``."""
     plain, d, calibration = load_generator(name), load_discriminator(name), load_calibration(name)
     g = plain.for_sampling()
     e = Evaluation(g, source, precision=precision)

@@ -1,8 +1,9 @@
 """Times each resampling layer of the MODELS table, plain and fused: writes sngan_hub/layers/resample_table.json.
 
-For each shape, forward and backward in training (the fused kernel built anew) are timed alternately in one run, medians
-of ``REPEATS``; ``fused`` says which is the faster there. Batches of 8, and of 64 for networks of up to 64 px. Rows of
-the same device, unit (``cpu-amx``: bfloat16 on AMX), precision and batch are replaced in the table.
+For each shape, both forms are timed alternately in one run: forward and backward in training, including the computation
+of the fused kernel, medians of ``REPEATS``. ``fused`` states whether the fused form is faster. Batches of 8, and of 64
+for networks of up to 64 px. Rows of the same device, unit (``cpu-amx``: bfloat16 on AMX), precision and batch are
+replaced in the table.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def shapes() -> set[tuple[str, int, int, int, int]]:
             g, d = create_generator(name), create_discriminator(name)
             batches = BATCHES if d.size <= LARGE_BATCH_UP_TO else BATCHES[:1]
             for i, block in enumerate(getattr(g, "blocks", [])):
-                if not isinstance(block, Resampling):  # a network of other blocks, which have but one
+                if not isinstance(block, Resampling):  # other blocks, which have a single form
                     break
                 layer = "up", block.c1.in_channels, block.c1.out_channels, g.bottom_width * 2**i
                 found |= {(*layer, batch) for batch in batches}
@@ -61,7 +62,7 @@ def seconds(kind: str, x: torch.Tensor, conv: Conv2d, form: str) -> float:
 
 
 def measure_layer(layer: tuple[str, int, int, int, int], dtype: torch.dtype, device: str) -> tuple[str, dict]:
-    """-> the key and the row of the table for a layer of ``shapes``."""
+    """The key and the row of the table for a layer of ``shapes``."""
     kind, c_in, c_out, side, batch = layer
     x = torch.randn(batch, c_in, side, side, device=device).to(memory_format=torch.channels_last).requires_grad_()
     conv = Conv2d(c_in, c_out, 3, padding=1).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]

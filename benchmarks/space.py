@@ -1,7 +1,7 @@
-"""Times the web page: cold start, and from click to image. ``python benchmarks/space.py [--record]``
+"""Measures the web page: cold start, and time from click to image. ``python benchmarks/space.py [--record]``
 
-Through the page's own server and client on this machine for the shipped models; for sizes whose weights are not here,
-the act behind the button with an untrained network of that size.
+The included models are measured through the page's server and a client on this machine. For sizes without included
+weights, the function behind the button is measured with an untrained network.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from training.config.dry_run import device_kind  # noqa: E402
 N = 5
 NETWORKS = (("sngan_imagenet64", 1000), ("sngan_imagenet128", 1000), ("sngan_dogcat256", 143))  # and their classes
 CALLS = (
-    ("8 pictures of 32 px", "/sample", ("sngan_avatars32", ["planets"], 8, "1", 0)),
-    ("a morph of 32 pictures of 32 px", "/morph", ("sngan_avatars32", ["planets", "moods"], "8", "1", 0)),
+    ("8 images of 32 px", "/sample", ("sngan_avatars32", ["planets"], 8, "1", 0)),
+    ("a morph of 32 images of 32 px", "/morph", ("sngan_avatars32", ["planets", "moods"], "8", "1", 0)),
     ("a walk of 4 s, 96 frames of 32 px", "/walk", ("sngan_avatars32", ["planets"], 4, "1", 0)),
 )
 
@@ -39,14 +39,14 @@ CALLS = (
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--record", action="store_true")
-    parser.add_argument("--smoke", action="store_true", help="everything once, to see that it runs")
+    parser.add_argument("--smoke", action="store_true", help="everything once, as a test of the script")
     arguments = parser.parse_args()
     record, runs, cold_starts, networks = arguments.record, N, 3, NETWORKS
     if arguments.smoke:
         record, runs, cold_starts, networks = False, 1, 1, NETWORKS[:1]
     from gradio_client import Client
 
-    with socket.socket() as probe:  # a port that is free
+    with socket.socket() as probe:  # a free port
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     rows, starts = [], []
@@ -80,7 +80,7 @@ def main() -> None:
         size = generator.size
         sample(generator, [0], 1, 0)
         call = functools.partial(sample, generator, [1], 8, 1)
-        what = f"8 pictures of {size} px ({classes:,} classes; the network alone)"
+        what = f"8 images of {size} px ({classes:,} classes; network only)"
         rows.append((what, [timed(call) for _ in range(runs)]))
     cold = f"{statistics.median(starts):.1f} ({min(starts):.1f} to {max(starts):.1f}), of {cold_starts}"
     lines = [f"| from click to | seconds, median of {runs} (least to most) |", "|---|---|",

@@ -1,9 +1,9 @@
 """Seconds of G128's forward, by form: plain, channels-last, for_sampling() in float32 and bfloat16. One JSON line.
 
-Batches 1 and 8, eval, no gradients; the contestants alternate in one run, two warm-ups, median of five.
+Batches 1 and 8, eval mode, no gradients. The forms alternate in one run; two warm-ups, median of five.
 ``conv_rate`` is what a large 3x3 convolution reaches in the same run, in GFLOP/s, and ``of_conv_rate`` how much of that
 for_sampling() in float32 reaches, counted on the FLOPs of the form that runs: its kernels', once folded and fused.
-Where the processor does not compute in bfloat16, that contestant is left out. ``--smoke``: a small 32-px network, one
+Without native bfloat16, that form is omitted. ``--smoke``: a small 32-px network, one
 warm-up and two repeats, in seconds.
 """
 
@@ -43,7 +43,7 @@ def count_flops(fast: AnyGenerator, z: torch.Tensor, y: torch.Tensor) -> int:
 def alternate(
     contestants: dict[str, Callable[[], object]], warm_ups: int, repeats: int, device: str
 ) -> dict[str, list[float]]:
-    """Seconds of each call behind the warm-ups; every round calls each contestant once."""
+    """Seconds of each call after the warm-ups; every round calls each form once."""
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for repeat in range(warm_ups + repeats):
         for name, call in contestants.items():

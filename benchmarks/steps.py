@@ -2,9 +2,9 @@
 
     python benchmarks/steps.py [--part d g iteration] [--threads 2] [--mimicry CLONE] [--before CHECKOUT] [--record]
 
-``plain`` is what a straightforward port does: contiguous float32, interpolate then convolve, convolve then pool,
-torch's own spectral norm, two calls of D, torch's Adam. The contestants alternate in one process; after two warm-ups,
-medians of ``--repeats``. A contestant's weights move while it is timed. One JSON line for each part; ``--record`` adds
+``plain`` is a straightforward implementation: contiguous float32, interpolate then convolve, convolve then pool,
+torch's own spectral norm, two calls of D, torch's Adam. The forms alternate in one process; after two warm-ups,
+medians of ``--repeats``. Weights change during the measurement. One JSON line for each part; ``--record`` adds
 them to benchmarks/records/steps.jsonl, from which ``python -m training tables`` prints the README's table.
 ``--mimicry``: a clone of kwotsin/mimicry, whose networks at the paper's width then run beside ours. ``--before``:
 another checkout of this repository, whose iterations alternate with ours, each in a process of its own.
@@ -48,7 +48,7 @@ HINGE = LOSSES["hinge"]
 
 
 class Plain:
-    """A port without any of what this package does for speed."""
+    """An implementation without the optimisations of this package."""
 
     def __init__(self, architecture: str, n_classes: int):
         self.g = create_generator(architecture, n_classes=n_classes)
@@ -128,7 +128,7 @@ class Ours:
 def alternate(
     contestants: dict[str, Callable[[], Any]], repeats: int, warm_ups: int = 2
 ) -> dict[str, dict[str, float]]:
-    """Each contestant's median and range in seconds, taken in turns."""
+    """Median and range of each form in seconds, measured in turns."""
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for repeat in range(warm_ups + repeats):
         for name, act in contestants.items():
@@ -141,7 +141,7 @@ def alternate(
 
 
 def forms(precisions: list[str], compiled: bool) -> dict[str, dict[str, Any]]:
-    """Ours: name -> fields of the config."""
+    """Forms of this package: name -> fields of the config."""
     found = {}
     for precision in precisions:
         for one_pass in (False, True):
@@ -203,7 +203,7 @@ for line in sys.stdin:
 
 
 def iterations_at_32(options: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """The shipped models' preset behind its class transition, batch 64, n_dis 1 and 2."""
+    """The preset of the included models after its class transition, batch 64, n_dis 1 and 2."""
     workers: dict[str, subprocess.Popen] = {}
     for n_dis in (1,) if options.smoke else (1, 2):
         for precision in options.precision:
@@ -250,10 +250,10 @@ def main() -> None:
     parser.add_argument("--precision", nargs="+", choices=("fp32", "bf16"), default=["fp32", "bf16"])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--compile", action="store_true", help="compiled forms too")
+    parser.add_argument("--compile", action="store_true", help="also measure compiled forms")
     parser.add_argument("--mimicry", metavar="CLONE")
     parser.add_argument("--before", metavar="CHECKOUT")
-    parser.add_argument("--smoke", action="store_true", help="small, once, to see that it runs")
+    parser.add_argument("--smoke", action="store_true", help="small, once, as a test of the script")
     parser.add_argument("--record", action="store_true")
     options = parser.parse_args()
     if options.smoke:

@@ -1,7 +1,7 @@
 """Times the README's commands: a folder of images -> a fine-tuned pair -> a grid of its classes.
 
-``python benchmarks/walk.py --record`` draws the folder (three avatar styles that the donor never saw, 100 pictures of
-each), and writes ``records/walk.md`` and the pictures of docs/.
+``python benchmarks/walk.py --record`` generates the folder (three avatar styles that the donor was not trained on, 100
+images each), and writes ``records/walk.md`` and the images of docs/.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ COMMANDS = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--record", action="store_true")
-    parser.add_argument("--smoke", action="store_true", help="few images, two steps, to see that it runs")
+    parser.add_argument("--smoke", action="store_true", help="few images, two steps, as a test of the script")
     arguments = parser.parse_args()
     record, pictures, more = arguments.record, PICTURES, []
     if arguments.smoke:
@@ -60,13 +60,13 @@ def main() -> None:
             seconds = time.perf_counter() - start
             whole += seconds
             lines.append(f"| {what} | {_clock(seconds)} |")
-        lines += [f"| in all | {_clock(whole)} |", ""]
+        lines += [f"| total | {_clock(whole)} |", ""]
         scores = scores_of_run(home / "RUN", "kid1k_held_out")
-        if not scores:  # too few pictures
+        if not scores:  # too few images
             print("\n".join(lines))
             return
         best = min(scores, key=lambda row: row["value"])
-        lines += [f"{len(STYLES) * pictures} pictures of {SIDE} px, {scores[-1]['step']:,} steps; KID "
+        lines += [f"{len(STYLES) * pictures} images of {SIDE} px, {scores[-1]['step']:,} steps; KID "
                   f"{best['value']:.4f} at step {best['step']} against {best['evaluator'].split('; ')[-1]}. "
                   f"{machine()}, torch {torch.__version__}."]  # fmt: skip
         print("\n".join(lines))

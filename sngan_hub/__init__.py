@@ -3,7 +3,7 @@
 >>> from sngan_hub import load_generator
 >>> images = load_generator("sngan_fashion32").sample(classes=["Sneaker"], n=4, seed=0)  # uint8 (4, 3, 32, 32)
 
-A name is imported when it is first asked for, so that `sngan --help` does not wait for torch.
+Names are imported on first use, so that `sngan --help` does not import torch.
 """
 
 from importlib import import_module
@@ -53,7 +53,7 @@ __all__ = [
     "walk",
 ]
 
-_MODULES = {  # as above, for when the program runs
+_MODULES = {  # the same names at run time
     "convert": ("load_chainer", "to_chainer"),
     "hub.listing": ("list_models", "list_weights"),
     "hub.load": ("load_discriminator", "load_generator"),
@@ -76,7 +76,7 @@ def __getattr__(name: str) -> Any:
         globals()[name] = value
         return value
     if not name.startswith("_") and find_spec(f"{__name__}.{name}"):
-        return import_module(f".{name}", __name__)  # `import sngan_hub` has always led to its modules
+        return import_module(f".{name}", __name__)  # makes the modules available after `import sngan_hub`
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

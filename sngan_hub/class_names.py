@@ -53,8 +53,8 @@ def synset_names(folders: Sequence[str]) -> list[str] | None:
 def resolve_classes(classes: Sequence[str | int] | str | int, names: Sequence[str] | None, n_classes: int) -> list[int]:
     """Names, synsets, synonyms (in any case, _ for a space) or indices -> indices.
 
-    An exact name comes first: ImageNet has a Cardigan (a dog) and a cardigan. Raises ``ValueError`` with the nearest
-    names, or with both meanings of an ambiguous one.
+    An exact match has priority: ImageNet has the classes Cardigan and cardigan. Raises ``ValueError`` that lists the
+    nearest names, or both meanings of an ambiguous name.
     """
     if not n_classes:
         raise ValueError("classes must be None: this generator is unconditional")
@@ -86,7 +86,7 @@ def resolve_classes(classes: Sequence[str | int] | str | int, names: Sequence[st
             try:
                 index = int(given)
             except ValueError:
-                close = nearest(_key(str(given)), known) if names else ""
+                close = nearest(_key(str(given)), known, _spelling(tuple(names))) if names else ""
                 raise ValueError(
                     f"there is no class {given!r}{close}; or use an index between 0 and {n_classes - 1}"
                 ) from None
@@ -124,3 +124,12 @@ def _aliases(names: tuple[str, ...]) -> dict[str, list[int]]:
                 others.setdefault(_key(alias), []).append(i)
         known = {**others, **known}
     return known
+
+
+@cache
+def _spelling(names: tuple[str, ...]) -> dict[str, str]:
+    """Each key of ``_aliases`` -> the name or synonym as it is spelled. A name has priority over a synonym."""
+    imagenet = {row.name: row for row in _read("imagenet")}
+    rows = [imagenet[name] for name in names] if all(name in imagenet for name in names) else []
+    synonyms = {_key(alias): alias for row in rows for alias in (row.synset, *row.synonyms)}
+    return synonyms | {_key(name): name for name in reversed(names)}

@@ -8,17 +8,17 @@ import torch
 from torch import nn
 
 LEGAL = "auto, cpu, cuda, cuda:N, mps"
-#: Kinds of device that have autocast. Asked once, here: torch.compile of torch 2.11 cannot trace this question.
+#: Kinds of device that have autocast. Evaluated at import: torch.compile of torch 2.11 cannot trace the query.
 AUTOCAST = [kind for kind in ("cpu", "cuda", "mps", "xpu") if torch.amp.is_autocast_available(kind)]
 
 
 def autocast_on(device: str) -> bool:
-    """Whether autocast is on for this kind of device. Kinds without autocast, such as meta, say no."""
+    """Whether autocast is enabled for this kind of device; False for kinds without autocast, such as meta."""
     return device in AUTOCAST and torch.is_autocast_enabled(device)
 
 
 def resolve_device(asked: str | torch.device = "auto") -> torch.device:
-    """The device that ``asked`` names. ``auto``: an NVIDIA GPU where torch sees one, else the CPU.
+    """The device that ``asked`` names. ``auto``: an NVIDIA GPU if torch finds one, otherwise the CPU.
 
     Raises ``ValueError`` if the device is unknown or not available.
     """
@@ -46,6 +46,6 @@ def resolve_device(asked: str | torch.device = "auto") -> torch.device:
 
 
 def to_channels_last(network: nn.Module) -> None:
-    """Lays out every four-dimensional parameter and buffer of ``network`` as (N, H, W, C) in memory, in place."""
-    layout: dict[str, Any] = {"memory_format": torch.channels_last}  # torch's type stubs leave this call out
+    """Converts every four-dimensional parameter and buffer of ``network`` to channels-last memory format, in place."""
+    layout: dict[str, Any] = {"memory_format": torch.channels_last}  # missing in torch's type stubs
     network.to(**layout)

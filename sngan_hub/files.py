@@ -23,11 +23,11 @@ Result = TypeVar("Result")
 def write_atomically(
     path: Path, write: Callable[[Path], Result], temporary: Path | None = None, sync: bool = False
 ) -> Result:
-    """Calls ``write`` with a temporary path, renames that to ``path``, and returns what ``write`` returned.
+    """Calls ``write`` with a temporary path, renames that to ``path``, and returns the result of ``write``.
 
-    ``temporary``: by default a name that no other process or thread takes. A fixed one is for a file that has one
-    writer and is large: what a killed process left is then overwritten by the next write. It lies in ``path``'s folder.
-    ``sync``: the content reaches the disk before the rename.
+    ``temporary``: path in the folder of ``path``; by default a name that is unique to this process and thread. Use a
+    fixed name for a large file with a single writer, so that the remains of a killed process are overwritten.
+    ``sync``: flush the content to disk before the rename.
     """
     temporary = temporary or _hidden(path)
     try:
@@ -52,7 +52,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_array(path: Path, array: np.ndarray) -> None:
     """``path`` is a .npy file."""
-    import numpy as np  # here, for the help of the commands waits for nothing
+    import numpy as np  # imported here, so that the help of the commands stays fast
 
     def save(temporary: Path) -> None:
         with open(temporary, "wb") as file:  # given a name, NumPy would add .npy to it
@@ -62,10 +62,10 @@ def write_array(path: Path, array: np.ndarray) -> None:
 
 
 def write_folder(path: Path, fill: Callable[[Path], Any], temporary: Path | None = None) -> None:
-    """Calls ``fill`` with an empty folder, which then takes the place of ``path``.
+    """Calls ``fill`` with an empty folder, then renames it to ``path``.
 
-    A folder cannot be replaced in one step: an old one is removed first, so for a moment there is none.
-    ``temporary``: see ``write_atomically``; it lies on ``path``'s file system.
+    An existing folder is removed before the rename, so for a moment ``path`` does not exist.
+    ``temporary``: see ``write_atomically``; it must be on the file system of ``path``.
     """
     temporary = temporary or _hidden(path)
     shutil.rmtree(temporary, ignore_errors=True)

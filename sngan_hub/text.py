@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 OWNER = "sngan-hub"  # on GitHub
 REPOSITORY = f"{OWNER}/sngan-hub"
 NAMESPACE = "sngan-hub"  # on the Hugging Face Hub
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
-    """``; the nearest are ...``, which ends an error message about an unknown name; all names if none is similar."""
+def nearest(name: str, names: Iterable[str], spelling: Mapping[str, str] | None = None) -> str:
+    """The end of an error message about an unknown name: the similar names, or all names if none is similar.
+
+    ``spelling``: the form to print of each of ``names``, if it differs from the form to compare.
+    """
+    spelling = spelling or {}
     names = list(dict.fromkeys(names))
-    close = difflib.get_close_matches(name, names, 3, 0.5)
+    close = [spelling.get(other, other) for other in difflib.get_close_matches(name, names, 3, 0.5)]
     if close:
-        return f"; the nearest are {', '.join(close)}"
+        return f"; the nearest {'is' if len(close) == 1 else 'are'} {', '.join(close)}"
+    names = [spelling.get(other, other) for other in names]
     return f"; choose one of {', '.join(names[:30])}" + (f" and {len(names) - 30} more" if len(names) > 30 else "")

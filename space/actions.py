@@ -1,4 +1,4 @@
-"""What each tab does: functions from a visitor's inputs to the outputs shown. They keep no state of a visitor.
+"""The functions of the tabs: from a user's inputs to the outputs shown. They keep no state between requests.
 
 Errors are ``ValueError``, ``FileNotFoundError`` or ``OSError`` with a one-sentence message, which app.py displays.
 """
@@ -50,8 +50,8 @@ except ImportError:
         return function
 
 
-MAX_PICTURES = 64  # of a class
-MOST = 256  # in one request
+MAX_PICTURES = 64  # per class
+MOST = 256  # per request
 MAX_SECONDS = 12
 ROWS_OF_A_MORPH = 4
 MAX_UPLOAD = 10 * 2**20  # bytes
@@ -64,7 +64,7 @@ def shipped() -> list[str]:
 
 
 def model_choices() -> list[tuple[str, str]]:
-    """(label, name): the user's models, the included ones, then those that are downloaded on first use."""
+    """(label, name) of the user's models, the included models, and the models that are downloaded on first use."""
     choices = [(f"{Path(name).name} (your model)", name) for name in OWN]
     choices += [(name, name) for name in shipped()]
     for key, record in WEIGHTS.items():
@@ -93,7 +93,7 @@ def _discriminator(name: str) -> AnyDiscriminator:
 
 def generator(name: str) -> AnyGenerator:
     _check_model(name)
-    with _loading:  # a second visitor waits for the first one's download instead of starting another
+    with _loading:  # other users wait for a running download instead of starting another
         return _generator(name)
 
 
@@ -120,7 +120,7 @@ def classes_of(name: str) -> list[str]:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What visitors type
+# Validation of inputs
 
 
 def whole(name: str, value: object, least: int, most: int) -> int:
@@ -198,15 +198,17 @@ def _new_file(name: str) -> Path:
 
 
 def remove_emptied(seconds: float = 60) -> None:
-    """Removes folders of former requests that have been empty for this long: Gradio deletes their files after an hour
-    (``delete_cache``), but not the folders, of which every upload, every picture and every download has one.
+    """Removes folders of earlier requests that have been empty for this long.
+
+    Gradio deletes files after an hour (``delete_cache``), but not their folders. Every upload, image and download has
+    its own folder.
     """
     of_gradio = (f for f in downloads().parent.iterdir() if len(f.name) == 64 and not f.name.strip("0123456789abcdef"))
     for folder in (*downloads().iterdir(), *of_gradio):
         try:
             if folder.stat().st_mtime < time.time() - seconds:
                 folder.rmdir()
-        except OSError:  # it holds something, or another request was faster
+        except OSError:  # not empty, or already removed by another request
             pass
 
 
@@ -310,7 +312,7 @@ def judge(model: str, picture: str | None) -> dict[str, float]:
     """An image file -> the discriminator's score of it as an image of each class."""
     remove_emptied()
     if not picture:
-        raise ValueError("image: choose a file, or click 'Generate and judge'")
+        raise ValueError("image: choose a file, or click 'Generate and score'")
     network = discriminator(model)
     image = read_upload(Path(picture), network.size)
     names = network.classes or [str(i) for i in range(network.n_classes)] or ["score"]

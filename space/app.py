@@ -1,8 +1,8 @@
-"""The web page, with four tabs: sample, morph, walk and judge.
+"""The web page, with four tabs: Sample, Morph, Walk and Score.
 
 Start it with ``python space/app.py [--model FOLDER]`` or ``make demo``. This file contains the layout; actions.py
-contains what each tab does. The process keeps no state of a visitor: images are kept in the outputs of the visitor's
-own page.
+contains the functions of the tabs. The process keeps no state of a user: images are kept in the outputs of the user's
+page.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 if __package__:  # `sngan app`
     from . import actions
-else:  # a Space carries sngan_hub/ beside app.py
+else:  # a Space contains sngan_hub/ beside app.py
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     import actions
 
@@ -30,7 +30,7 @@ Sample images by class from GANs with **spectral normalisation** and a **project
 (Miyato et al. 2018, Miyato & Koyama 2018). The two included models are small and fast; each was
 trained on one CPU core.
 """
-#: What a link carries, in the order of the act's arguments
+#: The parameters in a link, in the order of the function's arguments
 LINKED = {
     "sample": ("model", "classes", "n", "seed", "truncation", "single"),
     "morph": ("model", "classes", "way", "seed", "truncation"),
@@ -41,7 +41,7 @@ unit and does not tell which class the image belongs to: in training, every imag
 score for the image's own class with the ranges of real and generated images of that class (the middle 80 % of 200
 images each)."""
 
-# Captions below small pictures hide half of them at Gradio's size; and eight columns must shrink to a phone's width.
+# Gradio's captions would cover half of a small image; and eight columns must fit on a phone.
 CSS = """
 .grid-container {
   grid-template-columns: repeat(auto-fill, minmax(76px, 1fr)) !important;
@@ -62,7 +62,7 @@ button.primary { background: #b93a04 !important; color: #fff !important; }
 
 
 def guarded(act: Callable) -> Callable:
-    """The act, whose errors become a sentence on the page and in the API's answer."""
+    """Wraps ``act``: its errors become a message on the page and in the API's response."""
 
     signature = inspect.signature(act)
     count = len(signature.parameters)
@@ -70,7 +70,7 @@ def guarded(act: Callable) -> Callable:
     @functools.wraps(act)
     def call(*arguments: Any) -> Any:
         try:
-            return act(*arguments[:count])  # what follows is Gradio's progress, which watches downloads
+            return act(*arguments[:count])  # the last argument is Gradio's progress, which shows downloads
         except (ValueError, OSError) as error:
             raise gr.Error(str(error), print_exception=False) from error
 
@@ -78,12 +78,12 @@ def guarded(act: Callable) -> Callable:
         "progress", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=gr.Progress(track_tqdm=True)
     )
     call.__signature__ = signature.replace(parameters=[*signature.parameters.values(), watched])  # type: ignore[attr-defined]
-    call.__name__ = f"show_{act.__name__}"  # the API's names are given where they are meant
+    call.__name__ = f"show_{act.__name__}"  # not the name of an API endpoint; these are given explicitly
     return call
 
 
 def class_choices(model: str, chosen: list[str], least: int) -> dict:
-    """The model's classes to choose from. Those chosen stay where it has them: leaving the box fires this too."""
+    """The classes of the model. Chosen classes that it has stay chosen, because leaving the box also calls this."""
     names = guarded(actions.classes_of)(model)
     kept = [name for name in chosen or [] if name in names]
     return gr.update(choices=names, value=kept if len(kept) >= least else names[:least])
@@ -100,7 +100,7 @@ def words(tab: str) -> tuple[gr.Textbox, gr.Textbox]:
     return said, again
 
 
-#: A link is made whole in the page, which alone knows its own address.
+#: Completes a link in the browser, which knows the address of the page.
 WHOLE_LINK = "(link) => link.startsWith('?') ? window.location.origin + window.location.pathname + link : link"
 
 
@@ -115,7 +115,7 @@ def drawing_tab(
     download: str,
     examples: dict[str, list],
 ) -> dict[str, Any]:
-    """A tab that draws: model, classes, ``middle``, seed, truncation and ``last`` -> what is ``shown``, and words."""
+    """A tab that generates images from model, classes, ``middle``, seed, truncation and ``last``; shows ``shown``."""
     title = name.capitalize()
     with gr.Tab(title, id=name):
         with gr.Row():
@@ -124,7 +124,7 @@ def drawing_tab(
                 classes = gr.Dropdown(
                     actions.classes_of(actions.default_model()), value=start, multiselect=True, filterable=True,
                     label="Classes", info=f"Type to search. {info}", elem_id=f"{name}-classes",
-                    allow_custom_value=True,  # choices follow the model in the page alone; actions check names
+                    allow_custom_value=True,  # only the browser knows the current choices; actions.py checks the names
                 )  # fmt: skip
                 own = middle()
                 with gr.Row(equal_height=True):
@@ -212,7 +212,7 @@ def walk_tab() -> dict[str, Any]:
 
 
 def judge_tab() -> None:
-    with gr.Tab("Judge", id="judge"):
+    with gr.Tab("Score", id="judge"):
         gr.Markdown(ABOUT_SCORES)
         with gr.Row():
             with gr.Column(scale=1, min_width=280):
@@ -220,10 +220,10 @@ def judge_tab() -> None:
                 upload = gr.File(
                     label="An image (up to 10 MB)", file_count="single", type="filepath", elem_id="judge-file"
                 )
-                go = gr.Button("Judge", variant="primary")
+                go = gr.Button("Score", variant="primary")
                 with gr.Row(equal_height=True):
                     name = gr.Textbox(label="Or generate an image of this class", placeholder="empty: any", scale=3)
-                    draw = gr.Button("Generate and judge", scale=1, min_width=130)
+                    draw = gr.Button("Generate and score", scale=1, min_width=130)
                 view = gr.Image(label="Input of the discriminator", interactive=False, type="pil", format="png",
                                 height=280, elem_classes="pixels", buttons=["fullscreen"])  # fmt: skip
             with gr.Column(scale=2, min_width=320):
@@ -241,12 +241,12 @@ def judge_tab() -> None:
                    concurrency_id="draw").success(
             guarded(actions.judge), [model, upload], scores, api_visibility="private", concurrency_id="draw"
         ).success(actions.verdict, [model, scores], table, api_visibility="private").success(
-            lambda: "", None, seed, api_visibility="private"  # the next one is another
+            lambda: "", None, seed, api_visibility="private"  # the next image gets a new seed
         ).success(guarded(actions.seen), [model, upload], view, api_visibility="private")  # fmt: skip
 
 
 def from_link(request: gr.Request) -> list[Any]:
-    """What a link's address says -> the chosen tab and every input of it; other tabs stay as they are."""
+    """Reads the parameters of a link -> the selected tab and its inputs. Other tabs do not change."""
     said = dict(request.query_params)
     tab = said.get("tab", "")
     updates: list[Any] = [gr.update(selected=tab) if tab in LINKED else gr.update()]
@@ -269,7 +269,7 @@ def _number(text: str) -> float | str:
     try:
         return float(text)
     except ValueError:
-        return text  # the act will say what is wrong with it
+        return text  # the function reports the error
 
 
 def page() -> gr.Blocks:

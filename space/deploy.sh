@@ -1,5 +1,5 @@
 #!/bin/bash
-# What a Space holds: the page, and the package beside it. Usage: bash space/deploy.sh FOLDER
+# Copies the files of a Space: the page, and the package beside it. Usage: bash space/deploy.sh FOLDER
 set -euo pipefail
 root="$(cd "$(dirname "$0")/.." && pwd)"
 out="${1:?usage: bash space/deploy.sh FOLDER}"

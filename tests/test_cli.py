@@ -97,7 +97,7 @@ BAD = [
     ),
     (
         ["sample", "sngan_fashion32", "--classes", "Sneeker", "--out", "OUT/x.png"],
-        "no class 'Sneeker'; the nearest are sneaker",
+        "no class 'Sneeker'; the nearest is Sneaker",
     ),
     (["sample", "sngan_fashion32", "--n", "-1", "--out", "OUT/x.png"], "n must be between 1 and 100,000 (got -1)"),
     (["sample", "sngan_fashion32", "--n", "many", "--out", "OUT/x.png"], "argument --n: invalid int value: 'many'"),
@@ -172,7 +172,7 @@ def test_unwritable_output(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("arguments, text", [
-    (["train", "--preset", "fashion"], "unknown preset 'fashion'; the nearest are fashion32"),
+    (["train", "--preset", "fashion"], "unknown preset 'fashion'; the nearest is fashion32"),
     (["train", "--preset", "fashion32"], "out is missing"),
     (["train", "--preset", "fashion32", "--data", "nowhere", "--out", "OUT/run"], "there is no folder or data set 'nowhere'"),
     (["train", "--preset", "fashion32", "--data", "OUT", "--out", "OUT/run"], "out and data must be separate folders (got out OUT/run, which is inside OUT)"),

@@ -49,7 +49,9 @@ def test_golden_case_through_the_command(name, older, tmp_path, capsys):
     g, d = convert(path, tmp_path / "out", *FLAGS.get(name, []))
     said = capsys.readouterr().out
     family = {"mm": "mmgeneration", "st": "StudioGAN", "mi": "mimicry"}[name[:2]]
-    assert said.count(f"of {family}, by its keys") == 2 and f"{g.size} px" in said and "shortcut_relu" in said
+    assert (
+        said.count(f"of {family}, recognised by its keys") == 2 and f"{g.size} px" in said and "shortcut_relu" in said
+    )
     io = golden(name.removesuffix("_raw"))
     y, y_x = (io["y"] if g.n_classes else None), (io["y_x"] if d.n_classes else None)
     flip = (lambda x: x.flip(1)) if name.startswith("mmgen") else (lambda x: x)  # goldens keep their channel order
@@ -216,7 +218,7 @@ def test_class_names_come_from_count_name_or_flag(tmp_path, capsys):
     assert load_generator(tmp_path / "out").classes == ["left", "right"]
     g, d = convert(case_path("studio32_cond10"), tmp_path / "studio")
     assert g.classes == d.classes == list(class_list("cifar10"))  # the run's name stands in the discriminator's file
-    assert "those of its discriminator" in capsys.readouterr().out
+    assert "taken from its discriminator" in capsys.readouterr().out
 
 
 def test_one_network_makes_the_folder_itself(tmp_path):

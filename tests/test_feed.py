@@ -152,7 +152,7 @@ def test_integers_of_tensors_draw_what_numpys_philox_draws():
 
 def test_a_device_that_draws_other_noise_is_refused(monkeypatch):
     monkeypatch.setattr(fed, "uniform", lambda *a: uniform(*a) * (1 - 2**-24))
-    with pytest.raises(RuntimeError, match="cpu does not draw the same noise as NumPy"):
+    with pytest.raises(RuntimeError, match="cpu does not generate the same noise as NumPy"):
         Feed(some_data(), settings(), 32, noise_there=True)
 
 

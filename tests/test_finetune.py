@@ -53,7 +53,7 @@ def test_what_was_kept_acts_as_before_beside_a_new_class(new_classes, folders, t
         assert torch.allclose(table[10], donor_d.embed.effective_weight().mean(0), atol=1e-5)
         assert torch.allclose(g.blocks[0].b1.weight[10], donor_g.blocks[0].b1.weight.mean(0), atol=1e-6)
     elif new_classes == "nearest":
-        assert "zebra: starts from a mixture of" in said
+        assert "zebra: starts from a combination of" in said
     else:
         assert "zebra: starts untrained" in said and torch.equal(
             g.blocks[0].b1.weight[10], torch.ones_like(g.blocks[0].b1.weight[10])
@@ -206,7 +206,7 @@ def test_a_donor_without_a_discriminator_gets_one_that_is_trained_first(folders,
     folder = folders("planets", "moods")
     flags = ["--steps=3", "--d_warm_up=2", "--trained=all", "--snapshot_every=1", "--ema_decay=0"]
     g, d = finetune(folder, tmp_path / "run", *flags, donor=tmp_path / "donor")
-    assert "has no discriminator: a new one trains alone for the first 2 steps" in capsys.readouterr().err
+    assert "has no discriminator: a new one is trained alone for the first 2 steps" in capsys.readouterr().err
     at = lambda step, load: load(tmp_path / "run" / "snapshots" / f"{step:07d}")  # noqa: E731
     weights = [at(step, load_generator).conv.weight for step in range(4)]
     assert torch.equal(weights[0], weights[2]) and not torch.equal(weights[2], weights[3])

@@ -68,7 +68,7 @@ def test_a_dry_run_prints_the_run_and_touches_nothing(folders, tmp_path, capsys)
         assert row["architecture"] == DONOR
         assert row["classes"] == ("none" if "--conditioning=none" in flags else "3")
         expected = {
-            "nearest": "a mixture of the donor's classes that are nearest",
+            "nearest": "a combination of the donor's classes that are nearest",
             "none": "No classes: starts from the mean of the donor's 10",
         }
         word = flags[0].partition("=")[2] if flags else ""

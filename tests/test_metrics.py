@@ -271,7 +271,7 @@ def test_a_classifier_without_a_step_judges_nothing(image_folder, tmp_path, monk
 
 
 def test_names_are_checked_before_anything_is_measured(image_folder):
-    with pytest.raises(ValueError, match="there is no protocol 'fid50k'; the nearest are"):
+    with pytest.raises(ValueError, match="there is no protocol 'fid50k'; the nearest is"):
         evaluate(Generator(32, 2, widths=[4] * 4), str(image_folder), ["kid1k_test", "fid50k"])
     with pytest.raises(ValueError, match="must have 3 classes, as the model .got 2."):
         evaluate(Generator(32, 3, widths=[4] * 4), str(image_folder), ["kid1k_test"])

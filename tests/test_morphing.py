@@ -66,7 +66,7 @@ def test_blends(generator):
 @pytest.mark.parametrize("call, text", [
     (lambda g: morph(g, ["planets"]), "classes must be a list of 2 to 4 classes .got 1."),
     (lambda g: morph(g, ["planets"] * 5), "classes must .*got 5"),
-    (lambda g: morph(g, ["planets", "mood"]), "nearest are moods"),
+    (lambda g: morph(g, ["planets", "mood"]), "nearest is moods"),
     (lambda g: morph(g, [0, 1], steps=1), "steps must be at least 2 .got 1."),
     (lambda g: morph(g, [0, 1], steps=300, n=10), "at most 2,000 images .got 10 rows of 300 = 3,000."),
     (lambda g: morph(g, [0, 1], seed=-1), "seed must .*got -1"),

@@ -47,7 +47,7 @@ def test_the_donors_classes_come_first_in_its_order():
     assert found.starts == (ClassStart("row", 0), ClassStart("row", 2), ClassStart("row", 1), ClassStart("nearest"))
     assert list(found.class_notes.values()) == [
         "ape: starts from the donor's class dog",
-        "zebra: starts from a mixture of the donor's classes that are nearest to its images",
+        "zebra: starts from a combination of the donor's classes that are nearest to its images",
     ]
 
 
@@ -72,7 +72,7 @@ def test_networks_are_the_donors_but_for_their_classes():
 def test_a_donor_without_a_discriminator():
     found = plan(donor=Donor(G, None), images=100, held=10)
     assert found.config.freeze_d == 0 and found.config.d_warm_up == 200
-    assert "trains alone for the first 200 steps" in found.notes[-1]
+    assert "trained alone for the first 200 steps" in found.notes[-1]
 
 
 def test_what_is_refused():
@@ -81,7 +81,7 @@ def test_what_is_refused():
         plan(donor=concat, conditioning="none")
     with pytest.raises(ValueError, match=r"conditioning must be concat, as in .* \(got projection\)"):
         plan(donor=concat, given={"conditioning"}, conditioning="projection")
-    with pytest.raises(ValueError, match="the donor has no class 'owls'; the nearest are owl"):
+    with pytest.raises(ValueError, match="the donor has no class 'owls'; the nearest is owl"):
         plan(like="zebra=owls")
     with pytest.raises(ValueError, match=r"like must be CLASS=DONOR'S CLASS, .* \(got 'cat=owl'\)"):
         plan(like="cat=owl")  # the data have no such class

@@ -53,7 +53,7 @@ def archived(folder, path):
     (["cat/a.png", "cat/.hid/b.png", ".git/c.png", "cat/._d.png"], {"cat": "a"}, ""),
     (["set/cat/a.png", "set/dog/b.png", "set/dog/old/c.png"], {"cat": "a", "dog": "bc"}, "folders are those of set"),
     (["a.png", "b.png", "notes/readme.txt"], {"source": "ab"}, ""),
-    (["cat/a.png", "b.png"], {"cat": "a"}, "of no class, left out: 1 image(s) beside the class folders (b.png ...)"),
+    (["cat/a.png", "b.png"], {"cat": "a"}, "ignored 1 image(s) beside the class folders (b.png ...)"),
     (["cat/a-/b.png", "cat/a/c.png", "cat/a.png"], {"cat": "cba"}, ""),
     (["train/cat/a.png", "val/cat/b.png"], "one folder deeper.*[ /]train", ""),
     (["a.png", "set/cat/b.png"], "one folder deeper.*[ /]set", ""),

@@ -279,7 +279,7 @@ def test_what_is_refused(calibrated, tmp_path, capsys):
         calibrate(str(pair), str(few.parent))
     few.rename(few.with_name("mood"))
     with pytest.raises(
-        ValueError, match=r"data must have the discriminator's classes only \(got 'mood'\); the nearest are moods"
+        ValueError, match=r"data must have the discriminator's classes only \(got 'mood'\); the nearest is moods"
     ):
         calibrate(str(pair), str(few.parent))
 

@@ -177,7 +177,7 @@ def test_a_folder_as_people_have_them(messy, tmp_path, capsys):
     assert said.count("Skipped damaged image: ") == 4
     for name in ("empty", "only notes"):
         assert f"not used as a class, because it contains no image: {name}" in said
-    assert "of no class, left out: 1 image(s) beside the class folders (stray.png ...)" in said
+    assert "ignored 1 image(s) beside the class folders (stray.png ...)" in said
     assert "12 images of 32 px in 3 classes" in said
     left_out = json.loads((out / "start.json").read_text(encoding="utf-8"))["left_out"]
     assert len(left_out) == 4 and "Skipped damaged image" in (out / "report.html").read_text(encoding="utf-8")

@@ -29,7 +29,7 @@ def test_what_a_model_is(text, kind, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("text, said", [
-    ("runs/typo", "no file or folder runs/typo (runs is a local folder, so this is not read as a Hub repository id); the nearest are type"),
+    ("runs/typo", "no file or folder runs/typo (runs is a local folder, so this is not read as a Hub repository id); the nearest is type"),
     ("runs/a/b", "there is no file or folder"), ("./typo", "there is no file or folder"), ("/none/at/all", "there is no file"),
     ("~/none", "there is no file or folder"), ("alice/weights.npz", "there is no file or folder"),
     ("weights.pth", "there is no file or folder"), ("runs\\typo", "there is no file or folder"), ("runs/", "the folder of a network contains"),

@@ -135,7 +135,7 @@ def test_sampling_leaves_the_mode_and_uses_torchs_generator_without_a_seed(gener
     ({"seed": -1}, "seed must .*got -1"),
     ({"truncation": 0}, "truncation must .*got 0"),
     ({"truncation": float("nan")}, "truncation must .*got nan"),
-    ({"classes": ["ankle bot"]}, "no class 'ankle bot'; the nearest are ankle boot"),
+    ({"classes": ["ankle bot"]}, "no class 'ankle bot'; the nearest is Ankle boot"),
     ({"classes": [3]}, "an index must be between 0 and 2 .got 3."),
     ({"classes": []}, "classes must not be empty"),
     ({"batch_size": 0}, "batch_size must .*got 0"),

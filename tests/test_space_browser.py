@@ -83,10 +83,10 @@ GRADIOS_OWN = {"button-name": '<button class="svelte', "aria-prohibited-attr": "
 @pytest.mark.parametrize("width, theme", [(1280, "light"), (390, "dark"), (390, "light"), (1280, "dark")])
 def test_every_tab_at_desktop_and_phone_width_light_and_dark(browser, page_url, width, theme):
     page = visit(browser, page_url, f"?__theme={theme}", width, color_scheme=theme)
-    for tab, button in (("Sample", "Sample"), ("Morph", "Morph"), ("Walk", "Walk"), ("Judge", "Generate and judge")):
+    for tab, button in (("Sample", "Sample"), ("Morph", "Morph"), ("Walk", "Walk"), ("Score", "Generate and score")):
         page.get_by_role("tab", name=tab).click()
         page.get_by_role("button", name=button, exact=True).last.click()
-        if tab == "Judge":
+        if tab == "Score":
             page.locator("#judge-scores").get_by_text("planets").wait_for(timeout=60_000)
             page.locator(".image-frame img").last.wait_for(timeout=60_000)
             cut = page.evaluate("""() => [...document.querySelectorAll('#judge-scores *')].filter(e => e.clientWidth > 40
@@ -130,9 +130,9 @@ def test_every_tab_by_keyboard(browser, page_url):
         press_until(f"e.tagName === 'BUTTON' && e.innerText.trim() === '{tab}' && e.getAttribute('role') !== 'tab'")
         page.keyboard.press("Enter")
         wait_for_text(page, tab.lower(), "seed 77")
-    press_until("e.getAttribute('role') === 'tab' && e.innerText === 'Judge'", "Shift+Tab")
+    press_until("e.getAttribute('role') === 'tab' && e.innerText === 'Score'", "Shift+Tab")
     page.keyboard.press("Enter")
-    press_until("e.tagName === 'BUTTON' && e.innerText.trim() === 'Generate and judge'")
+    press_until("e.tagName === 'BUTTON' && e.innerText.trim() === 'Generate and score'")
     page.keyboard.press("Enter")
     page.locator("#judge-scores").get_by_text("planets").wait_for(timeout=60_000)
 

@@ -260,7 +260,7 @@ def test_hours_follow_from_a_committed_throughput_or_are_unknown(monkeypatch, tm
 def test_bad_settings_are_refused(overrides, text):
     with pytest.raises(ValueError, match=re.escape(text)):
         make_config("fashion32", **overrides)
-    with pytest.raises(ValueError, match="unknown preset 'fashion3'; the nearest are fashion32"):
+    with pytest.raises(ValueError, match="unknown preset 'fashion3'; the nearest is fashion32"):
         make_config("fashion3")
 
 

@@ -1,4 +1,4 @@
-"""``python -m training``: the training commands of ``sngan``, for a checkout and torchrun, and those of maintainers."""
+"""``python -m training``: the training commands of ``sngan``, for use with torchrun, and commands for maintainers."""
 
 from __future__ import annotations
 
@@ -26,10 +26,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     command.add_argument("--note", default="", help="a line for the recipe in the cards")
     command = new_command(subparsers, "reference", commands.reference,
-                  "measure a shipped discriminator's scores of real and generated images")  # fmt: skip
+                  "measure the scores of an included discriminator for real and generated images")  # fmt: skip
     command.add_argument("name", metavar="ARCHITECTURE")
     new_command(
-        subparsers, "tables", commands.tables, "print the tables of README and docs, and the cards, from the records"
+        subparsers,
+        "tables",
+        commands.tables,
+        "rewrite the tables of README.md and docs/, and the model cards, from the records",
     )
 
     arguments = parser.parse_args(argv)

@@ -1,4 +1,4 @@
-"""The training commands of ``sngan`` and ``python -m training``: their help, and flags made from the settings."""
+"""The training commands of ``sngan`` and ``python -m training``: help, and flags generated from the settings."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ sngan train --preset fashion32 --data fashion --out runs/fashion
 sngan train --preset imagenet128_projection --data prepared/imagenet --dry-run --for H100
 torchrun --nproc_per_node=4 -m training train --preset imagenet128_projection --data prepared/imagenet --out runs/a"""
 FINETUNE = """\
-sngan finetune --from sngan_avatars32 --data pictures --out runs/mine
-sngan finetune --from sngan_imagenet128 --data pictures --out runs/mine --freeze-d 3 --steps 2000
-sngan finetune --from runs/fashion --data pictures --dry-run"""
+sngan finetune --from sngan_avatars32 --data images --out runs/mine
+sngan finetune --from sngan_imagenet128 --data images --out runs/mine --freeze-d 3 --steps 2000
+sngan finetune --from runs/fashion --data images --dry-run"""
 PREPARE = """\
 sngan prepare imagenet/train prepared/imagenet --preset imagenet128_projection
-sngan prepare pictures.tar prepared/pictures --size 64
-sngan prepare prepared/pictures"""
+sngan prepare images.tar prepared/images --size 64
+sngan prepare prepared/images"""
 
 
 def add_commands(subparsers: Any) -> None:
@@ -39,7 +39,7 @@ def add_commands(subparsers: Any) -> None:
 
 def add_train(subparsers: Any) -> None:
     command = new_command(
-        subparsers, "train", commands.train, "train a pair, or resume the run in --out",
+        subparsers, "train", commands.train, "train a generator and a discriminator, or resume the run in --out",
         "Trains a generator and a discriminator. The same command resumes an interrupted run. A preset replaces the "
         "defaults below; --dry-run prints the values that a run uses.", TRAIN,
     )  # fmt: skip
@@ -49,13 +49,13 @@ def add_train(subparsers: Any) -> None:
 
 def add_finetune(subparsers: Any) -> None:
     command = new_command(
-        subparsers, "finetune", commands.finetune, "train a trained pair on your own classes",
+        subparsers, "finetune", commands.finetune, "fine-tune a trained pair on your own classes",
         "Adapts a trained generator and discriminator to the classes of a folder. The same command resumes an "
         "interrupted run. The number of images decides some defaults; --dry-run prints the values that a run uses.",
         FINETUNE,
     )  # fmt: skip
     command.add_argument("--from", dest="donor", required=True, metavar="MODEL", help=f"{MODEL}, or a file of another "
-                         "code base that holds both networks")  # fmt: skip
+                         "code base that contains both networks")  # fmt: skip
     add_run_flags(command)
     add_settings(command, preset="finetune")
 
@@ -63,27 +63,27 @@ def add_finetune(subparsers: Any) -> None:
 def add_prepare(subparsers: Any) -> None:
     command = new_command(
         subparsers, "prepare", commands.prepare, "convert images of any kind to a prepared data set",
-        "Reads SOURCE and writes squares of one size to OUT, for data sets that are too large to read at every start. "
+        "Reads SOURCE and writes square images of one size to OUT, for data sets that are too large to load each time. "
         "SOURCE is a folder of class folders or of .tar files, a .tar file, celeba, lsun, or hf:NAME[:SPLIT]. A "
         "prepared folder alone is verified by its checksums. The same command resumes.", PREPARE,
     )  # fmt: skip
     command.add_argument("source", metavar="SOURCE")
     command.add_argument("folder", metavar="OUT", type=Path, nargs="?")
-    command.add_argument("--preset", help="take the image size and the recipe of this preset")
-    command.add_argument("--size", type=int, help="side of the stored squares in pixels (default: 128)")
+    command.add_argument("--preset", help="use the image size and the preprocessing of this preset")
+    command.add_argument("--size", type=int, help="side of the stored images in pixels (default: 128)")
     command.add_argument("--short-side", type=int, help="scale the short side to this first (default: 0, off)")
-    command.add_argument("--min-side", type=int, help="refuse smaller images (default: 0)")
+    command.add_argument("--min-side", type=int, help="skip images with a shorter side (default: 0)")
     command.add_argument("--contrast-stretch", type=truth, metavar="true|false",
-                         help="stretch values as the authors' datasets/imagenet.py does (default: false)")  # fmt: skip
+                         help="stretch contrast as the authors' datasets/imagenet.py (default: false)")  # fmt: skip
     command.add_argument("--test-every", type=int,
-                         help="keep every n-th image of a class for scores (default: 10; 0: none)")  # fmt: skip
-    command.add_argument("--workers", type=int, default=0, help="processes (default: 0, one per core)")
+                         help="hold out every n-th image of a class for scores (default: 10; 0: none)")  # fmt: skip
+    command.add_argument("--workers", type=int, default=0, help="number of processes (default: 0, one per core)")
 
 
 def add_import(subparsers: Any) -> None:
     command = new_command(
-        subparsers, "import", commands.import_, "make a run of the authors' snapshot of a whole trainer",
-        "Reads snapshot_iter_N of the authors' Chainer code. Takes the flags of train, for the snapshot's recipe.",
+        subparsers, "import", commands.import_, "create a run from a whole-trainer snapshot of the authors",
+        "Reads snapshot_iter_N of the authors' Chainer code. Takes the flags of train, which must match the snapshot.",
     )  # fmt: skip
     command.add_argument("snapshot", metavar="SNAPSHOT", type=Path)
     add_settings(command)
@@ -91,9 +91,11 @@ def add_import(subparsers: Any) -> None:
 
 def add_reading_commands(subparsers: Any) -> None:
     """The commands that read a finished or running run, or a discriminator."""
-    command = new_command(subparsers, "status", commands.status, "print how far a run is, how fast, and what is left")
+    command = new_command(
+        subparsers, "status", commands.status, "print the progress, speed and remaining time of a run"
+    )
     command.add_argument("folder", metavar="RUN", type=Path)
-    command.add_argument("--watch", action="store_true", help="print it every ten seconds until the run is done")
+    command.add_argument("--watch", action="store_true", help="repeat every ten seconds until the run ends")
     command.add_argument("--json", action="store_true", help="print JSON")
 
     command = new_command(subparsers, "report", commands.report,
@@ -101,27 +103,27 @@ def add_reading_commands(subparsers: Any) -> None:
     command.add_argument("folder", metavar="RUN", type=Path)
 
     command = new_command(
-        subparsers, "publish", commands.publish, "push both networks of a run to the Hugging Face Hub"
+        subparsers, "publish", commands.publish, "upload both networks of a run to the Hugging Face Hub"
     )
     command.add_argument("folder", metavar="RUN", type=Path)
     command.add_argument("repo", metavar="NAMESPACE/NAME",
                          help="repository of the generator; the discriminator's is NAME-discriminator")  # fmt: skip
-    command.add_argument("--about", default="", help="a sentence for the cards")
-    command.add_argument("--data-about", default="", help="where the training data come from, for the cards")
-    command.add_argument("--licence", default="", help="licence of the weights, as the Hub spells it: mit, cc0-1.0")
+    command.add_argument("--about", default="", help="description for the model cards")
+    command.add_argument("--data-about", default="", help="origin of the training data, for the model cards")
+    command.add_argument("--licence", default="", help="licence of the weights, in the Hub's spelling: mit, cc0-1.0")
     add_push_flags(command)
 
     command = new_command(
         subparsers, "probe", commands.probe, "train a linear classifier on the features of a discriminator",
-        "Prints its accuracy, and that on the features of an untrained discriminator.",
+        "Prints its test accuracy, and the accuracy for the features of an untrained discriminator.",
     )  # fmt: skip
     command.add_argument("--from", dest="donor", required=True, metavar="MODEL", help=MODEL)
     command.add_argument("--data", required=True, metavar="SOURCE", help="images with classes, as `sngan train` reads")
-    command.add_argument("--layer", type=int, help="take the features after this block (default: the last)")
-    command.add_argument("--n", type=int, default=5000, help="most images of each split (default: 5000)")
+    command.add_argument("--layer", type=int, help="use the features of this block (default: the last)")
+    command.add_argument("--n", type=int, default=5000, help="maximum number of images per split (default: 5000)")
     command.add_argument(
         "--calibrate", action="store_true",
-        help="fit the meaning of scores to held-out images instead, for `sngan sample --rejection` and `--ddls`",
+        help="calibrate the scores on held-out images instead, for `sngan sample --rejection` and `--ddls`",
     )  # fmt: skip
     command.add_argument("--seed", type=int, default=0, help="seed of the split (default: 0)")
     add_device(command)
@@ -135,7 +137,7 @@ def add_run_flags(command: argparse.ArgumentParser) -> None:
 
 
 def add_settings(command: argparse.ArgumentParser, preset: str = "") -> None:
-    """Every setting that the command reads, as a flag. ``preset``: the only one there is."""
+    """Adds a flag for every setting that the command reads. ``preset``: if given, the only choice."""
     if preset:
         command.set_defaults(preset=preset)
     for group in GROUPS:
@@ -163,7 +165,7 @@ def add_settings(command: argparse.ArgumentParser, preset: str = "") -> None:
 
 
 def help_of(field: dataclasses.Field[Any]) -> str:
-    """What a flag means, its default where that says something, and its legal values where they are many."""
+    """The help of a flag: meaning, default if there is one, and the legal values if they are many."""
     known, default = meaning(field), field.default
     text = known.help
     if len(known.choices) >= 7:
@@ -173,7 +175,7 @@ def help_of(field: dataclasses.Field[Any]) -> str:
 
 
 class _OfFineTuning(argparse.Action):
-    """A flag that this command would read and not obey."""
+    """A flag of another command, which is an error here."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         parser.error(f"{option_string} is a setting of fine-tuning: sngan finetune --from MODEL")

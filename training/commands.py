@@ -1,4 +1,4 @@
-"""What each training command does with its arguments; cli.py says what they are. Only commands import torch."""
+"""The functions of the training commands; cli.py defines their arguments. Torch is imported inside the functions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .config.schema import Config, make_config
 
 
 def asked_device(arguments: argparse.Namespace) -> str | None:
-    """Of a dry run: the device to predict for, "" for this machine; None where a run is started."""
+    """The device that a dry run predicts for, "" for this machine; None if this is not a dry run."""
     if arguments.predicted_for and not arguments.dry_run:
         raise ValueError(f"--for needs --dry-run (got {arguments.predicted_for!r})")
     return (arguments.predicted_for or "") if arguments.dry_run else None
@@ -58,7 +58,7 @@ def prepare(arguments: argparse.Namespace) -> None:
 
 
 def recipe_of(preset: str) -> dict[str, Any]:
-    """What a preset trains on. The authors scale ImageNet's short side to 256 first, and leave smaller images out."""
+    """The preprocessing of a preset. For ImageNet, the authors scale the short side to 256 and skip smaller images."""
     from sngan_hub.networks.registry import find_model
 
     config = make_config(preset)
@@ -93,7 +93,7 @@ def train(arguments: argparse.Namespace) -> None:
 
 
 def say_run(config: Config, dry_run: bool, verbose: bool, device: str | None) -> None:
-    """What a run will do: every setting and the cost of a dry run, else six lines on stderr."""
+    """Prints what a run will do: all settings and the cost for a dry run, otherwise six lines on stderr."""
     from .config.dry_run import describe, summary
 
     if dry_run:
@@ -133,7 +133,7 @@ def finetune(arguments: argparse.Namespace) -> None:
     try:
         path, said = write_report(Path(config.out), data)
         print(f"{path}: {said}", file=sys.stderr)
-    except (ValueError, OSError) as error:  # the networks are safe, and the report can be written anew
+    except (ValueError, OSError) as error:  # not fatal: the networks are saved, and the report can be written again
         print(f"Could not write the report: {error}", file=sys.stderr)
     print(f"{config.out}: {state.step} steps done; sample it: sngan sample {config.out} --out samples.png")
 

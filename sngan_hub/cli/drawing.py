@@ -1,4 +1,4 @@
-"""``sngan sample``, ``morph`` and ``walk``: images, strips of images and films."""
+"""``sngan sample``, ``morph`` and ``walk``: generate images, interpolations and videos."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .parser import MODEL, add_device, check_writable, new_command
 
-if TYPE_CHECKING:  # torch is imported for well-formed arguments only
+if TYPE_CHECKING:  # torch is imported in the functions, so that errors in arguments are reported at once
     from ..networks.base import AnyGenerator
 
 
@@ -19,14 +19,16 @@ def add_commands(subparsers: Any) -> None:
         example="sngan sample sngan_fashion32 --classes Sneaker Bag --n 8 --seed 0 --out samples.png",
     )  # fmt: skip
     command.add_argument("model", metavar="MODEL", help=MODEL)
-    command.add_argument("--classes", nargs="+", metavar="NAME", help="names or indices; --n images of each")
-    command.add_argument("--n", type=int, default=16, help="images of each class, or in all (default: 16)")
+    command.add_argument("--classes", nargs="+", metavar="NAME", help="class names or indices; --n images of each")
+    command.add_argument(
+        "--n", type=int, default=16, help="images per class, or in total without classes (default: 16)"
+    )
     add_latent_flags(command)
     refine = command.add_mutually_exclusive_group()
     refine.add_argument("--rejection", action="store_true",
-                        help="keep the images that the calibrated discriminator accepts")  # fmt: skip
+                        help="rejection sampling with the calibrated discriminator")  # fmt: skip
     refine.add_argument("--ddls", action="store_true",
-                        help="50 Langevin steps of the latents by the calibrated discriminator")  # fmt: skip
+                        help="refine the latents by 50 Langevin steps with the calibrated discriminator")  # fmt: skip
     command.add_argument("--batch-size", type=int, metavar="N", default=50, help="images per batch (default: 50)")
     add_precision(command)
     command.add_argument("--out", type=Path, required=True, metavar="FILE.png|DIR",
@@ -34,43 +36,51 @@ def add_commands(subparsers: Any) -> None:
     add_device(command)
 
     command = new_command(
-        subparsers, "morph", morph, "change class by class at fixed latents: a strip of images, or a film",
+        subparsers, "morph", morph, "interpolate between classes at fixed latents: an image grid, or a video",
         example="sngan morph sngan_fashion32 --classes Sneaker Bag --seed 0 --out morph.png",
     )  # fmt: skip
     command.add_argument("model", metavar="MODEL", help=MODEL)
-    command.add_argument("--classes", nargs="+", required=True, metavar="NAME", help="two to four names or indices")
+    command.add_argument(
+        "--classes", nargs="+", required=True, metavar="NAME", help="two to four class names or indices"
+    )
     command.add_argument("--steps", type=int, default=8, help="images from one class to the next (default: 8)")
-    command.add_argument("--n", type=int, default=4, help="rows, each of another latent (default: 4; a film has one)")
+    command.add_argument("--n", type=int, default=4, help="number of rows, one latent each (default: 4; 1 for a video)")
     add_latent_flags(command)
     add_precision(command)
     command.add_argument(
-        "--out", type=Path, required=True, metavar="FILE.png|.gif|.mp4", help="a PNG file for a strip, or a film"
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FILE.png|.gif|.mp4",
+        help="a PNG file for an image grid, or a video file",
     )
     add_device(command)
 
     command = new_command(
-        subparsers, "walk", walk, "make a film along a closed path through the latent space",
+        subparsers, "walk", walk, "generate a video along a closed path in latent space",
         example="sngan walk sngan_fashion32 --classes Sneaker --seconds 4 --out walk.gif",
     )  # fmt: skip
     command.add_argument("model", metavar="MODEL", help=MODEL)
-    command.add_argument("--classes", nargs="+", metavar="NAME", help="one class for all frames, or up to four in turn")
-    command.add_argument("--seconds", type=float, default=8.0, help="length of the film (default: 8)")
+    command.add_argument(
+        "--classes", nargs="+", metavar="NAME", help="one class for all frames, or up to four in sequence"
+    )
+    command.add_argument("--seconds", type=float, default=8.0, help="length of the video (default: 8)")
     add_latent_flags(command)
     add_precision(command)
-    command.add_argument("--out", type=Path, required=True, metavar="FILE.gif|.mp4", help="the film")
+    command.add_argument("--out", type=Path, required=True, metavar="FILE.gif|.mp4", help="the video file")
     add_device(command)
 
 
 def add_latent_flags(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--seed", type=int, metavar="N", help="0 to 2^63 - 1 (default: drawn and printed)")
-    command.add_argument("--truncation", type=float, metavar="T", help="draw latents with |z| < T only")
+    command.add_argument("--seed", type=int, metavar="N", help="0 to 2^63 - 1 (default: random; it is printed)")
+    command.add_argument("--truncation", type=float, metavar="T", help="restrict the latents to |z| < T")
 
 
 def add_precision(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--precision", choices=("fp32", "bf16", "auto"), default="fp32",
-        help="precision of the network (default: fp32); auto: bf16 where the processor computes in it. Pixels differ "
-        "by half a level in the mean",
+        help="precision of the network (default: fp32); auto: bf16 if the processor supports it natively. bf16 changes "
+        "pixel values by about half a level of 255",
     )  # fmt: skip
 
 
@@ -93,7 +103,7 @@ def sample(arguments: argparse.Namespace) -> None:
     calibration = load_calibration(arguments.model) if method else None
     generator = load_generator(arguments.model, device=arguments.device)
     chosen = arguments.classes
-    if chosen is not None:  # refused before anything is computed
+    if chosen is not None:  # checked before anything is computed
         chosen = resolve_classes(chosen, generator.classes, generator.n_classes)
     seed = sampling.random_seed_from_system() if arguments.seed is None else arguments.seed
     (fast, precision), make = _fast(generator, arguments), None
@@ -129,7 +139,7 @@ def sample(arguments: argparse.Namespace) -> None:
         pictures = torch.cat(images)
         rows = None
         if chosen is not None:
-            # A row a class, broken where it would be wider than 16 pictures.
+            # One row per class, wrapped after at most 16 images.
             columns = next(c for c in range(min(arguments.n, 16), 0, -1) if arguments.n % c == 0)
             rows = [names[c] if k == 0 else "" for c in chosen for k in range(arguments.n // columns)]
         else:
@@ -200,7 +210,7 @@ def walk(arguments: argparse.Namespace) -> None:
 
 
 def _fast(generator: AnyGenerator, arguments: argparse.Namespace) -> tuple[AnyGenerator, str | None]:
-    """The form that samples by ``--precision``, and what a picture says of it: nothing of float32."""
+    """The generator converted for ``--precision``, and the precision to store in images: None for float32."""
     import torch
 
     from ..networks.inference import fast_bfloat16, sampling_dtype

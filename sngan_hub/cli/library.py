@@ -1,4 +1,4 @@
-"""``sngan list``, ``info``, ``convert`` and ``push``: which networks there are, converting and publishing them."""
+"""``sngan list``, ``info``, ``convert`` and ``push``: lists, describes, converts and uploads networks."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ def add_commands(subparsers: Any) -> None:
         subparsers, "convert", convert, "convert weights of other code bases to this format, and back",
         "FILE is an .npz file of the authors' Chainer code, a .pth file of mmgeneration, StudioGAN or mimicry, or a "
         "folder with such files. OUT is a new folder; two networks go to OUT/generator and OUT/discriminator. With "
-        "OUT.npz, one network is written in the authors' form. What tensors cannot tell comes from the configuration, "
-        "the file name or the code base, and is printed; three flags override it.",
+        "OUT.npz, one network is written in the authors' format. Settings that the tensors do not contain are taken "
+        "from the configuration, the file name or the code base, and printed; three flags override them.",
         "sngan convert ResNetGenerator_850000.npz converted",
     )  # fmt: skip
     command.add_argument("file", metavar="FILE", type=Path)
     command.add_argument("out", metavar="OUT", type=Path)
-    command.add_argument("--gain-offset", type=int, choices=(0, 1), help="number added to the stored gains of classes")
+    command.add_argument("--gain-offset", type=int, choices=(0, 1), help="number to add to the stored class gains")
     command.add_argument("--shortcut-relu", type=int, choices=(0, 1),
                          help="1: the discriminator's shortcuts read relu(x)")  # fmt: skip
-    command.add_argument("--channel-order", choices=("rgb", "bgr"), help="order of the training images' channels")
+    command.add_argument("--channel-order", choices=("rgb", "bgr"), help="channel order of the training images")
     command.add_argument("--classes", metavar="LIST|FILE", help="class names: imagenet, dogs_and_cats, cifar10, "
                          "cifar100, or a text file with one name per line")  # fmt: skip
 
     command = new_command(
-        subparsers, "push", push, "push the folder of a network, or of a pair, to the Hugging Face Hub",
-        "A folder with generator/ and discriminator/ goes to REPO and REPO-discriminator. The access token is that of "
-        "`hf auth login`, or HF_TOKEN.", "sngan push runs/fashion me/fashion",
+        subparsers, "push", push, "upload the folder of a network, or of a pair, to the Hugging Face Hub",
+        "A folder with generator/ and discriminator/ is uploaded to REPO and REPO-discriminator. The access token is "
+        "that of `hf auth login`, or HF_TOKEN.", "sngan push runs/fashion me/fashion",
     )  # fmt: skip
     command.add_argument("folder", metavar="FOLDER", type=Path)
     command.add_argument("repo", metavar="REPO", help="NAMESPACE/NAME")
@@ -134,7 +134,7 @@ def _class_names(given: str | None) -> tuple[str, ...] | None:
 
 
 def _one_network(file: Path, options: object):
-    """The network to write in the authors' format: from a folder of this package, or a file of another code base."""
+    """The network to write in the authors' format, from a folder in this project's format or a foreign file."""
     from ..convert import Options, convert_path
     from ..networks.mixin import CONFIG_NAME, read_config
     from ..networks.resnet import Discriminator, Generator
@@ -163,7 +163,7 @@ def push(arguments: argparse.Namespace) -> None:
 
 
 def push_all(folders: list[tuple[Path, str]], arguments: argparse.Namespace) -> None:
-    """Each folder to its repository, by the flags of ``add_push_flags``; or what would be sent."""
+    """Uploads each folder to its repository; with ``--dry-run``, prints what would be uploaded."""
     from ..hub.push import FILES, card_of
     from ..hub.push import push as send
 

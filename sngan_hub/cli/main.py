@@ -1,4 +1,4 @@
-"""The ``sngan`` command. Torch is imported only for well-formed arguments."""
+"""The ``sngan`` command. Torch is imported only after the arguments are parsed."""
 # PYTHON_ARGCOMPLETE_OK
 
 from __future__ import annotations

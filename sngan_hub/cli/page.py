@@ -1,4 +1,4 @@
-"""``sngan app``: the Gradio page."""
+"""``sngan app``: serves the Gradio page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .parts import import_part
 def add_commands(subparsers: Any) -> None:
     command = new_command(subparsers, "app", app, "serve the Gradio page", example="sngan app --model runs/fashion")
     command.add_argument("--model", action="append", default=[], metavar="MODEL",
-                         help="a run, a network's folder or a Hub repository id to offer first")  # fmt: skip
+                         help="a run, a network's folder or a Hub repository id, selected by default")  # fmt: skip
 
 
 def app(arguments: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""What all commands share: flags, and one line with exit code 2 for any error, before work is lost."""
+"""Shared by all commands: common flags, and errors as one line with exit code 2."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ EXTRAS = {
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, and whose long options take - and _ alike."""
+    """An argument parser with one-line errors, whose long options accept both - and _."""
 
     def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **{"allow_abbrev": False, **kwargs})  # --batch is not --batch-size, nor any other
+        super().__init__(*args, **{"allow_abbrev": False, **kwargs})  # --batch must not mean --batch-size
 
     def error(self, message: str) -> NoReturn:
         fail(self.prog, message)
@@ -46,23 +46,25 @@ def add_device(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--device",
         default="auto",
-        help="auto (an NVIDIA GPU where there is one, else the CPU), cpu, cuda, cuda:N, mps",
+        help="auto (an NVIDIA GPU if there is one, otherwise the CPU), cpu, cuda, cuda:N, mps",
     )
 
 
 def add_push_flags(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--private", action="store_true", help="make new repositories private")
-    command.add_argument("--revision", metavar="BRANCH", help="write to this branch, made where it is missing")
-    command.add_argument("--tag", help="mark the commit with this tag")
-    command.add_argument("--create-pr", action="store_true", help="open a pull request instead of writing")
-    command.add_argument("--dry-run", action="store_true", help="show the cards and the files, and send nothing")
+    command.add_argument("--private", action="store_true", help="create new repositories as private")
+    command.add_argument("--revision", metavar="BRANCH", help="branch to commit to; created if missing")
+    command.add_argument("--tag", help="tag of the commit")
+    command.add_argument("--create-pr", action="store_true", help="open a pull request instead of committing")
+    command.add_argument(
+        "--dry-run", action="store_true", help="print the model cards and the files, and upload nothing"
+    )
 
 
 def new_command(
     subparsers: Any, name: str, run: Callable[[argparse.Namespace], None], help: str, description: str = "",
     example: str = "",
 ) -> Parser:  # fmt: skip
-    """A command with its help. ``run`` takes the arguments. ``example``: command lines, one per line."""
+    """Adds a command. ``run`` is called with the parsed arguments. ``example``: command lines, one per line."""
     command = subparsers.add_parser(
         name, help=help, description=description or f"{help[0].upper()}{help[1:]}.",
         epilog="\n  ".join(["example:" if example.count("\n") == 0 else "examples:", *example.splitlines()])
@@ -79,10 +81,10 @@ def fail(program: str, message: str) -> NoReturn:
 
 
 def run(program: str, command: Callable[[], Any]) -> int:
-    """Calls ``command``; what users can cause becomes one line, Ctrl-C a word and exit code 130."""
+    """Calls ``command`` -> exit code. Errors of the user become one line; Ctrl-C gives exit code 130."""
     try:
         command()
-    except BrokenPipeError:  # whoever read our output, head for one, has seen enough
+    except BrokenPipeError:  # the reader of the output, such as head, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except ModuleNotFoundError as error:
@@ -99,9 +101,9 @@ def run(program: str, command: Callable[[], Any]) -> int:
 
 
 def check_writable(folder: Path, create: bool) -> None:
-    """Raises ``OSError`` naming the folder, before any work is done for a file that could not be written.
+    """Raises ``OSError`` if files cannot be written to ``folder``; to be called before any work is done.
 
-    ``create``: the folder itself may still be missing, as long as it can be made.
+    ``create``: the folder may be missing if it can be created.
     """
     existing = folder.absolute()
     while not existing.exists():

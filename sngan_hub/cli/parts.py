@@ -1,6 +1,6 @@
-"""``training`` and ``space``: folders beside the package in a checkout, packages inside it in a wheel.
+"""Imports ``training`` and ``space``, which are beside the package in a checkout and inside it in a wheel.
 
-The library imports neither. The command finds them here, so that ``sngan`` has every subcommand in both.
+The library imports neither. With these functions, ``sngan`` has all subcommands in both cases.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent
 
 
 def import_part(name: str) -> ModuleType:
-    """The module ``name`` (``training.cli``). Raises ``ModuleNotFoundError`` where it is not installed."""
+    """The module ``name``, such as ``training.cli``. Raises ``ModuleNotFoundError`` if it is not installed."""
     folder = name.split(".")[0]
     if (PACKAGE / folder).is_dir():
         return import_module(f"{PACKAGE.name}.{name}")
@@ -22,5 +22,5 @@ def import_part(name: str) -> ModuleType:
     if not (root / "pyproject.toml").is_file():
         raise ModuleNotFoundError(f"{folder}/ is not installed with {PACKAGE.name}", name=name)
     if str(root) not in sys.path:
-        sys.path.insert(0, str(root))  # before a folder of the same name where the command was called
+        sys.path.insert(0, str(root))  # first: the current directory may contain a folder of the same name
     return import_module(name)

@@ -1,4 +1,4 @@
-"""``sngan score``, ``evaluate`` and ``spectrum``: what a discriminator or a protocol says of images and networks."""
+"""``sngan score``, ``evaluate`` and ``spectrum``: scores of images and generators, and singular values."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from .parser import MODEL, add_device, check_writable, new_command
 def add_commands(subparsers: Any) -> None:
     command = new_command(
         subparsers, "score", score, "print the discriminator's score of images, highest first",
-        "A score says how real an image looks as a class: the class given, else the one that its folder is named "
-        "after, else the one with the highest score. It does not classify: the discriminator never saw labels that "
-        "do not fit.", "sngan score sngan_fashion32 pictures --class Sneaker",
+        "A score measures how real an image looks as an image of a class: of --class, or of the class that its folder "
+        "is named after, or of the class with the highest score. Scores do not classify images, because the "
+        "discriminator was trained with correct labels only.", "sngan score sngan_fashion32 images --class Sneaker",
     )  # fmt: skip
     command.add_argument("model", metavar="MODEL", help=MODEL)
     command.add_argument("folder", metavar="FOLDER", type=Path, help="a folder of images, or one image")
@@ -39,12 +39,14 @@ def add_commands(subparsers: Any) -> None:
     command.add_argument("--held-out", default="", metavar="FOLDER",
                          help="real test images, where all of SOURCE are training images")  # fmt: skip
     command.add_argument("--seed", type=int, default=0, help="seed of the samples (default: 0)")
-    command.add_argument("--json", action="store_true", help="print the JSON lines alone")
-    command.add_argument("--record", action="store_true", help="write the scores to a shipped model's record and cards")
+    command.add_argument("--json", action="store_true", help="print only the JSON lines")
+    command.add_argument(
+        "--record", action="store_true", help="write the scores to the record and cards of an included model"
+    )
     add_device(command)
 
     command = new_command(
-        subparsers, "spectrum", spectrum, "print the singular values of each layer, and draw them",
+        subparsers, "spectrum", spectrum, "print and plot the singular values of each layer",
         example="sngan spectrum sngan_fashion32 --out spectrum.png",
     )  # fmt: skip
     command.add_argument("model", metavar="MODEL", help=MODEL)

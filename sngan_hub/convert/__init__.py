@@ -1,14 +1,14 @@
-"""Weights that others trained -> our networks, exactly; and ours -> the authors' .npz.
+"""Converts weights of other code bases to this project's networks without loss, and back to the authors' .npz.
 
-archive       a file -> its arrays, safely
-parts         a file -> one network's tensors each
-assumptions   what tensors cannot tell: asked of the user, or assumed with a reason
-code_base     the record of a code base
-resnets       the ResNets in any code base's layout of keys
+archive       reads the arrays of an untrusted file
+parts         splits a file into the tensors of each network
+assumptions   settings that tensors do not contain: given by the user, or assumed with a reason
+code_base     the record that describes a code base
+resnets       mapping of ResNets with any layout of keys
 code_bases/   the records, one file each
-networks      a file -> networks: recognised, mapped, read strictly
-snapshot      the authors' .npz <-> networks
-folders       a code base's checkpoint folder -> networks -> a folder of ours
+networks      converts a file to networks: recognises it, maps keys, checks all tensors
+snapshot      reads and writes the authors' .npz snapshots
+folders       converts a checkpoint folder, and writes folders in this project's format
 """
 
 from .assumptions import Options

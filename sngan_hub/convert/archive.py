@@ -1,5 +1,5 @@
-"""A weight file that nobody vouches for -> its arrays. Nothing in it is executed, and no claim is believed before it is
-checked: CRCs, and every declared size against the bytes that are there.
+"""Reads the arrays of an untrusted weight file. Nothing in the file is executed. CRCs are verified, and every declared
+size is compared with the actual bytes before memory is allocated.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ try:
 except ImportError:  # NumPy 1
     from numpy.core.multiarray import scalar as _scalar  # type: ignore[no-redef]
 
-#: What files of these code bases pickle besides tensors: scores, as NumPy scalars. torch matches the pickled name, and
-#: NumPy 2 has renamed the module.
+#: Types that files of these code bases pickle besides tensors: scores, as NumPy scalars. Both module names are listed
+#: because torch compares the pickled name and NumPy 2 renamed the module.
 _ALLOWED: list[Any] = [
     np.dtype, np.dtypes.Float32DType, np.dtypes.Float64DType, np.dtypes.Int64DType,
     (_scalar, "numpy.core.multiarray.scalar"), (_scalar, "numpy._core.multiarray.scalar"),
 ]  # fmt: skip
 
-MAX_INFLATED = 2**30  # bytes that a compressed archive may unpack to; the largest published network has 168 MB
-_MAX_RATIO = 1032  # deflate cannot do better
+MAX_INFLATED = 2**30  # maximum unpacked size of an archive in bytes; the largest published network has 168 MB
+_MAX_RATIO = 1032  # the maximum compression ratio of deflate
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _ITEM_SIZES = {
     "FloatStorage": 4, "DoubleStorage": 8, "HalfStorage": 2, "BFloat16Storage": 2, "LongStorage": 8, "IntStorage": 4,
@@ -43,7 +43,7 @@ class Refused(ValueError):
 
 
 def file_kind(path: Path) -> str:
-    """``npz`` or ``torch`` by the file's first bytes and entries; ``ValueError`` says what it looks like otherwise."""
+    """``npz`` or ``torch``, by the content of the file. Raises ``ValueError`` for other files."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
     with open(path, "rb") as file:
@@ -53,7 +53,7 @@ def file_kind(path: Path) -> str:
             names = archive.namelist()
         if names and all(name.endswith(".npy") for name in names):
             return "npz"
-        return "torch"  # whose reader names what is missing
+        return "torch"  # its reader reports what is missing
     if head[:1] == b"\x80":
         return "torch"
     looks = "the file is empty" if not head else "it is a web page" if head.lstrip()[:1] == b"<" else "unknown format"
@@ -73,7 +73,7 @@ def _open(path: Path) -> zipfile.ZipFile:
 
 
 def _check_entries(path: Path, archive: zipfile.ZipFile) -> None:
-    """Refuses entries that claim more than the file can hold, before one of them is read."""
+    """Raises ``ValueError`` if an entry declares a larger size than the file can contain. Reads no entry."""
     size, inflated, seen = path.stat().st_size, 0, set()
     for entry in archive.infolist():
         compressed = entry.compress_type == zipfile.ZIP_DEFLATED
@@ -94,13 +94,13 @@ def _check_entries(path: Path, archive: zipfile.ZipFile) -> None:
 
 def _read_entry(path: Path, archive: zipfile.ZipFile, name: str) -> bytes:
     try:
-        return archive.read(name)  # to its end, where the CRC is compared
-    except Exception as error:  # zlib.error, BadZipFile, EOFError ...: whatever a flipped bit can cause
+        return archive.read(name)  # reads to the end, which verifies the CRC
+    except Exception as error:  # damaged data cause many kinds of errors: zlib.error, BadZipFile, EOFError ...
         raise ValueError(f"{path}: {shown(name)} is damaged ({_line(error)}); download the file again") from error
 
 
 def read_npz(path: str | Path) -> dict[str, np.ndarray]:
-    """All arrays of an npz file. Raises ``ValueError`` for what is no such file or holds pickled objects."""
+    """All arrays of an npz file. Raises ``ValueError`` if it is not a valid npz file or contains pickled objects."""
     path = Path(path)
     arrays = {}
     with _open(path) as archive:
@@ -111,7 +111,7 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def _read_array(path: Path, name: str, data: bytes) -> np.ndarray:
-    """An .npy entry whose header must describe exactly the bytes behind it."""
+    """Reads an .npy entry. The size in its header must equal the number of bytes that follow."""
     stream = io.BytesIO(data)
     try:
         version = np.lib.format.read_magic(stream)
@@ -135,13 +135,15 @@ def _read_array(path: Path, name: str, data: bytes) -> np.ndarray:
 
 
 def read_torch(path: str | Path) -> Any:
-    """What ``torch.save`` wrote, in its zip or its older format, by ``torch.load(weights_only=True)`` with a list of
-    NumPy scalars on top. Raises ``ValueError`` when the pickle names anything else, or a size is not as declared.
+    """Reads a file of ``torch.save``, in zip or legacy format, by ``torch.load(weights_only=True)``.
+
+    NumPy scalars are allowed as well. Raises ``ValueError`` if the pickle refers to anything else, or if a declared
+    size is wrong.
     """
     path = Path(path)
     try:
         with open(path, "rb") as file:
-            zipped = file.read(4) == b"PK\x03\x04"  # as torch decides
+            zipped = file.read(4) == b"PK\x03\x04"  # the same rule as torch
         if zipped:
             _check_torch_zip(path)
         else:
@@ -150,7 +152,7 @@ def read_torch(path: str | Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except Refused:
         raise
-    except Exception as error:  # UnpicklingError, RuntimeError, EOFError, KeyError ...: torch promises none of them
+    except Exception as error:  # torch does not document which errors it raises
         called = re.search(r"GLOBAL (\S+) (?:was not an allowed global|whose module)", str(error))
         if called:
             raise Refused(
@@ -193,12 +195,12 @@ def _check_crc(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> 
 
 
 def _check_legacy(path: Path) -> None:
-    """The older format is four pickles, then the storages: their declared sizes must fit into the file."""
+    """Checks the legacy format: four pickles, then the storages, whose declared sizes must fit into the file."""
     with open(path, "rb") as file:
         first = [arg for op, arg, _ in pickletools.genops(file) if op.name.startswith("LONG")]
         if first != [_LEGACY_MAGIC]:
             raise ValueError(f"{path}: this pickle was not written by torch.save")
-        for _ in range(2):  # protocol version, then sizes of the writer's integers
+        for _ in range(2):  # protocol version, then integer sizes of the writer
             for _ in pickletools.genops(file):
                 pass
         declared = sum(dict(_declared_storages(file)).values())
@@ -207,7 +209,7 @@ def _check_legacy(path: Path) -> None:
 
 
 def _declared_storages(stream: IO[bytes]) -> Iterator[tuple[str, int]]:
-    """(key, bytes) of each storage that a torch pickle asks for, found by reading its opcodes; none is carried out."""
+    """(key, bytes) of each storage in a torch pickle. Reads the opcodes without executing them."""
     for pid in _persistent_ids(stream):
         if not (isinstance(pid, tuple) and len(pid) >= 5 and pid[0] == "storage"):
             raise ValueError("it refers to an object that is not a tensor storage")
@@ -219,7 +221,7 @@ def _declared_storages(stream: IO[bytes]) -> Iterator[tuple[str, int]]:
 
 
 def _persistent_ids(stream: IO[bytes]) -> Iterator[Any]:
-    """Follows a pickle's stack with literals and tuples in it, and None for every object it would build."""
+    """The persistent ids in a pickle. Simulates its stack with literals and tuples; objects are replaced by None."""
     stack: list[Any] = []
     marks: list[int] = []  # heights of the stack
     memo: dict[int, Any] = {}
@@ -264,13 +266,13 @@ def _persistent_ids(stream: IO[bytes]) -> Iterator[Any]:
 
 
 def _line(error: BaseException) -> str:
-    """An exception's first sentence: these end up in one-line messages."""
+    """The first sentence of an exception, for a one-line message."""
     text = re.split(r"\. |\n", str(error).strip())[0]
     return shown(text) if text else type(error).__name__
 
 
 def shown(text: str) -> str:
-    """What a damaged file calls something, fit for a message: printable, and not longer than a line."""
+    """A name from a damaged file for use in a message: printable, and at most one line long."""
     text = "".join(c if c.isprintable() else "?" for c in text)
     return text if len(text) <= 120 else text[:117] + "..."
 

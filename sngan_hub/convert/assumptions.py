@@ -1,5 +1,5 @@
-"""What tensors cannot tell is taken from the user, or else assumed by the code base's record; either is noted with its
-reason.
+"""Settings that tensors do not contain: given by the user, or assumed by the record of the code base. Each decision is
+noted with its reason.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from .parts import Part
 
 @dataclass(frozen=True)
 class Options:
-    """Options of a conversion; None: taken from the file."""
+    """Options of a conversion. None: determined from the file."""
 
-    gain_offset: int | None = None  # 0 or 1: added to the stored gains of the classes
+    gain_offset: int | None = None  # 0 or 1, added to the stored class gains
     shortcut_relu: bool | None = None  # discriminators: whether shortcuts read relu(x)
-    channel_order: str | None = None  # of the images that the networks were trained on: rgb or bgr
+    channel_order: str | None = None  # of the training images: rgb or bgr
     classes: tuple[str, ...] | None = None  # names, in label order
 
     def __post_init__(self) -> None:
@@ -27,7 +27,7 @@ class Options:
 
 
 class Assumed(NamedTuple):
-    """A value that a code base's record takes to be so, and why. An empty reason: nothing is said of it."""
+    """An assumed value and the reason for it. With an empty reason, no note is printed."""
 
     value: Any
     reason: str
@@ -39,9 +39,9 @@ def always(value: Any, reason: str = "") -> Callable[[Part], Assumed]:
 
 
 def choose(what: str, asked: Any, assumed: Assumed, notes: list[str]) -> Any:
-    """``asked``, or the assumed value where it is None; appends to ``notes`` which, and why."""
+    """``asked``, or the assumed value if it is None. Appends a note with the reason to ``notes``."""
     if asked is not None:
-        notes.append(f"{what} {asked}: as given")
+        notes.append(f"{what} {asked}: set explicitly")
         return asked
     if assumed.reason:
         notes.append(f"{what} {assumed.value}: {assumed.reason}")

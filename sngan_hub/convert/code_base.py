@@ -1,4 +1,4 @@
-"""The record of a code base: all that the converter knows of it. Each record stands in a file of ``code_bases/``."""
+"""The record that describes a code base to the converter. Each record is in a file of ``code_bases/``."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from .parts import Container, Part
 
 
 class Source(NamedTuple):
-    """Where a tensor of ours comes from."""
+    """The source of one tensor of our network."""
 
     key: str  # in the file
-    read: Callable[..., Tensor]  # the stored value, and those of ``also`` -> ours
-    also: tuple[str, ...] = ()  # further keys that the value depends on
+    read: Callable[..., Tensor]  # converts the stored value (and the values of ``also``) to ours
+    also: tuple[str, ...] = ()  # other keys that the value depends on
 
 
 class Mapped(NamedTuple):
-    """What a record makes of one network's keys and shapes."""
+    """The result of mapping the keys and shapes of one network."""
 
     network: type[AnyGenerator] | type[AnyDiscriminator]
-    config: dict[str, Any]  # its constructor's arguments, without the names of its classes
-    sources: dict[str, Source]  # our tensor -> where it comes from
+    config: dict[str, Any]  # constructor arguments, without class names
+    sources: dict[str, Source]  # our tensor -> its source
 
 
 class Marks(NamedTuple):
-    """Prefixes of keys that only this network of this code base has, in any file, however damaged."""
+    """Key prefixes that occur only in this kind of network of this code base."""
 
     kind: str  # generator or discriminator
     prefixes: tuple[str, ...]
@@ -38,28 +38,28 @@ class Marks(NamedTuple):
 
 @dataclass(frozen=True)
 class CodeBase:
-    """One code base. A new one is a file with such a record, and a row in ``code_bases/__init__.py``."""
+    """One code base. To add one, write a file with such a record and add it to ``code_bases/__init__.py``."""
 
     id: str  # ``Converted.family``
     name: str  # in messages
     marks: tuple[Marks, ...]  # tried in this order
-    #: kind -> its mapper: (part, what the user says, notes to append to) -> what they make
+    #: kind -> its mapper: (part, options, list of notes) -> mapping
     mappers: Mapping[str, Callable[[Part, Options, list[str]], Mapped]]
-    never_read: tuple[str, ...] = ()  # leaves of keys that files may hold and networks do not use
+    never_read: tuple[str, ...] = ()  # last parts of keys that are ignored
 
     # Its files
-    tensor_entry: str = ""  # of a torch file, where its tensors are
-    metadata_entries: tuple[str, ...] = ()  # of a torch file, which the functions below or the mappers read
-    #: a file with several networks -> its parts; an empty list for a file of one network, or of another code base
+    tensor_entry: str = ""  # entry of a torch file that contains the tensors
+    metadata_entries: tuple[str, ...] = ()  # entries of a torch file that the functions below or the mappers read
+    #: splits a file with several networks; an empty list for a single network or another code base
     split: Callable[[Container], list[Part]] = lambda container: []
 
     # Its checkpoint folders
-    folder_depth: int = 1  # how many levels down checkpoints lie: FOLDER/FILE is 1
-    preferred: tuple[str, str] | None = None  # in the names of two files of one network: the better, the other
-    #: whether a file of this name holds networks that files of their own hold too
+    folder_depth: int = 1  # depth of checkpoints: FOLDER/FILE is 1
+    preferred: tuple[str, str] | None = None  # parts of file names: of the preferred file, and of the other
+    #: whether a file of this name contains networks that other files of the folder also contain
     is_copy: Callable[[str], bool] = lambda file_name: False
 
     # Class names
-    data_name: Callable[[Part], str] = lambda part: ""  # text in which the data set's name may stand
-    #: number of classes -> (a published list of class names, why it is taken to be that)
+    data_name: Callable[[Part], str] = lambda part: ""  # text that may contain the name of the data set
+    #: number of classes -> (a published list of class names, reason for the assumption)
     class_lists: Mapping[int, tuple[str, str]] = field(default_factory=dict)

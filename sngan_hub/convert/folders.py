@@ -1,4 +1,4 @@
-"""A file, or a folder of checkpoints as a code base left it -> networks; and networks -> a folder of ours."""
+"""Converts a file, or a folder of checkpoints of another code base; writes folders in this project's format."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def convert_path(path: Path, options: Options) -> list[Converted]:
 
 
 def newest(folder: Path) -> list[Path]:
-    """Of files that differ in numbers alone, the one with the highest. Of two that differ in a code base's words too
-    (StudioGAN's best and current), the preferred one.
+    """The newest checkpoints. Of files whose names differ only in numbers, the one with the highest numbers; of
+    StudioGAN's best and current, best.
     """
     groups: dict[str, tuple[tuple, Path]] = {}
     paths = [p for p in folder.rglob("*") if p.is_file() and (p.suffix in _SUFFIXES or _is_copy(p))]
@@ -63,23 +63,23 @@ def newest(folder: Path) -> list[Path]:
 
 
 def _is_copy(path: Path) -> bool:
-    """Whether the networks in a file, such as a whole-trainer snapshot of the authors, stand in files of their own."""
+    """Whether other files of the folder contain the same networks, as for the authors' whole-trainer snapshots."""
     return any(code_base.is_copy(path.name) for code_base in CODE_BASES)
 
 
 def _share_class_names(networks: list[Converted]) -> None:
-    """Names that one file of a pair gives away (StudioGAN's run name stands in the discriminator's) are the other's."""
+    """Copies class names between the networks of a pair: only StudioGAN's discriminator file has the run name."""
     for one in tuple(networks):
         for other in tuple(networks):
             named, unnamed = one.network, other.network
             if named.classes and not unnamed.classes and unnamed.n_classes == named.n_classes:
                 unnamed.name_classes(named.classes)
                 place = networks.index(other)
-                networks[place] = replace(other, notes=(*other.notes[:-1], f"class names: those of its {one.kind}"))
+                networks[place] = replace(other, notes=(*other.notes[:-1], f"class names: taken from its {one.kind}"))
 
 
 def save_networks(networks: Sequence[Converted], out: Path) -> list[Path]:
-    """One network makes ``out`` its folder, two ``out``/generator and ``out``/discriminator. All, or nothing."""
+    """Writes one network to ``out``, or two to ``out``/generator and ``out``/discriminator, atomically."""
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise FileExistsError(f"out: {out} exists and is not an empty folder; choose another name")
     places = [Path(converted.kind if len(networks) > 1 else "") for converted in networks]

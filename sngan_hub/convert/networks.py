@@ -1,7 +1,7 @@
-"""A weight file of any code base -> our networks, numerically identical.
+"""Converts a weight file of any code base to networks that compute the same function.
 
-file -> parts -> code base and kind, by the keys -> configuration and sources, by the record -> every tensor of ours
-read from theirs, and every one of theirs used -> network.
+The keys determine the code base and the kind of network. The record of the code base gives the configuration and the
+source of each tensor. Every tensor of our network must be present in the file, and every tensor of the file is used.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from .resnets import only_row
 @dataclass(frozen=True)
 class Converted:
     network: AnyGenerator | AnyDiscriminator
-    family: str  # the code base, by its record's ``id``
-    notes: tuple[str, ...]  # what was recognised, and what was assumed and why
+    family: str  # ``id`` of the code base's record
+    notes: tuple[str, ...]  # what was recognised, and what was assumed for which reason
 
     @property
     def kind(self) -> str:
@@ -36,9 +36,9 @@ class Converted:
 
 
 def convert_file(path: str | Path, options: Options | None = None, file_name: str | None = None) -> list[Converted]:
-    """Every network in a file, in eval mode: generator first. ``file_name``: the published name of a renamed file.
+    """The networks in a file, in eval mode, generator first. ``file_name``: the published name, if the file is renamed.
 
-    Raises ``FileNotFoundError``, and ``ValueError`` naming the tensor for whatever is not exactly such a network.
+    Raises ``FileNotFoundError``, or ``ValueError`` that names the tensor which does not fit.
     """
     path = Path(path)
     parts = read_parts(path, file_name or path.name)
@@ -46,7 +46,7 @@ def convert_file(path: str | Path, options: Options | None = None, file_name: st
 
 
 def read_parts(path: Path, file_name: str) -> list[Part]:
-    """A file -> the tensors of each network in it."""
+    """The tensors of each network in a file."""
     tensor_entries = dict.fromkeys(code_base.tensor_entry for code_base in CODE_BASES if code_base.tensor_entry)
     metadata_entries = [entry for code_base in CODE_BASES for entry in code_base.metadata_entries]
     container = read_container(path, file_name, list(tensor_entries), metadata_entries)
@@ -57,7 +57,7 @@ def read_parts(path: Path, file_name: str) -> list[Part]:
 
 
 def recognise(keys: Collection[str]) -> tuple[CodeBase, str] | None:
-    """-> (code base, generator or discriminator), or None for keys of no code base."""
+    """(code base, kind of network), or None if the keys are of no known code base."""
     for code_base in CODE_BASES:
         for kind, prefixes in code_base.marks:
             if any(key.startswith(prefixes) for key in keys):
@@ -69,7 +69,7 @@ def convert_part(part: Part, options: Options) -> Converted:
     """One network's tensors -> the network, in eval mode.
 
     Raises:
-        ValueError: The tensors are of no code base, or not exactly those of such a network.
+        ValueError: The tensors are of no known code base, or do not match the network exactly.
     """
     recognised = recognise(part.tensors)
     if recognised is None:
@@ -78,12 +78,12 @@ def convert_part(part: Part, options: Options) -> Converted:
             f"SNGAN and projection ResNets of {', '.join(code_base.name for code_base in CODE_BASES)}"
         )
     code_base, kind = recognised
-    notes = [f"{kind} of {code_base.name}, by its keys ({some(list(part.tensors), 2)}); widths, size and classes by "
-             f"its shapes"]  # fmt: skip
+    notes = [f"{kind} of {code_base.name}, recognised by its keys ({some(list(part.tensors), 2)}); widths, size and "
+             f"classes from its shapes"]  # fmt: skip
     cls, config, sources = code_base.mappers[kind](part, options, notes)
     if n_classes := config.get("n_classes", 0):
         config["classes"] = _choose_class_names(part, n_classes, code_base, options, notes)
-    with torch.device("meta"):  # shapes alone: nothing is allocated for what a damaged file claims
+    with torch.device("meta"):  # shapes only: no memory is allocated for sizes that a damaged file declares
         network = cls.from_config(config, part.source)
     tensors = _read(part, sources, network, code_base.never_read)
     load_tensors(network, tensors, part.source, assign=True)
@@ -93,7 +93,7 @@ def convert_part(part: Part, options: Options) -> Converted:
 def _choose_class_names(
     part: Part, n: int, code_base: CodeBase, options: Options, notes: list[str]
 ) -> list[str] | None:
-    """The names of a published data set, where its name or its count gives it away."""
+    """The class names of a known data set, recognised by its name or its number of classes."""
     if options.classes is not None:
         if len(options.classes) != n:
             raise ValueError(
@@ -103,11 +103,11 @@ def _choose_class_names(
     said = f"{part.file_name} {code_base.data_name(part)} {Path(part.source).parent.name}".lower()
     named = [name for name in CLASS_LISTS if name in said and len(class_list(name)) == n]
     if n == 1000:
-        name, why = "imagenet", "1,000 classes, taken to be ImageNet's in the order of their synsets"
+        name, why = "imagenet", "1,000 classes, assumed to be ImageNet's in the order of the synsets"
     elif n in code_base.class_lists:
         name, why = code_base.class_lists[n]
     elif named:
-        name, why = named[0], "by the file's or run's name"
+        name, why = named[0], "recognised by the name of the file or run"
     else:
         notes.append("class names: unknown; set them with --classes")
         return None
@@ -116,13 +116,13 @@ def _choose_class_names(
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The strict reading of tensors
+# Reading tensors
 
 
 def _read(
     part: Part, sources: Mapping[str, Source], network: Network, never_read: Collection[str]
 ) -> dict[str, Tensor]:
-    """Every tensor of ours from theirs; refuses missing, surplus, misshaped and wrongly typed ones by name."""
+    """Fills all tensors of the network. Raises ``ValueError`` that names missing, additional or unfitting tensors."""
     expected = network.state_dict()
     used = {key for source in sources.values() for key in (source.key, *source.also)}
     problems = [f"{source.key} is missing" for source in sources.values() if source.key not in part.tensors]
@@ -150,7 +150,7 @@ def _read(
         elif ours.endswith("running_var") and (value < 0).any():
             problems.append(f"{key} contains a negative variance")
         else:
-            tensors[ours] = value.clone()  # the file's own memory is let go
+            tensors[ours] = value.clone()  # releases the memory of the file
     if problems:
         problems = [part.prefix + problem for problem in dict.fromkeys(problems)]
         raise ValueError(f"{part.source}: {some(problems, 5, '; ')}")
@@ -166,7 +166,7 @@ def _unfit(key: str, theirs: Tensor, ours: Tensor) -> str | None:
 
 
 def _expected(read: Callable, theirs: Tensor, value: Tensor, ours: Tensor) -> tuple[int, ...]:
-    """The shape to ask for, as files have it: transposed where reading transposes, with Chainer's leading 1 of u."""
+    """The expected shape as stored in the file: transposed if reading transposes, and with Chainer's leading 1 of u."""
     if read is only_row:
         return (1, *ours.shape)
     return tuple(reversed(ours.shape)) if tuple(value.shape) == tuple(reversed(theirs.shape)) else tuple(ours.shape)

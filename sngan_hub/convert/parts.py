@@ -1,4 +1,4 @@
-"""A file -> its container of tensors -> parts: one network's tensors each, under the file's own keys."""
+"""Reads the tensors of a file and splits them into parts: the tensors of one network each, under their own keys."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from .archive import file_kind, read_npz, read_torch
 
 @dataclass(frozen=True)
 class Part:
-    """One network's tensors in a file, under the file's own keys without ``prefix``."""
+    """The tensors of one network in a file. Keys are those of the file without ``prefix``."""
 
-    source: str  # the file, in messages
+    source: str  # name of the file in messages
     tensors: Mapping[str, Tensor]
-    prefix: str = ""  # what the file puts before each of these keys
-    file_name: str = ""  # as published: it tells what tensors cannot
-    metadata: Mapping[str, Any] = field(default_factory=dict)  # other entries of a torch file
+    prefix: str = ""  # prefix of these keys in the file
+    file_name: str = ""  # the published name, which may state settings
+    metadata: Mapping[str, Any] = field(default_factory=dict)  # further entries of a torch file
 
 
 @dataclass(frozen=True)
 class Container:
-    """All tensors of a file, of one network or of several."""
+    """All tensors of a file, which may contain several networks."""
 
     source: str
     entries: Mapping[str, Tensor] | Mapping[str, np.ndarray]
@@ -59,13 +59,13 @@ def read_container(
     Args:
         path: The file.
         file_name: The name under which it was published.
-        tensor_entries: In which entry of a torch file its tensors may stand. Without any of them, the file itself is
-            the dictionary of tensors.
-        metadata_entries: Further entries of a torch file to keep. All others, such as an optimizer's, are dropped.
+        tensor_entries: Entries of a torch file that may contain the tensors. If there is none, the file itself is the
+            dictionary of tensors.
+        metadata_entries: Further entries of a torch file to keep. All others, such as the optimizer's, are ignored.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is damaged, of another format, or holds something other than plain tensors.
+        ValueError: The file is damaged, has another format, or contains anything other than plain tensors.
     """
     source = str(path)
     if file_kind(path) == "npz":

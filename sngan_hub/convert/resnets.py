@@ -1,5 +1,5 @@
-"""The SNGAN and projection ResNets in any code base's layout of keys: their fields, from shapes, and where each tensor
-of ours comes from. What differs between code bases stands in their ``GeneratorLayout`` and ``DiscriminatorLayout``.
+"""Maps the SNGAN and projection ResNets of any code base: infers their fields from shapes, and finds the source of
+each tensor. The ``GeneratorLayout`` and ``DiscriminatorLayout`` of a code base describe what is specific to it.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from .code_base import Mapped, Source
 from .parts import Part
 
 # ---------------------------------------------------------------------------------------------------------------------
-# How a stored value becomes ours
+# Conversions of stored values
 
 
 def as_it_is(x: Tensor) -> Tensor:
     return x
 
 
-def only_row(x: Tensor) -> Tensor:  # Chainer's and mimicry's own u are (1, rows); others keep a wrong shape
+def only_row(x: Tensor) -> Tensor:  # u of Chainer and of mimicry is (1, rows); other shapes are reported later
     return x[0] if x.ndim == 2 and len(x) == 1 else x[None]
 
 
-def _reversed_rows(x: Tensor) -> Tensor:  # BGR out -> RGB out
+def _reversed_rows(x: Tensor) -> Tensor:  # BGR output -> RGB output
     return x.flip(0)
 
 
-def _reversed_inputs(x: Tensor) -> Tensor:  # BGR in -> RGB in
+def _reversed_inputs(x: Tensor) -> Tensor:  # BGR input -> RGB input
     return x.flip(1)
 
 
@@ -44,45 +44,45 @@ def _reversed_patches(v: Tensor) -> Tensor:  # v runs over (channel, row, column
 
 
 class Leaf(NamedTuple):
-    """A tensor of a layer, as a file stores it."""
+    """How a file stores one tensor of a layer."""
 
-    name: str  # behind the layer's key
+    name: str  # suffix of the layer's key
     read: Callable[[Tensor], Tensor] = as_it_is
 
 
 class Norm(NamedTuple):
-    """A way to store a batch norm. ``gain`` and ``bias`` stand behind the layer's key."""
+    """A way to store a batch norm. ``gain`` and ``bias`` are suffixes of the layer's key."""
 
     gain: str
     bias: str
-    statistics: str = ""  # what stands between the layer's key and the names of its statistics
-    n_classes: Callable[..., int] = lambda shape, shared=(): 0  # of the gain's shape, and of the shared table's
+    statistics: str = ""  # between the layer's key and the names of its statistics
+    n_classes: Callable[..., int] = lambda shape, shared=(): 0  # from the shapes of gain and shared table
     read_gain: Callable[..., Tensor] = as_it_is  # stored gain, and the shared table -> (n_classes, C) or (C,)
     read_bias: Callable[..., Tensor] = as_it_is
-    shared: str = ""  # the key of a table that all gains and biases of the network are linear in
+    shared: str = ""  # key of an embedding that all gains and biases are linear in
 
 
 def n_rows(shape: tuple[int, ...]) -> int:
     return shape[0]
 
 
-#: Layers of torch and of its spectral_norm, as its ``state_dict`` names their tensors
+#: Tensors of torch's layers and of its spectral_norm, as in its ``state_dict``
 TORCH = {"weight": Leaf("weight"), "bias": Leaf("bias")}
 TORCH_SPECTRAL = {"weight": Leaf("weight_orig"), "bias": Leaf("bias"), "u": Leaf("weight_u"), "v": Leaf("weight_v")}
 TORCH_STATISTICS = {name: name for name in ("running_mean", "running_var", "num_batches_tracked")}
 TORCH_NORM = Norm("weight", "bias")
 
-#: Blocks of a discriminator -> which of them halve the map, and the image size. The authors', and most others'.
+#: Number of discriminator blocks -> which of them downsample, and the image size, in most code bases
 DOWN = {4: ("1100", 32), 5: ("11111", 64), 6: ("111110", 128), 7: ("1111110", 256)}
 
 
 def layer_keys(blocks: list[str], names: Mapping[str, str], **ends: str) -> dict[str, str]:
-    """Our layer -> what stands before its tensors in the file, separator included.
+    """Our layer -> prefix of its keys in the file, with separator.
 
     Args:
-        blocks: What stands before the layers of each block.
-        names: Our layer in a block -> theirs.
-        ends: The layers outside blocks.
+        blocks: Prefix of each block.
+        names: Our layer in a block -> their layer.
+        ends: The layers outside of blocks.
     """
     inside = {f"blocks.{i}.{ours}": block + theirs for i, block in enumerate(blocks) for ours, theirs in names.items()}
     return {**inside, **ends}
@@ -90,17 +90,17 @@ def layer_keys(blocks: list[str], names: Mapping[str, str], **ends: str) -> dict
 
 @dataclass(frozen=True)
 class GeneratorLayout:
-    """A code base's generators."""
+    """Describes the generators of a code base."""
 
-    code: str  # whose code it is, as a reason in notes
-    layers: Callable[[int], dict[str, str]]  # number of blocks -> keys of layers, as ``layer_keys`` gives them
-    norms: tuple[Norm, ...]  # in blocks: the first counts whose keys are there, the last is the unconditional one
+    code: str  # name of the code, for notes
+    layers: Callable[[int], dict[str, str]]  # number of blocks -> result of ``layer_keys``
+    norms: tuple[Norm, ...]  # of blocks: the first one whose keys exist is used; the last one is unconditional
     last_norm: Norm = TORCH_NORM  # never conditional
     leaves: Mapping[str, Leaf] = field(default_factory=lambda: TORCH)
     statistics: Mapping[str, str] = field(default_factory=lambda: TORCH_STATISTICS)
-    fields: Mapping[str, Any] = field(default_factory=dict)  # of our Generator, where it differs from the authors'
-    gain_offset: Callable[[Part], Assumed] = always(0)  # what is added to the stored gains of a class
-    channel_order: Callable[[Part], Assumed] = always("rgb")  # of its images; folded into the weights
+    fields: Mapping[str, Any] = field(default_factory=dict)  # arguments of our Generator that differ from the authors'
+    gain_offset: Callable[[Part], Assumed] = always(0)  # added to the stored class gains
+    channel_order: Callable[[Part], Assumed] = always("rgb")  # of the images; folded into the weights
 
 
 class Head(NamedTuple):
@@ -113,18 +113,18 @@ class Head(NamedTuple):
 
 @dataclass(frozen=True)
 class DiscriminatorLayout:
-    """A code base's discriminators."""
+    """Describes the discriminators of a code base."""
 
     code: str
     layers: Callable[[int, Collection[str]], dict[str, str]]  # number of blocks, all keys -> keys of layers
-    hidden: str  # in or out: the width between a block's convolutions, where shapes leave it open
+    hidden: str  # in or out: the width between a block's convolutions, if shapes do not determine it
     leaves: Mapping[str, Leaf] = field(default_factory=lambda: TORCH_SPECTRAL)
-    other_head: Head | None = None  # counts where its u is there
-    fields: Mapping[str, Any] = field(default_factory=dict)  # of our Discriminator, where it differs from the authors'
+    other_head: Head | None = None  # used if its u exists
+    fields: Mapping[str, Any] = field(default_factory=dict)  # arguments of Discriminator that differ from the authors'
     down: Callable[[Part], Mapping[int, tuple[str, int]]] = lambda part: DOWN
-    head_bias: Callable[[int], bool] = lambda n: True  # of a number of blocks: whether the head has one by the code
-    head_bias_varies: Callable[[int], bool] = lambda n: False  # whether files differ from that; then their keys tell
-    concat: bool = False  # whether a wider input behind a block means that the class is concatenated there
+    head_bias: Callable[[int], bool] = lambda n: True  # number of blocks -> whether the head has a bias in the code
+    head_bias_varies: Callable[[int], bool] = lambda n: False  # whether files may differ; then the keys decide
+    concat: bool = False  # whether a wider input after a block means that the class is concatenated there
     shortcut_relu: Callable[[Part], Assumed] = always(False)
     channel_order: Callable[[Part], Assumed] = always("rgb")
 
@@ -134,7 +134,7 @@ class DiscriminatorLayout:
 
 
 def map_generator(layout: GeneratorLayout, part: Part, options: Options, notes: list[str]) -> Mapped:
-    """Raises ``ValueError`` that names the tensor from which the network cannot be told."""
+    """Raises ``ValueError`` that names the tensor which does not fit."""
     n = _count_blocks(part, lambda n: layout.layers(n)[f"blocks.{n - 1}.c1"])
     layers = layout.layers(n)
     weight = layout.leaves["weight"].name
@@ -191,7 +191,7 @@ def _raised(gain: Tensor, offset: int) -> Tensor:
 
 
 def map_discriminator(layout: DiscriminatorLayout, part: Part, options: Options, notes: list[str]) -> Mapped:
-    """Raises ``ValueError`` that names the tensor from which the network cannot be told."""
+    """Raises ``ValueError`` that names the tensor which does not fit."""
     n = _count_blocks(part, lambda n: layout.layers(n, part.tensors)[f"blocks.{n - 1}.c1"])
     known = layout.down(part)
     if n not in known:
@@ -205,7 +205,7 @@ def map_discriminator(layout: DiscriminatorLayout, part: Part, options: Options,
     for i in range(n):
         c_in.append(_shape(part, layers[f"blocks.{i}.c1"] + weight, 4)[1])
         widths.append(_shape(part, layers[f"blocks.{i}.c2"] + weight, 4)[0])
-    for i in range(1, n):  # shapes win where they tell
+    for i in range(1, n):  # shapes have priority over ``hidden``
         width = _shape(part, layers[f"blocks.{i}.c1"] + weight, 4)[0]
         if c_in[i] != widths[i] and width in (c_in[i], widths[i]):
             hidden = "in" if width == c_in[i] else "out"
@@ -225,7 +225,7 @@ def map_discriminator(layout: DiscriminatorLayout, part: Part, options: Options,
         if layout.concat and after:
             config |= {"conditioning": "concat", "embedding_dim": dim, "concat_after": after[0]}
     if head_bias != layout.head_bias(n):
-        notes.append(f"head bias {'present' if head_bias else 'absent'}, by its keys")
+        notes.append(f"head bias {'present' if head_bias else 'absent'}, according to the keys")
     _note_fields(layout.fields, layout.code, notes)
     notes.append(f"down {down} for {size} px: {layout.code}")
     config["shortcut_relu"] = choose("shortcut_relu", options.shortcut_relu, layout.shortcut_relu(part), notes)

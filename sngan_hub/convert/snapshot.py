@@ -1,4 +1,4 @@
-"""The authors' .npz snapshots <-> our networks: same keys, dtypes and shapes as Chainer's ``save_npz``."""
+"""Reads and writes the authors' .npz snapshots, with the keys, dtypes and shapes of Chainer's ``save_npz``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def load_chainer(path: str | Path) -> Generator | Discriminator:
         The network, in eval mode.
 
     Raises:
-        ValueError: for a file that is not exactly such a network; names the key.
+        ValueError: if the file does not match such a network exactly. The message names the key.
 
     Example:
         >>> generator = load_chainer("ResNetGenerator_850000.npz")
@@ -37,7 +37,7 @@ def load_chainer(path: str | Path) -> Generator | Discriminator:
 
 
 def from_chainer(arrays: Mapping[str, np.ndarray], source: str = "snapshot") -> Generator | Discriminator:
-    """Arrays by Chainer key -> the network, in eval mode."""
+    """Converts arrays with Chainer's keys to a network in eval mode."""
     return _convert(Container(source, arrays))
 
 
@@ -77,10 +77,10 @@ def to_chainer(network: Network) -> dict[str, np.ndarray]:
         network: a ResNet generator or discriminator.
 
     Returns:
-        Arrays by Chainer's key, with the same keys, dtypes and shapes.
+        A dict of arrays, with the same keys, dtypes and shapes as Chainer's.
 
     Raises:
-        ValueError: for a network that the authors' classes cannot be, because their files do not carry its fields.
+        ValueError: if the authors' format cannot store the settings of the network.
 
     Example:
         >>> numpy.savez("ResNetGenerator_0.npz", **to_chainer(create_generator("sngan_cifar10")))
@@ -100,7 +100,7 @@ def to_chainer(network: Network) -> dict[str, np.ndarray]:
     except ValueError as error:
         raise ValueError(f"the authors' code cannot build this {type(network).__name__.lower()}: {error}") from error
     own = network.config
-    idle = {"classes", "hidden"}  # fields that say nothing about this network
+    idle = {"classes", "hidden"}  # fields that do not apply to this network
     if not network.n_classes:
         idle |= {"conditioning"}
     if own.get("conditioning") == "projection" or not network.n_classes:
@@ -123,11 +123,11 @@ def to_chainer(network: Network) -> dict[str, np.ndarray]:
 
 
 def save_snapshot(network: Network, path: Path) -> None:
-    """Writes the authors' .npz, whole or not at all."""
+    """Writes the authors' .npz atomically."""
     arrays: dict[str, Any] = to_chainer(network)
 
     def save(temporary: Path) -> None:
-        with open(temporary, "wb") as file:  # given a name, NumPy would add .npz to it
+        with open(temporary, "wb") as file:  # NumPy appends .npz to a file name, but not to an open file
             np.savez_compressed(file, **arrays)
 
     write_atomically(path, save)

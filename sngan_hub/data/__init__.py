@@ -1,11 +1,11 @@
-"""Real images: a source's name or a folder -> uint8 images, labels and class names.
+"""Loads real images: the name of a source, or a folder -> uint8 images, labels and class names.
 
 ``fashion``   Fashion-MNIST, padded to 32 px, three equal channels (Debian's dataset-fashion-mnist, or torchvision)
-``avatars``   DiceBear drawings in ten CC0 styles, drawn here by seed: procedural drawings, not photographs
-``cifar10``, ``cifar100``, ``stl10``  through torchvision; STL-10's unlabelled pictures, at 48 px
-a folder      of class folders, or one that ``sngan prepare`` made (CelebA, LSUN, ImageNet)
+``avatars``   DiceBear avatars in ten CC0 styles, generated locally from a seed: procedural drawings, not photographs
+``cifar10``, ``cifar100``, ``stl10``  from torchvision; for STL-10 the unlabelled images, at 48 px
+a folder      with one folder per class, or a folder written by ``sngan prepare`` (CelebA, LSUN, ImageNet)
 
-Every source has two splits whose images are disjoint: ``train``, and ``test`` for scores. A folder's are ``all`` too.
+Every source has two disjoint splits: ``train``, and ``test`` for scores. Folders also have the split ``all``.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ SOURCES = {
     "cifar100": Source(partial(load_cifar, "cifar100"), list(class_list("cifar100"))),
     "stl10": Source(load_stl10, ["image"]),
 }
-PREPARED_FIRST = ("celeba", "lsun")  # too large to be read at every start
+PREPARED_FIRST = ("celeba", "lsun")  # too large to load at every start
 
 
 def source_classes(source: str) -> list[str]:
-    """The class names alone, without opening an image."""
+    """The class names. Opens no image."""
     if source in SOURCES:
         return SOURCES[source].classes
     if is_prepared(source):
@@ -54,10 +54,10 @@ def source_classes(source: str) -> list[str]:
 def load_images(
     source: str, split: str = "train", size: int = 32, stretch: bool = False, left_out: list[str] | None = None
 ) -> Images:
-    """``size``: of the squares. ``stretch``: the authors' contrast stretch, for a folder of image files. ``left_out``:
-    see ``load_folder``.
+    """Loads a source as square images of ``size`` px.
 
-    Raises ``FileNotFoundError`` or ``ValueError`` with the way out when the source cannot be had or is damaged.
+    ``stretch``: apply the authors' contrast stretch (folders of image files only). ``left_out``: see ``load_folder``.
+    Raises ``FileNotFoundError`` or ``ValueError`` if the source is missing or damaged.
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)} (got {split!r})")

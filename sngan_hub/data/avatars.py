@@ -1,4 +1,4 @@
-"""Avatars: DiceBear drawings in ten CC0 styles, drawn here by seed. Procedural drawings, not photographs."""
+"""Avatars: DiceBear avatars in ten CC0 styles, generated locally from a seed. Procedural drawings, not photographs."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ AVATAR_STYLES = [
     "pixel-art", "critters", "sprouts", "planets", "landscape", "thumbs", "marbles", "moods", "cutouts", "voxel-art",
 ]  # fmt: skip
 AVATARS_PER_CLASS = {"train": 4000, "test": 500}
-_PER_SECOND = 27  # pictures that one core of a 2020s server draws
-_RECIPE = "1"  # part of the cache's name: changes whenever the drawings do
+_PER_SECOND = 27  # images that one core of a 2020s server generates
+_RECIPE = "1"  # part of the cache's file name: change it whenever the images change
 
 
 def load_avatars(split: str, size: int) -> Images:
     path = cache_folder() / f"avatars-{split}-{size}-r{_RECIPE}.npy"
     count = AVATARS_PER_CLASS[split]
     if not path.is_file():
-        with one_process_at_a_time(path.with_suffix(".lock"), "drawing"):
-            if not path.is_file():  # another process may have drawn them meanwhile
+        with one_process_at_a_time(path.with_suffix(".lock"), "generating"):
+            if not path.is_file():  # another process may have generated them meanwhile
                 _draw_to(path, count, split, size)
     images = np.load(path, mmap_mode="r", allow_pickle=False)
     return Images(images, np.arange(len(AVATAR_STYLES)).repeat(count), list(AVATAR_STYLES))
@@ -68,7 +68,7 @@ def _draw_batch(task: tuple[str, range, str, int]) -> np.ndarray:
     for number in numbers:
         svg = dicebear.Avatar(style, {"seed": f"{split}/{number}", "size": 4 * size}).to_string()
         png = resvg_py.svg_to_bytes(svg_string=svg, background="#ffffff", skip_system_fonts=True)
-        # Drawn at four times the size and averaged: smooth at 32 px, and equal on every platform.
+        # Rendered at four times the size and averaged: antialiased, and equal on every platform.
         drawing = Image.open(io.BytesIO(png)).convert("RGB").resize((size, size), Image.Resampling.BOX)
         images.append(np.asarray(drawing).transpose(2, 0, 1))
     return np.stack(images)

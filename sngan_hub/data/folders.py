@@ -1,8 +1,8 @@
-"""A folder of class folders, read whole into memory; what is too large for that is prepared first.
+"""Loads a folder of class folders into memory. Larger data sets must be prepared first (``sngan prepare``).
 
-``arrange`` is the one rule of what is a class, for folders and for archives alike: the folders at the top are the
-classes, and the pictures at any depth below one are its own. Single folders on the way down are passed through; a
-source without any folder is one class of its own name.
+``arrange`` defines the classes of folders and of archives: the top-level folders are the classes, and all images below
+a class folder, at any depth, belong to it. A single top-level folder that contains only folders is skipped. A source
+without folders is one class, with the name of the source.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from PIL import Image
 
 from .images import DAMAGED, SUFFIXES, TEST_EVERY, Images, in_split, read_picture
 
-Parts = tuple[str, ...]  # of a picture's path below its source
+Parts = tuple[str, ...]  # of an image's path below the source
 
 
 def is_image(path: Path) -> bool:
@@ -31,15 +31,15 @@ def is_image(path: Path) -> bool:
 
 
 class Arranged(NamedTuple):
-    classes: dict[str, list[int]]  # name -> which of the paths, in the order of their parts
-    root: Parts  # the single folders that were passed through
-    notes: list[str]  # what is left out or was passed through, a line each
+    classes: dict[str, list[int]]  # name -> indices of its paths, sorted by their parts
+    root: Parts  # the single top-level folders that were skipped
+    notes: list[str]  # what is ignored or skipped, one line each
 
 
 def arrange(paths: Sequence[Parts], name: str, source: str) -> Arranged:
-    """``paths``: of pictures below ``source``. ``name``: of the class where no folder names one.
+    """Finds the classes. ``paths``: images below ``source``. ``name``: the class name if there are no folders.
 
-    Raises ``FileNotFoundError`` where there is no picture, or where the classes lie one folder deeper.
+    Raises ``FileNotFoundError`` if there is no image, or if the class folders are one level deeper.
     """
     order = sorted(range(len(paths)), key=lambda i: paths[i])
     root: Parts = ()
@@ -51,7 +51,7 @@ def arrange(paths: Sequence[Parts], name: str, source: str) -> Arranged:
         direct = {paths[i][depth] for i in below if len(paths[i]) == depth + 2}
         if direct or not tops:
             break
-        if len(tops) > 1 or beside:  # train/ and val/, say: they would be the classes
+        if len(tops) > 1 or beside:  # such as train/ and val/, which would otherwise become the classes
             raise FileNotFoundError(_deeper(source, root, tops))
         root += (tops[0],)
     if not order:
@@ -61,8 +61,8 @@ def arrange(paths: Sequence[Parts], name: str, source: str) -> Arranged:
         return Arranged({name: beside}, root, notes)
     if beside:
         first = paths[beside[0]][-1]
-        notes.append(f"of no class, left out: {len(beside)} image(s) beside the class folders ({first} ...)")
-    notes += [f"class {top}: all its images lie in folders below it" for top in tops if top not in direct]
+        notes.append(f"ignored {len(beside)} image(s) beside the class folders ({first} ...)")
+    notes += [f"class {top}: all its images are in subfolders" for top in tops if top not in direct]
     classes: dict[str, list[int]] = {top: [] for top in tops}
     for i in below:
         classes[paths[i][depth]].append(i)
@@ -71,14 +71,14 @@ def arrange(paths: Sequence[Parts], name: str, source: str) -> Arranged:
 
 def _deeper(source: str, root: Parts, tops: list[str]) -> str:
     if Path(source).is_file():
-        return (f"source: the class folders of {source} lie one folder deeper; unpack it and name the folder "
+        return (f"source: the class folders of {source} are one folder deeper; unpack it and name the folder "
                 f"{' or '.join('/'.join((*root, top)) for top in tops[:3])}")  # fmt: skip
     names = " or ".join(str(Path(source, *root, top)) for top in tops[:3])
-    return f"data: the class folders lie one folder deeper: name {names} instead of {source}"
+    return f"data: the class folders are one folder deeper: name {names} instead of {source}"
 
 
 def product(names: Collection[str], config: Callable[[], bytes]) -> str:
-    """What a folder of these ``names`` is, where it is our own output and no pictures of a class; else empty.
+    """The kind of output of this project that a folder with these ``names`` is; empty for any other folder.
 
     ``config`` reads its config.json.
     """
@@ -106,8 +106,9 @@ class Found(NamedTuple):
 
 
 def find_images(source: str) -> Found:
-    """All pictures below ``source`` in the order of their parts. Hidden names and links in a circle are passed over;
-    a link that leads nowhere is found, and fails when it is read.
+    """All images below ``source``, sorted by the parts of their paths.
+
+    Hidden names and circular links are ignored. A broken link is included and fails when it is read.
     """
     found = Found([], [])
 
@@ -141,16 +142,16 @@ def _arranged(source: str, found: Found) -> Arranged:
 
 
 def folder_classes(source: str) -> dict[str, list[Path]]:
-    """The classes of a folder in name order, which is that of the labels, and the pictures of each in name order.
+    """The classes of a folder in the order of their labels, and the images of each. Both are sorted by name.
 
-    Raises ``FileNotFoundError`` or ``ValueError`` with the way out.
+    Raises ``FileNotFoundError`` or ``ValueError`` if the folder has no valid classes.
     """
     found = find_images(source)
     return {name: [found.images[i][1] for i in own] for name, own in _arranged(source, found).classes.items()}
 
 
 def of_no_class(source: str) -> list[str]:
-    """A line for each folder of ``source`` that is no class, and for whatever else ``arrange`` leaves out."""
+    """One line for each folder of ``source`` that is not used as a class, and for what ``arrange`` ignores."""
     found = find_images(source)
     arranged = _arranged(source, found)
     outputs = dict(found.outputs)
@@ -165,8 +166,9 @@ def of_no_class(source: str) -> list[str]:
 
 
 def load_folder(source: str, split: str, size: int, stretch: bool = False, left_out: list[str] | None = None) -> Images:
-    """Raises ``ValueError`` where the split is empty, and naming every damaged image; with a list ``left_out`` they
-    are left out and named in it instead.
+    """Raises ``ValueError`` if the split is empty, or if images are damaged; the message names them.
+
+    With a list ``left_out``, damaged images are skipped and added to it instead.
     """
     classes = folder_classes(source)
     chosen = [
@@ -176,7 +178,7 @@ def load_folder(source: str, split: str, size: int, stretch: bool = False, left_
         if in_split(i, TEST_EVERY, split)
     ]
     images, labels, damaged = np.empty((len(chosen), 3, size, size), np.uint8), [], []
-    Image.init()  # the threads would race: of two at once, one looks for its decoder before they are all known
+    Image.init()  # before the threads start: registering the decoders is not thread-safe
 
     def read(path: Path) -> np.ndarray | str:
         try:
@@ -184,7 +186,7 @@ def load_folder(source: str, split: str, size: int, stretch: bool = False, left_
         except DAMAGED as error:
             return f"{path}: {error}"
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes and resizes outside the interpreter's lock
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes and resizes without the interpreter's lock
         for (_, label), found in zip(chosen, pool.map(read, [path for path, _ in chosen]), strict=True):
             if isinstance(found, str):
                 damaged.append(found)

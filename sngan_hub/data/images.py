@@ -1,4 +1,4 @@
-"""Images in memory or on disk as uint8, and how one picture becomes a square of a given size."""
+"""Images as uint8 arrays, in memory or on disk; decodes an image file and resizes it to a square."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SPLITS = ("train", "test", "all")
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"}
 DAMAGED = (OSError, ValueError, SyntaxError, EOFError, MemoryError, Image.DecompressionBombError)
 
-TEST_EVERY = 10  # every tenth image of a class, in name order, is kept for scores
+TEST_EVERY = 10  # every tenth image of a class, in name order, is held out for scores
 
 
 def held_back(i: int, every: int) -> bool:
@@ -29,7 +29,7 @@ def in_split(i: int, every: int, split: str) -> bool:
 
 
 class Rows:
-    """Some rows of an array on disk, read only when they are asked for."""
+    """A selection of rows of an array on disk. Rows are read when they are indexed."""
 
     def __init__(self, store: np.ndarray, index: np.ndarray):
         self.store, self.index = store, index
@@ -49,14 +49,14 @@ class Images(NamedTuple):
     images: np.ndarray | Rows  # (N, 3, S, S) uint8
     labels: np.ndarray  # (N,) int64
     classes: list[str]
-    digest: str = ""  # of all content, where it is known without reading it
-    made: dict[str, Any] = {}  # how it was prepared: dataset.json
+    digest: str = ""  # of the whole content, if known without reading it
+    made: dict[str, Any] = {}  # the content of dataset.json, if prepared
 
     def as_one_class(self) -> Images:
         return self._replace(labels=np.zeros_like(self.labels), classes=[""], digest="")
 
     def in_order(self, order: list[str]) -> Images:
-        """The same images with the classes in ``order``. Raises ``ValueError`` where these are others."""
+        """The same images with the classes in ``order``. Raises ``ValueError`` if the classes differ."""
         if order == self.classes:
             return self
         if sorted(order) != sorted(self.classes):
@@ -66,7 +66,7 @@ class Images(NamedTuple):
         return self._replace(labels=place[self.labels], classes=order, digest=digest)
 
     def fingerprint(self) -> str:
-        """A hash of every pixel and label: what a resumed run must find again."""
+        """A hash of all pixels and labels. It must not change between a run and its resumption."""
         if self.digest:
             return self.digest
         digest = hashlib.sha256()
@@ -77,14 +77,14 @@ class Images(NamedTuple):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# One picture
+# One image
 
 
 def read_picture(data: bytes, size: int, short_side: int = 0, stretch: bool = False, min_side: int = 0) -> np.ndarray:
-    """A file's bytes -> (3, size, size) uint8; raises one of ``DAMAGED``.
+    """Decodes the bytes of an image file -> (3, size, size) uint8. Raises one of ``DAMAGED``.
 
-    ``short_side`` first scales the picture so, as the authors' preprocess.sh does with 256; then see ``square``. A side
-    under ``min_side`` is refused, as theirs under 256.
+    ``short_side``: scale the short side to this first, like the authors' preprocess.sh (256); then see ``square``.
+    ``min_side``: images with a shorter side are an error; the authors skip those under 256 px.
     """
     try:
         opened = Image.open(io.BytesIO(data))
@@ -94,9 +94,9 @@ def read_picture(data: bytes, size: int, short_side: int = 0, stretch: bool = Fa
         if min(image.size) < min_side:
             raise ValueError(f"{image.width}x{image.height} px: each side must be at least {min_side} px")
         if image.format == "JPEG" and not stretch:
-            least = 2 * (short_side or size)  # the decoder halves large pictures for nothing
+            least = 2 * (short_side or size)  # the JPEG decoder reduces large images at no cost
             image.draft(image.mode, (least, least))
-        ImageOps.exif_transpose(image, in_place=True)  # no copy where there is nothing to turn
+        ImageOps.exif_transpose(image, in_place=True)  # avoids a copy if there is nothing to rotate
         image = to_eight_bits(image)
     if short_side and min(image.size) != short_side:
         scale = short_side / min(image.size)
@@ -106,8 +106,9 @@ def read_picture(data: bytes, size: int, short_side: int = 0, stretch: bool = Fa
 
 
 def to_eight_bits(image: Image.Image) -> Image.Image:
-    """Any mode -> RGB, or L for grey: 16-bit grey is scaled, transparency lies on white. In strips, because a large
-    picture in wider numbers takes a gigabyte.
+    """Any mode -> RGB, or L for greyscale. 16-bit greyscale is scaled, transparency is blended with white.
+
+    The image is converted in strips: a large image in wider numbers would take a gigabyte.
     """
     if image.mode.startswith("I") or image.mode == "F":
         most = np.max([np.asarray(part).max() for _, part in _strips(image)])
@@ -131,19 +132,19 @@ _STRIP = 2**18  # pixels
 
 
 def _strips(image: Image.Image) -> Iterator[tuple[tuple[int, int], Image.Image]]:
-    """Corner and strip, from the top down."""
+    """(corner, strip) of each strip, from top to bottom."""
     rows = max(1, _STRIP // image.width)
     for top in range(0, image.height, rows):
         yield (0, top), image.crop((0, top, image.width, min(top + rows, image.height)))
 
 
 def square(image: Image.Image, size: int, stretch: bool = False) -> np.ndarray:
-    """The centre, cropped to the short side, at ``size`` px -> (3, size, size) uint8."""
+    """Crops the centre square and resizes it to ``size`` px -> (3, size, size) uint8."""
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     if image.size != (side, side):
         image = image.crop((left, top, left + side, top + side))
-    if not stretch and side != size:  # smaller before it is an array
+    if not stretch and side != size:  # before the conversion to an array, which is then smaller
         image = image.resize((size, size), Image.Resampling.BILINEAR)
     pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     return cropped(pixels, 0, 0, len(pixels), size, stretch=stretch)
@@ -152,17 +153,17 @@ def square(image: Image.Image, size: int, stretch: bool = False) -> np.ndarray:
 def cropped(
     pixels: np.ndarray, top: int, left: int, side: int, size: int, flip: bool = False, stretch: bool = False
 ) -> np.ndarray:
-    """A square of ``pixels`` (H, W, 3) uint8, which are flipped before -> (3, size, size) uint8, bilinear, antialiased.
+    """Crops a square of ``pixels`` (H, W, 3) uint8 and resizes it (bilinear, antialiased) -> (3, size, size) uint8.
 
-    ``stretch``: first its values are stretched to 0..255, over all channels jointly, and rounded. That is what
-    scipy.misc.imresize did to the authors' float arrays (datasets/imagenet.py).
+    ``flip``: flip the image before the crop. ``stretch``: first stretch the values of the crop to 0..255, over all
+    channels jointly, and round, as scipy.misc.imresize does with the authors' float arrays (datasets/imagenet.py).
     """
     if flip:
         pixels = pixels[:, ::-1]
     crop = pixels[top : top + side, left : left + side]
     if stretch:
         low, high = float(crop.min()), float(crop.max())
-        scale = np.float32(255.0 / (high - low or 1.0))  # their arithmetic: single precision, rounded by adding a half
+        scale = np.float32(255.0 / (high - low or 1.0))  # as in SciPy: single precision, rounded by adding 0.5
         whole, crop = crop, np.empty(crop.shape, np.uint8)
         rows = max(1, _STRIP // side)
         for first in range(0, side, rows):

@@ -1,8 +1,8 @@
-"""A prepared data set: a folder with images.npy, labels.npy, dataset.json, which ``sngan prepare`` writes.
+"""Loads a prepared data set: a folder that ``sngan prepare`` writes, with images.npy, labels.npy and dataset.json.
 
-images.npy  (rows, 3, S, S) uint8, read through a memory map; rows of refused pictures are zero and named by no label
-labels.npy  (rows,) int32: the class of each row, -1 for a refused one
-dataset.json  class names, counts, how it was made, a checksum of labels.npy and of each block of images.npy
+images.npy  (rows, 3, S, S) uint8, read through a memory map; the rows of skipped images are zero
+labels.npy  (rows,) int32: the class of each row; -1 for a skipped image
+dataset.json  class names, counts, settings, and checksums of labels.npy and of each block of images.npy
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tqdm import tqdm
 from .images import Images, Rows, in_split
 
 IMAGES, LABELS, ABOUT, REFUSED = "images.npy", "labels.npy", "dataset.json", "refused.tsv"
-BLOCK_BYTES = 2**25  # of rows that are checksummed and written together
+BLOCK_BYTES = 2**25  # size of the blocks of rows that are written and checksummed together
 HEADER = 128  # bytes of images.npy before its first row
 
 
@@ -45,7 +45,7 @@ def read_about(source: str) -> dict[str, Any]:
 
 
 def load_prepared(source: str, split: str, size: int) -> Images:
-    """Raises ``ValueError`` for another size, and for files that are not those that were written."""
+    """Raises ``ValueError`` if ``size`` is not the prepared size, or if the files are incomplete or have changed."""
     folder, about = Path(source), read_about(source)
     if size != about["size"]:
         raise ValueError(
@@ -84,7 +84,7 @@ def _read_labels(folder: Path, about: dict[str, Any]) -> np.ndarray:
 
 
 def split_rows(labels: np.ndarray, n_classes: int, test_every: int, split: str) -> list[int]:
-    """Rows of the split, in order; the k-th picture of a class is counted over the ones that were not refused."""
+    """Rows of the split, in order. Skipped images do not count when images of a class are numbered."""
     seen = [0] * n_classes
     rows = []
     for row, label in enumerate(labels.tolist()):
@@ -96,8 +96,9 @@ def split_rows(labels: np.ndarray, n_classes: int, test_every: int, split: str) 
 
 
 def damaged_blocks(folder: Path, about: dict[str, Any]) -> list[int]:
-    """Blocks of images.npy whose checksum is no longer the one that was written. Reads the whole file, in as many
-    threads as there are cores: hashing leaves the interpreter's lock free.
+    """Blocks of images.npy whose checksum has changed. Reads the whole file.
+
+    Uses one thread per core: hashing releases the interpreter's lock.
     """
     size = block_rows(about["size"]) * 3 * about["size"] ** 2
 
@@ -113,9 +114,7 @@ def damaged_blocks(folder: Path, about: dict[str, Any]) -> list[int]:
 
 
 def check_blocks(data: Images) -> None:
-    """Raises ``ValueError`` where images that lie on disk are no longer those that were written; what is in memory
-    passes.
-    """
+    """Raises ``ValueError`` if a prepared data set on disk has changed. Images in memory are not checked."""
     if not isinstance(data.images, Rows) or "blocks" not in data.made:
         return
     path = Path(str(cast("np.memmap", data.images.store).filename))

@@ -1,6 +1,6 @@
-"""Data sets that torchvision fetches and checks: their arrays, without its transforms.
+"""Loads data sets that torchvision downloads and verifies, as arrays, without torchvision's transforms.
 
-Downloads go to the cache folder (``SNGAN_HUB_CACHE``), or lie there already.
+Downloads are kept in the cache folder (``SNGAN_HUB_CACHE``).
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _read_idx(path: Path) -> np.ndarray:
 
 
 def load_cifar(name: str, split: str, size: int) -> Images:
-    """``cifar10`` or ``cifar100``: 50,000 and 10,000 colour pictures of 32 px."""
+    """``cifar10`` or ``cifar100``: 50,000 training and 10,000 test images of 32 px."""
     if size != 32:
         raise ValueError(f"size must be 32 for {name} (got {size})")
     data = _torchvision(name, {"cifar10": "CIFAR10", "cifar100": "CIFAR100"}[name], train=split == "train")
@@ -70,9 +70,9 @@ def load_cifar(name: str, split: str, size: int) -> Images:
 
 
 def load_stl10(split: str, size: int) -> Images:
-    """The 100,000 unlabelled pictures (``train``), or the 8,000 labelled ones (``test``), as one class.
+    """The 100,000 unlabelled images (``train``), or the 8,000 labelled test images (``test``), as one class.
 
-    48 px, as in the SN paper, or another size: bilinear with antialiasing from 96.
+    The images of 96 px are resized to ``size`` (bilinear, antialiased); the SN paper uses 48 px.
     """
     data = _torchvision("stl10", "STL10", split="unlabeled" if split == "train" else "test")
     path = cache_folder() / f"stl10-{split}-{size}.npy"
@@ -84,13 +84,13 @@ def load_stl10(split: str, size: int) -> Images:
 
 
 def _torchvision(name: str, cls: str, **arguments: Any) -> Any:
-    """torchvision's data set, downloaded where that is possible."""
+    """torchvision's data set; it is downloaded if necessary."""
     import torchvision.datasets
 
     root = cache_folder() / "torchvision"
     try:
         return getattr(torchvision.datasets, cls)(str(root), download=True, **arguments)
-    except Exception as error:  # whatever a socket, a server or an archive can raise
+    except Exception as error:  # sockets, servers and archives raise many kinds of errors
         why = (str(error) or repr(error)).splitlines()[0]
         raise FileNotFoundError(
             f"{name}: the data set is not in {root} and the download failed ({why}); save torchvision's files of "

@@ -1,4 +1,4 @@
-"""The README.md of a network's repository, printed from its record: Hub metadata, use, recipe, scores, limits."""
+"""Generates model cards (README.md) from records: Hub metadata, use, recipe, scores and limits."""
 
 from __future__ import annotations
 
@@ -14,34 +14,37 @@ from ..networks.card import PIPELINES, as_text, first_class, listed, use_snippet
 from ..text import NAMESPACE, REPOSITORY
 from ..weights.records import WEIGHTS, Record
 
-PICTURE = "samples.png"  # beside the card, where there is one
+PICTURE = "samples.png"  # file name of the sample image beside the card
 METRICS = {"fid": "Frechet Inception Distance", "kid": "Kernel Inception Distance"}
 
-GIVEN = ("data", "donor", "like", "class_order")  # rows of a recipe that hold what a user named
+GIVEN = ("data", "donor", "like", "class_order")  # rows of a recipe with text from the user, which is escaped
 
 
 def repositories(record: Record) -> dict[str, str]:
-    """Where the project's own pair of this architecture lies on the Hub."""
+    """The Hub repositories of the project's own pair of this architecture."""
     name = record.architecture.replace("_", "-")
     return {"generator": f"{NAMESPACE}/{name}", "discriminator": f"{NAMESPACE}/{name}-discriminator"}
 
 
 def model_card(record: Record, repos: Mapping[str, str] | None = None, size: int = 32, picture: bool = False) -> str:
-    """``repos``: the pair's ids, where they are not the project's. ``picture``: whether one lies beside the card."""
+    """The text of a model card.
+
+    ``repos``: repository ids of the pair; by default the project's own. ``picture``: whether there is a sample image.
+    """
     other = "discriminator" if record.kind == "generator" else "generator"
-    named = repos is None  # ours: the name of an architecture leads to it
+    named = repos is None  # the project's own: it can be loaded by the name of its architecture
     repos = repos or repositories(record)
     handle = record.architecture if named else repos["generator"]
     title = f"{record.architecture}, {record.kind}, tag {record.tag}"
     title = title if named else f"{repos[record.kind]}: {record.kind}"
-    shown = f"![Generated pictures, a class a row]({PICTURE})\n\n" if picture else ""
+    shown = f"![Generated images, one row per class]({PICTURE})\n\n" if picture else ""
     recipe = "\n".join(
         f"| {key} | {as_text(str(value)) if key in GIVEN else value} |" for key, value in record.recipe.items()
     )
     classes = f"Classes: {listed(record.classes)}.\n\n" if record.classes else ""
     donor = record.recipe.get("donor")
     origin = f"Fine-tuned from {as_text(str(donor))}, generator and discriminator.\n\n" if donor else ""
-    # Of ours alone: torch.hub's entries are the names of architectures.
+    # Only for the project's own models: torch.hub loads by the name of an architecture.
     hub = f'With torch.hub: `torch.hub.load("{REPOSITORY}", "{_entry(record)}")`.\n' if named else ""
     page = "python space/app.py" if named else f"python space/app.py --model {handle}"
     return f"""---
@@ -58,7 +61,7 @@ def model_card(record: Record, repos: Mapping[str, str] | None = None, size: int
 {use_snippet(record.kind, record.classes, handle, size)}
 ```
 
-{hub}On the command line: `{_command(record, handle)}`. In a page: `{page}` from the checkout.
+{hub}On the command line: `{_command(record, handle)}`. As a web page, in a clone of the repository: `{page}`.
 
 ## Scores
 
@@ -109,7 +112,7 @@ def _metadata(record: Record, repos: Mapping[str, str]) -> str:
 
 
 def _base_model(record: Record) -> str | None:
-    """The donor's repository: its own id, or where the project's pair of that name lies."""
+    """The donor's repository: its own id, or the repository of the project's pair with that name."""
     donor = str(record.recipe.get("donor") or "")
     if donor.count("/") == 1:
         return donor if record.kind == "generator" else f"{donor.removesuffix('-discriminator')}-discriminator"
@@ -129,7 +132,7 @@ def _command(record: Record, handle: str) -> str:
 
 
 def score_table(record: Record) -> str:
-    """The record's scores as a Markdown table; what each protocol is stands in sngan_hub/metrics/protocols.py."""
+    """The record's scores as a Markdown table. sngan_hub/metrics/protocols.py describes the protocols."""
     if not record.scores:
         return "Not measured."
     lines = [
@@ -150,7 +153,7 @@ def score_table(record: Record) -> str:
 
 
 def write_cards(folder: Path) -> None:
-    """Prints both cards of a shipped pair anew from its record.json."""
+    """Rewrites both model cards of an included pair from its record.json."""
     from ..weights.records import read_records
 
     for record in read_records(folder.parent).values():
@@ -159,7 +162,7 @@ def write_cards(folder: Path) -> None:
 
 
 def update_record(folder: Path, scores: dict[str, dict]) -> None:
-    """Adds scores to a shipped pair's record.json and prints its cards anew."""
+    """Adds scores to the record.json of an included pair and rewrites its model cards."""
     path = folder / "record.json"
     fields = json.loads(path.read_text(encoding="utf-8"))
     fields["scores"].update(scores)

@@ -24,16 +24,16 @@ from tqdm import tqdm
 
 from ..weights.records import Record
 
-TIMEOUT = 30  # seconds without a byte
-TRIES = 4  # in a row that bring no byte
-PAUSE = 0.5  # seconds before the second of them; doubled each time
+TIMEOUT = 30  # seconds without data
+TRIES = 4  # consecutive attempts without data
+PAUSE = 0.5  # seconds before the second attempt; doubled each time
 _LOCAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO}
 
 
 class Fetched(NamedTuple):
     path: Path
-    source: str  # the address, or "file" where the user had put it there
-    sha256: str  # whole, as found
+    source: str  # the address, or "file" if the user put it there
+    sha256: str  # all digits, as computed
     revision: str = ""  # the Hub commit
 
 
@@ -44,14 +44,15 @@ def cache_folder() -> Path:
 
 
 def place(record: Record) -> Path:
-    """Where the record's file is kept, and where a user may put it by hand."""
+    """The path of the record's file in the cache. Users can put the file there by hand."""
     return cache_folder() / "downloads" / record.name / record.file
 
 
 def fetch(record: Record, revision: str = "") -> Fetched:
-    """The record's file, checked. ``revision``: the Hub commit that its partner came from, tried first.
+    """Downloads and verifies the record's file. ``revision``: the Hub commit of the pair's other network, tried first.
 
-    Raises ``ValueError`` for a file of the wrong hash, ``FileNotFoundError`` with the way out when it cannot be had.
+    Raises ``ValueError`` if the hash is wrong, and ``FileNotFoundError`` if the file cannot be downloaded; the message
+    states how to get it by hand.
     """
     path = place(record)
     if path.is_file():
@@ -87,7 +88,7 @@ def _checked(path: Path, record: Record) -> str:
 
 
 class _NotServed(Exception):
-    """This address will not give the file; another may."""
+    """This address does not serve the file. The next mirror is tried."""
 
 
 def _from_addresses(record: Record, path: Path) -> Fetched:
@@ -99,7 +100,7 @@ def _from_addresses(record: Record, path: Path) -> Fetched:
         for fresh in (False, True):
             if fresh:
                 if not resumed:
-                    break  # it was fetched whole from this address, and was wrong
+                    break  # this address served the whole file, and it was wrong
                 part.unlink(missing_ok=True)
             try:
                 _download(url, part, record)
@@ -125,7 +126,7 @@ def _host(url: str) -> str:
 
 
 def _download(url: str, part: Path, record: Record) -> None:
-    """Fetches ``url`` to ``part``, from where ``part`` ends. Raises ``_NotServed``; other ``OSError`` are local."""
+    """Downloads ``url`` to ``part``, or resumes. Raises ``_NotServed``; other kinds of ``OSError`` are local."""
     failures, said = 0, ""
     while failures < TRIES:
         if failures:
@@ -136,7 +137,7 @@ def _download(url: str, part: Path, record: Record) -> None:
             return
         except urllib.error.HTTPError as error:
             said = f"HTTP {error.code} {str(error.reason).splitlines()[0] if error.reason else ''}".rstrip()
-            if error.code == 416 and before:  # nothing lies behind what is here
+            if error.code == 416 and before:  # the partial file is already complete
                 if sha256_of(part).startswith(record.sha256):
                     return
                 part.unlink()
@@ -153,7 +154,7 @@ def _download(url: str, part: Path, record: Record) -> None:
         after = part.stat().st_size if part.exists() else 0
         failures = 0 if after > before else failures + 1
     if record.sha256 and part.exists() and sha256_of(part).startswith(record.sha256):
-        return  # whole, whatever length the server had announced
+        return  # complete, whatever length the server announced
     raise _NotServed(said)
 
 
@@ -165,7 +166,7 @@ def _receive(url: str, part: Path, start: int, name: str) -> None:
             raise _NotServed("the server sent a web page instead of the file")
         resumed = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
         if start and not (response.status == 206 and resumed and int(resumed[1]) == start):
-            start = 0  # the server sends the whole again
+            start = 0  # the server sends the whole file again
         length = response.headers.get("Content-Length")
         total = start + int(length) if length and length.isdigit() else None
         received = start
@@ -186,7 +187,7 @@ def _receive(url: str, part: Path, start: int, name: str) -> None:
 
 
 def _from_hub(record: Record, revision: str) -> Fetched:
-    """The file at one commit, checked against the sha256 that the Hub itself states for it."""
+    """Downloads the file at one commit and verifies it against the sha256 that the Hub states."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, OfflineModeIsEnabled
 
@@ -199,7 +200,7 @@ def _from_hub(record: Record, revision: str) -> Fetched:
         local = Path(hf_hub_download(record.repo, record.path, revision=stated.commit_hash,
                                      cache_dir=cache_folder() / "hub"))  # fmt: skip
     except EntryNotFoundError as error:
-        if revision != record.revision:  # its partner's commit does not have it; a later one may
+        if revision != record.revision:  # not in the commit of the other network; a later commit may have it
             return _from_hub(record, record.revision)
         raise FileNotFoundError(
             f"{record.key}: {record.repo} does not contain {record.file} at revision {revision}; the publisher may not "
@@ -220,13 +221,13 @@ def _from_hub(record: Record, revision: str) -> Fetched:
 
 
 def forget(path: Path) -> None:
-    """Removes a fetched file; one from the Hub is a link to what takes the space."""
+    """Removes a downloaded file. A file from the Hub is a link: its target is removed too."""
     path.resolve().unlink(missing_ok=True)
     path.unlink(missing_ok=True)
 
 
 def _http_errors() -> tuple[type[Exception], ...]:
-    """What the Hub client's own HTTP library raises without a connection; its name changes between versions."""
+    """The error that the Hub client's HTTP library raises without a connection. The library depends on the version."""
     found = []
     for library in ("httpx", "httpx2", "requests"):
         module = sys.modules.get(library)
@@ -241,7 +242,7 @@ def _first_line(error: BaseException) -> str:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# One at a time
+# Locks
 
 
 @contextmanager

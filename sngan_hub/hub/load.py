@@ -1,4 +1,4 @@
-"""A weights name, folder, file or Hub repository id -> a verified network in eval mode."""
+"""Loads a verified network in eval mode from a name, a folder, a file or a Hub repository."""
 
 # _save_pretrained, the Hub mixin's hook, writes a network's two files; save_pretrained a card as well:
 # pyright: reportPrivateUsage=false
@@ -47,18 +47,18 @@ def load_generator(
     Args:
         name: ``architecture[.tag]`` (sngan_fashion32), a run, a network's folder, a folder with generator/ and
             discriminator/, the authors' .npz, a .pth of another code base, or a Hub repository id.
-        weights: a tag, or any of these in place of the weights of ``name``.
+        weights: a tag, or another source of the same kinds, to use instead of the default weights of ``name``.
         revision: branch, tag or commit of a Hub repository.
-        token: access token of the Hub; True: that of ``hf auth login``.
+        token: access token of the Hub; True: the token of ``hf auth login``.
         device: auto, cpu, cuda, cuda:N or mps.
-        dtype: float32 (None), float64, bfloat16 or float16.
+        dtype: float32 (default), float64, bfloat16 or float16.
 
     Returns:
-        A network in eval mode. Published weights are downloaded, checked and converted once.
+        A network in eval mode. Published weights are downloaded, verified and converted on first use, then cached.
 
     Raises:
-        ValueError: names the argument, what is legal and what came.
-        FileNotFoundError: for weights that are not there, or cannot be downloaded.
+        ValueError: if an argument is invalid, or the weights are.
+        FileNotFoundError: if the weights do not exist or cannot be downloaded.
 
     Example:
         >>> images = load_generator("sngan_fashion32").sample(["Sneaker"], n=4, seed=0)  # uint8 (4, 3, 32, 32)
@@ -78,23 +78,23 @@ def load_discriminator(
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
 ) -> AnyDiscriminator:
-    """Loads a trained discriminator. Both ``NAME`` and ``NAME_discriminator`` name it.
+    """Loads a trained discriminator. ``NAME`` and ``NAME_discriminator`` are equivalent.
 
     Args:
         name: ``architecture[.tag]`` (sngan_fashion32), a run, a network's folder, a folder with generator/ and
             discriminator/, the authors' .npz, a .pth of another code base, or a Hub repository id.
-        weights: a tag, or any of these in place of the weights of ``name``.
+        weights: a tag, or another source of the same kinds, to use instead of the default weights of ``name``.
         revision: branch, tag or commit of a Hub repository.
-        token: access token of the Hub; True: that of ``hf auth login``.
+        token: access token of the Hub; True: the token of ``hf auth login``.
         device: auto, cpu, cuda, cuda:N or mps.
-        dtype: float32 (None), float64, bfloat16 or float16.
+        dtype: float32 (default), float64, bfloat16 or float16.
 
     Returns:
-        A network in eval mode. Published weights are downloaded, checked and converted once.
+        A network in eval mode. Published weights are downloaded, verified and converted on first use, then cached.
 
     Raises:
-        ValueError: names the argument, what is legal and what came.
-        FileNotFoundError: for weights that are not there, or cannot be downloaded.
+        ValueError: if an argument is invalid, or the weights are.
+        FileNotFoundError: if the weights do not exist or cannot be downloaded.
 
     Example:
         >>> scores = load_discriminator("sngan_fashion32")(images, labels)  # images in [-1, 1] -> (N, 1)
@@ -143,7 +143,7 @@ def _load(
 def _from_hub(
     cls: type[AnyGenerator | AnyDiscriminator], repo: str, kind: str, revision: str | None, token: str | bool | None
 ) -> AnyGenerator | AnyDiscriminator:
-    """A repository holds one network; its partner is beside it as REPO-discriminator, and either name leads there."""
+    """Loads from REPO (generator) or REPO-discriminator; either name selects the pair."""
     other = f"{repo}-discriminator"
     if kind == "discriminator" and not repo.endswith("-discriminator"):
         repo = other
@@ -154,7 +154,7 @@ def _from_hub(
 
 
 def calibration_folder(name: str) -> Path:
-    """Where the calibration of a model's discriminator lies on this machine. Raises as ``load_discriminator``."""
+    """The local folder of a model's discriminator and its calibration. Raises as ``load_discriminator``."""
     found = resolve(name)
     path = found.path
     if found.kind == "folder":
@@ -169,7 +169,7 @@ def calibration_folder(name: str) -> Path:
 def load_calibration(name: str) -> Calibration:
     """The calibration of a model's discriminator, which rejection sampling and Langevin steps need.
 
-    Raises ``FileNotFoundError`` with the way to fit one.
+    Raises ``FileNotFoundError`` if there is none; the message states how to fit one.
     """
     if resolve(name).kind == "repository":
         repo = name if name.endswith("-discriminator") else f"{name}-discriminator"
@@ -191,9 +191,9 @@ _FIT = "sngan probe --from MODEL --data FOLDER --calibrate"
 
 
 def offline() -> bool:
-    """Whether the Hub's name cannot be looked up, so that its client would try in vain for half a minute.
+    """Whether the Hub's host name cannot be resolved. The Hub client would retry for half a minute.
 
-    A proxy looks names up itself, and is asked.
+    With a proxy, always False: the proxy resolves names.
     """
     host = urlsplit(constants.ENDPOINT).hostname
     if not host or getproxies():
@@ -207,7 +207,7 @@ def offline() -> bool:
 
 @contextmanager
 def hub_errors(repo: str) -> Generator[None, None, None]:
-    """What the Hub's client raises, as one line that names the repository and the way out."""
+    """Converts errors of the Hub client to one-line messages that name the repository and state what to do."""
     from huggingface_hub import errors
 
     try:
@@ -247,7 +247,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _from_file(path: Path, kind: str, name: str | None) -> AnyGenerator | AnyDiscriminator:
-    """A foreign code base's file. ``name``: the architecture it is loaded as, whose class names it takes."""
+    """Loads a file of another code base. ``name``: the architecture whose class names it gets."""
     converted = convert_file(path)
     networks = [one.network for one in converted if one.kind == kind]
     if not networks:
@@ -264,13 +264,13 @@ def _from_file(path: Path, kind: str, name: str | None) -> AnyGenerator | AnyDis
 # ---------------------------------------------------------------------------------------------------------------------
 # A record -> the folder of its network on this machine
 
-PROVENANCE = "source.json"  # beside a converted network: which file it came from, and the hash of what was made of it
+PROVENANCE = "source.json"  # beside a converted network: its source file, and the hash of the converted file
 
 
 def local_folder(record: Record) -> Path:
-    """The folder with the record's network: shipped, or fetched, checked and converted once and cached as safetensors.
+    """The local folder of the record's network. Published weights are downloaded, verified and converted on first use.
 
-    Raises ``FileNotFoundError`` or ``ValueError`` with the way out.
+    Raises ``FileNotFoundError`` or ``ValueError``; the message states what to do.
     """
     if record.folder is not None:
         verify(record)
@@ -320,7 +320,7 @@ def _fetch_and_convert(record: Record) -> None:
             one.network.name_classes(record.classes)
         write_folder(home / one.kind, partial(_save_converted, one, record, fetched))
     if fetched.source != "file":
-        forget(fetched.path)  # all of it is in the converted folders now
+        forget(fetched.path)  # no longer needed: the converted folders contain everything
 
 
 def _save_converted(one: Converted, record: Record, fetched: Fetched, folder: Path) -> None:
@@ -331,7 +331,7 @@ def _save_converted(one: Converted, record: Record, fetched: Fetched, folder: Pa
 
 
 def verify(record: Record) -> None:
-    """Raises ``ValueError`` when a shipped file is not the one that the record's hash describes."""
+    """Raises ``ValueError`` if the hash of an included file differs from its record."""
     assert record.folder is not None
     path = record.folder / SAFETENSORS_SINGLE_FILE
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""A network's folder -> a repository on the Hugging Face Hub."""
+"""Uploads the folder of a network to the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ FILES = (CONFIG_NAME, SAFETENSORS_SINGLE_FILE, CARD, PICTURE, CALIBRATION)
 
 
 def networks_in(folder: Path, repo: str) -> Iterator[tuple[Path, str]]:
-    """The folder of each network and its repository: one, or a pair's generator and REPO-discriminator.
+    """(folder, repository) of each network in ``folder``: a single network, or a pair (REPO and REPO-discriminator).
 
-    Everything is loaded once: what would not load again is refused here, by ``ValueError`` or ``FileNotFoundError``.
+    Loads each network. Raises ``ValueError`` or ``FileNotFoundError`` if that fails, before anything is uploaded.
     """
     try:
         validate_repo_id(repo)
@@ -46,20 +46,20 @@ def networks_in(folder: Path, repo: str) -> Iterator[tuple[Path, str]]:
 
 
 def load_any(folder: Path) -> Network:
-    """The network in ``folder``, of either kind."""
+    """Loads the network in ``folder``, generator or discriminator."""
     generator = read_config(folder / CONFIG_NAME).get("class", "").endswith("Generator")
     return (AnyGenerator if generator else AnyDiscriminator).from_pretrained(folder)
 
 
 def card_of(folder: Path, repo: str) -> str:
-    """The card in ``folder``, or one made of the network there."""
+    """The card in ``folder``, or a card generated from the network."""
     path = folder / CARD
     return path.read_text(encoding="utf-8") if path.is_file() else network_card(load_any(folder), repo)
 
 
 @contextmanager
 def with_card(folder: Path, repo: str) -> Iterator[Path]:
-    """``folder`` itself where it holds a card, else a copy of what is pushed with one."""
+    """``folder`` if it contains a card, otherwise a temporary copy of the files to upload, with a card."""
     if (folder / CARD).is_file():
         yield folder
         return
@@ -81,11 +81,11 @@ def push(
     token: str | bool | None = None,
     message: str = "",
 ) -> str:
-    """Uploads one network's folder: weights, config, card, picture, and nothing else that may lie there -> its address.
+    """Uploads the folder of one network and returns its address. Uploads weights, config, card and sample image only.
 
-    The repository is made where it is missing; ``revision`` is a branch, made likewise; ``tag`` marks the commit;
-    ``create_pr`` opens a pull request instead of writing. Repeating an interrupted push uploads what is missing. Raises
-    ``OSError`` in one line.
+    Creates the repository and the branch ``revision`` if they do not exist. ``tag``: tag of the commit. ``create_pr``:
+    open a pull request instead of committing. Repeating an interrupted push uploads the remaining files. Raises
+    ``OSError`` with a one-line message.
     """
     api = HfApi(token=token)
     with hub_errors(repo), with_card(folder, repo) as folder:

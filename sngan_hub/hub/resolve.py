@@ -1,4 +1,4 @@
-"""What MODEL means, everywhere: a folder, a file, a Hub repository or a name of the catalogue. Touches no network."""
+"""Decides what MODEL refers to: a folder, a file, a Hub repository or a name. Does not access the internet."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import NamedTuple
 
 from ..text import nearest
 
-#: Endings of weight files: no repository's name ends so
+#: Suffixes of weight files; a name with such a suffix is a path, not a repository
 SUFFIXES = (".npz", ".pth", ".pt", ".tar", ".safetensors", ".bin", ".ckpt", ".json")
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 class Resolved(NamedTuple):
     kind: str  # folder, file, repository or name
-    text: str  # a repository's id, a name, or a path as it was given
+    text: str  # a repository id, a name, or a path as given
     path: Path = Path()  # of a folder or a file
 
 
 def resolve(model: str | Path) -> Resolved:
-    """An existing path is that path. What looks like a path, or lies in a folder that exists, is a path too, and must
-    exist; ``namespace/name`` is otherwise a Hub repository, and anything without a slash a name.
+    """An existing file or folder is a path. Text that looks like a path, or whose parent folder exists, is also a path
+    and must exist. Otherwise, ``namespace/name`` is a Hub repository, and text without a slash is a name.
 
-    Raises ``FileNotFoundError`` for a missing path, with the nearest names beside it, and ``ValueError`` for what is
-    none of these.
+    Raises ``FileNotFoundError`` for a missing path, with similar names in its folder, and ``ValueError`` for other
+    text.
     """
     text = str(model)
     path = Path(text).expanduser()

@@ -1,8 +1,9 @@
-"""Logical forwards: what counts as one forward of a network, however its batch is cut or put together.
+"""Logical forwards: defines what counts as one forward of a network when a batch is split or batches are combined.
 
-A module in training mode moves its state in every call: a spectrally normalised layer makes one power iteration, batch
-norm moves its running statistics. The authors' algorithm counts in forwards of whole batches, one for real images and
-one for fakes; memory and speed ask for other calls. ``logical_forwards`` says which calls make one such forward.
+A module in training mode changes its state in every call: a spectrally normalised layer makes one power iteration, and
+batch norm updates its running statistics. The authors' algorithm makes one forward per whole batch, one for real images
+and one for fakes. To save memory or time, other calls are made; ``logical_forwards`` states which of them form one
+forward.
 """
 
 from __future__ import annotations
@@ -23,29 +24,29 @@ from .spectral_norm import SpectralNorm, full_precision
 def logical_forwards(
     *networks: nn.Module, count: int = 1, batch_norm_group: int = 0, twice: bool = False
 ) -> Iterator[LogicalForwards]:
-    """Within it, calls of ``networks`` are parts of ``count`` logical forwards.
+    """Inside this context, calls of ``networks`` are parts of ``count`` logical forwards.
 
     A logical forward is one forward of a whole batch as the authors' algorithm counts it. It may be computed as several
     calls (micro-batches), and several of them may be computed as one call (real and fake images in one batch). Each of
-    them moves the state of a network in training mode once:
+    them changes the state of a network in training mode once:
 
     * **u and v** of a spectrally normalised layer: one power iteration for each of the ``count`` forwards, all of them
-      done on entry, each from the u before. This is exact, for the weights do not move in between. A call then uses the
-      estimate of the forward that it belongs to. u and v are left as they are after the last forward.
+      done on entry, each from the previous u. This is exact, because the weights do not change in between. A call then
+      uses the estimate of its forward. u and v keep the values of the last forward.
     * **running statistics** of batch norm: those of the first group of the first micro-batch. The micro-batches after
-      ``next_micro_batch()`` leave them as they are. This is exact where no micro-batch splits a group.
+      ``next_micro_batch()`` do not change them. This is exact if no micro-batch splits a group.
 
-    Layers in evaluation mode, which includes frozen ones, take no part. After the context each call is a forward of
-    its own again, with statistics of its whole batch. Contexts of one network do not nest. Nothing waits for the
+    Layers in evaluation mode, which includes frozen ones, are not affected. After the context, each call is one
+    forward again, with statistics of its whole batch. Contexts of one network cannot be nested. Nothing waits for the
     device.
 
     Args:
-        networks: whose calls are meant.
-        count: how many logical forwards follow; 2 for the real and the fake images of a D step.
-        batch_norm_group: batch-norm statistics are of consecutive groups of that many images, as on so many processes
-            (0: of the call's whole batch).
-        twice: whether the gradient by the input is differentiated again, as a gradient penalty is. Then every weight is
-            divided by its sigma, for a divided output allows no second derivative.
+        networks: the networks to which this applies.
+        count: number of logical forwards; 2 for the real and the fake images of a D step.
+        batch_norm_group: number of consecutive images that share batch-norm statistics, as with several processes (0:
+            the whole batch of the call).
+        twice: whether the gradient with respect to the input is differentiated again, as for a gradient penalty. Then
+            weights are divided by sigma, because a divided output has no second derivative.
 
     Yields:
         The forwards; the first one has begun.
@@ -68,25 +69,25 @@ def logical_forwards(
 
 
 class LogicalForwards:
-    """What ``logical_forwards`` yields: says to which forward the calls that follow belong."""
+    """The object that ``logical_forwards`` yields: selects the forward to which the following calls belong."""
 
     def __init__(self, layers: Sequence[Any], found: list[list[Estimate]], norms: Sequence[BatchNorm2d]):
         self._layers, self._found, self._norms = layers, found, norms
 
     def begin(self, number: int) -> None:
-        """The calls that follow are micro-batches of forward ``number``, from 0; the first moves the statistics."""
+        """The following calls are micro-batches of forward ``number``, from 0. The first one updates the statistics."""
         self._use([self._found[number]])
         self._hold(False)
 
     def all_in_one(self) -> None:
-        """Each call that follows holds the images of all forwards, as equal consecutive parts of its batch.
+        """Each following call contains the images of all forwards, as equal consecutive parts of its batch.
 
         Not for batch norm in training mode, whose statistics are of one forward's images.
         """
         self._use(self._found)
 
     def next_micro_batch(self) -> None:
-        """The calls that follow belong to the same forward, whose running statistics have moved."""
+        """The following calls belong to the same forward and do not update the running statistics."""
         self._hold(True)
 
     def _use(self, found: list[list[Estimate]]) -> None:
@@ -103,19 +104,19 @@ class LogicalForwards:
 
 
 def normalized_layers(network: nn.Module) -> list[Any]:
-    """The spectrally normalised layers that are in training mode: those whose u moves."""
+    """The spectrally normalised layers in training mode, whose u changes."""
     return [m for m in network.modules() if m.training and isinstance(getattr(m, "normalize", None), SpectralNorm)]
 
 
 @torch.no_grad()
 def iterate(layers: Sequence[Any], count: int = 1) -> list[list[Estimate]]:
-    """``count`` power iterations of every layer, each from the u before.
+    """``count`` power iterations of every layer, each from the previous u.
 
-    Two matrix products a layer and a few operations for all layers together; nothing waits for the device.
+    Needs two matrix products per layer and a few operations for all layers together; nothing waits for the device.
 
     Args:
-        layers: spectrally normalised ones. Their u, and v where it is stored, are left as the last iteration made them.
-        count: how many.
+        layers: spectrally normalised layers. Their u, and v if it is stored, keep the values of the last iteration.
+        count: number of iterations.
 
     Returns:
         For each iteration, each layer's estimate; v in the order of ``as_matrix(layer.weight)``.
@@ -137,7 +138,7 @@ def iterate(layers: Sequence[Any], count: int = 1) -> list[list[Estimate]]:
 
 
 def _units(vectors: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """Each vector over its length, and the product of both: for W v that is sigma = u' W v."""
+    """Each vector divided by its length, and the products of both; for W v this is sigma = u' W v."""
     sizes = [len(vector) for vector in vectors]
     lengths = torch.stack(torch._foreach_norm(vectors))
     guarded = lengths + 1e-12

@@ -1,6 +1,6 @@
 """Normalisers: layer -> layer for weights, and batch normalisation with a gain per class for activations.
 
-A weight normaliser takes one of the three layers below, registers what it needs to remember on it, and returns it. The
+A weight normaliser takes one of the three layers below, registers its state on it, and returns it. The
 layer then computes with ``layer.effective_weight()`` instead of ``layer.weight``. Spectral normalisation itself, and
 what the three layers share, is in spectral_norm.py.
 """
@@ -76,9 +76,9 @@ def lookup_class(
         table: (classes, C).
         y: labels (N,), or (N, K) where rows are mixed; int64 in 0..classes - 1.
         class_weights: of K rows each (N, K); None where ``y`` is (N,).
-        strength: in [0, 1], scales what is particular to the class: 0 gives every label the table's mean row, 1 its
-            own (the class transition, Shahbazi et al. 2022). As a tensor () on the table's device it may change without
-            a compiled step being compiled again.
+        strength: in [0, 1], interpolates between the mean row of the table (0) and the class's own row (1); see the
+            class transition, Shahbazi et al. 2022. As a tensor () on the table's device, it can change without a
+            recompilation of compiled steps.
 
     Returns:
         (N, C), in the table's dtype.
@@ -96,7 +96,7 @@ def lookup_class(
 class BatchNorm2d(nn.Module):
     """Batch normalisation with one gain and bias per channel, or per class and channel.
 
-    Biased variance normalises, the unbiased one enters the running average. Source: authors'
+    Normalises by the biased variance; the running average uses the unbiased one. Source: authors'
     source/links/categorical_conditional_batch_normalization.py, whose eps and momentum are the defaults.
 
     Args:
@@ -106,10 +106,10 @@ class BatchNorm2d(nn.Module):
         momentum: share of the new statistics in the running ones.
     """
 
-    #: Within ``logical_forwards``: statistics are of consecutive groups of that many images, 0: of the whole batch;
-    #: running statistics follow the first group
+    #: Within ``logical_forwards``: number of consecutive images that share statistics (0: the whole batch); running
+    #: statistics use the first group
     group: int
-    #: Within ``logical_forwards``: the running statistics stay as they are
+    #: Within ``logical_forwards``: the running statistics do not change
     held: bool
 
     running_mean: Tensor
@@ -133,7 +133,7 @@ class BatchNorm2d(nn.Module):
     def gain_and_bias(
         self, y: Tensor | None, class_weights: Tensor | None = None, strength: float | Tensor = 1.0
     ) -> tuple[Tensor, Tensor]:
-        """What multiplies and what is added behind the normalisation.
+        """Gain and bias to apply after the normalisation.
 
         Args:
             y: see ``lookup_class``; ignored without classes.
@@ -145,7 +145,7 @@ class BatchNorm2d(nn.Module):
         """
         if not self.n_classes:
             return self.weight, self.bias
-        assert y is not None  # the network has checked
+        assert y is not None  # checked by the network
         return (
             lookup_class(self.weight, y, class_weights, strength),
             lookup_class(self.bias, y, class_weights, strength),
@@ -156,8 +156,8 @@ class BatchNorm2d(nn.Module):
     ) -> Tensor:
         """Normalises a batch of maps.
 
-        In training mode by the batch's own statistics, group by group, and the running statistics move; in evaluation
-        mode by the running statistics.
+        In training mode, uses the statistics of the batch, group by group, and updates the running statistics; in
+        evaluation mode, uses the running statistics.
 
         Args:
             x: (N, C, H, W).
@@ -169,7 +169,7 @@ class BatchNorm2d(nn.Module):
             (N, C, H, W), in the dtype of ``x``.
 
         Raises:
-            ValueError: for a batch that is no whole number of groups.
+            ValueError: if the batch size is not a multiple of the group size.
         """
         gain, bias = self.gain_and_bias(y, class_weights, strength)
         mean, var = self.running_mean, self.running_var
@@ -188,7 +188,7 @@ class BatchNorm2d(nn.Module):
             x = self._by_groups(x, size)
         elif not self.n_classes:
             return F.batch_norm(x, mean, var, gain, bias, False, self.momentum, self.eps)
-        else:  # one pass over the map instead of two
+        else:  # one pass over the feature map instead of two
             gain = gain * (var + self.eps).rsqrt()
             bias = bias - mean * gain
         return torch.addcmul(bias[:, :, None, None].to(x.dtype), x, gain[:, :, None, None].to(x.dtype))
@@ -201,7 +201,7 @@ class BatchNorm2d(nn.Module):
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _in_one_pass(self, x: Tensor, gain: Tensor, bias: Tensor, size: int) -> Tensor:
-        """The same as one reduction for all groups and one multiply-add, which a compiler fuses with its neighbours."""
+        """The same with one reduction for all groups and one multiply-add, which a compiler can fuse."""
         groups = x.view(-1, size, *x.shape[1:]).to(gain.dtype)
         var, mean = torch.var_mean(groups, (1, 3, 4), correction=0)  # (groups, C)
         if not self.held:
@@ -217,17 +217,17 @@ class BatchNorm2d(nn.Module):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The comparators of the SN paper that act on layers
+# Other normalisations of layers in the SN paper's comparison
 
 
 def no_norm(layer: Layer) -> Layer:
-    """The layer as it is."""
+    """Returns the layer unchanged."""
     return layer
 
 
 @dataclass(eq=False)
 class WeightNorm:
-    """A layer's weight normalisation, as ``layer.normalize``: each output's weights over their norm.
+    """Weight normalisation of a layer, as ``layer.normalize``: divides the weights of each output by their norm.
 
     Args:
         gain: whether the layer's parameter ``gain`` (rows,) multiplies them.
@@ -243,7 +243,7 @@ class WeightNorm:
 
 
 def weight_norm(layer: Layer, gain: bool = False) -> Layer:
-    """Divides each output's weights by their norm: w = g v / |v|.
+    """Divides the weights of each output by their norm: w = g v / |v|.
 
     Source: Salimans & Kingma 2016, eq. 2; with g = 1 it is the comparator of the SN paper.
 

@@ -3,9 +3,9 @@
 Nearest 2x upsampling followed by conv3x3 is one transposed 4x4 convolution of stride 2, and conv3x3 followed by a 2x2
 mean is one 4x4 convolution of stride 2: 16 multiplications instead of 36 per low-resolution pixel and pair of channels,
 with the same parameters, equal up to rounding. A 1x1 convolution commutes with both, so shortcuts always run on the
-small map. The price of the fused form is its kernel, computed anew from the weight in training: at small maps with wide
-channels the plain form can be faster. ``resample_table.json``, made by benchmarks/resample.py, says which form a layer
-takes; nothing is timed at run time, so pictures and resumed runs stay the same.
+small map. In training, the fused kernel is computed from the weight in every call, so the plain form can be faster for
+small maps with many channels. ``resample_table.json``, written by benchmarks/resample.py, states which form a layer
+uses; nothing is timed at run time, so images and resumed runs are reproducible.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from .spectral_norm import apply_linear
 FORMS = ("auto", "plain", "fused")
 UPSAMPLE_MODES = ("nearest", "bilinear")
 TABLE = Path(__file__).with_name("resample_table.json")
-TABLE_ROWS: dict[str, dict] = json.loads(TABLE.read_text())["layers"]  # read here: a compiled step cannot read files
-BATCHES = (8, 64)  # that the table's rows are measured at
+TABLE_ROWS: dict[str, dict] = json.loads(TABLE.read_text())["layers"]  # at import: a compiled step cannot read files
+BATCHES = (8, 64)  # the batch sizes of the table's rows
 AMX = bool(getattr(torch.cpu, "_is_amx_tile_supported", bool)())
 
 
 class Resampling(nn.Module):
-    """A block that up- or downsamples: ``form`` says how, ``auto``, ``plain`` or ``fused``."""
+    """A block that up- or downsamples. ``form``: ``auto``, ``plain`` or ``fused``."""
 
     form: str = "auto"
     c1: Conv2d  # follows the upsampling
@@ -124,17 +124,17 @@ def _fused(kind: str, x: Tensor, weight: Tensor, form: str) -> bool:
         return form == "fused"
     device = x.device.type
     dtype = torch.get_autocast_dtype(device) if autocast_on(device) else x.dtype
-    batch = BATCHES[0] if exporting() else len(x)  # an exported graph takes any batch
+    batch = BATCHES[0] if exporting() else len(x)  # an exported graph accepts any batch size
     return prefers_fused(kind, weight.shape[1], weight.shape[0], x.shape[-1], dtype, device, batch)
 
 
 def prefers_fused(
     kind: str, c_in: int, c_out: int, side: int, dtype: torch.dtype, device: str, batch: int = BATCHES[0]
 ) -> bool:
-    """What the table says for a layer.
+    """Looks up in the table whether the fused form is faster for a layer.
 
-    A batch takes the row of the nearest measured one. A shape that was not measured follows the rule that most measured
-    ones do: fused where the small map is large enough for the channels to repay the kernel.
+    Uses the row of the nearest measured batch size. For shapes that were not measured, a rule applies that holds for
+    most measured ones: fused if the small map is large enough relative to the number of channels.
 
     Args:
         kind: ``up`` or ``down``.
@@ -158,17 +158,17 @@ def prefers_fused(
 
 
 def exporting() -> bool:
-    """Whether torch.export is looking: its graphs are for any machine and any batch, and hold no packed weights."""
+    """Whether torch.export is tracing: its graphs must work on any machine and with any batch size."""
     return getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)()
 
 
 def layer_key(kind: str, c_in: int, c_out: int, side: int, dtype: torch.dtype, device: str, batch: int) -> str:
     """``cpu-amx/bfloat16/up/256-128@32x8``: a row of the table, for a batch of 8 maps of 32 x 32."""
-    unit = "-amx" if device == "cpu" and dtype == torch.bfloat16 and AMX else ""  # matrix units: another balance
+    unit = "-amx" if device == "cpu" and dtype == torch.bfloat16 and AMX else ""  # has separate measurements
     return f"{device}{unit}/{str(dtype).removeprefix('torch.')}/{kind}/{c_in}-{c_out}@{side}x{batch}"
 
 
 @cache
 def table_digest() -> str:
-    """What a run records: another table may choose other forms, and so other roundings."""
+    """A hash of the table, which a run records: another table may select other forms, which round differently."""
     return hashlib.sha256(TABLE.read_bytes()).hexdigest()[:16]

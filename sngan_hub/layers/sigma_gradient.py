@@ -1,8 +1,8 @@
 """Division by a sigma that is already known, with the gradient through sigma written by hand.
 
 For estimates u, v of one power iteration, sigma = u^T W v, and u, v count as constants, so d sigma / dW = u v^T. There
-are two ways to use this: ``divided`` divides the weight, ``scaled_output`` divides the layer's output instead, which is
-less work where the weight is larger than the maps, or where two halves of a batch have a sigma each.
+are two ways to use this: ``divided`` divides the weight; ``scaled_output`` divides the layer's output, which is cheaper
+if the weight is larger than the feature maps, or if the halves of a batch have different sigmas.
 
 Source: Miyato et al. 2018, section 2.3 (the gradient). The plain form, by autograd, is in
 spectral_norm.py; both agree up to rounding (tests/test_fast_step.py).
@@ -21,7 +21,7 @@ LinearMap = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
 class Estimate(NamedTuple):
-    """What one power iteration of one layer gives: sigma (), left vector u (rows,), right vector v (columns,)."""
+    """The result of one power iteration of one layer: sigma (), left vector u (rows,), right vector v (columns,)."""
 
     sigma: Tensor
     u: Tensor
@@ -78,8 +78,8 @@ def _is_channels_last(weight: Tensor) -> bool:
 def as_matrix(weight: Tensor) -> Tensor:
     """A weight (rows, ...) as a matrix (rows, columns) without a copy.
 
-    The columns of a channels-last weight stand in the order of its memory. u is the same in every order of the columns;
-    v is in this one.
+    The columns of a channels-last weight are in the order of its memory. u does not depend on the order of the columns;
+    v has this order.
     """
     return (weight.permute(0, 2, 3, 1) if _is_channels_last(weight) else weight).flatten(1)
 

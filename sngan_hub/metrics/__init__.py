@@ -1,1 +1,1 @@
-"""Scores of a generator: features -> pure functions of features -> named protocols, one JSON line each."""
+"""Scores of generators: Inception features, scores as functions of features, and evaluation protocols."""

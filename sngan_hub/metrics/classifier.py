@@ -1,4 +1,4 @@
-"""A small classifier, trained here on real images: does a sample show the class that was asked for?"""
+"""A small classifier, trained on real images, that checks whether a sample shows the requested class."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def build(n_classes: int) -> nn.Module:
 
 
 def classifier(train: Images, test: Images, device: torch.device | str = "cpu") -> Classifier:
-    """Trained on ``train`` with shifts of up to two pixels, scored on ``test``; cached by the data's content.
+    """Trains on ``train`` with shifts of up to two pixels and measures the accuracy on ``test``.
 
-    ``device``: where it is trained and computes. Raises ``ValueError`` where there are fewer training images than one
-    step takes: an untrained one judges nothing.
+    The result is cached by the content of the data. ``device``: for training and prediction. Raises ``ValueError`` if
+    there are fewer training images than the batch size.
     """
     if len(train.images) < BATCH:
         raise ValueError(f"data: the classifier of agreement2k needs {BATCH} or more training images (got "

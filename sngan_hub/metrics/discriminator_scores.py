@@ -1,8 +1,8 @@
-"""Pictures of any kind -> a discriminator's score of each, as each class. Takes any discriminator, imports none.
+"""Computes a discriminator's score of images, as each class. Works with any discriminator.
 
-A score as class y says how real a picture looks among those of y. It has no unit, compares pictures under one
-discriminator alone, and does not tell which class a picture is of: in training all pictures, real and generated, came
-with a label that fits, so what D says of a wrong one is nobody's.
+The score as class y measures how real an image looks among the images of y. It has no unit and is comparable only
+between images scored by the same discriminator. It does not classify images: the discriminator was trained with correct
+labels only, so its score for an incorrect label has no meaning.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from ..sampling.generate import as_tensor
 
 class Scored(NamedTuple):
     path: Path
-    scores: Tensor | None  # (classes,), or (1,) of an unconditional discriminator; None where it could not be read
+    scores: Tensor | None  # (classes,), or (1,) if unconditional; None if the file cannot be read
     error: str = ""
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """A picture file itself, or every picture below a folder, in name order. Raises ``FileNotFoundError``."""
+    """An image file, or all images below a folder, sorted by name. Raises ``FileNotFoundError``."""
     if folder.is_file():
         return [folder]
     if not folder.is_dir():
@@ -39,7 +39,7 @@ def pictures_in(folder: Path) -> list[Path]:
 
 
 def as_input(images: np.ndarray | Tensor) -> Tensor:
-    """uint8 (N, 3, S, S) -> float32 in [-1, 1], as sampled pictures are turned back."""
+    """uint8 (N, 3, S, S) -> float32 in [-1, 1]: the inverse of the conversion of samples to uint8."""
     return as_tensor(images).float() / 127.5 - 1
 
 
@@ -48,9 +48,9 @@ def scores_of(discriminator: Any, images: np.ndarray | Tensor, batch_size: int =
     """The discriminator's score of each image as each class.
 
     Args:
-        discriminator: in any mode; it stays so.
+        discriminator: in training or eval mode, which is not changed. Scores are computed in eval mode.
         images: uint8 (N, 3, S, S), 0 to 255, of the discriminator's size.
-        batch_size: images computed at once.
+        batch_size: images per batch.
 
     Returns:
         float32 (N, n_classes) on the CPU, or (N, 1) without classes. A score has no unit: higher is more real.
@@ -66,7 +66,7 @@ def scores_of(discriminator: Any, images: np.ndarray | Tensor, batch_size: int =
 
 
 def score_files(discriminator: Any, paths: list[Path], batch_size: int = 50) -> Iterator[Scored]:
-    """Each picture's scores, in order. It is turned as its EXIF says, cropped to its centre and scaled to D's size."""
+    """The scores of each image, in order. Images are rotated by EXIF, cropped to the centre square and resized."""
     for start in range(0, len(paths), batch_size):
         batch = paths[start : start + batch_size]
         images: list[np.ndarray] = []

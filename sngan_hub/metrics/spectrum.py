@@ -1,7 +1,7 @@
-"""Singular values of every layer, exactly: what spectral normalisation does to a network (SN paper, Fig. 3).
+"""Computes the exact singular values of every layer: the effect of spectral normalisation (SN paper, Fig. 3).
 
-Convolutions count as matrices (out-channels, rest), as everywhere here. Values are of the weight as the layer uses it:
-divided by its estimate of sigma where it is normalised, so that 1 is what the largest one should be.
+Convolution weights are matrices (out-channels, rest). Values are those of the weight that the layer uses: if it is
+spectrally normalised, it is divided by the estimate of sigma, so the largest value should be 1.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ class Spectrum(NamedTuple):
     layer: str
     shape: tuple[int, int]  # of the matrix
     values: Tensor  # singular values, largest first, float64
-    sigma: float | None  # the estimate that the layer divides by, None where it is not normalised
+    sigma: float | None  # the estimate of sigma; None if the layer is not normalised
 
     @property
     def stable_rank(self) -> float:
-        """Squares of all singular values over that of the largest: how many directions carry the layer."""
+        """The sum of the squared singular values, divided by the largest one squared."""
         return float((self.values**2).sum() / self.values[0] ** 2)
 
 
 @torch.no_grad()
 def spectra(network: nn.Module) -> list[Spectrum]:
-    """A row for each convolution, linear layer and class table, in the order of the network. Changes nothing in it."""
+    """One row per convolution, linear layer and class table, in network order. Does not change the network."""
     rows = []
     for name, layer in evaluating(network).named_modules():
         if isinstance(layer, Conv2d | Linear | Embedding):

@@ -1,3 +1,3 @@
-"""Which networks are there? Their common base, the ResNet and CNN pairs, the form for sampling, and the registry that
-builds an untrained network from a name.
+"""Networks: base classes, saving and loading, the ResNet and CNN pairs, the fast copy for sampling, and the registry
+that builds untrained networks by name.
 """

@@ -1,4 +1,4 @@
-"""The README.md of a network of which no record is known: what it is and how to use it, from the network alone."""
+"""The model card (README.md) of a network without a record: what it is and how to use it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ PIPELINES = {"generator": "unconditional-image-generation", "discriminator": "im
 
 
 def network_card(network: Network, repo: str = "") -> str:
-    """A card for a network of which no record is known: what it is and how to use it, from the network alone.
+    """The model card of a network without a record: what it is and how to use it.
 
-    ``repo``: where it will lie on the Hub; empty while that is open.
+    ``repo``: its repository on the Hub; empty if not yet known.
     """
     classes = tuple(network.classes or map(str, range(network.n_classes)))
     side = f"{network.size}x{network.size} px"
@@ -46,12 +46,12 @@ Code: https://github.com/{REPOSITORY}
 
 {names}## Data, licence and scores
 
-Its publisher has stated none.
+Not stated by the publisher.
 """
 
 
 def use_snippet(kind: str, classes: Sequence[str], handle: str, size: int) -> str:
-    """Python that loads the network ``handle`` and calls it."""
+    """Python code that loads the network ``handle`` and calls it."""
     shape = f"(8, 3, {size}, {size})"
     if kind == "generator":
         chosen = f"classes=[{first_class(classes)}], " if classes else ""
@@ -64,7 +64,7 @@ def use_snippet(kind: str, classes: Sequence[str], handle: str, size: int) -> st
 
 
 def first_class(classes: Sequence[str]) -> str:
-    """How a snippet names the first class: in quotes, or by its index where quotes could not hold it as it is."""
+    """The first class as a snippet names it: in quotes, or by its index if the name would need escaping."""
     return f'"{classes[0]}"' if re.fullmatch(r"[\w .,'()+-]+", classes[0]) else "0"
 
 
@@ -74,6 +74,6 @@ def listed(names: Sequence[str]) -> str:
 
 
 def as_text(name: str) -> str:
-    """What somebody named something -> Markdown that shows it and does nothing else."""
+    """Escapes a name, so that Markdown shows it literally."""
     escaped = re.sub(r"([\\`*_\[\]#|!~$])", r"\\\1", html.escape(" ".join(name.split()), quote=False))
-    return escaped.replace("://", ":&#47;/")  # no address becomes a link
+    return escaped.replace("://", ":&#47;/")  # so that addresses do not become links

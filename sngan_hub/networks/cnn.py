@@ -28,19 +28,19 @@ ACTIVATION_NORMALIZERS: dict[str, Callable[[int], nn.Module] | None] = {
 class CNNGenerator(AnyGenerator, library_name="sngan-hub", pipeline_tag="unconditional-image-generation", tags=["gan"]):
     """z (N, z_dim) -> images (N, 3, 8 bottom_width, 8 bottom_width) in [-1, 1].
 
-    Dense, then three transposed 4x4 convolutions of stride 2, each halving the width, then a 3x3 one; batch norm
-    and relu behind each but the last; behind the dense layer it takes each feature by itself, as chainer-gan-lib does.
+    A dense layer, three transposed 4x4 convolutions of stride 2, each halving the width, and a 3x3 convolution; batch
+    norm and ReLU after each but the last. After the dense layer, batch norm is per feature, as in chainer-gan-lib.
     Source: Miyato et al. 2018, Table 3; chainer-gan-lib, common/net.py.
 
     Args:
         size: side of the images, 8 bottom_width.
         n_classes: 0.
-        z_dim: length of a latent vector, drawn from N(0, I).
-        width: channels of the first map.
-        batch_norm: whether there is any.
+        z_dim: length of a latent vector, sampled from N(0, I).
+        width: channels of the first feature map.
+        batch_norm: whether to use batch norm.
 
     Raises:
-        ValueError: naming the argument that is not legal.
+        ValueError: if an argument is invalid.
     """
 
     def __init__(self, size: int = 32, n_classes: int = 0, z_dim: int = 128, width: int = 512, batch_norm: bool = True):
@@ -83,7 +83,7 @@ class FlatBatchNorm(BatchNorm2d):
 class CNNDiscriminator(AnyDiscriminator, library_name="sngan-hub", tags=["gan", "discriminator"]):
     """Images (N, 3, size, size) in [-1, 1] -> scores (N, 1).
 
-    Seven convolutions, 3x3 and 4x4 of stride 2 in turn, leaky relu behind each, then a dense layer.
+    Seven convolutions, alternately 3x3 and 4x4 of stride 2, each followed by leaky ReLU, and a dense layer.
     Source: Miyato et al. 2018, Table 3; chainer-gan-lib, common/net.py.
 
     Args:
@@ -92,11 +92,11 @@ class CNNDiscriminator(AnyDiscriminator, library_name="sngan-hub", tags=["gan", 
         widths: outputs of the seven. The paper's (None) grow in the 3x3: 64, 64, 128, 128, 256, 256, 512;
             chainer-gan-lib's in the strided one: 64, 128, 128, 256, 256, 512, 512.
         slope: of the leaky relu: 0.1 in the paper, 0.2 in chainer-gan-lib.
-        normalizer: of weights, by its name in ``WEIGHT_NORMALIZERS``; or ``batch``, ``layer`` of activations, behind
-            every convolution but the first.
+        normalizer: of weights: a name in ``WEIGHT_NORMALIZERS``; of activations: ``batch`` or ``layer``, after every
+            convolution but the first.
 
     Raises:
-        ValueError: naming the argument that is not legal.
+        ValueError: if an argument is invalid.
     """
 
     def __init__(
@@ -149,15 +149,16 @@ class CNNDiscriminator(AnyDiscriminator, library_name="sngan-hub", tags=["gan", 
 class GanLibResNetGenerator(AnyGenerator, library_name="sngan-hub", tags=["gan", "image-generation"]):
     """z (N, width) -> images (N, 3, 32, 32) in [-1, 1].
 
-    relu on the dense layer, three up blocks of one width, relu, norm. Source: chainer-gan-lib, common/net.py.
+    ReLU on the dense layer, three upsampling blocks of the same width, ReLU, batch norm. Source: chainer-gan-lib,
+    common/net.py.
 
     Args:
         size: 32.
         n_classes: 0.
-        width: of all maps, and the length of a latent vector.
+        width: of all feature maps, and length of a latent vector.
 
     Raises:
-        ValueError: naming the argument that is not legal.
+        ValueError: if an argument is invalid.
     """
 
     def __init__(self, size: int = 32, n_classes: int = 0, width: int = 128):
@@ -181,7 +182,7 @@ class GanLibResNetGenerator(AnyGenerator, library_name="sngan-hub", tags=["gan",
         h = F.relu(self.l0(z.to(self.l0.weight.dtype))).view(z.shape[0], self.width, 4, 4)
         for block in self.blocks:
             h = block(h)
-        return torch.tanh(self.conv(self.bn(F.relu(h))).to(z.dtype))  # batch norm behind the relu, as theirs
+        return torch.tanh(self.conv(self.bn(F.relu(h))).to(z.dtype))  # batch norm after ReLU, as in chainer-gan-lib
 
 
 class _UpBlock(nn.Module):
@@ -204,10 +205,10 @@ class GanLibResNetDiscriminator(AnyDiscriminator, library_name="sngan-hub", tags
     Args:
         size: 32.
         n_classes: 0.
-        width: of all maps.
+        width: of all feature maps.
 
     Raises:
-        ValueError: naming the argument that is not legal.
+        ValueError: if an argument is invalid.
     """
 
     def __init__(self, size: int = 32, n_classes: int = 0, width: int = 128):

@@ -1,14 +1,14 @@
-"""The fast form of the ResNet generator: what depends on the weights alone is computed once, maps are overwritten.
+"""The fast copy of a ResNet generator for sampling: all that depends only on the weights is computed once.
 
-Batch normalization in eval mode is a multiply-add per channel. Where nothing stands between it and the convolution
-before it, it goes into that convolution's weight and bias; where a class or a shortcut stands between, its gains and
-biases are premultiplied tables, all of them side by side in one, so that a batch of any mixture of classes costs one
-look-up. Both are linear in the class tables, so mixed classes are as exact as pure ones.
+Batch normalization in eval mode is a multiply-add per channel. If it directly follows a convolution, it is folded into
+the convolution's weight and bias. Otherwise, if it depends on the class or follows a shortcut, its gains and biases are
+premultiplied tables, concatenated to a single table, so that a batch needs one look-up. Both are linear in the class
+tables, so interpolated classes are exact too.
 
-Weights are laid out once as the processor's convolutions read them. Without that every call reorders every weight,
-which is what makes 4x4 kernels slow on small maps: at batch 1 the 1024-1024 block at 4 px takes 15 ms with its kernel
-laid out, 63 ms without, and 58 ms unfused. So a processor that lays weights out takes the fused form everywhere, and
-everything else follows the committed table layers/resample_table.json.
+Weights are converted once to the layout that oneDNN's convolutions use. Otherwise, every call would reorder every
+weight, which makes 4x4 kernels slow on small maps: at batch 1, the 1024-1024 block at 4 px takes 15 ms with a converted
+kernel, 63 ms without, and 58 ms unfused. Processors with this layout therefore use the fused form everywhere; others
+follow the table layers/resample_table.json.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ class FastGenerator(AnyGenerator):
     """A trained ResNet generator in eval mode, for sampling: same call, same images to 1e-4 in float32.
 
     z (N, z_dim) float32, labels (N,) int64, or (N, K) with weights (N, K) -> images (N, 3, size, size) in [-1, 1].
-    It stays on the device and in the dtype that it was made for, and can be neither trained nor saved. Gradients reach
-    z, at the cost of the layout. A run's class strength is part of the tables.
+    Device and dtype are fixed; it cannot be trained or saved. Gradients with respect to z are supported, without the
+    special layout. The class strength of a run is included in the tables.
 
     Args:
-        generator: a ``Generator``, which is only read.
-        dtype: of weights and maps.
+        generator: a ``Generator``, which is not changed.
+        dtype: of weights and feature maps.
     """
 
-    table: Tensor  #: buffer (n_classes or 1, sum of widths): every gain and bias, premultiplied
+    table: Tensor  #: buffer (n_classes or 1, sum of widths): all gains and biases, premultiplied
 
     def __init__(self, generator: Any, dtype: torch.dtype = torch.float32):
         super().__init__()
@@ -108,10 +108,10 @@ class FastGenerator(AnyGenerator):
 
 
 class FastBlock(nn.Module):
-    """A ``GeneratorBlock`` with what can be folded folded: (N, I, H, W) -> (N, O, 2H, 2W)."""
+    """A ``GeneratorBlock`` with folded batch norms: (N, I, H, W) -> (N, O, 2H, 2W)."""
 
     def __init__(self, block: Any, side: int, dtype: torch.dtype, after: tuple[Tensor, Tensor] | None):
-        """``side``: H. ``after``: gain and bias (O,) of a normalization of the block's output, which goes into it."""
+        """``side``: H. ``after``: gain and bias (O,) of a normalization of the output, to fold into the block."""
         super().__init__()
         self.upsample: str = block.upsample
         c1, c2, c_sc = ((c.effective_weight().detach(), c.bias.detach()) for c in (block.c1, block.c2, block.c_sc))
@@ -133,7 +133,7 @@ class FastBlock(nn.Module):
         self, x: Tensor, gain1: Tensor, bias1: Tensor, gain2: Tensor | None = None, bias2: Tensor | None = None
     ) -> Tensor:
         """Gains and biases: (N, C, 1, 1) or (1, C, 1, 1). ``x`` is overwritten, unless a gradient is recorded."""
-        shortcut = self.c_sc(x)  # first: x is free afterwards
+        shortcut = self.c_sc(x)  # first, because x is overwritten afterwards
         h = scale_shift_relu(x, gain1, bias1)
         h = self.c1(h if self.c1.up else upsample2x(h, self.upsample))
         if gain2 is not None and bias2 is not None:
@@ -160,12 +160,12 @@ class FrozenConv(nn.Module):
         self._lay_out(kernel)
 
     def _lay_out(self, kernel: Tensor) -> None:
-        # Plain attributes: a module's own buffers are moved and copied, which a packed weight cannot be.
+        # Plain attributes, because a packed weight cannot be moved or copied like a buffer.
         self._packed = pack(kernel, self.side, self.padding, self.up)
         self._dense = kernel if self._packed is None else None
 
     def __getstate__(self) -> dict[str, Any]:
-        """For pickles and copies: the kernel as it was before it was laid out, which only this process can read."""
+        """For pickles and copies: the kernel in the standard layout. The special one is valid in this process only."""
         return {
             **super().__getstate__(),
             "_packed": None,
@@ -177,7 +177,7 @@ class FrozenConv(nn.Module):
         self._lay_out(state["_dense"])
 
     def forward(self, x: Tensor) -> Tensor:
-        ends = (1, "relu" if self.relu else "none", [], "")  # groups; what follows
+        ends = (1, "relu" if self.relu else "none", [], "")  # groups; arguments of the following operation
         p = [self.padding] * 2
         if self._packed is not None and not x.requires_grad and not exporting():
             if self.up:
@@ -198,12 +198,14 @@ class FrozenConv(nn.Module):
         if self._packed is None:
             assert self._dense is not None
             return self._dense
-        with _disable_current_modes() if exporting() else nullcontext():  # a graph holds its numbers, not their layout
+        with (
+            _disable_current_modes() if exporting() else nullcontext()
+        ):  # an exported graph contains values without their layout
             kernel = self._packed.to_dense()
         return kernel.transpose(0, 1) if self.up else kernel
 
     def flops(self, n: int, side: int) -> int:
-        """Of ``n`` images, counted in this form (a multiply-add is two). ``side``: of its input map."""
+        """FLOPs for ``n`` images in this form (a multiply-add counts as two). ``side``: of the input."""
         return 2 * n * side * side * self.shape.numel()
 
 
@@ -214,7 +216,7 @@ class FrozenConv(nn.Module):
 def fold(norm: BatchNorm2d, strength: float | Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Batch norm in eval mode -> gain and bias of the multiply-add that it is, in float64: (C,) or (classes, C) each.
 
-    ``strength`` in [0, 1] scales what is particular to a class, as in ``lookup_class``; None leaves it.
+    ``strength`` in [0, 1]: see ``lookup_class``; None: 1.
     """
     gain, bias = norm.weight.detach().double(), norm.bias.detach().double()
     if norm.n_classes and strength is not None and float(strength) != 1.0:
@@ -232,7 +234,7 @@ def scaled(weight: Tensor, bias: Tensor, gain: Tensor, shift: Tensor) -> tuple[T
 def scale_shift_relu(x: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
     """relu(x * gain + bias): (N, C, H, W) -> same, written over ``x`` unless a gradient is recorded.
 
-    A fresh map costs several times its arithmetic on a processor, in pages of memory that are touched first.
+    On a CPU, allocating a new map takes several times as long as the arithmetic, because of page faults.
     """
     if x.requires_grad:
         return F.relu(torch.addcmul(bias, x, gain), inplace=True)
@@ -249,7 +251,7 @@ def add_upsampled(h: Tensor, shortcut: Tensor, mode: str) -> Tensor:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What the processor can do
+# Properties of the processor
 
 
 def packs(device: torch.device, dtype: torch.dtype) -> bool:
@@ -258,7 +260,7 @@ def packs(device: torch.device, dtype: torch.dtype) -> bool:
         return False
     needed = ("_convolution_pointwise", "_convolution_transpose_pointwise", "_reorder_convolution_weight",
               "_reorder_convolution_transpose_weight", "_is_mkldnn_bf16_supported")  # fmt: skip
-    if not all(hasattr(torch.ops.mkldnn, name) for name in needed):  # torch's compiler uses them, no page promises them
+    if not all(hasattr(torch.ops.mkldnn, name) for name in needed):  # used by torch.compile, but not documented
         return False
     return dtype == torch.float32 or (dtype == torch.bfloat16 and fast_bfloat16(device))
 

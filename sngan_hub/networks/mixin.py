@@ -1,8 +1,8 @@
-"""``PyTorchModelHubMixin`` made strict: what is saved is what is loaded, or an error names the difference.
+"""A strict ``PyTorchModelHubMixin``: files that do not match the network exactly are an error.
 
-The plain mixin loads with ``strict=False`` (absent weights stay random), ignores unknown configuration keys, builds the
-defaults when config.json is missing, and falls back to a pickle. Here each of these is an error. On disk and on the Hub
-a network is a folder of two files: config.json (the constructor call, plus ``"class"``) and model.safetensors.
+The original mixin loads with ``strict=False`` (missing weights stay random), ignores unknown configuration keys, uses
+defaults if config.json is missing, and falls back to a pickle. Here each of these is an error. A network is stored as a
+folder with two files: config.json (the constructor arguments and ``"class"``) and model.safetensors.
 """
 
 from __future__ import annotations
@@ -28,35 +28,35 @@ Network = TypeVar("Network", bound="StrictHubMixin")
 
 
 class StrictHubMixin(nn.Module, PyTorchModelHubMixin):
-    """An ``nn.Module`` whose constructor takes plain JSON values and calls ``set_config`` with all of them."""
+    """An ``nn.Module`` whose constructor takes JSON values and passes all of them to ``set_config``."""
 
     _hub_mixin_config: Any  # what ``set_config`` was given; None in what ``for_sampling`` returns
 
     def set_config(self, **arguments: Any) -> None:
-        """Remembers the constructor's arguments as resolved, for config.json."""
+        """Stores the resolved constructor arguments, for config.json."""
         self._hub_mixin_config = {"class": type(self).__name__, **arguments}
 
     @property
     def config(self) -> dict[str, Any]:
-        """The constructor's arguments as resolved, plus ``"class"``: the content of config.json."""
+        """The content of config.json: the resolved constructor arguments and ``"class"``."""
         if not isinstance(self._hub_mixin_config, dict):
             raise ValueError("a generator converted by for_sampling() cannot be saved; save the original generator")
         return dict(self._hub_mixin_config)
 
     def _save_pretrained(self, save_directory: Path) -> None:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
-        # One metadata key: with more, the bytes differ from save to save.
+        # A single metadata key: with several, the saved bytes would vary.
         write_atomically(
             save_directory / SAFETENSORS_SINGLE_FILE, lambda path: save_file(tensors, path, {"format": "pt"})
         )
         write_text(save_directory / CONFIG_NAME, json.dumps(self.config, indent=2, ensure_ascii=False) + "\n")
 
     def generate_model_card(self, repo_id: str = "", **_: Any) -> ModelCard:  # type: ignore[override]
-        """What ``save_pretrained`` and ``push_to_hub`` write where there is no README.md yet."""
+        """The model card that ``save_pretrained`` and ``push_to_hub`` write if there is no README.md."""
         return ModelCard(network_card(cast("Any", self), repo_id), ignore_metadata_errors=True)
 
     def push_to_hub(self, repo_id: str, *, model_card_kwargs: dict[str, Any] | None = None, **arguments: Any) -> str:
-        """As ``PyTorchModelHubMixin.push_to_hub``; the card names the repository."""
+        """Like ``PyTorchModelHubMixin.push_to_hub``, with a card that names the repository."""
         return super().push_to_hub(
             repo_id, model_card_kwargs={"repo_id": repo_id, **(model_card_kwargs or {})}, **arguments
         )
@@ -77,10 +77,10 @@ class StrictHubMixin(nn.Module, PyTorchModelHubMixin):
 
         Args:
             pretrained_model_name_or_path: a folder with config.json and model.safetensors, or a Hub repository id.
-            force_download: see ``hf_hub_download``, as the four that follow.
-            token: of the Hub.
-            cache_dir: of downloads.
-            local_files_only: nothing is fetched.
+            force_download: see ``hf_hub_download``; also for the next four arguments.
+            token: access token of the Hub.
+            cache_dir: folder of the downloads.
+            local_files_only: do not access the internet.
             revision: branch, tag or commit of the repository.
             map_location: the device.
 
@@ -88,8 +88,8 @@ class StrictHubMixin(nn.Module, PyTorchModelHubMixin):
             The network in eval mode, in float32.
 
         Raises:
-            FileNotFoundError: for a missing file.
-            ValueError: for anything in the two files that is not exactly this class's.
+            FileNotFoundError: if a file is missing.
+            ValueError: if the files do not match this class exactly.
         """
         source = str(pretrained_model_name_or_path)
         paths = []
@@ -105,7 +105,7 @@ class StrictHubMixin(nn.Module, PyTorchModelHubMixin):
                     force_download=force_download, local_files_only=local_files_only,
                 )  # fmt: skip
             paths.append(path)
-        with torch.device("meta"):  # shapes alone: nothing is allocated for what config.json claims
+        with torch.device("meta"):  # shapes only: no memory is allocated for sizes that config.json declares
             network = cls.from_config(read_config(paths[0]), source=paths[0])
         load_weights(network, paths[1])
         network.to(map_location)
@@ -115,17 +115,17 @@ class StrictHubMixin(nn.Module, PyTorchModelHubMixin):
     def from_config(cls: type[Network], config: dict[str, Any], source: str = "config") -> Network:
         """Builds the untrained network that a configuration describes.
 
-        Called on a class that others derive from, it builds the one that ``"class"`` names.
+        Called on a base class, it builds the derived class that ``"class"`` names.
 
         Args:
             config: the content of config.json.
-            source: what errors call it.
+            source: its name in error messages.
 
         Returns:
-            The network, with the weights of its initialisation.
+            The network, with newly initialised weights.
 
         Raises:
-            ValueError: for another class's configuration, an unknown, missing or illegal key.
+            ValueError: for a configuration of another class, or an unknown, missing or invalid key.
         """
         arguments = dict(config)
         abstract = cls.__init__ is nn.Module.__init__
@@ -164,29 +164,30 @@ def read_config(path: str | Path) -> dict[str, Any]:
     """The object in a JSON file; raises ``ValueError`` for anything else."""
     try:
         config = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:  # also digits without end, and lists in lists in lists
+    except (ValueError, RecursionError) as error:  # also for very long numbers and deeply nested lists
         raise ValueError(f"{path}: this is not valid JSON ({error})") from error
     if not isinstance(config, dict):
         raise ValueError(f"{path}: the content must be a JSON object (got a {type(config).__name__})")
     return config
 
 
-#: What a tensor may be stored as: floats are cast to the network's dtype, counters to int64
+#: Dtypes that stored tensors may have: floats are converted to the network's dtype, counters to int64
 _DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
            "I64": torch.int64, "I32": torch.int32}  # fmt: skip
 
 
 def load_weights(network: nn.Module, path: str | Path) -> None:
-    """Fills every tensor of ``network`` from a safetensors file; refuses missing, surplus, misshaped ones by name.
+    """Loads all tensors of ``network`` from a safetensors file.
 
-    One built on the meta device becomes float32 on the CPU. No memory is taken for a file whose header does not fit.
+    Raises ``ValueError`` that names missing, additional or wrongly shaped tensors, before memory is allocated. A
+    network on the meta device becomes float32 on the CPU.
     """
     try:
         with safe_open(path, "pt") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}
             header = {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
         _refuse(network, str(path), _misfits(network, header))
-        tensors = {name: tensor.clone() for name, tensor in load_file(path).items()}  # they were views of the file
+        tensors = {name: tensor.clone() for name, tensor in load_file(path).items()}  # not views of the file
     except (SafetensorError, OSError) as error:
         raise ValueError(
             f"{path}: this is not a valid safetensors file ({error}); download or save it again"
@@ -195,9 +196,9 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
 
 
 def load_tensors(network: nn.Module, tensors: dict[str, torch.Tensor], source: str, assign: bool = False) -> None:
-    """As ``load_weights``, from tensors in memory. Nothing is written unless all of them fit.
+    """Like ``load_weights``, from tensors in memory. Changes nothing unless all tensors fit.
 
-    ``assign``: the tensors become the network's own instead of being copied; for one built on the meta device.
+    ``assign``: use the tensors themselves instead of copies, for a network on the meta device.
     """
     names = {dtype: name for name, dtype in _DTYPES.items()}
     described = {name: (names.get(t.dtype, str(t.dtype)), tuple(t.shape)) for name, t in tensors.items()}
@@ -214,12 +215,12 @@ def load_tensors(network: nn.Module, tensors: dict[str, torch.Tensor], source: s
 
 
 def check_values(network: nn.Module, source: str) -> None:
-    """Raises ``ValueError`` for values that a cast to another dtype has made useless."""
+    """Raises ``ValueError`` if values are invalid after a conversion to another dtype."""
     _refuse(network, source, _bad_values(network, network.state_dict()))
 
 
 def _misfits(network: nn.Module, given: dict[str, tuple[str, tuple[int, ...]]]) -> list[str]:
-    """``given``: name -> dtype as safetensors calls it, and shape."""
+    """``given``: name -> (safetensors dtype, shape)."""
     own = network.state_dict()
     problems = [f"{name} is missing" for name in own if name not in given]
     problems += [f"{name} is not a tensor of this network" for name in given if name not in own]

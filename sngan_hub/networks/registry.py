@@ -9,7 +9,7 @@ from .base import AnyDiscriminator, AnyGenerator
 from .cnn import CNNDiscriminator, CNNGenerator, GanLibResNetDiscriminator, GanLibResNetGenerator
 from .resnet import ROWS, Discriminator, Generator
 
-#: Family -> its pair of classes. The CNNs and chainer-gan-lib's networks know no classes.
+#: Family -> its pair of classes. The CNNs and chainer-gan-lib's networks are unconditional.
 FAMILIES: dict[str, tuple[type[AnyGenerator], type[AnyDiscriminator]]] = {
     "resnet": (Generator, Discriminator),
     "cnn": (CNNGenerator, CNNDiscriminator),
@@ -18,11 +18,11 @@ FAMILIES: dict[str, tuple[type[AnyGenerator], type[AnyDiscriminator]]] = {
 
 
 class Model(NamedTuple):
-    """An architecture: size, classes, what differs from the defaults of its family's two classes."""
+    """An architecture: image size, number of classes, and arguments that differ from the defaults of its family."""
 
     size: int
     n_classes: int = 0
-    generator: dict[str, Any] = {}  # what differs from the row of this size
+    generator: dict[str, Any] = {}  # arguments that differ from the row of this size
     discriminator: dict[str, Any] = {}
     family: str = "resnet"
 
@@ -35,8 +35,8 @@ def _row(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     )
 
 
-# Ours, sized so that both pairs together ship within the package: the 64-px rows' way of halving the width as the map
-# doubles, at 32 px, and a discriminator about as costly as its generator.
+# This project's own architectures, small enough to include in the package. As in the 64-px rows, the width halves when
+# the resolution doubles. The discriminator costs about as much as the generator.
 _G32 = {"widths": [128, 128, 64, 32]}
 _D32 = {"widths": [32, 64, 128, 192], "down": "1110", "head_bias": True}
 
@@ -78,14 +78,14 @@ def create_generator(name: str, **overrides: Any) -> AnyGenerator:
     """An untrained generator.
 
     Args:
-        name: of an architecture, see ``list_models``.
-        overrides: replace its constructor arguments.
+        name: name of an architecture; see ``list_models``.
+        overrides: constructor arguments that replace those of the architecture.
 
     Returns:
         A generator in training mode, on the CPU.
 
     Raises:
-        ValueError: for an unknown name, with the nearest one, or an argument that is not legal.
+        ValueError: if the name is unknown or an argument is invalid.
 
     Example:
         >>> generator = create_generator("sngan_imagenet128")
@@ -99,14 +99,14 @@ def create_discriminator(name: str, **overrides: Any) -> AnyDiscriminator:
     """An untrained discriminator.
 
     Args:
-        name: of an architecture, see ``list_models``.
-        overrides: replace its constructor arguments.
+        name: name of an architecture; see ``list_models``.
+        overrides: constructor arguments that replace those of the architecture.
 
     Returns:
         A discriminator in training mode, on the CPU.
 
     Raises:
-        ValueError: for an unknown name, with the nearest one, or an argument that is not legal.
+        ValueError: if the name is unknown or an argument is invalid.
 
     Example:
         >>> discriminator = create_discriminator("sngan_imagenet128")
@@ -117,7 +117,7 @@ def create_discriminator(name: str, **overrides: Any) -> AnyDiscriminator:
 
 
 def find_model(name: str) -> Model:
-    """The row of ``MODELS``; raises ``ValueError`` with the nearest name for an unknown one."""
+    """The row of ``MODELS``. Raises ``ValueError`` with similar names if the name is unknown."""
     if name not in MODELS:
         raise ValueError(f"there is no model {name!r}{nearest(name, MODELS)}")
     return MODELS[name]

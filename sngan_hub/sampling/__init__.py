@@ -1,3 +1,3 @@
-"""How does a generator make images? Seed and classes -> latents -> uint8 images, grids and files; morphs, blends and
-walks; rejection and Langevin steps.
+"""Sampling: latents from seeds, uint8 images, grids and files; interpolation and videos; rejection sampling and
+Langevin steps.
 """

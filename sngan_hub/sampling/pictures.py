@@ -19,20 +19,20 @@ def to_pil(image: Tensor) -> Image.Image:  # (3, H, W) uint8
 def labelled_grid(
     images: Tensor, columns: int, row_labels: Sequence[str] | None = None, scale: int | None = None
 ) -> Image.Image:
-    """Images as one picture, row by row, with labels on the left.
+    """Arranges images in a grid, row by row, with labels on the left.
 
     Args:
         images: uint8 (N, 3, S, S), 0 to 255.
-        columns: images in a row.
-        row_labels: a text for each row.
-        scale: each pixel is repeated so often. None: small images grow to about 64 px.
+        columns: images per row.
+        row_labels: one label per row.
+        scale: integer factor by which images are enlarged. None: small images are enlarged to about 64 px.
 
     Returns:
         A Pillow image.
 
     Example:
         >>> images = load_generator("sngan_fashion32").sample(["Sneaker", "Bag"], n=8, seed=0)
-        >>> picture = labelled_grid(images, columns=8, row_labels=["Sneaker", "Bag"])
+        >>> grid = labelled_grid(images, columns=8, row_labels=["Sneaker", "Bag"])
     """
     size = images.shape[-1]
     scale = scale or max(1, 64 // size)
@@ -52,12 +52,12 @@ def labelled_grid(
 
 
 def save_png(picture: Image.Image, path: str | Path, about: dict[str, Any] | None = None) -> None:
-    """Writes a PNG file, whole or not at all.
+    """Writes a PNG file atomically.
 
     Args:
         picture: a Pillow image.
-        path: the file.
-        about: entries of the PNG's text chunks, such as model, tag, classes, seed; None values are left out.
+        path: path of the file.
+        about: entries for the PNG's text chunks, such as model, tag, classes, seed; None values are omitted.
 
     Returns:
         Nothing.

@@ -1,9 +1,9 @@
 """Refines the images of a generator with its discriminator: rejection sampling (Azadi et al. 2019, Discriminator
-Rejection Sampling) and Langevin steps in the latent space (Che et al. 2020, DDLS). Takes any pair, imports none.
+Rejection Sampling) and Langevin steps in the latent space (Che et al. 2020, DDLS). Works with any pair of networks.
 
-Both need D's score as a log ratio of densities, log p_real(x) - log p_G(x) = slope * score + offset. A calibration
-holds that logistic map; ``sngan probe --calibrate`` fits it on held-out real pictures and on G's own.
-Image i stays a function of (seed, i): equal to one level in any batch and on any number of threads.
+Both methods need the log ratio of densities, log p_real(x) - log p_G(x) = slope * score + offset. A calibration stores
+slope and offset; ``sngan probe --calibrate`` fits them on held-out real images and on generated images. Image i depends
+only on (seed, i): for any batch size and number of threads, pixels differ by at most one level.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from ..files import write_json
 from .generate import latents, uniforms
 
 CALIBRATION = "calibration.json"  # in the discriminator's folder
-CANDIDATES = 100  # of one image at most; then the best of them is taken
-ACCEPTANCE, LANGEVIN = 2**32, 2**33  # streams of random numbers: added to a candidate's number, and a step's
+CANDIDATES = 100  # at most, per image; if none is accepted, the one with the largest ratio is used
+ACCEPTANCE, LANGEVIN = 2**32, 2**33  # random-number streams: added to the candidate's or the step's number
 STEPS, STEP_SIZE = 50, 0.01
 METHODS = ("rejection", "ddls")
 
-Make = Callable[[Tensor, "Tensor | None", int, int], Tensor]  # z, y, seed, number of the first image -> pictures
+Make = Callable[[Tensor, "Tensor | None", int, int], Tensor]  # z, y, seed, number of the first image -> images
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """``max_log_ratio`` and ``gamma``: one for each class of D, or one where it knows none."""
+    """``max_log_ratio`` and ``gamma``: one value per class of D, or a single value if D is unconditional."""
 
     slope: float
     offset: float
-    max_log_ratio: list[float]  # the largest among G's own pictures
-    gamma: list[float]  # of Azadi et al. 2019, eq. 8: so that ``acceptance`` of the class's pictures are accepted
+    max_log_ratio: list[float]  # the largest among generated images
+    gamma: list[float]  # Azadi et al. 2019, eq. 8: chosen so that the share ``acceptance`` of the class is accepted
     acceptance: float
-    real: int  # pictures that it was fitted on
+    real: int  # number of images that it was fitted on
     generated: int
     seed: int
     data: str = ""
@@ -51,7 +51,7 @@ class Calibration:
         return self.slope * scores + self.offset
 
     def acceptance_of(self, ratio: Tensor, y: Tensor | None) -> Tensor:
-        """Log ratios (N,), labels (N,) -> the probability to accept each. Above the calibration's largest: as it."""
+        """Log ratios (N,), labels (N,) -> acceptance probabilities. Ratios are clamped to the calibration's maximum."""
         of = torch.zeros(len(ratio), dtype=torch.int64) if y is None else y.cpu()
         over = (ratio.double().cpu() - torch.tensor(self.max_log_ratio, dtype=torch.float64)[of]).clamp(max=-1e-9)
         # F = d - M - log(1 - exp(d - M)) - gamma, accepted with sigmoid(F): with gamma 0 that is exp(d - M)
@@ -59,7 +59,10 @@ class Calibration:
 
 
 def gamma_for(over: Tensor, acceptance: float) -> float:
-    """The gamma with which pictures of log ratio ``over`` (N,) under the largest are accepted so often; bisection."""
+    """The gamma that gives a mean acceptance probability of ``acceptance``, by bisection.
+
+    ``over`` (N,): log ratios minus their maximum.
+    """
     over = over.double().clamp(max=-1e-9)
     f = over - torch.log(-torch.expm1(over))
     low, high = float(f.min()) - 50, float(f.max()) + 50
@@ -76,7 +79,7 @@ def save_calibration(calibration: Calibration, folder: Path) -> Path:
 
 
 def read_calibration(path: str | Path) -> Calibration:
-    """Raises ``ValueError`` for anything that is not one."""
+    """Raises ``ValueError`` if the file is not a valid calibration."""
     try:
         calibration = Calibration(**json.loads(Path(path).read_text(encoding="utf-8")))
         numbers = [calibration.slope, calibration.offset, *calibration.max_log_ratio, *calibration.gamma]
@@ -91,7 +94,10 @@ def read_calibration(path: str | Path) -> Calibration:
 def maker(
     method: str, generator: Any, discriminator: Any, calibration: Calibration, truncation: float | None = None
 ) -> Make:
-    """What draws ``sample_batches``' pictures instead of the generator alone. Raises ``ValueError``."""
+    """The function that ``sample_batches`` calls in place of the generator.
+
+    Raises ``ValueError`` if the arguments do not fit together.
+    """
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)} (got {method!r})")
     if generator.n_classes != discriminator.n_classes or generator.size != discriminator.size:
@@ -111,7 +117,7 @@ def maker(
 
 
 def in_double(network: Any) -> Any:
-    """A copy in float64. Raises ``ValueError`` for a form that was made for sampling, which has one precision."""
+    """A copy in float64. Raises ``ValueError`` for a generator converted by ``for_sampling()``: its dtype is fixed."""
     try:
         return copy.deepcopy(network).double()
     except ValueError as error:
@@ -123,7 +129,7 @@ def rejection(
     generator: Any, discriminator: Any, calibration: Calibration, truncation: float | None, z: Tensor,
     y: Tensor | None, seed: int, start: int,
 ) -> Tensor:  # fmt: skip
-    """Image i is the first of its own candidates that is accepted; candidate 0 is the plain sample. The label stays."""
+    """Image i is the first accepted one of its own candidates; candidate 0 is the plain sample. Labels are fixed."""
     generator, discriminator = evaluating(generator), evaluating(discriminator)
     n, device = len(z), z.device
     best = torch.full((n,), -math.inf)
@@ -152,8 +158,8 @@ def langevin(
 ) -> Tensor:  # fmt: skip
     """z <- z - step_size / 2 grad E(z) + sqrt(step_size) noise, with E(z) = |z|^2 / 2 - log ratio of G(z).
 
-    The chain runs in float64, with networks that do: it multiplies differences, and in float32 the order of summation
-    in another batch, or on another number of threads, ends in another picture.
+    The chain runs in float64, networks included. It amplifies rounding errors: in float32, another batch size or number
+    of threads, and so another order of summation, would give a different image.
     """
     z = z.double()
     for step in range(steps):

@@ -1,4 +1,4 @@
-"""Which trained weights exist? Records of ours and of published files: hashes, licences, recipes, scores."""
+"""Records of trained weights, included and published: hashes, licences, recipes and scores."""
 
 from .records import PRETRAINED, WEIGHTS, Record, Score, find_record, reference_scores
 

@@ -1,4 +1,4 @@
-"""What others published, as rows: file, where it lies, recipe, and the scores that its publisher states.
+"""Weights published by others, as rows: file, address, recipe, and the scores that the publisher states.
 
 mmgeneration: its README and metafile (configs/sngan_proj). StudioGAN: paths on the Hub as third parties quote them.
 mimicry: its README. The authors': README of pfnet-research/sngan_projection and the two papers. No torch.
@@ -17,7 +17,7 @@ _UNSTATED = "not stated"
 
 
 class Trained(NamedTuple):
-    """One published training: its files and what is said of it."""
+    """One published model: its files and their description."""
 
     name: str  # architecture.tag
     publisher: str
@@ -28,11 +28,11 @@ class Trained(NamedTuple):
     recipe: dict[str, Any]
     scores: dict[str, dict[str, Any]]  # protocol -> fields of Score
     parameters: dict[str, int]
-    files: dict[str, str]  # kind -> file name; the same name twice: one file holds both
-    urls: tuple[str, ...] = ()  # folders that hold the files
+    files: dict[str, str]  # kind -> file name; the same name twice: one file contains both
+    urls: tuple[str, ...] = ()  # addresses of the folders with the files
     repo: str = ""  # on the Hub
     repo_folder: str = ""
-    page: str = ""  # where a person must fetch the files
+    page: str = ""  # page for download by hand
 
 
 # fmt: off

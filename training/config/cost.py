@@ -2,8 +2,8 @@
 
 One real iteration (forward, backward, optimisers, average) runs on fake tensors, which have shapes and no values, and
 every operation that reaches the backend is counted. A device is a row of devices.json: measured here, or from its
-vendor's data sheet. The steps are counted uncompiled: torch.compile makes them faster than predicted. The feed, which
-other threads compute beside the step, and logs and snapshots are not in it.
+vendor's data sheet. The steps are counted uncompiled: torch.compile makes them faster than predicted. Data loading
+(which runs in other threads), logs and snapshots are not included.
 """
 
 from __future__ import annotations
@@ -70,14 +70,14 @@ class Cost:
         return self.ops.total()
 
 
-# These fill or move nothing; views are told by their schema.
+# These operations move no data; views are recognised by their schema.
 NO_KERNEL = {
     aten.empty, aten.empty_like, aten.empty_strided, aten.new_empty, aten.new_empty_strided, aten.lift_fresh,
     aten._unsafe_view,
 }  # fmt: skip
 
 CONVOLUTIONS = {aten.convolution, aten.convolution_backward}
-OF_ROWS = {aten.embedding, aten.index, aten.index_select}  # read what they give, not their whole table
+OF_ROWS = {aten.embedding, aten.index, aten.index_select}  # read only the selected rows, not their whole table
 
 
 class CountOps(TorchDispatchMode):
@@ -88,7 +88,7 @@ class CountOps(TorchDispatchMode):
         self.ops: Counter[Op] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is aten._local_scalar_dense.default:  # a fake tensor holds no number; Adam's step counter asks for one
+        if func is aten._local_scalar_dense.default:  # fake tensors have no values, but Adam reads its step counter
             return 1.0
         if func.overloadpacket in UNSHAPED:
             out = None
@@ -110,7 +110,7 @@ def op_of(packet: Any, args: tuple, kwargs: dict, out: Any) -> Op:
     if packet in OF_ROWS:
         moved = 2 * sum(map(extent, made))
     elif packet in UNSHAPED:
-        moved = 2 * sum(map(extent, given)) - sum(map(extent, args[1]))  # gradients are read alone
+        moved = 2 * sum(map(extent, given)) - sum(map(extent, args[1]))  # gradients are only read
     else:
         moved = sum(map(extent, given)) + sum(map(extent, made))
     flops = 0
@@ -130,7 +130,7 @@ def extent(tensor: Tensor) -> int:
 
 
 class Processes:
-    """Stands for accelerate's Accelerator: the first of so many processes, whose gradients are averaged for nothing."""
+    """Replaces accelerate's Accelerator: the first of several processes, without any communication."""
 
     def __init__(self, count: int = 1, device: str = "cpu"):
         self.num_processes, self.process_index, self.is_main_process = count, 0, True
@@ -160,14 +160,14 @@ def run_on_fakes(config: Config, n_classes: int, processes: int, kind: str) -> t
     """Runs one iteration, and one D step more -> the state, and the operations of each. Nothing is compiled."""
     config = replace(config, compile="off")
     accelerator: Any = Processes(processes)
-    rng = torch.get_rng_state()  # the networks' maker seeds it, and must not move the caller's
+    rng = torch.get_rng_state()  # creating the networks seeds the generator; the caller's state must not change
     with torch.device("meta"):
         state = new_state(config, [str(i) for i in range(n_classes)], torch.device("meta"))
     torch.set_rng_state(rng)
     choose_forms(state, config, kind)
     with FakeTensorMode(allow_non_fake_inputs=True):
         make_fake(state)
-        state.step = max(config.transition_to, config.d_warm_up, config.warm_up)  # past what is special at the start
+        state.step = max(config.transition_to, config.d_warm_up, config.warm_up)  # after warm-up and class transition
         for optimizer in (state.opt_g, state.opt_d):  # Adam makes its averages in its first step
             for p in optimizer.param_groups[0]["params"]:
                 p.grad = torch.empty_like(p)
@@ -185,7 +185,7 @@ def run_on_fakes(config: Config, n_classes: int, processes: int, kind: str) -> t
 
 
 class Drawn:
-    """A feed that gives every step the same."""
+    """A feed that returns the same data in every step."""
 
     def __init__(self, drawn: Iteration):
         self.drawn = drawn
@@ -204,7 +204,7 @@ def reduced_bytes(state: State, config: Config) -> int:
 
 
 def choose_forms(state: State, config: Config, kind: str) -> None:
-    """Resolves each resampling layer's form for a device of ``kind``: the tensors below say that they are a CPU's."""
+    """Resolves each resampling layer's form for a device of ``kind``: the fake tensors are always on a CPU."""
     dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
 
     batch = config.micro_batch or config.batch_size
@@ -225,8 +225,8 @@ def choose_forms(state: State, config: Config, kind: str) -> None:
 
 
 def make_fake(state: State) -> None:
-    """Puts fake tensors of a CPU in the place of all the state's meta tensors. Autocast knows no meta tensors."""
-    made: dict[int, tuple[Tensor, Tensor]] = {}  # both: an id is free again when its tensor is gone
+    """Replaces the meta tensors of the state by fake CPU tensors, because autocast does not support meta tensors."""
+    made: dict[int, tuple[Tensor, Tensor]] = {}  # keeps the tensors too: ids of deleted tensors are reused
 
     def fake(old: Tensor) -> Tensor:
         if id(old) not in made:

@@ -1,4 +1,4 @@
-"""What a dry run prints: settings, networks, images and operations per iteration, hours."""
+"""The output of a dry run: settings, networks, images and operations per iteration, and hours."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ THROUGHPUT = Path(__file__).with_name("throughput.json")  # written by benchmark
 
 
 def describe(config: Config, predicted_for: str | None = None) -> str:
-    """Opens no image: presets know their class counts, and a folder is listed.
+    """The lines of a dry run. Opens no image: class counts come from the preset or from the names of folders.
 
-    ``predicted_for``: a device of devices.json whose seconds are predicted too, "" for this machine's; None: nothing
-    is predicted, and the hours are those measured on this machine.
+    ``predicted_for``: a device of devices.json to predict times for, "" for this machine. None: predict nothing, and
+    use the hours measured on this machine.
     """
     config = dataclasses.replace(config, device=str(resolve_device(config.device)))
     n = len(source_classes(config.data)) if config.data else config.n_classes
@@ -59,13 +59,13 @@ def describe(config: Config, predicted_for: str | None = None) -> str:
 
 
 def warnings(config: Config, device: str) -> list[str]:
-    """What the user should know before the run starts. ``device``: the kind that it runs on."""
+    """Warnings to print before the run starts. ``device``: the kind of device that it runs on."""
     lines = []
     strength = config.class_strength(max(config.steps - 1, 0))
     if strength < 1:
         lines.append(f"{'warning':22}the run ends during the class transition, at {strength:.0%} of the class "
                      f"embeddings; to complete it, raise --steps above {config.transition_to:,}")  # fmt: skip
-    x86 = platform.machine().lower() in ("x86_64", "amd64")  # of others torch does not say what they compute in
+    x86 = platform.machine().lower() in ("x86_64", "amd64")  # for others, torch does not report bfloat16
     if config.precision == "bf16" and device == device_kind("cpu") and x86 and not fast_bfloat16("cpu"):
         lines.append(f"{'warning':22}bf16 is several times slower than fp32 on this processor, which has neither "
                      f"AVX512_BF16 nor AMX; use --precision fp32")  # fmt: skip
@@ -73,7 +73,7 @@ def warnings(config: Config, device: str) -> list[str]:
 
 
 def summary(config: Config) -> str:
-    """Six lines that say what a run does, before it starts. Opens no image."""
+    """Six lines that describe a run before it starts. Opens no image."""
     config = dataclasses.replace(config, device=str(resolve_device(config.device)))
     n = len(source_classes(config.data)) if config.data else config.n_classes
     with torch.device("meta"):
@@ -118,7 +118,7 @@ def predicted_lines(config: Config, n_classes: int, device: str) -> list[str]:
 
 
 def forward_flops(network: AnyGenerator | AnyDiscriminator) -> int:
-    """Floating-point operations for one image, two for each multiplication with its addition, counted on the way."""
+    """Floating-point operations of a forward for one image; a multiply-add counts as two."""
     y = torch.zeros(1, dtype=torch.int64, device="meta") if network.n_classes else None
     shape = (1, network.z_dim) if isinstance(network, AnyGenerator) else (1, 3, network.size, network.size)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -127,7 +127,7 @@ def forward_flops(network: AnyGenerator | AnyDiscriminator) -> int:
 
 
 def iteration_flops(config: Config, of_generator: int, of_discriminator: int) -> int:
-    """Backward costs twice the forward; but G's fakes in a D step are not back-propagated, nor D's weights in G's."""
+    """FLOPs of an iteration. Backward costs twice the forward, except for G in a D step and D's weights in a G step."""
     judged = 2 * config.n_dis * config.batch_size
     return (
         config.g_batch_size * (3 * of_generator + 2 * of_discriminator)
@@ -147,9 +147,9 @@ def rates_of(config: Config) -> str:
 
 
 def hours_of(config: Config, flops: int, device: str = "") -> str:
-    """From the committed throughput of this preset's networks on this kind of device, or ``unknown``.
+    """Hours according to the recorded throughput of this preset on this kind of device, or ``unknown``.
 
-    ``device``: another than this machine's, by its name in devices.json.
+    ``device``: the name of another device in devices.json.
     """
     device = device or device_kind(config.device)
     for row in read_throughput():

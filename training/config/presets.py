@@ -15,8 +15,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "F": dict(lr_g=1e-3, lr_d=1e-3, beta1=0.9, beta2=0.999, n_dis=5),
 }
 
-#: What the SN paper compares, for its CNN pair; all but WGAN-GP with the standard objective, where it states no other.
-#: Clipping at 0.01 and lambda 10 are its values; it gives no weight for the orthonormal penalty, so 10 is ours there.
+#: Methods that the SN paper compares, with the standard loss except for WGAN-GP. Clipping at 0.01 and lambda 10 are the
+#: paper's values. It states no weight for the orthonormal penalty; 10 is this project's choice.
 METHODS: dict[str, dict[str, Any]] = {
     "spectral_norm":   dict(discriminator_fields={"normalizer": "spectral"}),
     "spectral_gain":   dict(discriminator_fields={"normalizer": "spectral_gain"}),
@@ -30,8 +30,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "none":            dict(discriminator_fields={"normalizer": "none"}),
 }
 
-#: What a machine computes fastest; none of it changes the algorithm. bfloat16 keeps statistics, sigma, sums, losses and
-#: Adam in float32. Figures: docs/training.md, Speed and memory.
+#: The fastest settings for a kind of machine. They do not change the algorithm: with bfloat16, statistics, sigma, sums,
+#: losses and Adam stay float32. Measurements: docs/training.md, Speed and memory.
 SPEEDS: dict[str, dict[str, Any]] = {
     "gpu": dict(precision="bf16", channels_last=True),
     "cpu": dict(channels_last=True),

@@ -1,4 +1,4 @@
-"""One run's settings: a frozen dataclass, made from a preset's row and what the user says."""
+"""The settings of one run: a frozen dataclass, made from a preset's row and the user's settings."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class Config(
     OutputSettings, MachineSettings, FineTuningSettings, AdditionSettings, ScheduleSettings, GameSettings, DataSettings,
     ModelSettings,
 ):  # fmt: skip
-    """All groups in one. Counts of steps are iterations of the authors' loop: one G step, then ``n_dis`` D steps."""
+    """All settings of a run. Steps are iterations of the authors' loop: one G step, then ``n_dis`` D steps."""
 
     def __post_init__(self) -> None:
-        """Raises ``ValueError`` naming what is wrong."""
+        """Raises ``ValueError`` that names the invalid setting."""
         from sngan_hub.networks.registry import find_model  # here, as torch below
 
         find_model(self.architecture)
@@ -93,22 +93,22 @@ class Config(
 
     @property
     def split(self) -> str:
-        """Of the data: what is trained on."""
+        """The split of the data that is trained on."""
         return "train" if self.held_out == "tenth" else "all"
 
     @property
     def test_folder(self) -> str:
-        """Of held-out images, apart from the data; empty where they are the data's own."""
+        """The folder of held-out images; empty if they are a split of the data."""
         return "" if self.held_out in ("tenth", "none") else self.held_out
 
     def stretches_at_load(self, size: int) -> bool:
-        """Whether a folder of image files is stretched as it is read; larger stored images are at each batch."""
+        """Whether images of a folder are stretched when loaded. Images stored larger are stretched in each batch."""
         return self.contrast_stretch and self.crop == 1 and self.stored_size in (0, size)
 
     def autocast(self, device: torch.device) -> torch.autocast:
-        import torch  # here, for the flags and their help are made without it
+        import torch  # imported here, so that the help of the commands stays fast
 
-        # Not accelerate's: its precision is fixed by the first Accelerator of the process, whatever later ones ask for.
+        # Not accelerate's autocast: its precision is fixed by the first Accelerator of the process.
         return torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
     def class_strength(self, step: int) -> float:
@@ -117,14 +117,14 @@ class Config(
         return max(0.0, (step - self.transition_from) / (self.transition_to - self.transition_from))
 
 
-#: Settings that cannot change the result so far: a resumed run may differ in them
+#: Settings that a resumed run may change, because they do not affect the finished steps
 FREE = frozenset(field.name for field in dataclasses.fields(Config) if meaning(field).resume)
 
 
 def make_config(preset: str, **overrides: Any) -> Config:
-    """The preset's row over the defaults, then a setting's, a method's and a speed's row, then ``overrides``.
+    """Combines defaults, the preset's row, the rows of setting, method and speed, and ``overrides``, in this order.
 
-    Raises ``ValueError`` naming what is wrong.
+    Raises ``ValueError`` that names the invalid setting.
     """
     if preset not in PRESETS:
         raise ValueError(f"unknown preset {preset!r}{nearest(preset, PRESETS)}")
@@ -143,14 +143,14 @@ def make_config(preset: str, **overrides: Any) -> Config:
 
 
 def save_config(config: Config, path: Path) -> None:
-    """Written whole or not at all."""
+    """Writes the settings atomically."""
     write_text(path, json.dumps(dataclasses.asdict(config), indent=2) + "\n")
 
 
 def same_rates(old: Config, new: Config, done: int) -> bool:
     """Whether the learning rates of steps 0 to ``done`` - 1 are the same.
 
-    Both fall piecewise linearly: where they agree next to every corner, they agree in between.
+    Both schedules are piecewise linear, so it is enough to compare them next to every corner.
     """
     corners = {0, done - 1}
     for config in (old, new):
@@ -160,12 +160,12 @@ def same_rates(old: Config, new: Config, done: int) -> bool:
 
 
 def differences(old: dict[str, Any], new: Config, done: int) -> list[str]:
-    """What a resumed run would change and must not, one line each. ``done`` steps lie behind it.
+    """The settings that a resumed run must not change but would, one line each. ``done``: number of finished steps.
 
-    The schedule may change where no finished step's learning rate does.
+    The schedule may change if the learning rates of the finished steps stay the same.
     """
     now = dataclasses.asdict(new)
-    old = {**dataclasses.asdict(Config()), "compile": "off", **old}  # fields that are new since then
+    old = {**dataclasses.asdict(Config()), "compile": "off", **old}  # with values for fields that are new since then
     free: frozenset[str] = FREE
     if same_rates(Config(**old), new, done):
         free |= {"decay_from", "decay_to"}

@@ -15,14 +15,14 @@ from .presets import METHODS, PRESETS, SETTINGS, SPEEDS
 
 
 class Meaning(NamedTuple):
-    """What is known of a setting beside its default."""
+    """The description of a setting, apart from its default."""
 
     help: str
     choices: tuple[str, ...] = ()
     least: float | None = None
     below: float | None = None
-    resume: bool = False  # a resumed run may differ in it: it cannot change the result so far
-    flag: str = ""  # where it is not the name
+    resume: bool = False  # a resumed run may change it, because it does not affect the finished steps
+    flag: str = ""  # if it differs from the name
 
 
 def option(default: Any, help: str, **known: Any) -> Any:
@@ -78,7 +78,7 @@ class DataSettings:
 
 @dataclass(frozen=True)
 class GameSettings:
-    """Game"""
+    """Loss and batch sizes"""
 
     loss: str = option("hinge", "Adversarial loss.", choices=("hinge", "non_saturating", "wasserstein"))
     penalty: str = option(
@@ -101,14 +101,14 @@ class GameSettings:
 class ScheduleSettings:
     """Schedule"""
 
-    steps: int = option(50_000, "Iterations in all.", least=0, resume=True)
+    steps: int = option(50_000, "Number of iterations.", least=0, resume=True)
     lr_g: float = option(2e-4, "Learning rate of the generator.", least=0)
     lr_d: float = option(2e-4, "Learning rate of the discriminator.", least=0)
     beta1: float = option(0.0, "Adam's decay rate of the mean.", least=0, below=1)
     beta2: float = option(0.9, "Adam's decay rate of the variance.", least=0, below=1)
     decay_from: int = option(0, "Iteration from which the learning rates fall linearly.", least=0)
-    decay_to: int = option(50_000, "Iteration at which they reach 0. Equal to decay_from: they never fall.")
-    warm_up: int = option(0, "Iterations in which the learning rates rise to their value.", least=0)
+    decay_to: int = option(50_000, "Iteration at which they reach 0. Equal to decay_from: no decay.")
+    warm_up: int = option(0, "Iterations in which the learning rates rise linearly from 0.", least=0)
     seed: int = option(0, "Seed of every random number.", least=0)
 
 
@@ -131,7 +131,9 @@ class FineTuningSettings:
         0, "First blocks of the discriminator that are not trained (FreezeD, Mo et al. 2020).", least=0
     )
     l2_sp: float = option(
-        0.0, "Pull of trained weights towards the donor's (L2-SP, Li et al. 2018), per unit of learning rate.", least=0
+        0.0,
+        "Regularisation of trained weights towards the donor's (L2-SP, Li et al. 2018), per unit of learning rate.",
+        least=0,
     )
     d_warm_up: int = option(
         0, "Iterations in which the discriminator alone is trained, for a donor without one.", least=0
@@ -149,9 +151,9 @@ class AdditionSettings:
         "by commas.",
     )  # fmt: skip
     transition_from: int = option(
-        0, "Iteration from which class conditioning grows (class transition, Shahbazi et al. 2022).", least=0
+        0, "Iteration from which class conditioning is faded in (class transition, Shahbazi et al. 2022).", least=0
     )
-    transition_to: int = option(0, "Iteration from which it is whole.")
+    transition_to: int = option(0, "Iteration from which class conditioning has full strength.")
 
 
 @dataclass(frozen=True)
@@ -219,7 +221,7 @@ def settings() -> Iterator[tuple[str, dataclasses.Field[Any]]]:
 
 
 def check_setting(field: dataclasses.Field[Any], value: Any) -> None:
-    """Raises ``ValueError``: the setting, what is legal, what came."""
+    """Raises ``ValueError`` that states the setting, the legal values and the given one."""
     known = meaning(field)
     if known.choices and value not in known.choices:
         raise ValueError(f"{field.name} must be one of {', '.join(filter(None, known.choices))} (got {value!r})")

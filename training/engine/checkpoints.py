@@ -22,15 +22,15 @@ CHECKPOINTS = "checkpoints"
 
 
 def checkpoints(out: Path) -> list[Path]:
-    """The run's checkpoints, the newest last."""
+    """The checkpoints of a run, oldest first."""
     return sorted((out / CHECKPOINTS).glob("[0-9]*.pt"))
 
 
 class CheckpointWriter:
-    """Writes ``out/checkpoints/STEP.pt`` whole or not at all, then removes all but the last ``keep_checkpoints``.
+    """Writes ``out/checkpoints/STEP.pt`` atomically, then removes all but the last ``keep_checkpoints``.
 
-    ``behind``: for a state on a GPU, which is copied to the host at once and written by a thread while the run
-    continues; what fails there is raised by the next call. Otherwise it is written before ``save`` returns.
+    ``behind``: write in a background thread, for a state on a GPU: the state is copied to the host, and errors are
+    raised by the next call. Otherwise the file is written before ``save`` returns.
     """
 
     def __init__(self, config: Config, fingerprint: str, out: Path, behind: bool = False):
@@ -39,8 +39,9 @@ class CheckpointWriter:
         self.pending: Future | None = None
 
     def save(self, state: State) -> None:
-        """Raises ``OSError`` where it cannot be written, ``FloatingPointError`` where the weights are no longer
-        finite; the checkpoints before it stay.
+        """Raises ``OSError`` if the file cannot be written, and ``FloatingPointError`` if weights are not finite.
+
+        Earlier checkpoints are kept.
         """
         self.wait()
         parameters = [p for network in (state.generator, state.discriminator) for p in network.parameters()]
@@ -67,7 +68,7 @@ class CheckpointWriter:
 
 
 def save_checkpoint(state: State, config: Config, fingerprint: str, out: Path) -> None:
-    """One checkpoint, written when it returns; see ``CheckpointWriter.save``."""
+    """Writes one checkpoint before it returns; see ``CheckpointWriter.save``."""
     with closing(CheckpointWriter(config, fingerprint, out)) as writer:
         writer.save(state)
 
@@ -100,17 +101,17 @@ def not_finite(what: str, step: int, out: Path) -> FloatingPointError:
 
 
 def kept(out: Path) -> str:
-    """What the same command does after a failure, for a message."""
+    """What the same command will do after a failure; part of a message."""
     steps = [int(path.stem) for path in checkpoints(out)]
     return (f"the same command resumes from the checkpoint of step {steps[-1]:,}" if steps
             else "there is no checkpoint yet, so the same command starts from step 0")  # fmt: skip
 
 
 def load_checkpoint(state: State, config: Config, fingerprint: str, out: Path) -> bool:
-    """Puts ``out``'s newest readable checkpoint into ``state``; False where there is none at all.
+    """Loads the newest readable checkpoint of ``out`` into ``state``. Returns False if there is none.
 
-    Raises ``ValueError`` where none is readable, or where it was made under settings or data that would change what
-    was done. An unreadable one is passed over, with a line, for the one before: the run computes the same again.
+    Raises ``ValueError`` if none is readable, or if settings or data differ in a way that changes the finished steps.
+    If a checkpoint is unreadable, prints a line and uses the previous one; the run then repeats the same steps.
     """
     paths, damaged = checkpoints(out), []
     for path in reversed(paths):
@@ -134,7 +135,7 @@ def load_checkpoint(state: State, config: Config, fingerprint: str, out: Path) -
         if old.get("device", config.device) != config.device:
             print(f"{path} was saved on {old['device']} and the run continues on {config.device}; the results may "
                   f"differ by rounding errors", file=sys.stderr)  # fmt: skip
-        for other in damaged:  # kept for whoever wants to look, no longer counted among the last
+        for other in damaged:  # kept for inspection, but no longer a checkpoint of the run
             other.rename(other.with_suffix(".damaged"))
         return True
     if paths:

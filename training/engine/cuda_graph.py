@@ -1,8 +1,9 @@
 """Records the updates of one iteration as a CUDA graph and replays them (``--compile graphs``).
 
-A graph is launched at once where an iteration launches a thousand kernels, which takes the host longer than a GPU needs
-for small networks. It repeats the same kernels on the same addresses with the same constants. So all that differs
-between iterations is copied into tensors that it reads: the draws of the feed and the learning rates.
+An iteration launches about a thousand kernels. For small networks, launching them takes the host longer than running
+them takes the GPU; a graph is launched in one call. It repeats the same kernels on the same addresses with the same
+constants. Values that differ between iterations (random numbers, images, learning rates) are copied into tensors that
+it reads.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ import torch
 from torch import Tensor
 
 Values = dict[str, Tensor]
-WARM_UP = 3  # iterations that are computed directly: they compile, and cuDNN chooses its algorithms
+WARM_UP = 3  # iterations before recording, in which steps are compiled and cuDNN selects algorithms
 
 
 class RecordedUpdates:
-    """The updates of an iteration, computed directly at first, then as replays of a recorded one.
+    """Computes the first iterations directly, records one, and replays it for the others.
 
-    ``update(drawn)`` makes one update by each of ``optimizers``, in this order, and returns values on the device. Every
-    tensor that it reads or writes keeps its address from call to call, but for those in ``drawn``.
+    ``update(drawn)`` makes one update by each of ``optimizers``, in this order, and returns values on the device. All
+    tensors that it reads or writes must keep their addresses between calls, except those in ``drawn``.
     """
 
     def __init__(self, update: Callable[[Any], Values], optimizers: Sequence[Any], device: torch.device):
@@ -31,7 +32,7 @@ class RecordedUpdates:
         self.done = 0
 
     def __call__(self, drawn: Any) -> Values:
-        """One iteration. The values stand until the next call."""
+        """One iteration. The returned values are valid until the next call."""
         if self.replay is None and self.done < WARM_UP:
             self.done += 1
             return self._beside(lambda: self.update(drawn))
@@ -47,10 +48,10 @@ class RecordedUpdates:
         return self.replay()
 
     def record(self, body: Callable[[], Values]) -> Callable[[], Values]:
-        """-> what repeats ``body``. Recording runs no kernel."""
+        """Records ``body`` and returns a function that replays it. Recording runs no kernel."""
         graph = torch.cuda.CUDAGraph()
         torch.cuda.synchronize(self.device)
-        # thread_local: the feed's threads go on copying in the meantime
+        # thread_local: the feed's threads continue to copy during recording
         with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
             values = body()
 

@@ -1,7 +1,7 @@
 """Splits the images of a step: each process takes a share of the batch, and each micro-batch a part of a share.
 
-The result does not depend on the split: draws are made for the whole batch (feed/feed.py), losses are means over it,
-batch norm sees whole groups, and gradients are averaged once before each optimiser step.
+The result does not depend on the split: random numbers are those of the whole batch (feed/feed.py), losses are means
+over it, batch norm uses whole groups, and gradients are averaged once before each optimiser step.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import nn
 from ..config.schema import Config
 from .checkpoints import kept, to_host
 
-if TYPE_CHECKING:  # the loop alone imports it
+if TYPE_CHECKING:  # imported at run time only by the loop
     from accelerate import Accelerator
 
     from .state import State
@@ -34,7 +34,7 @@ class Share(NamedTuple):
 
 
 def is_first_process() -> bool:
-    """Of those that torchrun started, outside the loop."""
+    """Whether this is the first of the processes that torchrun started. Works without an Accelerator."""
     return os.environ.get("RANK", "0") == "0"
 
 
@@ -48,7 +48,7 @@ def shares(total: int, micro_batch: int, accelerator: Accelerator) -> Iterator[S
 
 
 def check_shares(config: Config, processes: int) -> None:
-    """Raises ``ValueError`` where processes or micro-batches would cut a batch-norm group."""
+    """Raises ``ValueError`` if processes or micro-batches would split a batch-norm group."""
     for phase, total, group in (("batch_size", config.batch_size, config.bn_group_d),
                                 ("g_batch_size", config.g_batch_size, config.bn_group_g)):  # fmt: skip
         name = "bn_group_g" if phase == "g_batch_size" else "bn_group_d"
@@ -77,12 +77,12 @@ def average_gradients(network: nn.Module, accelerator: Accelerator) -> None:
 
 
 def share_state(state: State, accelerator: Accelerator) -> None:
-    """What the first process has read from its disk becomes every process's."""
+    """Sends the state that the first process has read from disk to all processes."""
     if accelerator.num_processes == 1:
         return
     from accelerate.utils import broadcast_object_list
 
-    # By the CPU: tensors of the first process's GPU would be unpickled onto that GPU by every process.
+    # Via the CPU: otherwise every process would unpickle the tensors onto the first process's GPU.
     parts = broadcast_object_list([to_host(state.state_dict()) if accelerator.is_main_process else None])[0]
     if not accelerator.is_main_process:
         assert parts is not None
@@ -90,9 +90,9 @@ def share_state(state: State, accelerator: Accelerator) -> None:
 
 
 def any_process(said: bool, step: int, accelerator: Accelerator) -> bool:
-    """Whether any process says so, the same on all: a signal may reach them in different steps.
+    """Whether ``said`` is true in any process. The result is the same in all processes, so that they stop in one step.
 
-    Asking makes a GPU's host wait, so there it is done in every tenth step alone, and False is said in between.
+    The query makes the host wait for the GPU. On a GPU it is therefore made in every tenth step only; otherwise False.
     """
     if accelerator.num_processes == 1:
         return said
@@ -103,7 +103,7 @@ def any_process(said: bool, step: int, accelerator: Accelerator) -> bool:
 
 
 def lost_worker(error: RuntimeError, accelerator: Accelerator, out: Path) -> Exception:
-    """The error of a collective whose partner is gone, as one that says how to resume; any other error unchanged."""
+    """Converts errors of collectives with a lost process to one that states how to resume. Others are unchanged."""
     text = str(error)
     gone = any(word in text.lower() for word in ("connection", "peer", "nccl", "timed out"))
     if accelerator.num_processes > 1 and gone:

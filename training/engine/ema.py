@@ -8,9 +8,9 @@ from torch import nn
 
 @torch.no_grad()
 def update_ema(average: nn.Module, current: nn.Module, decay: float, step: int) -> None:
-    """``decay`` warms up as (1 + step) / (10 + step), so that early weights are forgotten.
+    """``decay`` is at most (1 + step) / (10 + step), so that early weights have little influence.
 
-    Running statistics are averaged like weights: with outdated ones the average draws grey images.
+    Running statistics are averaged like weights. With outdated statistics, the average would generate grey images.
     """
     decay = min(decay, (1 + step) / (10 + step))
     ours, theirs = average.state_dict(), current.state_dict()

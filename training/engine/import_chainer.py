@@ -1,7 +1,7 @@
-"""The authors' whole-trainer snapshot (``snapshot_iter_<it>``) -> a run that resumes from it.
+"""Creates a run from the authors' whole-trainer snapshot (``snapshot_iter_<it>``), which training can resume.
 
-Weights, u, running statistics, both Adam states, the iteration and its place in the learning-rate schedule carry over.
-What cannot: Chainer's random numbers and its place in the epoch, so real images, latents and labels are drawn anew.
+Weights, u, running statistics, both Adam states, the iteration and the position in the learning-rate schedule are kept.
+The state of Chainer's random numbers and the position in the epoch cannot be kept; new random numbers are used.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ OPTIMIZERS = {"generator": "updater/optimizer:opt_gen", "discriminator": "update
 
 
 def import_snapshot(path: Path, config: Config, classes: list[str]) -> State:
-    """Raises ``ValueError`` where the snapshot is of another recipe than ``config``: networks, n_dis, learning rate."""
+    """Raises ``ValueError`` if the snapshot and ``config`` differ in networks, n_dis or learning rate."""
     arrays = read_npz(path)
     if "updater/iteration" not in arrays:
         raise ValueError(f"snapshot must be a whole-trainer snapshot, snapshot_iter_<it> (got {path}, without "

@@ -31,10 +31,10 @@ from .step import train_step
 
 
 def train(config: Config, data: Images | None = None, begin: Callable[[State], None] | None = None) -> State:
-    """Runs or resumes ``config`` in ``config.out``; the state it ends with. ``data`` stands in for ``config.data``,
-    and ``begin`` fills the state of a run that has none yet.
+    """Runs or resumes ``config`` in ``config.out`` and returns the final state.
 
-    Under ``torchrun`` or ``accelerate launch`` every process calls it; the first one alone writes.
+    ``data``: used in place of ``config.data``. ``begin``: initialises the state of a new run. With ``torchrun`` or
+    ``accelerate launch``, every process calls this function; only the first one writes files.
     """
     check_apart(config.out, data=config.data, held_out=config.test_folder)
     if config.score_every:
@@ -62,11 +62,11 @@ def _train(config: Config, data: Images | None, begin: Callable[[State], None] |
     state = new_state(config, data.classes, accelerator.device)
     if main:
         resumed = load_checkpoint(state, config, fingerprint, out)
-        save_config(config, out / "config.json")  # from here on the folder is known as a run's
+        save_config(config, out / "config.json")  # marks the folder as a run
         check_data(data, config, size, out)
         if begin and not resumed:
             begin(state)
-            save_snapshot(state, out)  # the start, to compare with
+            save_snapshot(state, out)  # the start, for comparison
             save_grid(fixed_samples(state.average, config.seed), out / "samples" / f"{0:07d}.png")
     accelerator.wait_for_everyone()
     if config.l2_sp:
@@ -111,7 +111,7 @@ def _train(config: Config, data: Images | None, begin: Callable[[State], None] |
                 if main and (due(config.snapshot_every) or due(config.score_every)):
                     save_snapshot(state, out, link=not config.score_every)
                 if log and due(config.score_every):
-                    log.clock += score_snapshot(state, config, out)  # no part of a step's time
+                    log.clock += score_snapshot(state, config, out)  # excluded from the time per step
                 if due(config.score_every):
                     ended = out_of_patience(out, config, accelerator)
                 if main and (saving or ended):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class Loss(NamedTuple):
-    """D's loss is a term of real scores plus a term of fake ones, so that each is back-propagated by itself."""
+    """D's loss is the sum of a term of real scores and a term of fake scores, which are back-propagated separately."""
 
     real: Callable[[Tensor], Tensor]
     fake: Callable[[Tensor], Tensor]

@@ -1,4 +1,4 @@
-"""How a run uses its machine: threads, TF32, cuDNN, and whether its steps are compiled."""
+"""Settings of the process and the device: threads, TF32, cuDNN, and compilation of the steps."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ..config.schema import Config
 from .distributed import is_first_process
 
 CACHE = "TORCHINDUCTOR_CACHE_DIR"
-REPAID_BY = 5_000  # iterations whose saved time is about that of compiling, where compiling saves any
+REPAID_BY = 5_000  # number of iterations that save about the time of the compilation, if it saves any
 
 
 def set_up(config: Config) -> Config:
-    """Applies the settings of the process -> the config with ``device`` decided."""
+    """Applies the settings of the process. Returns the config with ``device`` resolved."""
     if config.threads:
         torch.set_num_threads(config.threads)
     device = resolve_device(config.device)
@@ -31,18 +31,17 @@ def set_up(config: Config) -> Config:
             if int(os.environ.get("WORLD_SIZE", "1")) > 1:
                 raise ValueError(f"device must be cuda for several processes, so that each uses its own GPU (got "
                                  f"{config.device!r})")  # fmt: skip
-            torch.cuda.set_device(device)  # accelerate takes the current one
+            torch.cuda.set_device(device)  # accelerate uses the current device
         torch.backends.cudnn.benchmark = True  # shapes never change within a run
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = config.tf32
     return config
 
 
 def decide_compile(config: Config) -> Config:
-    """-> the config with ``compile`` decided. Writes to ``config.out``, so whatever can refuse a run comes before it.
+    """Returns the config with ``compile`` resolved. Writes to ``config.out``, so call it after all checks of the run.
 
-    ``auto`` takes what the run in ``config.out`` was started with. A new run compiles from 5,000 iterations on, where
-    that is faster, and one process on a GPU then replays CUDA graphs. Where nothing can be compiled a line says so, and
-    the run is not compiled.
+    ``auto``: a resumed run keeps its setting. A new run is compiled from 5,000 iterations on, if that is faster, and a
+    single process on a GPU then uses CUDA graphs. If compilation is not possible, prints a line and does not compile.
     """
     config = dataclasses.replace(config, compile=wanted_compile(config))
     if config.compile == "graphs" and not config.device.startswith("cuda"):
@@ -52,7 +51,7 @@ def decide_compile(config: Config) -> Config:
         say("compile: CUDA graphs are for one process and need l2_sp 0; compiling the steps without CUDA graphs")
         config = dataclasses.replace(config, compile="on")
     if config.compile != "off":
-        # Beside the run, so that a resumed one finds it; set by the user, it is left as it is.
+        # In the folder of the run, so that a resumed run finds it; not changed if the user has set it.
         if not set_by_user(os.environ.get(CACHE, "")):
             os.environ[CACHE] = str(Path(config.out, "compiled").absolute())
         reason = why_not_compiled(config.device)
@@ -65,7 +64,7 @@ def decide_compile(config: Config) -> Config:
 
 
 def set_by_user(folder: str) -> bool:
-    """Torch itself puts its default, TMP/torchinductor_USER, into the variable when it first looks."""
+    """Whether the user has set the cache folder. Torch sets it to TMP/torchinductor_USER on first use."""
     own = Path(tempfile.gettempdir())
     return bool(folder) and not (Path(folder).parent == own and Path(folder).name.startswith("torchinductor_"))
 
@@ -92,13 +91,14 @@ def wanted_compile(config: Config) -> str:
 
 
 def can_record(config: Config) -> bool:
-    """Whether a CUDA graph can hold an iteration: not beside other processes, nor with l2_sp, which it would fix."""
+    """Whether CUDA graphs are possible: not with several processes, nor with l2_sp, which would become a constant."""
     return not config.l2_sp and int(os.environ.get("WORLD_SIZE", "1")) == 1
 
 
 def compiling_pays(device: str) -> bool:
-    """On a GPU and on processors with AVX-512; on others convolutions are nearly all of a step, and it gains nothing
-    (benchmarks/records/steps.jsonl).
+    """Whether compiled steps are faster: on a GPU, and on processors with AVX-512 (benchmarks/records/steps.jsonl).
+
+    On other processors, convolutions take nearly all the time of a step.
     """
     return not kind_of(device).startswith("cpu") or torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 
@@ -108,11 +108,11 @@ def kind_of(device: str) -> str:
 
 
 def why_not_compiled(device: str) -> str:
-    """Empty where ``torch.compile`` works here, else the first line of what it says."""
+    """Empty if ``torch.compile`` works on this machine, otherwise the first line of its error."""
     try:
         with torch.no_grad():
             torch.compile(_probe, fullgraph=True)(torch.zeros(64, device=device))
-    except Exception as error:  # of a missing compiler, of Triton, of Python's version: of any kind
+    except Exception as error:  # a missing compiler, Triton or the Python version cause many kinds of errors
         return (str(error).strip() or repr(error)).splitlines()[0]
     return ""
 

@@ -1,4 +1,4 @@
-"""Regularisers that the SN paper compares with: gradient penalties, the orthonormal penalty, weight clipping."""
+"""Regularisers of the SN paper's comparison: gradient penalties, orthonormal penalty and weight clipping."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def gradient_penalty(
 ) -> Tensor:
     """E (|grad D(x)| - 1)^2 at x = epsilon real + (1 - epsilon) fake: Gulrajani et al. 2017, eq. 3, without its factor.
 
-    ``epsilon`` (N,) uniform in [0, 1], drawn by the caller. WGAN-GP adds it to the Wasserstein loss, GAN-GP to the
+    ``epsilon`` (N,) is uniform in [0, 1], given by the caller. WGAN-GP adds it to the Wasserstein loss, GAN-GP to the
     non-saturating one. Needs double backward, so D runs uncompiled.
     """
     epsilon = epsilon.view(-1, *[1] * (real.ndim - 1))
@@ -38,7 +38,7 @@ def orthonormal_penalty(network: nn.Module) -> Tensor:
 
 @torch.no_grad()
 def orthonormal_(network: nn.Module) -> None:
-    """Every weight becomes a random matrix with orthonormal rows or columns: where the penalty starts from 0."""
+    """Initialises every weight as a random matrix with orthonormal rows or columns, so that the penalty starts at 0."""
     for layer in network.modules():
         if isinstance(layer, Conv2d | Linear | Embedding):
             nn.init.orthogonal_(layer.weight)
@@ -46,6 +46,6 @@ def orthonormal_(network: nn.Module) -> None:
 
 @torch.no_grad()
 def clip_weights_(network: nn.Module, limit: float = 0.01) -> None:
-    """Every parameter into [-limit, limit], after D's step (Arjovsky et al. 2017, algorithm 1)."""
+    """Clips every parameter to [-limit, limit], after D's step (Arjovsky et al. 2017, algorithm 1)."""
     for parameter in network.parameters():
         parameter.clamp_(-limit, limit)

@@ -1,4 +1,4 @@
-"""A run's folder: which folders may become one, who may write to it, and which snapshot RUN/generator leads to."""
+"""The folder of a run: checks that a folder can be used, locks it, and links RUN/generator to a snapshot."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from filelock import FileLock, Timeout
 from sngan_hub.networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, read_config
 from sngan_hub.weights.records import KINDS
 
-COMPILED = "compiled"  # torch's cache, which may be there before config.json is
+COMPILED = "compiled"  # torch's cache, which may exist before config.json
 LOCK = ".lock"
-LINES = ("log.jsonl", "spectrum.jsonl", "scores.jsonl")  # what a run appends to; other files in it are not ours
+LINES = ("log.jsonl", "spectrum.jsonl", "scores.jsonl")  # files that a run appends to; other files are not changed
 
 
 def is_run(folder: Path) -> bool:
-    """Whether ``folder`` holds a run's config.json. Raises ``ValueError`` where that is not a JSON object."""
+    """Whether ``folder`` contains the config.json of a run. Raises ``ValueError`` if it is not a JSON object."""
     path = folder / CONFIG_NAME
     return path.is_file() and "preset" in read_config(path)
 
 
 def check_out(out: Path) -> None:
-    """Raises ``FileExistsError`` unless ``out`` is missing, empty or a run: nothing of anybody else's is written over.
+    """Raises ``FileExistsError`` unless ``out`` is missing, empty or a run, so that no other files are overwritten.
 
-    Hidden files do not count. Of several processes the first one alone looks, for it is the one that writes.
+    Hidden files are ignored. Only the first of several processes checks, because only it writes.
     """
     if os.environ.get("RANK", "0") != "0" or not out.is_dir() or is_run(out):
         return
@@ -41,10 +41,10 @@ def check_out(out: Path) -> None:
 
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
-    """Holds ``out`` for this process. The system releases the lock when the process ends, in whatever way.
+    """Locks ``out`` for this process. The operating system releases the lock when the process ends.
 
-    A folder that is made for it and holds nothing else in the end is removed again. Raises ``FileExistsError`` where
-    another process holds it. A file system without locks is used without one.
+    If the folder is created here and stays empty, it is removed again. Raises ``FileExistsError`` if another process
+    holds the lock. File systems without locks are used without a lock.
     """
     new = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
@@ -69,10 +69,10 @@ def snapshot_folder(out: Path, step: int) -> Path:
 
 
 def link_snapshot(out: Path, step: int) -> None:
-    """``out/generator`` and ``out/discriminator`` lead to the snapshot of ``step``: the latest one, or the best.
+    """Links ``out/generator`` and ``out/discriminator`` to the snapshot of ``step`` (the latest or the best one).
 
-    They become copies where the system has no symbolic links. A folder in their place, as in a run that was copied
-    without links, makes way: it is a copy of a snapshot.
+    If the system has no symbolic links, they are copies. A folder in their place, as in a run that was copied without
+    links, is a copy of a snapshot and is replaced.
     """
     for kind in KINDS:
         target, place, new = snapshot_folder(out, step) / kind, out / kind, out / f".{kind}"
@@ -84,7 +84,7 @@ def link_snapshot(out: Path, step: int) -> None:
         if new.is_symlink() and (place.is_symlink() or not place.exists()):
             os.replace(new, place)  # at once
             continue
-        old = out / f".old-{kind}"  # a folder cannot be replaced by something else at once
+        old = out / f".old-{kind}"  # a folder cannot be replaced in one step
         _remove(old)
         if place.exists() or place.is_symlink():
             os.replace(place, old)
@@ -100,9 +100,9 @@ def _remove(path: Path) -> None:
 
 
 def linked_step(out: Path) -> int:
-    """The step of the snapshot that ``out/generator`` leads to, or is a copy of.
+    """The step of the snapshot that ``out/generator`` links to or is a copy of.
 
-    Raises ``ValueError`` where it is neither.
+    Raises ``ValueError`` if it is neither.
     """
     place = out / "generator"
     if place.is_symlink():

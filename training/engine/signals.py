@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def stop_requests() -> Iterator[list[str]]:
-    """A list that is empty until a signal comes, and then holds its name. Other threads than the main one get none."""
+    """A list to which the name of a received signal is added. Always empty outside of the main thread."""
     came: list[str] = []
     before = {}
 

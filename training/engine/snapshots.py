@@ -19,7 +19,7 @@ def save_snapshot(state: State, out: Path, link: bool = True) -> Path:
     folder = snapshot_folder(out, state.step)
     try:
         for kind, network in (("generator", state.average), ("discriminator", state.discriminator)):
-            temporary = folder.with_name(f".{folder.name}-{kind}")  # beside: STEP is there once a network is
+            temporary = folder.with_name(f".{folder.name}-{kind}")  # STEP exists only with a complete network
             write_folder(folder / kind, settled(network)._save_pretrained, temporary)
     except (OSError, SafetensorError) as error:
         raise OSError(f"could not write {folder} ({str(error).splitlines()[0]}); {kept(out)}") from error
@@ -29,7 +29,7 @@ def save_snapshot(state: State, out: Path, link: bool = True) -> Path:
 
 
 def hold_to_start(state: State, out: Path) -> None:
-    """Reads the run's first snapshot, towards which ``l2_sp`` pulls."""
+    """Reads the first snapshot of the run, the target of ``l2_sp``."""
     folder = snapshot_folder(out, 0)
     state.anchor = {}
     for kind, network in (("generator", state.generator), ("discriminator", state.discriminator)):

@@ -1,4 +1,4 @@
-"""A run's state: two networks, the generator's average and two optimisers; new, or from a checkpoint's tensors."""
+"""The state of a run: two networks, the average of the generator, and two optimisers."""
 
 from __future__ import annotations
 
@@ -27,31 +27,31 @@ class ChainerAdam(torch.optim.Adam):
     """Adam as in Chainer: epsilon 1e-8 is added to sqrt(v) before the bias correction, not after it.
 
     An update is w -= alpha_t m / (sqrt(v) + 1e-8) with alpha_t = alpha sqrt(1 - beta2^t) / (1 - beta1^t). One fused
-    kernel for all parameters of the same t, which is nearly always all. It is told that infinitely many updates are
-    done, so that it corrects nothing, and alpha_t is computed here. t is counted here too, for reading it from a tensor
-    would wait for the device.
+    kernel updates all parameters with the same t. The kernel is called with an infinite step count, so that it applies
+    no bias correction; alpha_t is computed here. t is also counted here, because reading it from a tensor would wait
+    for the device.
     """
 
     def __init__(self, params: Any, lr: float, betas: tuple[float, float]):
         super().__init__(params, lr, betas, fused=True)
-        #: Updates done, with the parameters that have had so many. None: as the state says
+        #: Number of updates, with the parameters that have had that many. None: to be read from the state
         self.counted: list[tuple[int, list[nn.Parameter]]] | None = None
-        #: alpha_t of updates to come, for a CUDA graph while it is recorded
+        #: alpha_t of the following updates, while a CUDA graph is recorded
         self.planned: list[list[torch.Tensor]] = []
 
     @property
     def t(self) -> int:
-        """Updates done."""
+        """The number of updates so far."""
         return max((t for t, _ in self._counted()), default=0)
 
     def load_state_dict(self, state_dict: Any) -> None:
         super().load_state_dict(state_dict)
-        for group in self.param_groups:  # a state of another form, from before, is computed like ours
+        for group in self.param_groups:  # also for a state that was saved with other options
             group["fused"], group["foreach"] = True, None
         self.counted = None
 
     def next_rates(self) -> list[float]:
-        """alpha_t of the next update for each group of ``counted``; counts the update as done."""
+        """alpha_t of the next update for each group of ``counted``. Increases the counts."""
         self.counted = [(t + 1, params) for t, params in self._counted()]
         (beta1, beta2), lr = self.param_groups[0]["betas"], self.param_groups[0]["lr"]
         return [lr * math.sqrt(1 - beta2**t) / (1 - beta1**t) for t, _ in self.counted]
@@ -83,7 +83,7 @@ class ChainerAdam(torch.optim.Adam):
         return self.counted
 
     def _moments(self, p: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The state of a parameter, as torch's own Adam names it: ``step`` is t."""
+        """The state of a parameter, with the names of torch's Adam: ``step`` is t."""
         if not self.state[p]:
             self.state[p] = {
                 "step": torch.zeros((), device=p.device),
@@ -97,11 +97,13 @@ class ChainerAdam(torch.optim.Adam):
 class State:
     generator: AnyGenerator
     discriminator: AnyDiscriminator
-    average: AnyGenerator  # the generator itself where the run keeps no average
+    average: AnyGenerator  # the generator itself if the run has no average
     opt_g: ChainerAdam
     opt_d: ChainerAdam
     step: int = 0  # iterations done
-    anchor: dict[str, dict[str, torch.Tensor]] | None = None  # of each network: where l2_sp pulls it; not saved
+    anchor: dict[str, dict[str, torch.Tensor]] | None = (
+        None  # weights of each network that l2_sp regularises towards; not saved
+    )
     recorded: RecordedUpdates | None = None  # with --compile graphs; not saved
 
     def state_dict(self) -> dict[str, Any]:
@@ -141,7 +143,7 @@ def new_networks(
 
 
 def new_state(config: Config, classes: list[str], device: torch.device | None = None) -> State:
-    """Networks and optimisers before the first step, a function of the seed."""
+    """Networks and optimisers before the first step. They depend only on the settings and the seed."""
     torch.manual_seed(config.seed)
     generator, discriminator = new_networks(config, len(classes), classes)
     if config.one_pass and any(isinstance(module, BatchNorm2d) for module in discriminator.modules()):
@@ -166,8 +168,9 @@ def new_state(config: Config, classes: list[str], device: torch.device | None = 
 
 
 def freeze(generator: AnyGenerator, discriminator: AnyDiscriminator, config: Config) -> None:
-    """Takes from the optimisers what ``trained`` and ``freeze_d`` say. A layer whose weight is not trained keeps its u
-    and its running statistics too: it stays in evaluation mode, in which neither moves.
+    """Removes the parameters that ``trained`` and ``freeze_d`` exclude from the optimisers.
+
+    Layers whose weights are not trained stay in evaluation mode, so that u and running statistics do not change.
     """
     if config.freeze_d > len(getattr(discriminator, "blocks", [])):
         raise ValueError(
@@ -188,7 +191,7 @@ def freeze(generator: AnyGenerator, discriminator: AnyDiscriminator, config: Con
 
 
 def is_trained(network: AnyGenerator | AnyDiscriminator, name: str, config: Config) -> bool:
-    """Whether the parameter ``name`` is one that the run changes."""
+    """Whether the parameter ``name`` is trained."""
     layer, _, leaf = name.rpartition(".")
     module = network.get_submodule(layer)
     if layer.startswith("blocks.") and network.kind == "discriminator" and int(layer.split(".")[1]) < config.freeze_d:

@@ -23,7 +23,7 @@ from .penalties import clip_weights_, gradient_penalty, orthonormal_penalty
 from .state import State
 from .transition import set_class_strength
 
-if TYPE_CHECKING:  # the loop alone imports it
+if TYPE_CHECKING:  # imported at run time only by the loop
     from accelerate import Accelerator
 
 Labels = Tensor | None
@@ -55,7 +55,7 @@ def train_step(state: State, config: Config, feed: Feeds, accelerator: Accelerat
             state.recorded = RecordedUpdates(partial(update, state, config, accelerator), order, device)
         values = state.recorded(drawn)
         if warming_up and step + 1 == config.d_warm_up:
-            state.recorded = None  # from here on G moves too
+            state.recorded = None  # from here on, G is trained too
     else:
         values = update(state, config, accelerator, drawn)
     state.step += 1
@@ -65,9 +65,9 @@ def train_step(state: State, config: Config, feed: Feeds, accelerator: Accelerat
 
 
 def update(state: State, config: Config, accelerator: Accelerator, drawn: Iteration) -> dict[str, Tensor]:
-    """The updates of one iteration at the optimisers' learning rates -> losses and scores."""
+    """All updates of one iteration, with the optimisers' learning rates -> losses and scores."""
     values = generator_step(state, config, drawn, accelerator)
-    # G moves no more in this iteration, so all its images for D come first.
+    # G does not change any more in this iteration, so all its images for D are generated first.
     fakes = [images_for_d(state, config, drawn.fake[1 + i], accelerator) for i in range(config.n_dis)]
     for i, fake in enumerate(fakes):
         values |= discriminator_step(state, config, drawn, i, fake, accelerator)
@@ -75,7 +75,7 @@ def update(state: State, config: Config, accelerator: Accelerator, drawn: Iterat
 
 
 def generator_step(state: State, config: Config, drawn: Iteration, accelerator: Accelerator) -> dict[str, Tensor]:
-    """One update of G by D's scores of ``g_batch_size`` fakes -> ``loss_g``. D's u moves, its weights do not."""
+    """One update of G by D's scores of ``g_batch_size`` fakes -> ``loss_g``. Changes D's u, but not its weights."""
     g, d, device = state.generator, state.discriminator, accelerator.device
     loss = torch.zeros((), device=device)
     if state.step < config.d_warm_up:
@@ -156,7 +156,7 @@ def discriminator_step(
 def add_penalty(
     state: State, config: Config, reals: Images, fakes: Images, drawn: Iteration, i: int, accelerator: Accelerator
 ) -> Tensor:
-    """Adds the gradient of the penalty on D; its value."""
+    """Adds the gradient of the penalty on D. Returns the value of the penalty."""
     d, device = state.discriminator, accelerator.device
     if config.penalty == "orthonormal":
         term = config.penalty_weight * orthonormal_penalty(d)
@@ -173,7 +173,7 @@ def add_penalty(
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What is differentiated, compiled or not
+# The differentiated functions, compiled or not
 
 
 class Forms(NamedTuple):
@@ -222,7 +222,7 @@ def latents_of(fake: Fake, share: Share) -> tuple[Tensor, Labels]:
 
 
 def look(drawn: Iteration, number: int, share: Share) -> list[Tensor]:
-    """The draws of the augmentation for one look of D at a micro-batch."""
+    """The random numbers of the augmentation for one forward of D on a micro-batch."""
     return [own[:, share.slice] for own in drawn.looks[number]]
 
 

@@ -20,9 +20,9 @@ from sngan_hub.networks.base import AnyDiscriminator, AnyGenerator, Network
 
 
 def set_class_strength(networks: Iterable[Network], strength: float, device: torch.device) -> None:
-    """Gives ``networks`` the strength in [0, 1] that they compute with from here on; see ``Network.class_strength``.
+    """Sets the class strength in [0, 1] of ``networks``; see ``Network.class_strength``.
 
-    A tensor on ``device`` that is filled anew each time, so that a compiled or recorded step reads each new value.
+    The strength is a tensor on ``device`` that is updated in place, so that compiled and recorded steps read it.
     """
     networks = list(networks)
     value = networks[0].class_strength
@@ -35,7 +35,7 @@ def set_class_strength(networks: Iterable[Network], strength: float, device: tor
 
 @torch.no_grad()
 def settled(network: Any) -> Any:
-    """``network`` itself at strength 1, else a copy at strength 1 that computes what ``network`` does at its own.
+    """``network`` itself at strength 1, otherwise a copy with strength 1 that computes the same as ``network``.
 
     Args: a generator or a discriminator. Returns one of the same kind; a discriminator's ``embed_scale`` becomes the
     spectral norm of its class table.
@@ -57,7 +57,7 @@ def settled(network: Any) -> Any:
 
 
 def set_table(network: Network, layer: Any, rows: Tensor) -> None:
-    """Makes ``rows`` (classes, channels) what the class table of ``network`` acts with, whatever normalises it."""
+    """Sets the effective class table of ``network`` to ``rows`` (classes, channels), whatever its normalisation."""
     layer.weight.copy_(rows)
     if isinstance(layer.normalize, SpectralNorm):
         u = torch.linalg.svd(rows, full_matrices=False).U[:, 0]
@@ -74,7 +74,7 @@ def set_table(network: Network, layer: Any, rows: Tensor) -> None:
 
 
 def check_transition(generator: AnyGenerator, discriminator: AnyDiscriminator) -> None:
-    """Raises ``ValueError`` for a class table whose rows cannot hold a strength."""
+    """Raises ``ValueError`` for a class table whose rows cannot represent a strength."""
     embed = getattr(discriminator, "embed", None)
     if embed is not None and embed.normalize is not None and not isinstance(embed.normalize, SpectralNorm):
         raise ValueError("transition_to must be 0 for this discriminator, whose class embeddings all have length 1; "

@@ -1,3 +1,3 @@
 """The data of a training step: real batches, latents, labels and augmentation, each a function of (seed, step, index);
-and the checks of the data before the first step.
+and checks of the data before the first step.
 """

@@ -1,8 +1,8 @@
 """Differentiable augmentation (Zhao et al. 2020): applied to every image that the discriminator scores.
 
-Real and fake images pass through it alike, in D's step and in G's, so that D cannot use what the augmentation hides,
-and G is not taught to draw it. Every draw is a function of (seed, step, part, index in the batch); each augmentation
-takes its draws as one tensor (k, N, ...) on the images' device, so that it is made of tensor operations alone.
+Real and fake images are augmented in the same way, in D's step and in G's, so that G does not learn to generate
+augmented images. Each random number is a function of (seed, step, part, index in the batch). Each augmentation takes
+its random numbers as one tensor (k, N, ...) on the images' device, so that it consists of tensor operations only.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def color_draws(rng: np.random.Generator, n: int, size: int) -> np.ndarray:
 
 
 def translation(x: Tensor, shift: Tensor) -> Tensor:
-    """Moves by ``shift`` (2, N, 1), rows and columns, in whole pixels; what moves in is 0."""
+    """Shifts by ``shift`` (2, N, 1), rows and columns, in whole pixels; pads with 0."""
     n, _, height, width = x.shape
     side = round(width * SHIFT)
     padded = torch.nn.functional.pad(x, (side, side, side, side))
@@ -47,7 +47,7 @@ def translation_draws(rng: np.random.Generator, n: int, size: int) -> np.ndarray
 
 
 def cutout(x: Tensor, corner: Tensor) -> Tensor:
-    """A square with its top left at ``corner`` (2, N, 1), partly outside too, becomes 0."""
+    """Sets a square with top-left corner ``corner`` (2, N, 1) to 0. It may be partly outside of the image."""
     height, width = x.shape[2:]
     side = round(width * CUT)
     inside = [
@@ -62,11 +62,11 @@ def cutout_draws(rng: np.random.Generator, n: int, size: int) -> np.ndarray:
     return rng.integers(-(side // 2), size - side // 2 + 1, (2, n, 1))
 
 
-SHIFT, CUT = 1 / 8, 1 / 2  # of the image's side: the farthest shift, and the side of the square that is cut
+SHIFT, CUT = 1 / 8, 1 / 2  # as fractions of the image's side: maximum shift, and side of the square
 
 
 class Augmentation(NamedTuple):
-    apply: Callable[[Tensor, Tensor], Tensor]  # images (N, 3, S, S) and draws (k, N, ...) -> images
+    apply: Callable[[Tensor, Tensor], Tensor]  # images (N, 3, S, S) and random numbers (k, N, ...) -> images
     draws: Callable[[np.random.Generator, int, int], np.ndarray]  # of n images of a size -> (k, n, ...)
 
 
@@ -78,13 +78,13 @@ AUGMENTATIONS = {
 
 
 def augment_draws(names: list[str], seed: int, step: int, part: int, total: int, size: int) -> list[np.ndarray]:
-    """The draws of each of ``names`` for look ``part`` of a step at ``total`` images, of all processes together."""
+    """The random numbers of each of ``names`` for D's forward ``part`` of a step, for all ``total`` images."""
     rng = draws(seed, Stream.AUGMENT, step, part)
     return [AUGMENTATIONS[name].draws(rng, total, size) for name in names]
 
 
 def augment(x: Tensor, names: list[str], drawn: Sequence[Tensor]) -> Tensor:
-    """(N, 3, S, S) -> same, by the draws of these N images, one tensor for each of ``names``."""
+    """(N, 3, S, S) -> same shape. ``drawn``: the random numbers of these N images, one tensor for each of ``names``."""
     for name, values in zip(names, drawn, strict=True):
         x = AUGMENTATIONS[name].apply(x, values)
     return x

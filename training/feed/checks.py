@@ -17,15 +17,16 @@ from sngan_hub.sampling.pictures import labelled_grid, save_png
 from ..config.schema import Config
 from .near_copies import check_strangers, near_copies
 
-LOOKED_AT = 2000  # images whose pixels are read
-NEAR_COPIES = 1000  # images that are compared with each other
-FEW = 50  # images of a class
-SHEET = 10  # classes, and images of each, on the contact sheet
+LOOKED_AT = 2000  # number of images whose pixels are checked
+NEAR_COPIES = 1000  # number of images that are compared with each other
+FEW = 50  # images per class
+SHEET = 10  # number of classes, and of images per class, on the contact sheet
 
 
 def check_apart(out: str | Path, **sources: str) -> None:
-    """Raises ``ValueError`` where ``out`` lies in a folder of images or the other way round: a run would train on its
-    own images. ``sources``: by the name of the argument; what is no path, or empty, is passed over.
+    """Raises ``ValueError`` if ``out`` is inside a source or contains it: a run would train on its own images.
+
+    ``sources``: argument name -> source; sources that are empty or not a path are ignored.
     """
     for name, source in sources.items():
         path = Path(source.removeprefix("hf:"))
@@ -39,7 +40,7 @@ def check_apart(out: str | Path, **sources: str) -> None:
 
 
 def check_held_out(data: Images, config: Config, size: int) -> None:
-    """Raises ``ValueError`` where the images of ``config.held_out`` are trained on; ``size``: of the network."""
+    """Raises ``ValueError`` if images of ``config.held_out`` are also training images. ``size``: of the network."""
     read_as = data.images.shape[-1], data.made.get("contrast_stretch", config.stretches_at_load(size))
     if is_prepared(config.test_folder):
         read_as = read_about(config.test_folder)["size"], False
@@ -48,14 +49,14 @@ def check_held_out(data: Images, config: Config, size: int) -> None:
 
 
 def say_left_out(source: str) -> None:
-    """Prints which images of a folder belong to no class."""
+    """Prints which images of a folder are ignored because they belong to no class."""
     if Path(source).is_dir() and not is_prepared(source):
         for line in of_no_class(source):
             print(line, file=sys.stderr)
 
 
 def check_data(data: Images, config: Config, size: int, out: Path) -> None:
-    """Prints what was found, writes ``out/data.png``. Raises ``ValueError`` for data that cannot be trained on."""
+    """Prints the findings and writes ``out/data.png``. Raises ``ValueError`` if the data are unusable."""
     out.mkdir(parents=True, exist_ok=True)
     for line in findings(data, config, size):
         print(f"data: {line}", file=sys.stderr)
@@ -64,7 +65,7 @@ def check_data(data: Images, config: Config, size: int, out: Path) -> None:
 
 
 def findings(data: Images, config: Config, size: int) -> list[str]:
-    """A line for each thing worth knowing. ``size``: of the network."""
+    """One line per finding. ``size``: of the network."""
     n, names = len(data.images), data.classes
     stored = data.images.shape[-1]
     if data.images.shape[1:] != (3, stored, stored) or data.images.dtype != np.uint8 or not n:
@@ -90,7 +91,9 @@ def findings(data: Images, config: Config, size: int) -> list[str]:
     if config.n_classes and config.conditioning != "none" and len(names) != config.n_classes:
         lines.append(f"the preset is meant for {config.n_classes:,} classes (got {len(names):,})")
     if counts[many] > 10 * counts[few]:
-        lines.append("the largest class has over 10 times as many images as the smallest; G draws all equally often")
+        lines.append(
+            "the largest class has over 10 times as many images as the smallest; fakes use all classes equally often"
+        )
     if config.donor and counts[few] < FEW:
         lines.append(f"class {names[few]} has {counts[few]} image{'s' * bool(counts[few] != 1)}; with fewer than "
                      f"{FEW}, G may memorize them: RUN/report.html shows the nearest training images")  # fmt: skip
@@ -127,7 +130,7 @@ def _of_pixels(seen: np.ndarray, data: Images, config: Config, size: int) -> lis
 
 
 def contact_sheet(data: Images) -> Image:
-    """Up to ten classes, spread over all, a row each."""
+    """A grid of up to ten classes, evenly spaced over all classes, one row per class."""
     chosen = np.unique(np.linspace(0, len(data.classes) - 1, min(len(data.classes), SHEET)).astype(int))
     of = [np.flatnonzero(data.labels == label) for label in chosen]
     columns = min(SHEET, min(map(len, of)))

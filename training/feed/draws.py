@@ -1,4 +1,4 @@
-"""What a step draws: real batches, latents and labels, each a pure function of (seed, step, index in the batch)."""
+"""Real batches, latents and labels of a step, each a pure function of (seed, step, index in the batch)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def real_pixels(
     """
     n, stored = len(data.images), data.images.shape[-1]
     index = batch_index(seed, position, batch_size, n)[own]
-    pixels = data.images[index]  # by an array of numbers: a copy
+    pixels = data.images[index]  # indexing with an array makes a copy
     flips = (draws(seed, Stream.FLIP, position).random(batch_size) < 0.5 if flip else np.zeros(batch_size, bool))[own]
     if crop < 1 or (size or stored) != stored:
         offsets = crop_offsets(draws(seed, Stream.CROP, position), batch_size, stored, crop)[own]
@@ -48,8 +48,9 @@ def real_pixels(
 
 
 def draw_noise(seed: int, position: int, start: int, out: np.ndarray) -> np.ndarray:
-    """The dequantisation noise of images ``start`` and on of batch number ``position``, float32 in [0, 1), into
-    ``out`` (N, 3, S, S): what drawing the whole batch would give them, but what lies before is skipped.
+    """Writes the dequantisation noise of the images from ``start`` on of batch number ``position`` to ``out``.
+
+    ``out`` (N, 3, S, S): float32 in [0, 1). The values are the same as when the noise of the whole batch is generated.
     """
     rng = draws(seed, Stream.NOISE, position)
     before = start * math.prod(out.shape[1:])
@@ -61,20 +62,20 @@ def draw_noise(seed: int, position: int, start: int, out: np.ndarray) -> np.ndar
 def dequantised(pixels: Tensor, noise: Tensor) -> Tensor:
     """uint8 and U[0, 1) -> float32: pixel / 128 - 1 + noise / 128, the authors' dequantisation (datasets/imagenet.py).
 
-    All but the last sum is exact in float32, so every device rounds once, to the same number.
+    All operations except the last sum are exact in float32, so every device gives the same number.
     """
     return pixels.float().div_(128).sub_(1).add_(noise, alpha=1 / 128)
 
 
 def batch_index(seed: int, position: int, batch_size: int, n: int) -> np.ndarray:
-    """Which images batch number ``position`` holds: consecutive ones of a permutation of each epoch."""
+    """Indices of the images in batch number ``position``: consecutive ones of the permutation of each epoch."""
     first, stop = position * batch_size, (position + 1) * batch_size
     epochs = range(first // n, (stop - 1) // n + 1)
     return np.concatenate([_order(seed, e, n)[max(first - e * n, 0) : stop - e * n] for e in epochs])
 
 
 def crop_offsets(rng: np.random.Generator, n: int, stored: int, crop: float) -> np.ndarray:
-    """(n, 2): top and left of each crop, anywhere but the last offset, as the authors draw them."""
+    """(n, 2): top and left of each crop. As in the authors' code, the last offset is never used."""
     side = int(stored * crop)
     return rng.integers(0, max(stored - side, 1), (n, 2))  # 0 .. stored - side - 1
 
@@ -82,7 +83,7 @@ def crop_offsets(rng: np.random.Generator, n: int, stored: int, crop: float) -> 
 def random_crops(
     pixels: np.ndarray, offsets: np.ndarray, flips: np.ndarray, crop: float, size: int, stretch: bool
 ) -> np.ndarray:
-    """Squares of ``crop`` times the side at ``offsets`` (N, 2), of images that are flipped before; 1 is the whole."""
+    """Crops squares of ``crop`` times the side at ``offsets`` (N, 2), after the flips. 1: no crop."""
     side = int(pixels.shape[-1] * crop)
     return np.stack([
         cropped(image.transpose(1, 2, 0), top, left, side, size, bool(flipped), stretch)
@@ -91,7 +92,7 @@ def random_crops(
 
 
 def penalty_points(seed: int, step: int, part: int, n: int) -> Tensor:
-    """(n,) uniform in [0, 1): where between a real and a generated image each gradient penalty is taken."""
+    """(n,) uniform in [0, 1): positions between real and generated images at which the gradient penalty is computed."""
     return torch.from_numpy(draws(seed, Stream.PENALTY, step, part).random(n, dtype=np.float32))
 
 

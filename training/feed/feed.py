@@ -1,4 +1,4 @@
-"""Prepares the random draws and images of each iteration in background threads, and copies them to the GPU."""
+"""Prepares the random numbers and images of each iteration in background threads, and copies them to the GPU."""
 
 from __future__ import annotations
 
@@ -27,52 +27,52 @@ if TYPE_CHECKING:
 
 
 class Real(NamedTuple):
-    """Real images of one D step, as ``Feed`` hands them over."""
+    """The real images of one D step, as ``Feed`` returns them."""
 
-    pixels: Tensor  # (N, 3, S, S) uint8; with noise None: values as they are, float
+    pixels: Tensor  # (N, 3, S, S) uint8; float if noise is None
     noise: Tensor | None  # (N, 3, S, S) float32 in [0, 1)
     labels: Tensor  # (N,) int64
 
     def images(self, part: slice = slice(None)) -> Tensor:
-        """(n, 3, S, S) float32 in [-1, 1): the images ``part``, computed where the pixels are."""
+        """(n, 3, S, S) float32 in [-1, 1): the images ``part``, computed on the device of the pixels."""
         return self.pixels[part] if self.noise is None else dequantised(self.pixels[part], self.noise[part])
 
 
 class Fake(NamedTuple):
-    """What G draws one batch from."""
+    """The inputs of G for one batch."""
 
     z: Tensor  # (N, z_dim) float32
-    labels: Tensor | None  # (N,) int64; None: G has no classes
+    labels: Tensor | None  # (N,) int64; None if G is unconditional
 
 
 class Iteration(NamedTuple):
-    """This process's share of every draw of one iteration, on its device.
+    """This process's share of the random numbers and images of one iteration, on its device.
 
-    Looks are D's: 0 is at the fakes of the G step, 2 i + 1 at the real images of D step i and 2 i + 2 at its fakes.
+    Looks are D's forwards: 0 on the fakes of the G step, 2 i + 1 on the real images of D step i, 2 i + 2 on its fakes.
     """
 
     real: list[Real]  # of each D step
     fake: list[Fake]  # 0: of the G step; 1 + i: of D step i
-    looks: list[list[Tensor]]  # of each look: of each augmentation its draws (k, N, ...), see augment.py
+    looks: list[list[Tensor]]  # of each look: the random numbers (k, N, ...) of each augmentation, see augment.py
     points: list[Tensor]  # of each D step: ``penalty_points`` (N,); empty without a gradient penalty
 
 
 class SideStream:
-    """Copies to one CUDA device, on a stream of their own beside the one that computes.
+    """Copies to one CUDA device on a separate stream.
 
-    ``host`` and ``send`` are called by the feed's threads, ``receive`` by the one that computes.
+    The feed's threads call ``host`` and ``send``; the thread that computes calls ``receive``.
     """
 
     def __init__(self, device: torch.device):
         self.device, self.stream = device, torch.cuda.Stream(device)
 
     def host(self, size: int) -> Tensor:
-        """``size`` bytes of pinned memory. Torch gives it out again only when the copy from it has ended."""
-        with torch.cuda.stream(self.stream):  # a new thread's current device is another one
+        """``size`` bytes of pinned memory. Torch reuses it only after the copy from it has ended."""
+        with torch.cuda.stream(self.stream):  # the current device is set per thread
             return torch.empty(size, dtype=torch.uint8, pin_memory=True)
 
     def send(self, host: Tensor) -> tuple[Tensor, Any]:
-        """Starts the copy -> its target, and an event that marks its end on the stream."""
+        """Starts the copy. Returns its target, and an event that marks its end on the stream."""
         with torch.cuda.stream(self.stream):
             there = host.to(self.device, non_blocking=True)
             return there, self.stream.record_event()
@@ -82,12 +82,12 @@ class SideStream:
         there, end = sent
         current = torch.cuda.current_stream(self.device)
         current.wait_event(end)
-        there.record_stream(current)  # its memory was taken on the side stream: not given out before this one is done
+        there.record_stream(current)  # allocated on the side stream: not to be reused before this stream is done
         return there
 
 
 class InPlace:
-    """``SideStream``'s part on the CPU: what the threads wrote is what the step reads."""
+    """The counterpart of ``SideStream`` on the CPU: no copy is needed."""
 
     def host(self, size: int) -> Tensor:
         return torch.empty(size, dtype=torch.uint8)
@@ -100,13 +100,13 @@ class InPlace:
 
 
 class Feed:
-    """``Iteration`` number ``step`` of a run, drawn and copied to ``device`` by threads while earlier ones compute.
+    """Prepares ``Iteration`` number ``step`` of a run and copies it to ``device``, in threads, in advance.
 
-    Every number is a function of (seed, step, index in the global batch), so nothing needs to be saved, any step may be
-    asked for, and process ``process`` of ``processes`` draws its consecutive share alone. ``size``: of the network's
-    images. ``z_dim`` 0: no latents. ``ahead``: iterations that are kept ready, each as large as ``self.bytes``.
-    ``noise_there``: the noise, which is most of the threads' work and four fifths of the bytes, is drawn on the device
-    at its use, the same numbers.
+    Every number is a function of (seed, step, index in the global batch). Therefore nothing is saved, steps can be
+    requested in any order, and process ``process`` of ``processes`` generates only its consecutive share. ``size``:
+    of the network's images. ``z_dim`` 0: no latents. ``ahead``: number of iterations that are kept ready, each of
+    ``self.bytes`` bytes. ``noise_there``: generate the noise, which is most of the threads' work and four fifths of the
+    bytes, on the device when it is used; the numbers are the same.
     """
 
     def __init__(
@@ -120,9 +120,9 @@ class Feed:
         processes: int = 1,
         device: torch.device | str = "cpu",
         ahead: int = 3,
-        threads: int = 0,  # 0: as many as can be of use
+        threads: int = 0,  # 0: chosen automatically
         noise_there: bool = False,
-        compiled: bool = False,  # the noise's integers there
+        compiled: bool = False,  # integers for the noise on the device
     ):
         self.data, self.config, self.size, self.ahead = data, config, size, ahead
         self.z_dim, self.n_classes, self.compiled = z_dim, n_classes, compiled
@@ -137,7 +137,7 @@ class Feed:
         self.coming: dict[int, Future] = {}
         if noise_there:
             self._check_noise()
-        self.waited = 0.0  # seconds that ``iteration`` has waited for the threads, in all
+        self.waited = 0.0  # total time in seconds that ``iteration`` has waited for the threads
 
     def iteration(self, step: int) -> Iteration:
         stop = max(step + 1, min(step + self.ahead + 1, self.config.steps))
@@ -162,7 +162,7 @@ class Feed:
         return self.copies.send(host)
 
     def _fill(self, out: dict[str, np.ndarray], step: int) -> None:
-        """All draws of an iteration into the arrays of ``_fields``."""
+        """Writes all random numbers and images of an iteration to the arrays of ``_fields``."""
         c, d, g = self.config, self.own, self.own_g
         names = c.augmentations()
         for i in range(c.n_dis):
@@ -197,13 +197,13 @@ class Feed:
         )
 
     def _check_noise(self) -> None:
-        """Raises ``RuntimeError`` on a device whose integers are not those that a run is made of."""
+        """Raises ``RuntimeError`` if the device generates other numbers than NumPy."""
         drawn = draws(self.config.seed, Stream.NOISE, 0).random(4096, dtype=np.float32)
         there = uniform(
             (self.config.seed, Stream.NOISE), torch.zeros(1, dtype=torch.int64, device=self.device), 0, 4096
         )
         if not np.array_equal(there[0].cpu().numpy(), drawn):
-            raise RuntimeError(f"{self.device} does not draw the same noise as NumPy; use noise_there=False")
+            raise RuntimeError(f"{self.device} does not generate the same noise as NumPy; use noise_there=False")
 
     def _iteration(self, of: dict[str, Tensor]) -> Iteration:
         names = self.config.augmentations()
@@ -222,19 +222,19 @@ class Feed:
 
 
 def new_feed(data: Images, config: Config, state: State, accelerator: Accelerator) -> Feed:
-    """The feed of this process's share of a run. On a GPU the noise is drawn there, where its integers are numpy's."""
+    """The feed of this process's share of a run. On a GPU, the noise is generated there if it equals NumPy's."""
     g, device = state.generator, accelerator.device
     of = (data, config, g.size, g.z_dim, g.n_classes, accelerator.process_index, accelerator.num_processes, device)
     if device.type == "cuda":
         try:
             return Feed(*of, noise_there=True, compiled=config.compile in ("on", "graphs"))
-        except RuntimeError:  # other integers: numpy draws it here
+        except RuntimeError:  # the numbers differ: generate the noise with NumPy
             pass
     return Feed(*of)
 
 
 def empty_iteration(config: Config, size: int, z_dim: int, n_classes: int, processes: int = 1) -> Iteration:
-    """The shapes of one process's draws, without their values, for who only counts."""
+    """The shapes of one process's random numbers and images, without values, to count operations."""
     feed = Feed(None, config, size, z_dim, n_classes, 0, processes)  # type: ignore[arg-type]  # asked for no images
     return feed._iteration(_views(torch.empty(feed.bytes, dtype=torch.uint8), feed.layout))
 
@@ -243,7 +243,7 @@ Fields = dict[str, tuple[tuple[int, ...], torch.dtype]]
 
 
 def _fields(config: Config, size: int, z_dim: int, n_classes: int, own: int, own_g: int) -> Fields:
-    """Name, shape and kind of all that an iteration draws, for ``own`` images of a D step and ``own_g`` of a G step."""
+    """Name, shape and dtype of the data of an iteration, for ``own`` images of a D step and ``own_g`` of a G step."""
     n = config.n_dis
     fields: Fields = {
         "pixels": ((n, own, 3, size, size), torch.uint8),
@@ -271,10 +271,10 @@ class Span(NamedTuple):
 
 
 def _layout(fields: Fields) -> tuple[dict[str, Span], int]:
-    """Where each field lies in one buffer, and the buffer's bytes: one copy moves all."""
+    """The offset of each field in one buffer, and the size of the buffer, so that one copy transfers all fields."""
     layout, end = {}, 0
     for name, (shape, dtype) in fields.items():
-        start = -(-end // 256) * 256  # aligned for every kind, and for wide loads
+        start = -(-end // 256) * 256  # aligned for every dtype and for vector loads
         end = start + math.prod(shape) * dtype.itemsize
         layout[name] = Span(start, end, shape, dtype)
     return layout, end

@@ -15,10 +15,10 @@ from torch import Tensor
 from sngan_hub.data.images import Images, Rows
 from sngan_hub.sampling.generate import as_tensor
 
-SIDE = 16  # images are compared as means over so many squares a side
+SIDE = 16  # images are compared as means over a grid of this many squares per side
 NEAR = 4.0  # root mean square difference of near copies, in levels of 256
-SHARED = 0.01  # of held-out images that may be training images too
-ALARM = 0.8  # share of generated images that lie nearer to the training images than real ones do
+SHARED = 0.01  # largest allowed share of held-out images that are also training images
+ALARM = 0.8  # probability from which the report warns; see ``copying``
 
 
 def small(images: np.ndarray | Tensor) -> Tensor:
@@ -27,7 +27,7 @@ def small(images: np.ndarray | Tensor) -> Tensor:
 
 
 def equal_rows(images: np.ndarray | Rows, training: np.ndarray | Rows) -> list[int]:
-    """Which of ``images`` (N, 3, S, S) are a training image (M, 3, S, S), byte for byte."""
+    """Which of ``images`` (N, 3, S, S) equal a training image (M, 3, S, S) byte for byte."""
     wanted: dict[bytes, list[int]] = {}
     for i, found in enumerate(_digests(images)):
         wanted.setdefault(found, []).append(i)
@@ -45,7 +45,7 @@ def _digests(images: np.ndarray | Rows) -> Iterator[bytes]:
 
 
 def near_copies(images: np.ndarray) -> list[tuple[int, int]]:
-    """Pairs (i, j), i < j, of images that differ by a saving as JPEG or a change of size, and no more."""
+    """Pairs (i, j), i < j, of images that differ only about as much as by JPEG compression or resizing."""
     x = small(images)
     apart = torch.cdist(x, x) / x.shape[1] ** 0.5
     apart[torch.ones_like(apart, dtype=torch.bool).tril()] = float("inf")
@@ -53,8 +53,9 @@ def near_copies(images: np.ndarray) -> list[tuple[int, int]]:
 
 
 def check_strangers(held: Images, training: Images, what: str) -> None:
-    """Raises ``ValueError`` where more than ``SHARED`` of the held-out images are training images, byte for byte; of
-    fewer it prints the number. ``what``: the argument and the folder, for the message.
+    """Raises ``ValueError`` if more than ``SHARED`` of the held-out images equal training images byte for byte.
+
+    If fewer do, prints their number. ``what``: the argument and the folder, for the message.
     """
     if held.images.shape[1:] != training.images.shape[1:]:
         print(f"{what}: not compared with the training images, whose size is {training.images.shape[-1]} px and not "
@@ -75,7 +76,7 @@ class Nearest(NamedTuple):
 
 
 def nearest(features: Tensor, training: Tensor, itself: bool = False) -> Nearest:
-    """For each row of (N, F), the nearest row of ``training`` (M, F); ``itself``: row i of it is no neighbour of i."""
+    """For each row of (N, F), the nearest row of ``training`` (M, F). ``itself``: row i is not a neighbour of row i."""
     apart = torch.cdist(features, training)
     if itself:
         apart.fill_diagonal_(float("inf"))
@@ -83,9 +84,11 @@ def nearest(features: Tensor, training: Tensor, itself: bool = False) -> Nearest
 
 
 def copying(generated: Tensor, real: Tensor) -> float:
-    """Distances to the nearest training image, of generated images (N,) and of real ones that were not trained on
-    (M,) -> the probability that the generated one lies nearer. A half where G draws as the data were drawn; towards 1
-    where it repeats what it was shown (the statistic of Meehan et al. 2020, as a probability).
+    """The probability that a generated image is nearer to a training image than a real image that was not trained on.
+
+    The arguments are distances to the nearest training image, of generated (N,) and of real images (M,). The result is
+    one half if generated images follow the distribution of the data, and close to 1 if G repeats training images (the
+    statistic of Meehan et al. 2020, as a probability).
     """
     apart = generated[:, None] - real[None]
     return float((apart < 0).double().mean() + (apart == 0).double().mean() / 2)

@@ -1,4 +1,4 @@
-"""NumPy's Philox generator in integer tensor operations: draws the same float32 numbers on any device."""
+"""NumPy's Philox generator in integer tensor operations: generates the same float32 numbers on any device."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ PER_BLOCK = 8  # float32 values of one value of the counter: four words of 64 bi
 def uniform(
     key: tuple[int, int], steps: Tensor, first: int, count: int, part: int = 0, compiled: bool = False
 ) -> Tensor:
-    """(len(steps), count) float32 in [0, 1) on the device of ``steps`` (int64): for each step the draws ``first`` and
-    on of ``data.draws(*key, step, part).random(dtype=float32)``. ``compiled``: by one kernel instead of hundreds.
+    """(len(steps), count) float32 in [0, 1) on the device of ``steps`` (int64).
+
+    For each step, these are the numbers from index ``first`` on of
+    ``streams.draws(*key, step, part).random(dtype=float32)``. ``compiled``: use one kernel instead of hundreds.
     """
     block, skipped = divmod(first, PER_BLOCK)
     blocks = -(-(skipped + count) // PER_BLOCK)
-    counter = torch.arange(block + 1, block + 1 + blocks, device=steps.device)  # numpy counts first
+    counter = torch.arange(block + 1, block + 1 + blocks, device=steps.device)  # NumPy increments before use
     values = (compiled_rounds() if compiled else rounds)(
         counter, torch.full_like(steps, part), steps, _round_keys(key, steps.device)
     )
     return values[:, skipped : skipped + count]
 
 
-@lru_cache(maxsize=8)  # one copy to the device, not one a step
+@lru_cache(maxsize=8)  # one copy to the device for all steps
 def _round_keys(key: tuple[int, int], device: torch.device) -> Tensor:
     rows = [[_signed(k + i * by) for k, by in zip(key, KEY_STEPS, strict=True)] for i in range(10)]
     return torch.tensor(rows, device=device)

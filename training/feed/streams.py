@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Stream(enum.IntEnum):
-    """What a stream is for. Values are part of every run: add, never renumber."""
+    """The purpose of a stream. The values determine the random numbers of runs: do not change them."""
 
     ORDER = 0
     FLIP = 1
@@ -21,5 +21,5 @@ class Stream(enum.IntEnum):
 
 
 def draws(seed: int, stream: Stream, step: int, part: int = 0) -> np.random.Generator:
-    """The random numbers of one purpose in one step; ``part`` tells the uses within a step apart."""
+    """The random numbers for one purpose in one step. ``part`` distinguishes several uses within a step."""
     return np.random.Generator(np.random.Philox(key=[seed, stream], counter=[0, 0, part, step]))

@@ -1,3 +1,3 @@
-"""Fine-tuning a trained pair on other classes: the plan of a run, loading of the donor and the data, transfer of the
-weights, and the linear probe of a discriminator's features.
+"""Fine-tunes a trained pair on other classes: plans the run, loads the donor and the data, transfers the weights. Also
+contains the linear probe of a discriminator's features.
 """

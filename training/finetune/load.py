@@ -1,4 +1,4 @@
-"""Loads what a fine-tuning run starts from: the donor's networks and the data."""
+"""Loads the donor's networks and the data of a fine-tuning run."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from ..monitor.score import check_scoring
 from .plan import DataFacts, Donor, going_on, make_plan
 from .transfer import Start, adopt, mixtures, with_scales
 
-START = "start.json"  # what a run started from, for its report and its cards
+START = "start.json"  # what the run started from, for its report
 
 
 def prepare_run(
     config: Config, given: Collection[str] = (), open_images: bool = True
 ) -> tuple[Config, Images, Start | None]:
-    """The run's whole settings and data in its class order; its start, or None for a resumed run. Settings that
-    are not ``given`` follow the number of images. ``open_images`` False: for a dry run, the data's classes alone.
+    """All settings of the run, its data in class order, and its start (None for a resumed run).
 
-    Raises ``ValueError`` or ``FileNotFoundError`` with the way out.
+    Settings that are not ``given`` depend on the number of images. ``open_images`` False: for a dry run, read only the
+    names of the classes. Raises ``ValueError`` or ``FileNotFoundError`` if donor, data and settings do not fit.
     """
     out = Path(config.out)
     if config.out and checkpoints(out):
@@ -59,7 +59,7 @@ def prepare_run(
 
 
 def begin(state: State, start: Start, config: Config) -> None:
-    """Fills a new run's state, prints what it starts from, and writes it to ``START``."""
+    """Initialises the state of a new run, prints what it starts from, and writes that to ``START``."""
     notes = start.notes + adopt(state, start, config)
     print("\n".join(notes), file=sys.stderr)
     about = {"donor": config.donor, "notes": notes, "left_out": start.left_out}
@@ -76,7 +76,7 @@ def load_donor(name: str) -> tuple[Generator, Discriminator | None]:
 
 
 def has_discriminator(donor: str) -> bool:
-    """Whether the donor brings one; what cannot be had for another reason still fails at loading."""
+    """Whether the donor has a discriminator. Other errors are raised when it is loaded."""
     found = resolve(donor)
     if found.kind == "folder":
         return (found.path / "discriminator").exists()
@@ -92,7 +92,7 @@ def has_discriminator(donor: str) -> bool:
 
 
 def read_data(config: Config, size: int, damaged: list[str]) -> Images:
-    """What is trained on; damaged files are named, left out and added to ``damaged``."""
+    """The training data. Damaged files are skipped, printed, and added to ``damaged``."""
     say_left_out(config.data)
     data = load_images(config.data, config.split, size, left_out=damaged)
     for line in damaged:
@@ -105,7 +105,7 @@ def no_images(config: Config) -> Images:
 
 
 def count_images(source: str) -> tuple[int, int]:
-    """All images, and those among them that are kept for scores; a folder's files are listed, not opened."""
+    """Number of images, and of those held out for scores. Files of a folder are listed, not opened."""
     if Path(source).is_dir() and not is_prepared(source):
         counts = list(map(len, folder_classes(source).values()))
         return sum(counts), sum(n // TEST_EVERY for n in counts)

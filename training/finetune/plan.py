@@ -1,6 +1,6 @@
 """What a fine-tuning run does, decided from the donor's configuration, the lists of classes and the number of images.
 
-No file is opened here and no weight is read: load.py and transfer.py do that.
+This module opens no file and reads no weights; load.py and transfer.py do.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from sngan_hub.text import nearest
 
 from ..config.schema import Config
 
-D_WARM_UP = 200  # steps of D alone, where the donor has none
-FEW, MANY = 200, 2000  # images: under the first none are held out; from the second on, all of D is trained
-HELD_OUT = 20  # images that a score needs
-NEAREST = 3  # donor classes that a new one starts between
+D_WARM_UP = 200  # steps in which only D is trained, if the donor has no discriminator
+FEW, MANY = 200, 2000  # numbers of images: none are held out below the first; all of D is trained from the second on
+HELD_OUT = 20  # minimum number of held-out images for scores
+NEAREST = 3  # number of donor classes that a new class is combined from
 SENSIBLE = ("freeze_d", "augment", "batch_size", "g_batch_size", "warm_up", "held_out", "score",
             "score_every")  # fmt: skip
 OF_THE_DONOR = ("architecture", "generator_fields", "discriminator_fields", "class_order", "conditioning",
@@ -28,11 +28,11 @@ OF_THE_DONOR = ("architecture", "generator_fields", "discriminator_fields", "cla
 
 @dataclass(frozen=True)
 class Donor:
-    """The configuration of its networks, as config.json holds it; ``discriminator`` None: it has none."""
+    """The contents of config.json of the donor's networks; ``discriminator`` is None if it has none."""
 
     generator: dict[str, Any]
     discriminator: dict[str, Any] | None
-    is_run: bool = False  # with checkpoints, so Adam's moments are known
+    is_run: bool = False  # a run with checkpoints, which contain Adam's moments
 
     @property
     def classes(self) -> list[str]:
@@ -40,7 +40,7 @@ class Donor:
 
     @property
     def concat(self) -> bool:
-        """Whether D mixes the class into its maps."""
+        """Whether D concatenates the class embedding to its feature maps."""
         d = self.discriminator
         return d is not None and d["conditioning"] == "concat" and d["n_classes"] > 0
 
@@ -48,23 +48,23 @@ class Donor:
 class DataFacts(NamedTuple):
     classes: Sequence[str]
     images: int
-    held: int  # among them: kept for scores
+    held: int  # number of these that are held out
 
 
 class ClassStart(NamedTuple):
-    """What a class's rows in the class tables start from."""
+    """The initial values of a class's rows in the class tables."""
 
-    how: str  # "row": a row of the donor; "mean": of all its rows; "nearest": chosen by the class's images; "fresh"
+    how: str  # row: a row of the donor; mean: the mean of its rows; nearest: chosen by images; fresh: random
     row: int = -1
 
 
 @dataclass(frozen=True)
 class Plan:
-    config: Config  # the run's whole settings, but for the scales of D, which follow from weights
-    classes: tuple[str, ...]  # the donor's first, in its order
-    starts: tuple[ClassStart, ...]  # of each class; empty where the run knows none
+    config: Config  # all settings of the run, except the scales of D, which depend on weights
+    classes: tuple[str, ...]  # the donor's classes first, in its order
+    starts: tuple[ClassStart, ...]  # one per class; empty if the run is unconditional
     notes: tuple[str, ...]
-    class_notes: dict[str, str]  # a line for each class that is new
+    class_notes: dict[str, str]  # one line per new class
 
 
 def make_plan(
@@ -74,8 +74,9 @@ def make_plan(
     data: DataFacts,
     no_scores: Callable[[Config], str] = lambda config: "",
 ) -> Plan:
-    """Settings that are not ``given`` follow the number of images. ``no_scores``: why these settings cannot be scored,
-    "" where they can. Raises ``ValueError`` with the way out.
+    """The plan of a run. Settings that are not ``given`` depend on the number of images.
+
+    ``no_scores``: returns why a config cannot be scored, or "". Raises ``ValueError`` if settings do not fit the donor.
     """
     chosen, why = sensible(config, data, donor.is_run, no_scores)
     config = dataclasses.replace(config, **{key: value for key, value in chosen.items() if key not in given})
@@ -98,7 +99,7 @@ def make_plan(
     if donor.discriminator is None:
         warm = config.d_warm_up or D_WARM_UP
         config = dataclasses.replace(config, d_warm_up=warm, freeze_d=0)
-        notes.append(f"{config.donor} has no discriminator: a new one trains alone for the first {warm:,} steps")
+        notes.append(f"{config.donor} has no discriminator: a new one is trained alone for the first {warm:,} steps")
     config = dataclasses.replace(
         config, architecture=architecture_of(config.donor, int(donor.generator["size"])),
         class_order=json.dumps(order, ensure_ascii=False),
@@ -109,7 +110,7 @@ def make_plan(
 
 
 def going_on(config: Config, old: dict[str, Any], given: Collection[str]) -> Config:
-    """The settings of a run that has begun under ``old``: what was chosen for it stays chosen."""
+    """The settings of a resumed run. Values that were chosen automatically are taken from ``old``."""
     kept = {name: old[name] for name in OF_THE_DONOR} | {name: old[name] for name in SENSIBLE if name not in given}
     return dataclasses.replace(config, **kept)
 
@@ -117,7 +118,7 @@ def going_on(config: Config, old: dict[str, Any], given: Collection[str]) -> Con
 def sensible(
     config: Config, data: DataFacts, is_run: bool = False, no_scores: Callable[[Config], str] = lambda config: ""
 ) -> tuple[dict[str, Any], str]:
-    """Settings by the number of images, for those that the user did not give; and a line on why it is not scored, if so."""
+    """Settings that depend on the number of images, unless the user gave them; and why the run is not scored, or ""."""
     chosen: dict[str, Any] = {"augment": "translation"}
     if data.images < FEW:
         chosen = {"freeze_d": 2, "augment": "color,translation,cutout", "batch_size": 16, "g_batch_size": 16}
@@ -158,7 +159,7 @@ def parse_like(text: str, classes: Sequence[str], known: Sequence[str]) -> dict[
 def class_starts(
     classes: Sequence[str], known: Sequence[str], like: dict[str, str], new_classes: str
 ) -> tuple[list[ClassStart], dict[str, str]]:
-    """What each class starts from, and a line for each that is new. ``like``: as ``parse_like`` gives it."""
+    """The start of each class, and one line per new class. ``like``: result of ``parse_like``."""
     starts, notes = [], {}
     for name in classes:
         old = like.get(name, name)
@@ -171,7 +172,7 @@ def class_starts(
             notes[name] = f"{name}: starts from the mean of the donor's {_classes(known)}"
         elif new_classes == "nearest" and known:
             starts.append(ClassStart("nearest"))
-            notes[name] = f"{name}: starts from a mixture of the donor's classes that are nearest to its images"
+            notes[name] = f"{name}: starts from a combination of the donor's classes that are nearest to its images"
         else:
             starts.append(ClassStart("fresh"))
             notes[name] = f"{name}: starts untrained"
@@ -183,7 +184,7 @@ def _classes(names: Sequence[str]) -> str:
 
 
 def check_conditioning(config: Config, given: Collection[str], donor: Donor) -> None:
-    """Raises ``ValueError`` for a way of knowing the class that the donor's D cannot be turned into."""
+    """Raises ``ValueError`` if the donor's D cannot be converted to this kind of conditioning."""
     own = "concat" if donor.concat else "projection"
     if own == "concat" and config.conditioning == "none":
         raise ValueError(f"conditioning must be concat, as in {config.donor} (got none); omit --conditioning")
@@ -193,7 +194,7 @@ def check_conditioning(config: Config, given: Collection[str], donor: Donor) -> 
 
 
 def architecture_of(donor: str, size: int) -> str:
-    """The row of the registry that the donor is of; by its size alone where the registry has no row of its name."""
+    """The donor's architecture in the registry; if its name is unknown, the first ResNet of its size."""
     fits = [name for name, model in MODELS.items() if model.size == size and model.family == "resnet"]
     return next((name for name in fits if name == donor.split(".")[0]), fits[0])
 

@@ -2,8 +2,8 @@
 
 With ``--calibrate``: fits the scores to log density ratios, for rejection sampling (sngan_hub/sampling/refine.py).
 
-The features stay as they are; a multinomial logistic regression is fitted to the source's training images and counted
-on its test images, beside the same for an untrained discriminator of the same form.
+The features are not trained. A multinomial logistic regression is fitted to the training images of the source and
+evaluated on its test images, also for an untrained discriminator of the same architecture.
 """
 
 from __future__ import annotations
@@ -29,13 +29,16 @@ from ..config.schema import Config
 from ..feed.near_copies import check_strangers
 
 BATCH = 100
-PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)  # of the squared weights; chosen on a tenth of the training images
+PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)  # on the squared weights; chosen on a tenth of the training images
 
 
 def probe(
     model: str, source: str, n: int = 5000, layer: int | None = None, seed: int = 0, device: str = "cpu"
 ) -> dict[str, Any]:
-    """Accuracies on up to ``n`` test images after up to ``n`` training images. Raises ``ValueError``."""
+    """Accuracies on up to ``n`` test images, with up to ``n`` training images.
+
+    Raises ``ValueError`` if the model or the data cannot be used.
+    """
     d = load_discriminator(model, device=device)
     if not isinstance(d, Discriminator):
         raise ValueError(f"--from must be a ResNet discriminator (got {model}, a {type(d).__name__})")
@@ -54,14 +57,15 @@ def probe(
     return result
 
 
-ACCEPTANCE = 0.25  # of G's images in rejection sampling, on the mean
-FEWEST = 20  # held-out images that a calibration is fitted on
-PER_CLASS = 200  # generated images of each class, at least, among which the largest ratio is searched
+ACCEPTANCE = 0.25  # mean acceptance probability in rejection sampling
+FEWEST = 20  # minimum number of held-out images for a calibration
+PER_CLASS = 200  # minimum number of generated images per class for finding the largest ratio
 
 
 def calibrate(model: str, source: str, seed: int = 0, device: str = "cpu") -> Calibration:
-    """Fits the logistic map on the source's held-out images and as many of G's, class by class; then searches
-    G's for the largest ratio. Raises ``ValueError``.
+    """Fits the logistic function on the held-out images of the source and as many generated images of each class.
+
+    Then finds the largest ratio among generated images. Raises ``ValueError`` if the data cannot be used.
     """
     g, d = load_generator(model, device=device), load_discriminator(model, device=device)
     test = load_images(source, held_out_split(model, source), d.size, left_out=[])
@@ -101,8 +105,8 @@ def calibrate(model: str, source: str, seed: int = 0, device: str = "cpu") -> Ca
 
 
 def held_out_split(model: str, source: str) -> str:
-    """The split of ``source`` that ``model`` was not trained on, as far as can be known: of a run's own ``held_out``
-    folder all of it, else every tenth. Raises ``ValueError`` where a run was trained on the whole of ``source``.
+    """The split of ``source`` that ``model`` was not trained on: all images of a run's ``held_out`` folder, otherwise
+    every tenth image. Raises ``ValueError`` if a run was trained on all images of ``source``.
     """
     config = _config_of(model)
     if config.test_folder and Path(config.test_folder).resolve() == Path(source).resolve():
@@ -114,8 +118,9 @@ def held_out_split(model: str, source: str) -> str:
 
 
 def check_unseen(model: str, source: str, test: Images, size: int) -> None:
-    """Raises ``ValueError`` where a run was trained on these images, whatever folder they lie in. Prints a line where
-    the run's data can no longer be read.
+    """Raises ``ValueError`` if a run was trained on these images, in any folder.
+
+    Prints a line if the data of the run cannot be read any more.
     """
     config = _config_of(model)
     if not config.data:
@@ -129,7 +134,7 @@ def check_unseen(model: str, source: str, test: Images, size: int) -> None:
 
 
 def _config_of(model: str) -> Config:
-    """A run's settings; the defaults where ``model`` is not a run."""
+    """The settings of a run; the defaults if ``model`` is not a run."""
     path = Path(model) / "config.json"
     return Config(**read_config(path)) if (Path(model) / "generator").is_dir() and path.is_file() else Config()
 
@@ -157,7 +162,7 @@ class Linear:
 
 
 def fit(x: Tensor, y: Tensor, seed: int) -> Linear:
-    """Logistic regression whose penalty is chosen on a tenth that is held out, then fitted to all."""
+    """Logistic regression. The penalty is chosen on a held-out tenth; then all images are used."""
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(x)))
     held, rest = order[: len(x) // 10], order[len(x) // 10 :]
     k = int(y.max()) + 1
@@ -169,7 +174,7 @@ def fit(x: Tensor, y: Tensor, seed: int) -> Linear:
 
 
 def logistic(x: Tensor, y: Tensor, k: int, penalty: float) -> Linear:
-    """The minimum of mean cross-entropy + ``penalty`` / 2 times the squared weights, by L-BFGS from 0."""
+    """Minimises mean cross-entropy + ``penalty`` / 2 times the squared weights, by L-BFGS starting from 0."""
     weight = torch.zeros(k, x.shape[1], dtype=x.dtype, requires_grad=True)
     bias = torch.zeros(k, dtype=x.dtype, requires_grad=True)
     search = torch.optim.LBFGS([weight, bias], max_iter=200, line_search_fn="strong_wolfe")

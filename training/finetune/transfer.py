@@ -1,9 +1,9 @@
-"""A donor's weights and Adam's moments -> the state of a run on other classes.
+"""Transfers the donor's weights and Adam's moments to a run on other classes.
 
-Class tables get a row for each class of the data. A class that the donor knows keeps its own; a new one starts as a
-mixture of the donor's rows, or afresh. D's class table is normalised as one matrix, so the rows are those that D acts
-with, u is found anew to convergence, and the norm that the new table has beyond 1 becomes the network's
-``embed_scale``: what was kept scores as before.
+Class tables get one row per class of the data. Classes that the donor has keep their rows; new classes start from a
+combination of the donor's rows, or from random values. D's class table is normalised as one matrix. Therefore the new
+table stores the normalised rows, u is recomputed to convergence, and the spectral norm of the new table is stored as
+the network's ``embed_scale``, so that the scores of kept classes do not change.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from ..engine.checkpoints import checkpoints
 from ..engine.state import State, is_trained
 from .plan import NEAREST, ClassStart
 
-LOOKED_AT = 50  # images of a new class that are compared with the donor's
+LOOKED_AT = 50  # number of images of a new class that are compared with the donor's classes
 
 
 @dataclass
 class Start:
-    """What a run starts from: the donor's pair, and each class's row as a mixture of the donor's rows."""
+    """What a run starts from: the donor's pair, and each class's row as a combination of the donor's rows."""
 
     generator: Generator
-    discriminator: Discriminator | None  # a donor without one: the run's own starts untrained
-    mixture: Tensor  # (classes, donor's classes); a row of zeros starts afresh
+    discriminator: Discriminator | None  # None: the donor has none, and the run starts with an untrained one
+    mixture: Tensor  # (classes, donor's classes); a row of zeros: random start
     notes: list[str]
     left_out: list[str]  # damaged files
 
@@ -47,7 +47,7 @@ class Start:
 def mixtures(
     starts: Sequence[ClassStart], known: Sequence[str], d: Discriminator | None, data: Images
 ) -> tuple[Tensor, dict[str, str]]:
-    """Each class's row as weights over the donor's rows; and for each class that is placed by its images, a line."""
+    """The weights of each class over the donor's rows, and one line per class whose weights depend on its images."""
     mixture, found = torch.zeros(len(data.classes), len(known), dtype=torch.float64), {}
     for label, (how, row) in enumerate(starts):
         if how == "row":
@@ -57,17 +57,18 @@ def mixtures(
         elif how == "nearest":
             images = data.images[np.flatnonzero(data.labels == label)[:LOOKED_AT]]
             mixture[label] = nearest_classes(d, images)
-            if len(images):  # a dry run opens none
+            if len(images):  # a dry run opens no images
                 weights = sorted(((float(w), known[i]) for i, w in enumerate(mixture[label]) if w > 0), reverse=True)
                 named = ", ".join(f"{old} ({weight:.0%})" for weight, old in weights)
-                found[data.classes[label]] = f"{data.classes[label]}: starts from a mixture of {named}"
+                found[data.classes[label]] = f"{data.classes[label]}: starts from a combination of {named}"
     return mixture, found
 
 
 @torch.no_grad()
 def nearest_classes(d: Discriminator | None, images: np.ndarray) -> Tensor:
-    """Weights over the donor's classes: the three with the highest mean <e_y, phi(x)>, e_y of unit length. Without
-    images all alike. Raises ``ValueError`` for a D that has no such product.
+    """Weights over the donor's classes: of the three with the highest mean <e_y, phi(x)>, with e_y of unit length.
+
+    Without images, all weights are equal. Raises ``ValueError`` if D has no projection.
     """
     if d is None or d.embed is None or d.concat_after is not None:
         raise ValueError("new_classes nearest needs a donor with a projection discriminator; use --new-classes mean")
@@ -84,27 +85,27 @@ def nearest_classes(d: Discriminator | None, images: np.ndarray) -> Tensor:
 
 
 def is_whole(mixture: Tensor) -> bool:
-    """Whether every class keeps its row and its place."""
+    """Whether every class keeps its row and its index."""
     return mixture.shape[0] == mixture.shape[1] and torch.equal(mixture, torch.eye(len(mixture), dtype=mixture.dtype))
 
 
 @torch.no_grad()
 def table_rows(d: Discriminator | None, mixture: Tensor, seed: int) -> Tensor | None:
-    """The new class table as D shall act with it, in float64; None of a donor without one."""
+    """The new effective class table of D in float64; None if the donor has none."""
     if d is None or d.embed is None:
         return None
     d.eval()
     old = d.embed.effective_weight().double()
     rows = mixture @ old
     fresh = (mixture == 0).all(1)
-    if fresh.any():  # never zero: as long as the donor's, in directions of their own
+    if fresh.any():  # random directions, with the mean length of the donor's rows
         drawn = torch.randn(int(fresh.sum()), old.shape[1], generator=torch.Generator().manual_seed(seed)).double()
         rows[fresh] = drawn / drawn.norm(dim=1, keepdim=True) * old.norm(dim=1).mean()
     return rows
 
 
 def with_scales(config: Config, d: Discriminator | None, mixture: Tensor) -> Config:
-    """``config`` with the norms that the changed tables of the donor's D have beyond 1."""
+    """``config`` with the spectral norms of the changed tables of the donor's D."""
     if d is None:
         return config
     fields_d = json.loads(config.discriminator_fields)
@@ -119,7 +120,7 @@ def with_scales(config: Config, d: Discriminator | None, mixture: Tensor) -> Con
 
 
 def folded_head(d: Discriminator) -> Tensor:
-    """The linear layer's weight with the mean class embedding in it: what D says without knowing the class."""
+    """The weight of the last layer plus the mean class embedding, for an unconditional D."""
     with torch.no_grad():
         head = d.eval().linear.effective_weight().double()[0]
         if d.embed is not None and d.concat_after is None:
@@ -129,8 +130,9 @@ def folded_head(d: Discriminator) -> Tensor:
 
 @torch.no_grad()
 def adopt(state: State, start: Start, config: Config) -> list[str]:
-    """The donor's weights into a new state, with the class tables rebuilt; and Adam's moments, of a run. A line on
-    these.
+    """Copies the donor's weights into a new state, with new class tables, and Adam's moments if the donor is a run.
+
+    Returns one line about the moments.
     """
     n, theirs = state.generator.n_classes, start.generator.n_classes
     whole = n == theirs == 0 or (n == theirs and is_whole(start.mixture))
@@ -143,7 +145,7 @@ def adopt(state: State, start: Start, config: Config) -> list[str]:
 
 
 def keep_moments(state: State, start: Start, donor: Path) -> list[str]:
-    """Adam's moments from a donor run's last checkpoint, for the tensors that are as the donor's."""
+    """Copies Adam's moments from the last checkpoint of a donor run, for all tensors that equal the donor's."""
     if not checkpoints(donor):
         return ["Adam's moments start at 0, because the donor is not a run with checkpoints"]
     path = checkpoints(donor)[-1]
@@ -185,9 +187,9 @@ def _adopt_generator(g: AnyGenerator, donor: Generator, mixture: Tensor, whole: 
             table = theirs[key].double()
             if own[key].ndim == 2 and table.ndim == 2:
                 rows = mixture @ table
-                rows[(mixture == 0).all(1)] = rest  # afresh, as an untrained network
+                rows[(mixture == 0).all(1)] = rest  # random, as in an untrained network
             elif own[key].ndim == 2:
-                rows = table.expand_as(own[key])  # every class as the donor drew all
+                rows = table.expand_as(own[key])  # every class starts as the donor's only class
             else:
                 rows = table.mean(0) if table.ndim == 2 else table
             theirs[key] = rows.to(own[key].dtype)
@@ -203,7 +205,7 @@ def _adopt_discriminator(d: AnyDiscriminator, start: Start, config: Config, whol
     if not whole:
         rows = table_rows(donor, start.mixture, config.seed) if d.n_classes else None
         if "embed.weight" in own:
-            # A donor without classes lends none: the new table keeps its own random start.
+            # The donor is unconditional: the new table keeps its random initialisation.
             table = own["embed.weight"].double() if rows is None else rows
             theirs["embed.weight"] = table.to(own["embed.weight"].dtype)
             theirs |= _converged("embed", table, own)
@@ -216,7 +218,7 @@ def _adopt_discriminator(d: AnyDiscriminator, start: Start, config: Config, whol
 
 
 def _converged(layer: str, matrix: Tensor, own: dict[str, Tensor]) -> dict[str, Tensor]:
-    """u (and v) of the largest singular value, for the buffers of ``layer``."""
+    """u (and v) of the largest singular value, as the buffers of ``layer``."""
     u = torch.linalg.svd(matrix, full_matrices=False).U[:, 0]
     _, u, v = power_iteration(matrix, u)
     buffers = {f"{layer}.u": u, f"{layer}.v": v}

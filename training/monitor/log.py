@@ -22,13 +22,13 @@ from ..engine.run_folder import LINES
 from ..feed.draws import latents
 
 PER_CLASS = 20
-SHOWN = 10  # classes in the grid and the gauge, spread evenly over all
+SHOWN = 10  # number of classes in sample grids and the spread, evenly spaced over all classes
 
 
 class Log:
-    """``out/log.jsonl``, ``out/spectrum.jsonl`` and ``out/tensorboard``.
+    """Writes ``out/log.jsonl``, ``out/spectrum.jsonl`` and ``out/tensorboard``.
 
-    Lines past ``step``, of a run that was cut off, are dropped on opening, from what the run itself wrote.
+    When a run resumes, lines after ``step`` are removed from the files that the run has written.
     """
 
     def __init__(self, out: Path, step: int, spread: Tensor):
@@ -42,8 +42,8 @@ class Log:
         self.spread, self.seen, self.clock, self.waited = spread, step, time.perf_counter(), 0.0
 
     def write(self, step: int, values: dict[str, Any], samples: Tensor, waited: float = 0.0) -> float:
-        """Adds the gauge of ``fixed_samples``, the seconds per step since the last line, and of them those that the
-        step waited for its data; returns the gauge's mean. ``waited``: in all, since the run was started.
+        """Writes a line with the spread of ``fixed_samples``, the seconds per step since the last line, and the part of
+        them spent waiting for data. Returns the mean spread. ``waited``: total waiting time of this process.
         """
         ratio = pixel_spread(samples, PER_CLASS) / self.spread
         now = time.perf_counter()
@@ -58,7 +58,7 @@ class Log:
         return values["spread"]
 
     def write_spectrum(self, step: int, discriminator: AnyDiscriminator) -> None:
-        """Per layer: the extreme singular values of the weight as it is used, by SVD; sigma; stable rank."""
+        """Per layer: the largest and smallest singular values of the effective weight, sigma, and the stable rank."""
         layers = {
             row.layer: {"largest": float(row.values[0]), "smallest": float(row.values[-1]), "sigma": row.sigma,
                         "stable_rank": row.stable_rank}
@@ -78,7 +78,7 @@ def read_log(out: Path) -> list[dict[str, Any]]:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """A run's lines so far; one that is being written, or was cut off, is left out."""
+    """The complete lines of a run's log. A partly written line is ignored."""
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     return [json.loads(line) for line in text.splitlines() if _step(line) < float("inf")]
 
@@ -86,7 +86,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 def _step(line: str) -> float:
     try:
         return json.loads(line)["step"]
-    except (ValueError, KeyError):  # the line that was being written when the run was cut off
+    except (ValueError, KeyError):  # the run was killed while it wrote this line
         return float("inf")
 
 
@@ -96,7 +96,7 @@ def shown_classes(n_classes: int) -> list[int]:
 
 
 def fixed_samples(generator: AnyGenerator, seed: int, per_class: int = PER_CLASS) -> Tensor:
-    """The same latents at every call -> (shown classes * per_class, 3, S, S) in [-1, 1], class-major, on the CPU."""
+    """Samples with fixed latents -> (shown classes * per_class, 3, S, S) in [-1, 1], class-major, on the CPU."""
     shown = shown_classes(max(generator.n_classes, 1))
     z, _ = latents(seed, 2**40, 0, len(shown) * per_class, generator.z_dim, 0)
     y = torch.tensor(shown).repeat_interleave(per_class)
@@ -105,26 +105,26 @@ def fixed_samples(generator: AnyGenerator, seed: int, per_class: int = PER_CLASS
 
 
 def save_grid(images: Tensor, path: Path, per_class: int = PER_CLASS) -> None:
-    from torchvision.utils import save_image  # takes seconds: it brings all of torchvision's networks
+    from torchvision.utils import save_image  # takes seconds, because it imports all of torchvision's networks
 
     path.parent.mkdir(parents=True, exist_ok=True)
     save_image(images, path, nrow=per_class, padding=1, normalize=True, value_range=(-1, 1))
 
 
 def pixel_spread(images: Tensor, per_class: int) -> Tensor:
-    """Mean pairwise distance inside a class, on 8x8 means of the pixels: (classes * per_class, ...) -> (classes,)."""
+    """Mean pairwise distance within a class, on 8x8 means of the pixels: (classes * per_class, ...) -> (classes,)."""
     small = F.adaptive_avg_pool2d(images, 8).reshape(-1, per_class, 3 * 64)
     return torch.cdist(small, small).sum((1, 2)) / max(per_class * (per_class - 1), 1)
 
 
 def real_spread(data: Images, n_classes: int) -> Tensor:
-    """``pixel_spread`` of real images, the denominator of the gauge: 1 is the variety of real images, 0 is none.
+    """``pixel_spread`` of real images, by which the logged spread is divided.
 
-    ``n_classes`` 0: of all images together.
+    ``n_classes`` 0: all images are one class.
     """
     labels = data.labels if n_classes else np.zeros_like(data.labels)
     of = [np.flatnonzero(labels == label) for label in shown_classes(max(n_classes, 1))]
     per_class = min(100, *map(len, of))
     chosen = np.concatenate([index[:per_class] for index in of])
     spread = pixel_spread(torch.from_numpy(np.array(data.images[chosen])).float() / 127.5 - 1, per_class)
-    return spread.clamp(min=1e-3)  # a single image, or copies of it, have none
+    return spread.clamp(min=1e-3)  # the spread of a single image, or of copies, is 0

@@ -27,16 +27,16 @@ from ..finetune.load import START
 from .log import read_log, shown_classes
 from .score import scores_of_run
 
-COLUMNS = 8  # images of each class
-WIDEST = 960  # pixels of a picture in the report
-GRIDS = 6  # over time, the first and the last among them
-SEARCHED, REAL = 2000, 500  # training images, and held-out ones to compare with, at most
+COLUMNS = 8  # images per class
+WIDEST = 960  # maximum width of an image in the report, in pixels
+GRIDS = 6  # number of grids over time, including the first and the last
+SEARCHED, REAL = 2000, 500  # maximum numbers of training images and of held-out images to compare with
 
 
 def write_report(out: Path, data: Images | None = None) -> tuple[Path, str]:
-    """Writes the report -> its path, and what was found about copies. ``data``: the training data, if loaded.
+    """Writes the report. Returns its path, and the result of the search for copies. ``data``: if already loaded.
 
-    Raises ``FileNotFoundError`` where ``out`` holds no run with a snapshot.
+    Raises ``FileNotFoundError`` if ``out`` is not a run with a snapshot.
     """
     try:
         import matplotlib  # noqa: F401
@@ -72,7 +72,7 @@ def write_report(out: Path, data: Images | None = None) -> tuple[Path, str]:
 
 
 def compare(config: Config, generator: AnyGenerator, images: Tensor, data: Images | None) -> dict[str, Any]:
-    """Compares generated images with the nearest training images; ``alarm``: they are nearer than real images are."""
+    """Compares generated images with the nearest training images. ``alarm``: they are nearer than real images."""
     try:
         data = data or load_images(config.data, config.split, generator.size, left_out=[])
         held = held_out(config, generator.size)
@@ -112,7 +112,7 @@ def compare(config: Config, generator: AnyGenerator, images: Tensor, data: Image
 
 
 def held_out(config: Config, size: int) -> Tensor | None:
-    """Up to ``REAL`` real images that were not trained on; None where there are none."""
+    """Up to ``REAL`` real images that were not used for training; None if there are none."""
     if config.held_out == "none":
         return None
     try:
@@ -124,7 +124,7 @@ def held_out(config: Config, size: int) -> Tensor | None:
 
 
 def curves(out: Path, config: Config) -> list[tuple[str, str]]:
-    """What was logged, as figures."""
+    """The logged values as figures."""
     log, scores = read_log(out), scores_of_run(out, config.score)
     figures = []
     if scores:
@@ -136,7 +136,7 @@ def curves(out: Path, config: Config) -> list[tuple[str, str]]:
     for title, keys in (
         ("Losses", ("loss_d", "loss_g")),
         ("Mean scores of the discriminator: real and generated images", ("score_real", "score_fake")),
-        ("Variety within a class, by pixels: 1 is that of the training images", ("spread", "spread_worst")),
+        ("Diversity within a class, in pixels, relative to the training images", ("spread", "spread_worst")),
     ):
         rows = [(key, [row["step"] for row in log if key in row], [row[key] for row in log if key in row])
                 for key in keys]  # fmt: skip
@@ -189,6 +189,6 @@ load_generator("{out}").sample({in_python}n=8, seed=0)"""
 
 
 def settings(config: Config) -> list[tuple[str, Any]]:
-    """What differs from the defaults, by name."""
+    """The settings that differ from the defaults."""
     plain = Config()
     return [(key, value) for key, value in vars(config).items() if value != getattr(plain, key)]

@@ -19,7 +19,7 @@ from ..engine.state import State
 from ..engine.transition import settled
 from .log import read_lines
 
-if TYPE_CHECKING:  # the loop alone imports it
+if TYPE_CHECKING:  # imported at run time only by the loop
     from accelerate import Accelerator
 
 SCORES = "scores.jsonl"
@@ -27,7 +27,7 @@ LOWER_IS_BETTER = ("fid", "kid")
 
 
 def check_scoring(config: Config) -> None:
-    """Raises ``ValueError`` or ``FileNotFoundError`` for what the first score would fail for, hours later."""
+    """Raises ``ValueError`` or ``FileNotFoundError`` if scores cannot be computed, before the run starts."""
     try:
         from sngan_hub.metrics.inception import find_weights
         from sngan_hub.metrics.protocols import PROTOCOLS
@@ -41,7 +41,7 @@ def check_scoring(config: Config) -> None:
 
 
 def score_snapshot(state: State, config: Config, out: Path) -> float:
-    """Adds a line to ``out/scores.jsonl`` and links the best snapshot so far; the seconds that it took."""
+    """Adds a line to ``out/scores.jsonl`` and links the best snapshot. Returns the seconds that it took."""
     from sngan_hub.metrics.protocols import evaluate
 
     start = time.perf_counter()
@@ -69,7 +69,7 @@ def best_score(out: Path, protocol: str) -> dict[str, Any] | None:
 
 
 def out_of_patience(out: Path, config: Config, accelerator: Accelerator) -> bool:
-    """Whether the last ``patience`` scores are all no better than one before them; the same on all processes."""
+    """Whether the last ``patience`` scores did not improve on an earlier one. The same in all processes."""
     if not config.patience:
         return False
     best = best_score(out, config.score) if accelerator.is_main_process else None

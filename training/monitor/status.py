@@ -15,7 +15,7 @@ from .score import best_score
 
 
 def status(out: Path) -> dict[str, object]:
-    """Raises ``FileNotFoundError`` where ``out`` holds no run."""
+    """Raises ``FileNotFoundError`` if ``out`` is not a run."""
     if not (out / "config.json").is_file():
         raise FileNotFoundError(f"{out} is not a run: it has no config.json")
     config, rows = read_config(out / "config.json"), read_log(out)

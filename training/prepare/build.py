@@ -45,13 +45,13 @@ PLAN, PROGRESS = "plan.json", "progress.jsonl"
 
 @dataclass(frozen=True)
 class Recipe:
-    """How an image becomes a row. ``short_side``: scaled to it first (0: not), as the authors' preprocess.sh."""
+    """The preprocessing of images. ``short_side``: scale the short side to this first, as in preprocess.sh (0: off)."""
 
     size: int = 128
     short_side: int = 0
     min_side: int = 0  # smaller images are skipped
     contrast_stretch: bool = False
-    test_every: int = 10  # every tenth image of a class is kept for scores (0: none)
+    test_every: int = 10  # every n-th image of a class is held out for scores (0: none)
 
     def __post_init__(self) -> None:
         if not 8 <= self.size <= 1024:
@@ -66,7 +66,7 @@ class Recipe:
 
 
 def prepare(listing: Listing, out: Path, recipe: Recipe, source: str = "", workers: int = 0) -> dict[str, Any]:
-    """Writes or completes ``out``; what dataset.json says. Raises ``ValueError`` or ``OSError`` with the way out."""
+    """Writes or completes ``out``. Returns the content of dataset.json. Raises ``ValueError`` or ``OSError``."""
     n, rows = len(listing.names), block_rows(recipe.size)
     blocks = -(-n // rows)
     plan = {**asdict(recipe), "rows": n, "classes": listing.classes, "listing": _digest(listing)}
@@ -104,7 +104,7 @@ def prepare(listing: Listing, out: Path, recipe: Recipe, source: str = "", worke
 
 
 def _begin(out: Path, plan: dict[str, Any], size: int) -> dict[int, dict] | None:
-    """The blocks that are done, or None where all is. Refuses a folder that holds something else."""
+    """The finished blocks; None if all are. Raises an error if ``out`` contains anything else."""
     out.mkdir(parents=True, exist_ok=True)
     known = _read_json(out / PLAN)
     if known is None and any(path for path in out.iterdir() if not path.name.startswith(f".{PLAN}")):
@@ -121,7 +121,7 @@ def _begin(out: Path, plan: dict[str, Any], size: int) -> dict[int, dict] | None
         if size > free:
             raise OSError(f"out needs {size / 1e9:.1f} GB for {IMAGES}; {out} has {free / 1e9:.1f} GB free")
         (out / PROGRESS).unlink(missing_ok=True)
-        write_json(out / PLAN, plan)  # first: by it the next start knows the folder
+        write_json(out / PLAN, plan)  # first: it marks the folder as a data set in preparation
         shape = (plan["rows"], 3, plan["size"], plan["size"])
         store = np.lib.format.open_memmap(images, "w+", np.uint8, shape)
         if store.offset != HEADER:
@@ -132,7 +132,7 @@ def _begin(out: Path, plan: dict[str, Any], size: int) -> dict[int, dict] | None
             try:
                 part = json.loads(line)
                 done[part["block"]] = part
-            except ValueError:  # being written when the command was killed
+            except ValueError:  # the command was killed while it wrote this line
                 pass
         (out / PROGRESS).write_text("".join(json.dumps(part) + "\n" for part in done.values()), encoding="utf-8")
     return done
@@ -163,12 +163,12 @@ _work: tuple[Listing, Recipe, str, int]
 
 def _start(listing: Listing, recipe: Recipe, path: str, rows: int) -> None:
     global _work
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first process's to answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process handles Ctrl-C
     _work = listing, recipe, path, rows
 
 
 def _block(block: int) -> dict[str, Any]:
-    """Decodes and writes one block -> its number, checksum, and the refused images with the reason."""
+    """Decodes and writes one block -> its number, checksum, and the skipped images with reasons."""
     listing, recipe, path, rows = _work
     first = block * rows
     count = min(rows, len(listing.names) - first)
@@ -215,7 +215,7 @@ def _finish(listing: Listing, out: Path, recipe: Recipe, source: str, parts: lis
 
 
 def verify(out: Path) -> str:
-    """Raises ``ValueError`` where a block is no longer what was written."""
+    """Raises ``ValueError`` if the checksum of a block has changed."""
     damaged = damaged_blocks(out, read_about(str(out)))
     if damaged:
         raise ValueError(f"{out / IMAGES}: {changed_blocks(damaged)}; prepare the data set again in another folder")

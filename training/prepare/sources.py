@@ -1,8 +1,8 @@
-"""What ``prepare`` reads: a source -> the names and labels of its images, and a function that reads one of them.
+"""The sources of ``prepare``: lists the names and labels of the images, with a function that reads one of them.
 
-A folder of class folders, or of one .tar a class (ImageNet as it is published); a .tar of either kind; ``celeba`` and
-``lsun`` as torchvision keeps them; ``hf:NAME[:SPLIT]`` of the ``datasets`` library, or a folder that its
-``save_to_disk`` wrote. One rule finds the classes of folders and archives: ``arrange`` of sngan_hub/data/folders.py.
+A source is a folder of class folders, or of one .tar per class (like ImageNet); a .tar of either kind; ``celeba`` and
+``lsun`` in torchvision's folders; ``hf:NAME[:SPLIT]`` of the ``datasets`` library, or a folder written by its
+``save_to_disk``. ``arrange`` of sngan_hub/data/folders.py finds the classes of folders and archives.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ class Listing(NamedTuple):
     names: list[str]  # for the report
     labels: np.ndarray  # (N,) int64
     classes: list[str]
-    read: Callable[[int], bytes]  # of image i; pickled for other processes
-    notes: tuple[str, ...] = ()  # what is left out, a line each
+    read: Callable[[int], bytes]  # reads image i; pickled for other processes
+    notes: tuple[str, ...] = ()  # what is ignored, one line each
 
 
 def list_source(source: str) -> Listing:
-    """Raises ``FileNotFoundError`` or ``ValueError`` with the way out."""
+    """Raises ``FileNotFoundError`` or ``ValueError`` if the source cannot be read."""
     if source.startswith("hf:"):
         return _datasets(source.removeprefix("hf:"))
     if source == "celeba":
@@ -59,7 +59,7 @@ def list_source(source: str) -> Listing:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Files, and files inside archives: each is (path, offset, length), so that any process reads any of them
+# Files, and files inside archives, as (path, offset, length), so that any process can read them
 
 
 class Piece(NamedTuple):
@@ -91,7 +91,7 @@ def is_shown(name: str) -> bool:
 
 
 class UpTo:
-    """A file's bytes as if it ended at ``stop``: an archive inside another must not be read past its end."""
+    """A file that ends at ``stop``, so that an archive inside another is not read past its end."""
 
     def __init__(self, file: BinaryIO, stop: int):
         self.file, self.stop = file, stop
@@ -102,7 +102,7 @@ class UpTo:
 
 
 class Archive(NamedTuple):
-    """The files of a .tar; names are relative, and a later file replaces an earlier one of its name."""
+    """The files of a .tar. Names are relative; of several files with one name, the last one is used."""
 
     pieces: dict[Parts, Piece]
     notes: list[str]
@@ -112,8 +112,9 @@ class Archive(NamedTuple):
 
 
 def read_archive(path: Path, inner: Piece | None = None) -> Archive:
-    """The tar ``path``, or the one ``inner`` in it. Reads headers alone; offsets count from the file's start. Hard and
-    soft links lead to the files that they name.
+    """Lists the tar ``path``, or the tar ``inner`` inside it. Reads only headers; offsets are those in the file.
+
+    Hard and symbolic links are resolved.
 
     Raises ``ValueError`` for a file that is not an uncompressed tar, or is incomplete.
     """
@@ -128,7 +129,7 @@ def read_archive(path: Path, inner: Piece | None = None) -> Archive:
     links: dict[Parts, Parts] = {}
     with open(path, "rb") as file:
         file.seek(offset)
-        if file.read(512)[257:262] not in (b"ustar", b"\0\0\0\0\0"):  # a compressed one has no seekable members
+        if file.read(512)[257:262] not in (b"ustar", b"\0\0\0\0\0"):  # members of a compressed tar are not seekable
             raise ValueError(f"source: {name} is not an uncompressed .tar file; unpack it and name the folder")
         file.seek(offset)
         try:
@@ -147,12 +148,12 @@ def read_archive(path: Path, inner: Piece | None = None) -> Archive:
         except tarfile.TarError as error:
             raise ValueError(f"source: {name} is incomplete or damaged ({error}); {again}") from error
         file.seek(end)
-        if any(UpTo(file, stop).read(512)):  # no header, so tarfile has stopped, and not the zeros that end a tar
+        if any(UpTo(file, stop).read(512)):  # tarfile has stopped at invalid data that is not the end of a tar
             raise ValueError(f"source: {name} is incomplete or damaged at byte {end:,}; {again}")
     lost = []
     for parts in links:
         target = parts
-        for _ in range(40):  # as many as Linux follows
+        for _ in range(40):  # the limit of Linux
             target = links.get(target, target)
         if target in files:
             files[parts] = files[target]._replace(name=f"{path}/{'/'.join(parts)}")
@@ -181,7 +182,7 @@ def _parts(name: str) -> Parts:
 
 
 def _of_archive(path: Path) -> Listing:
-    """A tar of tars, one a class; or of class folders."""
+    """A tar that contains one tar per class, or class folders."""
     files, notes = read_archive(path)
     files, outputs = _without_outputs(files)
     notes += outputs
@@ -201,7 +202,7 @@ def _of_archive(path: Path) -> Listing:
 
 
 def _without_outputs(files: dict[Parts, Piece]) -> tuple[dict[Parts, Piece], list[str]]:
-    """The files that lie in no run, network or prepared data set, and a line for each of those."""
+    """The files outside of runs, networks and prepared data sets, and one line for each of these."""
     inside: dict[Parts, set[str]] = {
         parts[:-1]: set() for parts in files if parts[-1] in ("config.json", "dataset.json") and len(parts) > 1
     }
@@ -221,7 +222,7 @@ def _without_outputs(files: dict[Parts, Piece]) -> tuple[dict[Parts, Piece], lis
 
 
 def _beside_tars(source: str, tars: list[str], images: Iterable[Parts]) -> list[str]:
-    """A line for images beside .tar files. Raises ``ValueError`` where they lie in folders: which are the classes?"""
+    """One line about images beside .tar files. Raises ``ValueError`` if they are in folders: classes are ambiguous."""
     images = list(images)
     folders = sorted({parts[0] for parts in images if len(parts) > 1})
     if folders:
@@ -233,9 +234,9 @@ def _beside_tars(source: str, tars: list[str], images: Iterable[Parts]) -> list[
 
 
 def _named(classes: list[tuple[str, list[Piece]]], notes: Iterable[str] = ()) -> Listing:
-    """ImageNet's synsets get their names, in the authors' label order, which is that of the synsets.
+    """Replaces ImageNet's synsets by class names. The labels are in the order of the synsets, as in the authors' code.
 
-    Raises ``ValueError`` where two classes have one name, ``FileNotFoundError`` where there is no image.
+    Raises ``ValueError`` if two classes have the same name, and ``FileNotFoundError`` if there is no image.
     """
     notes = [*notes, *(f"Ignored class {name}: it contains no images" for name, own in classes if not own)]
     classes = sorted((row for row in classes if row[1]), key=lambda row: row[0])
@@ -283,7 +284,7 @@ def _celeba() -> Listing:
 
         try:
             CelebA(str(cache_folder() / "torchvision"), split="all", download=True)
-        except Exception as error:  # whatever a socket, a server or an archive can raise
+        except Exception as error:  # sockets, servers and archives raise many kinds of errors
             why = (str(error) or repr(error)).splitlines()[0]
             raise FileNotFoundError(f"source: could not download celeba ({why}); unpack img_align_celeba.zip by hand, "
                                     f"so that its 202,599 images are in {folder}") from error  # fmt: skip
@@ -315,7 +316,7 @@ class Lmdb:
     def __call__(self, i: int) -> bytes:
         import lmdb  # type: ignore[import-not-found]
 
-        if self.store is None or self.owner != os.getpid():  # a store must not cross a fork
+        if self.store is None or self.owner != os.getpid():  # an LMDB environment must not be used after a fork
             self.store, self.owner = lmdb.open(self.path, readonly=True, lock=False, readahead=False), os.getpid()
         with self.store.begin() as entries:  # type: ignore[attr-defined]
             data = entries.get(self.keys[i])
@@ -333,7 +334,7 @@ def _datasets(name: str) -> Listing:
     try:
         found = datasets.load_from_disk(name) if Path(name).is_dir() else datasets.load_dataset(name)
         table = found if isinstance(found, datasets.Dataset) else found[split or "train"]
-    except Exception as error:  # its own, pyarrow's and the Hub client's
+    except Exception as error:  # errors of datasets, pyarrow and the Hub client
         why = (str(error) or repr(error)).splitlines()[0]
         raise FileNotFoundError(f"source: could not load {name}, split {split or 'train'} ({why})") from error
     pictures = [key for key, kind in table.features.items() if isinstance(kind, datasets.Image)]

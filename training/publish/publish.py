@@ -15,13 +15,13 @@ from sngan_hub.sampling.refine import CALIBRATION
 from ..monitor.log import shown_classes
 from .record import run_records
 
-ROWS = 8  # images of each class
+ROWS = 8  # images per class
 
 
 def stage(
     run: Path, repo: str, folder: Path, about: str = "", data: str = "", licence: str = ""
 ) -> list[tuple[Path, str]]:
-    """Copies what is to be pushed to ``folder`` -> each network's folder with its repository."""
+    """Copies the files to upload to ``folder``. Returns the folder and the repository of each network."""
     if not (run / "generator").exists() or not (run / CONFIG_NAME).is_file():
         raise FileNotFoundError(f"run must be a run's folder with a snapshot (got {run})")
     records = run_records(run, about, data, licence)
@@ -38,7 +38,7 @@ def stage(
 
 
 def save_picture(run: Path, path: Path) -> None:
-    """Up to ten classes, a row each, seed 0."""
+    """Saves a grid of up to ten classes, one row per class, with seed 0."""
     generator = load_generator(run).for_sampling()
     chosen = shown_classes(generator.n_classes) if generator.n_classes else None
     images = generator.sample(chosen, n=ROWS if chosen else ROWS**2, seed=0)

@@ -1,4 +1,4 @@
-"""Makes the records of a run's networks, from which model cards are printed."""
+"""Creates the records of a run's networks, from which model cards are generated."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..engine.run_folder import linked_step
 from ..monitor.log import read_lines, read_log
 from ..monitor.score import SCORES
 
-#: What a card must say about each source that we train shipped models on.
+#: Card texts for each source of the included models.
 SOURCES = {
     "fashion": {
         "data": "Fashion-MNIST (Xiao et al. 2017): 60,000 grey product photographs of 28x28 px in ten classes, padded "
@@ -28,8 +28,8 @@ SOURCES = {
         "about": "A conditional SNGAN with projection discriminator for clothing by class, 32x32 px, small enough to "
         "ship inside the package and to sample on any CPU.",
         "limits": "32 px, grey. Shirt, coat, pullover and T-shirt resemble each other in the data and so in the "
-        "samples. Logos and prints are rarely legible. The data are one shop's catalogue of its time: do not read a "
-        "general picture of clothing, or of anyone wearing it, from it.",
+        "samples. Logos and prints are rarely legible. The images are from the catalogue of one shop at one time; they "
+        "do not represent clothing in general, or the people who wear it.",
     },
     "cifar10_jpeg": {
         "data": "CIFAR-10 (Krizhevsky 2009) as JPEG: the 50,000 training photographs of 32x32 px in ten classes, saved "
@@ -44,21 +44,21 @@ SOURCES = {
         "in other parts of it; do not read a general picture of these classes from the samples.",
     },
     "avatars": {
-        "data": "Procedural drawings, not photographs: 4,000 avatars in each of ten DiceBear styles, drawn by seed "
+        "data": "Procedural drawings, not photographs: 4,000 avatars in each of ten DiceBear styles, composed by seed "
         "from the artists' parts with dicebear-core 10.7.0, dicebear-styles 10.6.0 and resvg-py 0.5.0 (see "
         "sngan_hub/data/avatars.py).",
         "data_licence": "CC0-1.0 (styles), MIT (code)",
-        "about": "A conditional SNGAN with projection discriminator for small drawn avatars by style, 32x32 px, in "
-        "colour, small enough to ship inside the package and to sample on any CPU.",
-        "limits": "32 px. The styles' parts and palettes are all it knows; small parts (eyes, mouths, accessories) can "
-        "blend. Styles with people show the skin, hair and clothing that their artists chose, in the shares that the "
-        "drawing library gives them.",
+        "about": "A conditional SNGAN with projection discriminator for small procedural avatars by style, 32x32 px, "
+        "in colour, small enough to ship inside the package and to sample on any CPU.",
+        "limits": "32 px. The model generates only the parts and palettes of these styles; small parts (eyes, mouths, "
+        "accessories) can blend. Styles with people show the skin, hair and clothing that their artists chose, in "
+        "the proportions of the avatar library.",
     },
 }  # fmt: skip
 
 
 def recipe_of(run: Path) -> dict[str, Any]:
-    """The settings that made it, and the hours it took."""
+    """The settings of the run, and its hours."""
     config, log = read_config(run / "config.json"), read_log(run)
     steps = [0] + [row["step"] for row in log]
     seconds = sum(row["seconds_per_step"] * (row["step"] - before) for row, before in zip(log, steps, strict=False))
@@ -69,10 +69,10 @@ def recipe_of(run: Path) -> dict[str, Any]:
 
 
 def donor_name(donor: str) -> str:
-    """What the cards call it: a name or a Hub id; of a path on this machine, its last part alone."""
+    """The donor's name on the cards: a name or a Hub id, or only the last part of a local path."""
     try:
         is_path = resolve(donor).kind in ("folder", "file")
-    except (OSError, ValueError):  # it was a path, and is no longer there
+    except (OSError, ValueError):  # a path that no longer exists
         is_path = True
     return Path(donor).name if is_path else donor
 
@@ -83,7 +83,7 @@ def network_facts(folder: Path) -> dict[str, Any]:
 
 
 def run_records(run: Path, about: str = "", data: str = "", licence: str = "") -> dict[str, Record]:
-    """A record for each network of the run, for its cards. The cards say which texts are missing."""
+    """A record for each network of the run, for its cards. The cards state which texts are missing."""
     config = read_config(run / "config.json")
     known = SOURCES.get(config["data"], {})
     step = linked_step(run)
@@ -99,11 +99,11 @@ def run_records(run: Path, about: str = "", data: str = "", licence: str = "") -
             name=f"{slug}.run", kind=kind, licence=licence or "not stated",
             about=about or f"{'A conditional' if network.n_classes else 'An unconditional'} SNGAN of {network.size} px,"
             f" trained for {step:,} iterations by the recipe of {config['source']}.",
-            data=data or known.get("data", f"Trained on {as_text(data_name)}, which its publisher has not "
-                                   f"described."),
+            data=data or known.get("data", f"Trained on {as_text(data_name)}, which the publisher did not "
+                                   f"describe."),
             data_licence=known.get("data_licence", "not stated"),
-            limits=known.get("limits", f"{network.size} px. It reproduces its training data, with their gaps and "
-                             f"biases, which have not been measured."),
+            limits=known.get("limits", f"{network.size} px. The model reproduces the gaps and biases of its training "
+                             f"data, which have not been measured."),
             classes=tuple(network.classes or ()), recipe=recipe, scores=scores,
             folder=run / kind, **network_facts(run / kind),
         )  # fmt: skip

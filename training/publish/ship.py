@@ -27,13 +27,13 @@ from ..config.settings import settings_tables
 from .record import SOURCES, network_facts, recipe_of
 
 ROOT = Path(__file__).parent.parent.parent
-RECORDS = ROOT / "benchmarks" / "records"  # what the benchmarks printed
+RECORDS = ROOT / "benchmarks" / "records"  # the results of the benchmarks
 
 
 def ship(
     run: Path, name: str, pretrained: Path = PRETRAINED, source: str = "", before: Path | None = None, note: str = ""
 ) -> str:
-    """Copies the run's pair to ``pretrained/NAME``; scores are added by ``sngan evaluate NAME --record``.
+    """Copies the networks of a run to ``pretrained/NAME``. ``sngan evaluate NAME --record`` adds scores.
 
     ``source``: the card's texts, a row of ``SOURCES``, where they are not those of the run's data. ``before``: the run
     that this one went on from with other settings; ``note``: what its settings do not say.
@@ -77,7 +77,7 @@ def first_stage(run: Path, before: Path | None, note: str) -> dict[str, Any]:
 
 
 def reference(name: str, n: int = 200, seed: int = 0) -> str:
-    """D's scores of ``n`` real test images and ``n`` generated ones of each class, as that class: reference.json."""
+    """Writes reference.json: D's scores of ``n`` real test images and ``n`` generated images of each class."""
     record = find_record(name, "generator")
     if record.folder is None:
         raise ValueError(f"name must be weights in the package (got {name})")
@@ -100,7 +100,7 @@ def reference(name: str, n: int = 200, seed: int = 0) -> str:
 
 
 def readme_tables(text: str) -> str:
-    """The README with the tables between its markers rebuilt from the records."""
+    """The README with the tables between its markers regenerated from the records."""
     rows = ["| weights | trained on | G, D parameters | FID5k (floor) | KID1k (floor) | agreement (real) | "
             "diversity, mean / worst class |", "|---|---|---|---|---|---|---|"]  # fmt: skip
     for name, record in WEIGHTS.items():
@@ -126,7 +126,7 @@ def readme_tables(text: str) -> str:
     return _between("others", ["| " + " | ".join(row) + " |" for row in (header, ["---"] * len(header), *cells)], text)
 
 
-#: What each part of benchmarks/steps.py times, and which contestant the others are compared with
+#: What each part of benchmarks/steps.py times, and the form that the others are compared with
 PARTS = {
     "d": ("D step, 128 px, batch 8", "plain"),
     "g": ("G step, 128 px, batch 8", "plain"),
@@ -135,7 +135,7 @@ PARTS = {
 
 
 def step_rows(path: Path) -> list[str]:
-    """The newest record of each part and machine, a row for each form."""
+    """The newest record of each part and machine, one row per form."""
     if not path.is_file():
         return []
     records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
@@ -153,7 +153,7 @@ def step_rows(path: Path) -> list[str]:
 
 
 def gpu_rows(path: Path) -> list[str]:
-    """What ``make gpu`` measured: uncompiled iterations, and images per second of sampling."""
+    """Results of ``make gpu``: uncompiled iterations, and images per second of sampling."""
     records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
     rows = ["| what | measured | predicted | machine |", "|---|---|---|---|"]
     for record in records:
@@ -161,7 +161,7 @@ def gpu_rows(path: Path) -> list[str]:
         if record["piece"].startswith("train:"):
             predicted = f"{found['predicted_s']:.3g} s" if found["predicted_s"] else "-"
             rows.append(f"| `{found['preset']}`, {found['precision']}, uncompiled | {found['iteration_s']:.3g} s per "
-                        f"iteration, {found['hours']:.3g} h in all | {predicted} | {machine} |")  # fmt: skip
+                        f"iteration, {found['hours']:.3g} h in total | {predicted} | {machine} |")  # fmt: skip
         elif record["piece"] == "sample":
             rows += [f"| sampling, {what} | {per_second:,.0f} images per second | - | {machine} |"
                      for what, per_second in found["images_per_s"].items() if what.endswith("batch 64")]  # fmt: skip
@@ -169,7 +169,7 @@ def gpu_rows(path: Path) -> list[str]:
 
 
 def guide_tables(text: str) -> str:
-    """A guide with its tables rebuilt from training/config/throughput.json and benchmarks/records."""
+    """A guide with its tables regenerated from training/config/throughput.json and benchmarks/records."""
     rows = [
         "| preset | precision | seconds per iteration | TFLOP per iteration | peak memory | micro-batch | machine |",
         "|---|---|---|---|---|---|---|",

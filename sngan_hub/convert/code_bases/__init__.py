@@ -1,4 +1,4 @@
-"""The code bases whose files are read: each in a file of its own, and a row here."""
+"""The supported code bases: one file each, and a row here."""
 
 from ..code_base import CodeBase
 from .chainer import CHAINER
@@ -6,7 +6,7 @@ from .mimicry import MIMICRY
 from .mmgeneration import MMGENERATION
 from .studiogan import STUDIOGAN
 
-#: In the order in which keys are compared with their marks.
+#: In the order in which their marks are compared with the keys of a file.
 CODE_BASES: tuple[CodeBase, ...] = (
     CHAINER,
     MMGENERATION,

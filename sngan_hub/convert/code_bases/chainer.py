@@ -1,6 +1,6 @@
 """The authors' Chainer code: pfnet-research/sngan_projection, gen_models/ and dis_models/.
 
-Their networks are what the fields of ours default to. A file is an npz of ``chainer.serializers.save_npz``: one network
+The defaults of our networks' fields are theirs. A file is an npz of ``chainer.serializers.save_npz``: one network
 (ResNetGenerator_850000.npz), or a whole trainer (snapshot_iter_850000) with both networks, optimizers and extensions.
 """
 
@@ -34,7 +34,7 @@ _TRAINER_PREFIXES = ("updater/model:opt_gen/", "updater/model:opt_dis/")
 
 def _generator_layers(n: int) -> dict[str, str]:
     last = n + 2
-    conv = "c5/" if n == 3 else f"l{last}/"  # at 32 px it is called c5, at others l6, l7, l8
+    conv = "c5/" if n == 3 else f"l{last}/"  # named c5 at 32 px, and l6, l7, l8 at other sizes
     return layer_keys([f"block{i + 2}/" for i in range(n)], _BLOCK, l1="l1/", bn=f"b{last}/", conv=conv)
 
 
@@ -70,7 +70,7 @@ DISCRIMINATOR = DiscriminatorLayout(
 
 
 def _split(container: Container) -> list[Part]:
-    """A whole-trainer snapshot -> its generator and discriminator; optimizers and extensions are left out."""
+    """Splits a whole-trainer snapshot into generator and discriminator; ignores optimizers and extensions."""
     if not any(key.startswith(_TRAINER_PREFIXES) for key in container.entries):
         return []
     return [container.part(prefix) for prefix in _TRAINER_PREFIXES]

@@ -1,7 +1,7 @@
 """kwotsin/mimicry, torch_mimicry/nets.
 
-Keys are the authors', with dots, and upsampling is bilinear. A folder holds netG/netG_100000_steps.pth and its
-discriminator likewise. Relu is in place, so shortcuts read relu(x).
+Keys are those of the authors' code, with dots. Upsampling is bilinear. A folder contains netG/netG_100000_steps.pth,
+and a file in netD/ for the discriminator. ReLU is in place, so shortcuts read relu(x).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _generator_layers(n: int) -> dict[str, str]:
 
 
 def _is_48px(n: int, keys: Collection[str]) -> bool:
-    """Its head is called l5, as at 32 px, although it has five blocks."""
+    """The 48-px discriminator has five blocks, but its head is named l5, as at 32 px."""
     return n == 5 and any(key.startswith("l5.") for key in keys)
 
 
@@ -67,11 +67,11 @@ def _down(part: Part) -> Mapping[int, tuple[str, int]]:
     return {**DOWN, 5: ("11110", 48)} if _is_48px(5, part.tensors) else DOWN
 
 
-#: CGANPDDiscriminator32 takes head and embedding from mimicry's own classes of spectral normalisation
+#: Head and embedding of CGANPDDiscriminator32 use mimicry's own spectral normalisation classes
 _OWN_SPECTRAL_NORM = Head(
     leaves={"weight": Leaf("weight"), "bias": Leaf("bias"), "u": Leaf("sn_u", only_row)},
     fields={"head_sn_eval": "iterate"},
-    note="iterates for sigma in eval mode too: sn_u",
+    note="uses sn_u: in eval mode, sigma is computed with one more iteration",
 )
 _GENERATOR = GeneratorLayout(
     code=_CODE,
@@ -97,7 +97,7 @@ MIMICRY = CodeBase(
         "generator": partial(map_generator, _GENERATOR),
         "discriminator": partial(map_discriminator, _DISCRIMINATOR),
     },
-    never_read=("sn_sigma",),  # written by its own spectral normalisation
+    never_read=("sn_sigma",),  # a buffer of mimicry's own spectral normalisation
     tensor_entry="model_state_dict",
     folder_depth=2,
 )

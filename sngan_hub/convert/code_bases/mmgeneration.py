@@ -1,8 +1,8 @@
 """open-mmlab/mmgeneration 0.7.3, models/architectures/sngan_proj.
 
-A file holds both networks under ``generator.`` and ``discriminator.``, and its run's configuration as Python text in
-``meta``. Not in the tensors: whether relu is in place, so that shortcuts read relu(x); whether gains are stored less
-1; that images are BGR. Two published files, named convert-studio, hold networks that StudioGAN trained.
+A file contains both networks under ``generator.`` and ``discriminator.``, and the configuration of the run as Python
+text in ``meta``. The tensors do not show whether ReLU is in place (then shortcuts read relu(x)), whether gains are
+stored minus 1, and that images are BGR. Two published files, named convert-studio, contain networks of StudioGAN.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _split(container: Container) -> list[Part]:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What tensors cannot tell
+# Settings that tensors do not contain
 
 
 def _is_studiogans(part: Part) -> bool:
@@ -71,8 +71,8 @@ def _down(part: Part) -> Mapping[int, tuple[str, int]]:
 
 
 def _gain_offset(part: Part) -> Assumed:
-    """The code adds 1 where the init is biggan's or studio's, and the default is one of these."""
-    offset, why = 1, "mmgeneration's default, and the file's configuration names no init"
+    """The code adds 1 if the init is biggan (the default) or studio."""
+    offset, why = 1, "mmgeneration's default; the file's configuration does not state the init"
     init = _settings(part, "generator").get("init_cfg")
     kind = str(init.get("type", "")).lower() if isinstance(init, dict) else ""
     if kind:
@@ -89,7 +89,7 @@ def _shortcut_relu(part: Part) -> Assumed:
     elif named := re.search(r"_(wo|w)ReLUinplace", part.file_name):
         value, why = named[1] == "w", f"file name ({named[0][1:]})"
     else:
-        value, why = False, "mmgeneration's default, and neither configuration nor file name says more"
+        value, why = False, "mmgeneration's default; neither the configuration nor the file name states it"
     return Assumed(value, why + "; --shortcut-relu overrides")
 
 
@@ -101,8 +101,9 @@ def _channel_order(part: Part) -> Assumed:
 
 
 def _settings(part: Part, network: str) -> dict[str, Any]:
-    """A network's settings in the stored configuration, a Python text that is parsed and never run:
-    {"init_cfg": {"type": ...}, ...}, empty where it says nothing.
+    """A network's settings from the stored configuration: {"init_cfg": {"type": ...}, ...}, or an empty dict.
+
+    The configuration is Python text. It is parsed and never executed.
     """
     meta = part.metadata.get("meta")
     text = meta.get("config") if isinstance(meta, dict) else None
@@ -149,7 +150,7 @@ _DISCRIMINATOR = DiscriminatorLayout(
     hidden="out",
     fields={"sn_eval": "stored"},
     down=_down,
-    head_bias_varies=lambda n: True,  # until July 2021 a run could be without
+    head_bias_varies=lambda n: True,  # until July 2021 the bias was optional
     shortcut_relu=_shortcut_relu,
     channel_order=_channel_order,
 )

@@ -1,7 +1,8 @@
 """POSTECH-CVLab/PyTorch-StudioGAN, models/resnet.py, since 2020.
 
-A folder holds a file for each network, ``best`` and ``current``; the run's name, which begins with the data set's,
-stands in the discriminator's. Relu is in place, so shortcuts read relu(x), and gains of classes are stored less 1.
+A folder contains a ``best`` and a ``current`` file for each network. The discriminator's file contains the name of the
+run, which begins with the name of the data set. ReLU is in place, so shortcuts read relu(x). Class gains are stored
+minus 1.
 """
 
 from __future__ import annotations
@@ -31,17 +32,17 @@ _BLOCK = {"b1": "bn1.", "b2": "bn2.", "c1": "conv2d1.", "c2": "conv2d2.", "c_sc"
 
 
 def _transposed(x: Tensor) -> Tensor:
-    """A Linear without bias on one-hot labels."""
+    """Converts a Linear without bias on one-hot labels."""
     return x.t().contiguous()
 
 
 def _of_shared(x: Tensor, shared: Tensor) -> Tensor:
-    """A Linear without bias on the rows of an embedding of the class."""
+    """Converts a Linear without bias on the class embedding."""
     return shared @ x.t()
 
 
 _NORMS = (
-    # January to March 2022: linear in one embedding of the class for all norms
+    # January to March 2022: linear in a class embedding that all norms share
     Norm("gain.weight", "bias.weight", "bn.", lambda _, shared: shared[0], _of_shared, _of_shared, "shared.weight"),
     Norm("gain.weight", "bias.weight", "bn.", lambda shape: shape[1], _transposed, _transposed),  # since March 2022
     Norm("embed0.weight", "embed1.weight", "bn.", n_rows),  # 2020 and 2021
@@ -75,7 +76,7 @@ _DISCRIMINATOR = DiscriminatorLayout(
     layers=_discriminator_layers,
     hidden="out",
     fields={"sn_eval": "stored"},
-    down=lambda part: {**DOWN, 5: ("11110", 64)},  # at 64 px its last block keeps the size
+    down=lambda part: {**DOWN, 5: ("11110", 64)},  # at 64 px, the last block does not downsample
     shortcut_relu=always(True, _CODE),
 )
 STUDIOGAN = CodeBase(
