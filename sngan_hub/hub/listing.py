@@ -14,9 +14,9 @@ from .load import is_cached, load_discriminator, load_generator
 from .resolve import resolve
 
 LEGEND = """
-* the tag that the architecture alone means. Where D says yes, NAME_discriminator loads too.
-shipped: in the package. download, hub: fetched at first use, then cached. by hand: its publisher gives no direct
-address; loading the name says which file to fetch. Others' scores are their own, named after their protocols.
+* marks the default tag of an architecture. D yes: NAME_discriminator can be loaded too.
+shipped: included in the package. download, hub: downloaded on first use, then cached. by hand: no direct address;
+loading the name prints which file to download. Publishers' scores use their own protocols, which name them.
 """
 
 

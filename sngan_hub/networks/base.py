@@ -225,7 +225,7 @@ class AnyGenerator(Network):
             classes: names or indices, then ``n`` images of each, class-major; None: ``n`` in all, labels uniform. A
                 single index is given by keyword: ``sample(8)`` is refused, for it could be read as ``n``.
             n: how many.
-            seed: 0 .. 2^63 - 1; None: drawn from torch's generator. z and label of image i depend on (seed, i) alone.
+            seed: 0 .. 2^63 - 1; None: taken from torch's generator. z and label of image i depend on (seed, i) alone.
             truncation: t for |z| < t, by inverse CDF; None: none.
             batch_size: images at a time.
 

@@ -137,7 +137,7 @@ class Generator(
     Args:
         size: side of the images.
         n_classes: 0 builds the unconditional network.
-        z_dim: length of a latent vector, drawn from N(0, I).
+        z_dim: length of a latent vector, sampled from N(0, I).
         widths: channels of the first map and of each block's output; None: those of the row for ``size``.
         bottom_width: side of the first map, which each block doubles; None: that of the row.
         upsample: ``nearest`` (the authors) or ``bilinear`` (mimicry).
@@ -344,7 +344,7 @@ class Discriminator(
         if self.embed is None or self.concat_after is not None:
             return super().class_scores(x)
         self.check_images(x)
-        features = self._pooled(x, None)  # one look at the picture, and a product with every class's embedding
+        features = self._pooled(x, None)  # the image once, then a product with every class's embedding
         with full_precision(x):
             return self.linear(features) + features @ self.embed.effective_weight().t()
 

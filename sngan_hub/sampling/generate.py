@@ -86,8 +86,8 @@ def latents(
 ) -> tuple[Tensor, Tensor | None]:
     """Images ``start`` to ``start + n`` of ``seed`` -> z (n, z_dim) float32, and labels (n,) uniform over the classes.
 
-    ``truncation`` t: z is drawn from the standard normal restricted to |z| < t, by inverse CDF; the same seed then
-    gives a similar picture at every t. ``stream``: another sequence of the same seed.
+    ``truncation`` t: z is sampled from the standard normal restricted to |z| < t, by inverse CDF; the same seed then
+    gives a similar image at every t. ``stream``: another sequence of the same seed.
     """
     u = uniforms(seed, start, n, z_dim + 1, stream)  # per image: one for the label, the rest for z
     z = u[:, 1 : z_dim + 1]
@@ -119,7 +119,7 @@ def to_uint8(images: Tensor) -> Tensor:
 def outputs(
     generator: Any, batches: Iterable[tuple[Any, ...]], make: Callable[..., Tensor] | None = None
 ) -> Iterator[tuple[Tensor, Any]]:
-    """Batches (z, y, whatever else the generator takes) -> pictures in [-1, 1] where it computes, and y as it came.
+    """Batches (z, y, whatever else the generator takes) -> images in [-1, 1] where it computes, and y as it came.
 
     In eval mode, whatever mode the generator is in. One without classes gets no y. ``make``: called in its place.
     """

@@ -1,6 +1,6 @@
-"""Between classes and between latents: category morphing, blends, and a closed walk through z; as pictures or films.
+"""Between classes and between latents: category morphing, blends, and a closed walk through z; as images or videos.
 
-Takes any generator, imports none. A row of a morph is image i of the seed, so its ends are the pictures that ``sample``
+Takes any generator, imports none. A row of a morph is image i of the seed, so its ends are the images that ``sample``
 draws of the pure classes.
 """
 
@@ -69,7 +69,7 @@ def morph(
         classes: two to four names or indices.
         steps: images from one class to the next, both included.
         n: rows, each of another latent.
-        seed: 0 to 2^63 - 1. None: drawn from torch's global generator.
+        seed: 0 to 2^63 - 1. None: taken from torch's global generator.
         truncation: draws latents with |z| < ``truncation`` only. None: all.
         batch_size: images computed at once.
 
@@ -114,14 +114,14 @@ def blend(
     truncation: float | None = None,
     batch_size: int = 50,
 ) -> Tensor:
-    """Images of a mixture of classes.
+    """Images of a weighted mixture of classes.
 
     Args:
         generator: a conditional generator, in any mode; it stays so.
         classes: up to four names or indices.
         weights: one number of 0 or more for each class; they are scaled to sum to 1.
         n: images.
-        seed: 0 to 2^63 - 1. None: drawn from torch's global generator.
+        seed: 0 to 2^63 - 1. None: taken from torch's global generator.
         truncation: draws latents with |z| < ``truncation`` only. None: all.
         batch_size: images computed at once.
 
@@ -157,8 +157,8 @@ def blend(
 def walk_latents(seed: int, frames: int, z_dim: int, truncation: float | None = None) -> Tensor:
     """A closed curve on the sphere where normal latents lie -> (frames, z_dim) float32; all steps are equally long.
 
-    z(t) = r sum_k (a_k cos 2 pi k t + b_k sin 2 pi k t) / sqrt K, with orthonormal a_k, b_k drawn by ``seed``.
-    ``truncation`` t makes r that of the normal restricted to |z| < t, which is the spread of truncated pictures; single
+    z(t) = r sum_k (a_k cos 2 pi k t + b_k sin 2 pi k t) / sqrt K, with orthonormal a_k, b_k given by ``seed``.
+    ``truncation`` t makes r that of the normal restricted to |z| < t, which is the spread of truncated images; single
     numbers of z may exceed t.
     """
     k = min(CIRCLES, z_dim // 2)
@@ -186,13 +186,13 @@ def walk(
     truncation: float | None = None,
     batch_size: int = 50,
 ) -> Iterator[Tensor]:
-    """The frames of a film along a closed path through the latent space.
+    """The frames of a video along a closed path through the latent space.
 
     Args:
         generator: in any mode; it stays so.
         classes: one class for all frames, or up to four in turn. None: the first class, or none if unconditional.
         frames: number of frames.
-        seed: 0 to 2^63 - 1. None: drawn from torch's global generator.
+        seed: 0 to 2^63 - 1. None: taken from torch's global generator.
         truncation: draws latents with |z| < ``truncation`` only. None: all.
         batch_size: images computed at once.
 
@@ -224,7 +224,7 @@ def walk(
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Films
+# Videos
 
 
 def save_film(frames: Iterator[Tensor], path: str | Path, fps: int = FRAMES_PER_SECOND, side: int = 256) -> int:
@@ -261,10 +261,10 @@ def _enlarged(frames: Iterator[Tensor], side: int) -> Iterator[Tensor]:
 
 
 def _write_gif(frames: Iterator[Tensor], path: Path, fps: int) -> int:
-    pictures = [to_pil(frame).quantize(128, Image.Quantize.MEDIANCUT) for frame in frames]
+    images = [to_pil(frame).quantize(128, Image.Quantize.MEDIANCUT) for frame in frames]
     duration = max(20, round(1000 / fps / 10) * 10)  # GIF counts hundredths of a second; browsers slow down below two
-    pictures[0].save(path, "GIF", save_all=True, append_images=pictures[1:], duration=duration, loop=0)
-    return len(pictures)
+    images[0].save(path, "GIF", save_all=True, append_images=images[1:], duration=duration, loop=0)
+    return len(images)
 
 
 def _write_mp4(frames: Iterator[Tensor], path: Path, fps: int) -> int:

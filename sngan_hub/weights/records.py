@@ -97,8 +97,8 @@ def _key(name: str, kind: str) -> str:
 
 
 def reference_scores(name: str, pretrained: Path = PRETRAINED) -> dict[str, dict[str, list[float]]]:
-    """What a shipped discriminator says of pictures of each class, as that class: {class: {real, generated: [10th,
-    50th, 90th percentile]}}; empty for others. Written by ``python -m training reference``.
+    """Scores of a shipped discriminator for images of each class: {class: {real, generated: [10th, 50th, 90th
+    percentile]}}; empty for other discriminators. Written by ``python -m training reference``.
     """
     tagged = name if "." in name else f"{name}.{DEFAULT_TAGS.get(name, 'v1')}"
     path = pretrained / tagged / "reference.json"
