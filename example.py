@@ -5,7 +5,8 @@ from PIL import Image
 from sngan_hub import labelled_grid, load_discriminator, load_generator, save_png
 
 grids = []
-for name in ("sngan_fashion32", "sngan_avatars32"):
+names = "sngan_cifar10_small", "sngan_avatars32", "sngan_fashion32"
+for name in names:
     generator = load_generator(name)
     images = generator.sample(classes=generator.classes, n=8, seed=0)  # uint8 (80, 3, 32, 32), class-major
     grids.append(labelled_grid(images, columns=8, row_labels=generator.classes))
@@ -16,7 +17,7 @@ for name in ("sngan_fashion32", "sngan_avatars32"):
     print(f"{name}: ten classes, eight each; mean score of its discriminator {scores.mean():.2f}")
 
 picture = Image.new("RGB", (sum(grid.width for grid in grids), grids[0].height), "white")
-picture.paste(grids[0], (0, 0))
-picture.paste(grids[1], (grids[0].width, 0))
-save_png(picture, "samples.png", {"model": "sngan_fashion32, sngan_avatars32", "seed": 0})
+for i, grid in enumerate(grids):
+    picture.paste(grid, (sum(before.width for before in grids[:i]), 0))
+save_png(picture, "samples.png", {"model": ", ".join(names), "seed": 0})
 print("samples.png: written")

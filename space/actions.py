@@ -56,11 +56,14 @@ MAX_SECONDS = 12
 ROWS_OF_A_MORPH = 4
 MAX_UPLOAD = 10 * 2**20  # bytes
 MAX_PIXELS = 40_000_000
+PHOTOGRAPHS, AVATARS, CLOTHES = "sngan_cifar10_small", "sngan_avatars32", "sngan_fashion32"  # the included models
 OWN: list[str] = []  # models named on the command line
 
 
 def shipped() -> list[str]:
-    return sorted({record.architecture for record in WEIGHTS.values() if record.folder})
+    """The included models, photographs first."""
+    names = {record.architecture for record in WEIGHTS.values() if record.folder}
+    return sorted(names, key=lambda name: (name != PHOTOGRAPHS, name))
 
 
 def model_choices() -> list[tuple[str, str]]:

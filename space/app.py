@@ -161,7 +161,7 @@ def drawing_tab(
 
 
 def sample_tab() -> dict[str, Any]:
-    a, b = actions.shipped()[0], actions.shipped()[-1]
+    planets = actions.classes_of(actions.AVATARS)[3:4]
     return drawing_tab(
         "sample", actions.sample, "Leave empty for all classes.", [],
         lambda: gr.Slider(1, actions.MAX_PICTURES, 8, step=1, label="Images per class"),
@@ -169,15 +169,15 @@ def sample_tab() -> dict[str, Any]:
         lambda: gr.Gallery(label="Images", show_label=False, columns=8, height="auto", format="png"),
         "Download as one PNG",
         {
-            "Four styles of avatars": [a, actions.classes_of(a)[:4], 8, "1", 0, False],
-            "Clothes, truncation 0.8": [b, actions.classes_of(b)[:3], 8, "7", 0.8, False],
-            "One planet, large": [a, actions.classes_of(a)[3:4], 1, "3", 0, True],
+            "Cars, horses and ships": [actions.PHOTOGRAPHS, ["automobile", "horse", "ship"], 8, "1", 0, False],
+            "Four styles of avatars": [actions.AVATARS, actions.classes_of(actions.AVATARS)[:4], 8, "1", 0, False],
+            "Clothes, truncation 0.8": [actions.CLOTHES, actions.classes_of(actions.CLOTHES)[:3], 8, "7", 0.8, False],
+            "One planet, large": [actions.AVATARS, planets, 1, "3", 0, True],
         },
     )  # fmt: skip
 
 
 def morph_tab() -> dict[str, Any]:
-    a, b = actions.shipped()[0], actions.shipped()[-1]
     return drawing_tab(
         "morph", actions.morph_strip, "Choose two to four classes, in order.",
         actions.classes_of(actions.default_model())[:2],
@@ -188,14 +188,15 @@ def morph_tab() -> dict[str, Any]:
                          elem_classes="pixels", buttons=["download", "fullscreen"], interactive=False),
         "",
         {
-            "Between two styles": [a, actions.classes_of(a)[:2], "8", "5", 0],
-            "A blend of three clothing classes": [b, actions.classes_of(b)[:3], "1, 1, 2", "5", 0],
+            "From a car to a truck": [actions.PHOTOGRAPHS, ["automobile", "truck"], "8", "5", 0],
+            "Between two styles": [actions.AVATARS, actions.classes_of(actions.AVATARS)[:2], "8", "5", 0],
+            "A blend of three clothing classes": [
+                actions.CLOTHES, actions.classes_of(actions.CLOTHES)[:3], "1, 1, 2", "5", 0],
         },
     )  # fmt: skip
 
 
 def walk_tab() -> dict[str, Any]:
-    a, b = actions.shipped()[0], actions.shipped()[-1]
     return drawing_tab(
         "walk", actions.walk_film, "Choose one class, or up to four to pass through.",
         actions.classes_of(actions.default_model())[:1],
@@ -205,8 +206,10 @@ def walk_tab() -> dict[str, Any]:
                          interactive=False, elem_classes="pixels"),
         "Download the video",
         {
-            "One style of avatars": [a, actions.classes_of(a)[:1], 3, "2", 0, False],
-            "Through three clothing classes": [b, actions.classes_of(b)[:3], 4, "4", 0, False],
+            "Horses": [actions.PHOTOGRAPHS, ["horse"], 3, "2", 0, False],
+            "One style of avatars": [actions.AVATARS, actions.classes_of(actions.AVATARS)[:1], 3, "2", 0, False],
+            "Through three clothing classes": [
+                actions.CLOTHES, actions.classes_of(actions.CLOTHES)[:3], 4, "4", 0, False],
         },
     )  # fmt: skip
 

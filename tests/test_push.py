@@ -234,9 +234,9 @@ def test_cards_are_valid_metadata(run, tmp_path):
 
     from training.publish.publish import stage
 
-    texts = [model_card(record) for record in WEIGHTS.values() if record.where == "shipped"]
-    texts += [(folder / "README.md").read_text() for folder, _ in stage(run, "alice/pets", tmp_path / "staged")]
-    assert len(texts) == 6
+    ours = [model_card(record) for record in WEIGHTS.values() if record.where == "shipped"]
+    texts = ours + [(folder / "README.md").read_text() for folder, _ in stage(run, "alice/pets", tmp_path / "staged")]
+    assert len(ours) == 6 and len(texts) == 8
     for text in texts:
         card = ModelCard(text)
         assert isinstance(card.data, ModelCardData)
@@ -245,7 +245,7 @@ def test_cards_are_valid_metadata(run, tmp_path):
         assert all(result.metric_value is not None for result in card.data.eval_results)
         for heading in ("## Scores", "## Data and licence", "## Limits", "## Recipe"):
             assert heading in card.text
-    assert 'load_generator("alice/pets")' in texts[4] and "torch.hub" not in texts[4]
+    assert 'load_generator("alice/pets")' in texts[6] and "torch.hub" not in texts[6]
     assert Image.open(tmp_path / "staged" / "generator" / "samples.png").height == 2 * 66 + 2  # two classes, a row each
 
 

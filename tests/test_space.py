@@ -167,7 +167,9 @@ def test_links_carry_what_they_must(actions):
     assert actions.parse_way("8", 2) == (8, None) and actions.parse_way("2, 1", 2) == (0, [2.0, 1.0])
     assert actions.parse_way("", 2) == (8, None) and actions.parse_way([1, 3], 2) == (0, [1.0, 3.0])
     labels = [label for label, _ in actions.model_choices()]
-    assert labels[:2] == ["sngan_avatars32", "sngan_fashion32"] and any("326 MB" in label for label in labels)
+    assert labels[:3] == ["sngan_cifar10_small", "sngan_avatars32", "sngan_fashion32"] and any(
+        "326 MB" in label for label in labels
+    )
     assert actions.classes_of("sngan_imagenet128.mmgen_fid")[207] == "golden retriever"  # nothing is fetched for a list
 
 

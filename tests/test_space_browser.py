@@ -44,7 +44,7 @@ def wait_for_text(page, tab, text):
 @pytest.mark.slow
 def test_two_visitors(browser, page_url):
     visitors = []
-    for seed, name in (("11", "planets"), ("22", "thumbs")):
+    for seed, name in (("11", "horse"), ("22", "truck")):
         page = visit(browser, page_url)
         classes = page.locator("#sample-classes input")
         classes.click()
@@ -87,7 +87,7 @@ def test_every_tab_at_desktop_and_phone_width_light_and_dark(browser, page_url, 
         page.get_by_role("tab", name=tab).click()
         page.get_by_role("button", name=button, exact=True).last.click()
         if tab == "Score":
-            page.locator("#judge-scores").get_by_text("planets").wait_for(timeout=60_000)
+            page.locator("#judge-scores").get_by_text("horse").wait_for(timeout=60_000)
             page.locator(".image-frame img").last.wait_for(timeout=60_000)
             cut = page.evaluate("""() => [...document.querySelectorAll('#judge-scores *')].filter(e => e.clientWidth > 40
                 && e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).overflowX !== 'visible').map(e => e.outerHTML.slice(0, 80))""")
@@ -134,7 +134,7 @@ def test_every_tab_by_keyboard(browser, page_url):
     page.keyboard.press("Enter")
     press_until("e.tagName === 'BUTTON' && e.innerText.trim() === 'Generate and score'")
     page.keyboard.press("Enter")
-    page.locator("#judge-scores").get_by_text("planets").wait_for(timeout=60_000)
+    page.locator("#judge-scores").get_by_text("horse").wait_for(timeout=60_000)
 
 
 @pytest.mark.slow

@@ -31,14 +31,14 @@ from sngan_hub.weights.records import DEFAULT_TAGS, PRETRAINED, find_record, rea
 
 from .conftest import ROOT
 
-SHIPPED = ["sngan_fashion32", "sngan_avatars32"]
+SHIPPED = ["sngan_cifar10_small", "sngan_fashion32", "sngan_avatars32"]
 OURS = {name: record for name, record in WEIGHTS.items() if record.where == "shipped"}
 OTHERS = {name: record for name, record in WEIGHTS.items() if record.where != "shipped"}
 
 
 def test_what_is_shipped():
     assert set(OURS) == {f"{name}{suffix}.v1" for name in SHIPPED for suffix in ("", "_discriminator")}
-    assert sum(path.stat().st_size for path in PRETRAINED.rglob("*")) <= 12e6
+    assert sum(path.stat().st_size for path in PRETRAINED.rglob("*")) <= 24e6
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -96,6 +96,8 @@ def test_samples_of_each_class_differ_and_no_class_is_one_picture(name):
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_discriminator_ranks_real_pictures_above_its_generators(name):
     g, d = load_generator(name), load_discriminator(name)
+    if name == "sngan_cifar10_small":
+        pytest.skip("its photographs are in no package")
     if name == "sngan_fashion32":
         if not FASHION_DEBIAN.is_dir():
             pytest.skip("Debian's dataset-fashion-mnist is not installed")

@@ -28,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = new_command(subparsers, "reference", commands.reference,
                   "measure the scores of an included discriminator for real and generated images")  # fmt: skip
     command.add_argument("name", metavar="ARCHITECTURE")
+    command.add_argument("--held-out", default="", metavar="FOLDER", help="test images, for a model of a folder")
     new_command(
         subparsers,
         "tables",

@@ -240,7 +240,7 @@ def ship(arguments: argparse.Namespace) -> None:
 def reference(arguments: argparse.Namespace) -> None:
     from .publish.ship import reference
 
-    print(reference(arguments.name))
+    print(reference(arguments.name, held_out=arguments.held_out))
 
 
 def tables(arguments: argparse.Namespace) -> None:

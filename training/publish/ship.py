@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,18 +73,24 @@ def first_stage(run: Path, before: Path | None, note: str) -> dict[str, Any]:
     if before is None:
         return rows
     now, then = recipe_of(run), recipe_of(before)
-    differing = {key: value for key, value in then.items() if now.get(key) != value}
+    differing = {k: v for k, v in then.items() if now.get(k) != v and k not in ("donor", "class_order", "like")}
     return {**rows, "donor": "", **{f"first stage: {key}": value for key, value in differing.items()}}
 
 
-def reference(name: str, n: int = 200, seed: int = 0) -> str:
-    """Writes reference.json: D's scores of ``n`` real test images and ``n`` generated images of each class."""
+def reference(name: str, n: int = 200, seed: int = 0, held_out: str = "") -> str:
+    """Writes reference.json: D's scores of ``n`` real test images and ``n`` generated images of each class.
+
+    ``held_out``: a folder of test images, for a model that was trained on a folder.
+    """
     record = find_record(name, "generator")
     if record.folder is None:
         raise ValueError(f"name must be weights in the package (got {name})")
-    source = {"fashion32": "fashion", "avatars32": "avatars"}[str(record.recipe["preset"])]
+    source = {"fashion32": "fashion", "avatars32": "avatars"}.get(str(record.recipe["preset"]), "")
+    if not (held_out or source):
+        raise ValueError(f"held_out must name a folder of test images for {name}, which was trained on a folder")
     g, d = load_generator(name), load_discriminator(name)
-    test = load_images(source, "test", g.size)
+    test = load_images(held_out, "all", g.size) if held_out else load_images(source, "test", g.size)
+    test = test.in_order(list(g.classes or test.classes))
     spans = {}
     for label, title in enumerate(test.classes):
         real = test.images[np.flatnonzero(test.labels == label)[:n]]
@@ -99,17 +106,29 @@ def reference(name: str, n: int = 200, seed: int = 0) -> str:
     return f"{path}: {n} real and {n} generated images of each of {len(spans)} classes"
 
 
+#: Scores in the README's table, and their format
+COLUMNS = {"fid5k_test": ".1f", "fid_paper": ".1f", "kid1k_test": ".4f", "agreement2k": ".1%"}
+
+
+def trained_by(recipe: Mapping[str, Any]) -> str:
+    """The preset and the hours of each stage."""
+    stages = [recipe]
+    if "first stage: preset" in recipe:
+        stages.insert(0, {key: recipe[f"first stage: {key}"] for key in ("preset", "hours")})
+    return ", then ".join(f"{stage['preset']}, {stage['hours']:.1f} h" for stage in stages)
+
+
 def readme_tables(text: str) -> str:
     """The README with the tables between its markers regenerated from the records."""
-    rows = ["| weights | trained on | G, D parameters | FID5k (floor) | KID1k (floor) | agreement (real) | "
-            "diversity, mean / worst class |", "|---|---|---|---|---|---|---|"]  # fmt: skip
+    rows = ["| weights | trained by | G, D parameters | FID5k (floor) | FID, all test images (floor) | KID1k (floor) | "
+            "agreement (real) | diversity, mean / worst class |", "|---" * 8 + "|"]  # fmt: skip
     for name, record in WEIGHTS.items():
         if record.kind != "generator" or record.where != "shipped":
             continue
         partner = WEIGHTS[name.replace(".", "_discriminator.")]
-        cells = [f"`{name}`", f"{record.recipe['preset']}, {record.recipe['hours']:.1f} h"]
+        cells = [f"`{name}`", trained_by(record.recipe)]
         cells.append(f"{record.parameters:,}, {partner.parameters:,}")
-        for protocol, form in (("fid5k_test", ".1f"), ("kid1k_test", ".4f"), ("agreement2k", ".1%")):
+        for protocol, form in COLUMNS.items():
             score = record.scores.get(protocol)
             cells.append("not measured" if score is None else f"{score.value:{form}} ({score.floor:{form}})")
         spread = record.scores.get("diversity")
