@@ -107,7 +107,8 @@ def test_micro_batches_are_exact(micro_batch):
     assert_close(tensors(parts), tensors(whole), 1e-9)
     assert torch.allclose(losses, losses_too, atol=1e-9)
     whole, parts = run_once(2, torch.float32)[0], run(2, torch.float32, micro_batch=micro_batch)[0]
-    assert_close(tensors(parts), tensors(whole), 1e-5, moved_by_rounding)
+    # Adam without a mean makes full steps of gradients that are rounding noise: lr is 2e-4
+    assert_close(tensors(parts), tensors(whole), 1e-4, moved_by_rounding)
 
 
 CHILD = """

@@ -36,15 +36,15 @@ class RecordedUpdates:
         if self.replay is None and self.done < WARM_UP:
             self.done += 1
             return self._beside(lambda: self.update(drawn))
+        rates = [rate for optimizer in self.optimizers for rate in optimizer.next_rates()]
+        on_host = torch.tensor(rates, pin_memory=self.device.type == "cuda")
         if self.replay is None:
-            self.inputs = mapped(drawn, torch.clone)
-            self.rates = torch.tensor([rate for of_update in self._planned() for rate in of_update], device=self.device)
+            self.inputs, self.rates = mapped(drawn, torch.clone), on_host.to(self.device)
             self.replay = self.record(self._body)
         else:
             for own, new in zip(tensors(self.inputs), tensors(drawn), strict=True):
                 own.copy_(new)
-            rates = [rate for of_update in self._planned() for rate in of_update]
-            self.rates.copy_(self._pinned(rates), non_blocking=True)
+            self.rates.copy_(on_host, non_blocking=True)
         return self.replay()
 
     def record(self, body: Callable[[], Values]) -> Callable[[], Values]:
@@ -61,17 +61,11 @@ class RecordedUpdates:
 
         return replay
 
-    def _planned(self) -> list[list[float]]:
-        return [optimizer.next_rates() for optimizer in self.optimizers]
-
     def _body(self) -> Values:
         left = list(self.rates.unbind())
         for optimizer in self.optimizers:
             optimizer.planned.append([left.pop(0) for _ in optimizer.counted])
         return self.update(self.inputs)
-
-    def _pinned(self, rates: list[float]) -> Tensor:
-        return torch.tensor(rates, pin_memory=self.device.type == "cuda")
 
     def _beside(self, act: Callable[[], Values]) -> Values:
         """On the stream that the graph is recorded on, so that autograd's nodes do not remember another one."""
