@@ -133,7 +133,7 @@ def torchrun(tmp_path, *arguments, launch=("--standalone", "--nproc_per_node=2")
 
 @pytest.mark.slow
 @pytest.mark.parametrize("steps, dtype, micro, atol", [
-    (20, "float64", 0, 1e-9), (20, "float64", 4, 1e-9), (2, "float32", 0, 1e-5),
+    (20, "float64", 0, 1e-9), (20, "float64", 4, 1e-9), (2, "float32", 0, 1e-4),
 ])  # fmt: skip
 def test_two_processes_are_one(steps, dtype, micro, atol, tmp_path):
     if micro:
