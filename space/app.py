@@ -27,8 +27,8 @@ import gradio as gr
 
 INTRO = """# sngan-hub
 Sample images by class from GANs with **spectral normalisation** and a **projection discriminator**
-(Miyato et al. 2018, Miyato & Koyama 2018). The two included models are small and fast; each was
-trained on one CPU core.
+(Miyato et al. 2018, Miyato & Koyama 2018). The three included models are small: they
+generate CIFAR-10 photographs, avatars and clothes of 32 px in a fraction of a second on a CPU.
 """
 #: The parameters in a link, in the order of the function's arguments
 LINKED = {
