@@ -40,7 +40,14 @@ def test_it_is_as_if_it_were_started(tmp_path):
     assert first != second
 
 
-def test_errors_and_signals_end_it():
+def until(reached):
+    end = time.monotonic() + 60
+    while not reached():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_errors_and_signals_end_it(tmp_path):
     failed = warm.run(python("1 / 0"))
     assert failed.returncode == 1 and "ZeroDivisionError" in failed.stderr
     process = warm.start(python("import time; print('here', flush=True); time.sleep(100)"))
@@ -49,10 +56,9 @@ def test_errors_and_signals_end_it():
     assert process.poll() is None
     os.killpg(process.pid, signal.SIGKILL)
     assert process.communicate(20) == ("here\n", "") and process.poll() == process.returncode == -signal.SIGKILL
-    process = warm.start(python("import time; time.sleep(100)"))
-    while process.poll() is None:  # one that comes before the code runs is not seen, on a machine that is busy
-        time.sleep(0.2)
-        process.send_signal(signal.SIGINT)
+    process = warm.start(python(f"import time; open({str(tmp_path / 'here')!r}, 'w').close(); time.sleep(100)"))
+    until(lambda: (tmp_path / "here").exists())
+    process.send_signal(signal.SIGINT)
     assert process.wait(20) == -signal.SIGINT
     ended = warm.run(python("import atexit, threading, time; atexit.register(print, 'last')\n"
                             "threading.Thread(target=lambda: (time.sleep(0.3), print('thread'))).start()"))  # fmt: skip
