@@ -15,7 +15,8 @@ BENCHMARKS = sorted(path.name for path in (ROOT / "benchmarks").glob("*.py"))
 ELSEWHERE = {"gpu.py": "test_gpu_benchmark.py runs its small form, piece by piece"}
 AS_A_READER = {"convert.py", "resample.py"}  # the others are forked: what they start themselves is not
 NEEDS = {"probe.py": "fashion", "refining.py": "fashion inception", "walk.py": "dicebear", "finetune.py": "dicebear",
-         "space.py": "gradio_client", "copies.py": "fashion"}  # fmt: skip
+         "space.py": "gradio_client", "copies.py": "fashion",
+         "recipes.py": "fashion"}  # fmt: skip
 
 
 @pytest.mark.slow

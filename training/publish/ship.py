@@ -203,7 +203,7 @@ def guide_tables(text: str) -> str:
     text = _between("steps", step_rows(RECORDS / "steps.jsonl"), text)
     text = _between("gpu", gpu_rows(RECORDS / "gpu.jsonl"), text)
     text = _between("settings", settings_tables(), text)
-    for name in ("prepare", "normalizers", "probe", "walk", "finetune", "refining", "copies"):
+    for name in ("prepare", "normalizers", "probe", "walk", "finetune", "refining", "copies", "recipes"):
         text = _from_benchmark(name, text)
     return text
 
