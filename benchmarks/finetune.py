@@ -206,8 +206,8 @@ def table(study: Study, rows: list[dict[str, Any]]) -> list[str]:
                 lines.append(f"* {images} images of each class, {arm}: from scratch's final KID ({end:.4f}) {when}.")
     floors = [row["floor"] for row in rows]
     total = study.held_out * len(study.classes)
-    lines += ["", f"KID of 1,000 samples against {total:,} images that no run was trained on, mean (least to most) over "
-              f"seeds; {rows[-1]['evaluator']}. Training images in the samples' place: {min(floors):.4f} to "
+    lines += ["", f"KID of 1,000 samples against {total:,} images that no run was trained on, mean (least to most) "
+              f"over seeds; {rows[-1]['evaluator']}. Training images in the samples' place: {min(floors):.4f} to "
               f"{max(floors):.4f}. {study.what}: {', '.join(study.classes)}. {made_on(rows)}."]  # fmt: skip
     return lines
 
