@@ -6,7 +6,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 DEBIAN := dataset-fashion-mnist chromium fonts-dejavu-core
 
-.PHONY: demo test test-slow soak bench cost gpu docs lint metrics debian clean
+.PHONY: demo test test-slow soak bench cost gpu docs tour lint metrics debian clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -76,10 +76,14 @@ lint: $(VENV)/.installed
 	$(VENV)/bin/pyright
 	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
-# The API reference, from the docstrings.
+# The documentation site: guides, settings, the tour and the API, from README.md, docs/ and the docstrings.
 docs: $(VENV)/.installed
-	$(PY) -m pdoc -d google -o build/api sngan_hub sngan_hub.sampling.morph sngan_hub.metrics.discriminator_scores sngan_hub.sampling.generate sngan_hub.sampling.pictures sngan_hub.sampling.refine sngan_hub.networks.base sngan_hub.networks.resnet sngan_hub.networks.cnn sngan_hub.networks.registry sngan_hub.layers.spectral_norm sngan_hub.layers.normalizers sngan_hub.layers.logical_forward sngan_hub.layers.resample sngan_hub.metrics.spectrum sngan_hub.weights.records sngan_hub.data
-	@echo "build/api/index.html"
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
+	@echo "build/site/index.html"
+
+# Runs the notebook and stores its outputs.
+tour: $(VENV)/.installed
+	$(PY) docs/_site/tour.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info samples.png

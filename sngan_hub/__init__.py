@@ -1,9 +1,10 @@
 """SNGAN (spectral normalisation) and cGAN with projection discriminator: networks, trained weights, sampling.
 
->>> from sngan_hub import load_generator
->>> images = load_generator("sngan_fashion32").sample(classes=["Sneaker"], n=4, seed=0)  # uint8 (4, 3, 32, 32)
-
 Names are imported on first use, so that `sngan --help` does not import torch.
+
+Example:
+    >>> from sngan_hub import load_generator
+    >>> images = load_generator("sngan_fashion32").sample(classes=["Sneaker"], n=4, seed=0)  # uint8 (4, 3, 32, 32)
 """
 
 from importlib import import_module

@@ -1,5 +1,7 @@
 """What users get: the wheel, the sdist, ``pip install git+file://``, and the repository as torch.hub unpacks it."""
 
+import base64
+import io
 import json
 import os
 import shutil
@@ -213,12 +215,16 @@ def test_the_notebook_runs_from_top_to_bottom():
     shown = []
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code":
-            assert cell["outputs"] == []  # made by whoever runs it
+            assert cell["outputs"] and all(output.get("name") != "stderr" for output in cell["outputs"])
             tree = ast.parse("".join(cell["source"]))
             last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
             exec(compile(tree, "cell", "exec"), names)
             if last is not None:
                 shown.append(eval(compile(ast.Expression(last.value), "cell", "eval"), names))
+                stored = [output["data"] for output in cell["outputs"] if "data" in output]
+                if hasattr(shown[-1], "_repr_png_"):  # the stored image is what the cell shows, to a few levels
+                    old = np.asarray(Image.open(io.BytesIO(base64.b64decode("".join(stored[0]["image/png"])))), float)
+                    assert np.abs(old - np.asarray(shown[-1], float)).max() <= 3
     assert sum(hasattr(value, "_repr_png_") for value in shown) == 3
 
 
@@ -227,21 +233,6 @@ def test_a_space_is_locked_to_one_gradio():
     pins = dict(line.split("==") for line in text.splitlines() if "==" in line)
     assert f"sdk_version: {pins['gradio']}\n" in (ROOT / "space" / "README.md").read_text()
     assert {"gradio", "huggingface_hub", "safetensors", "pillow", "numpy"} <= pins.keys() and "torch>=" in text
-
-
-def test_the_api_reference_is_built_by_a_tool(tmp_path):
-    pytest.importorskip("pdoc")
-    target = next(line for line in (ROOT / "Makefile").read_text().splitlines() if "-m pdoc" in line)
-    modules = [word for word in target.split() if word.startswith("sngan_hub")]
-    command = [sys.executable, "-m", "pdoc", "-o", str(tmp_path), *modules]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    for page, name in (
-        ("sngan_hub", "load_generator"),
-        ("sngan_hub/sampling/morph", "walk_latents"),
-        ("sngan_hub/metrics/discriminator_scores", "scores_of"),
-    ):
-        assert name in (tmp_path / f"{page}.html").read_text()
 
 
 def test_names_are_completed_in_the_shell(tmp_path):
