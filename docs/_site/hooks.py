@@ -85,4 +85,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
             return found.group()  # MkDocs warns, and --strict fails
         return f"{before}{SOURCE}/blob/main/{path}{after}"
 
-    return LINK.sub(link, FORMULA.sub(lambda found: convert(found[1], display="block"), markdown))
+    return LINK.sub(link, FORMULA.sub(_formula, markdown))
+
+
+def _formula(found: re.Match[str]) -> str:
+    """A formula that scrolls where the screen is narrower."""
+    return f'<div style="overflow-x: auto">{convert(found[1], display="block")}</div>'
