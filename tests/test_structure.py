@@ -31,7 +31,8 @@ TRAINING = [
     "engine.machine", "engine.import_chainer", "feed.near_copies", "feed.checks", "monitor.log", "monitor.progress",
     "monitor.score", "engine.signals", "engine.step", "config.cost", "config.dry_run", "engine.loop",
     "finetune.plan", "finetune.transfer", "finetune.load", "monitor.report", "finetune.probe", "monitor.status",
-    "prepare.sources", "prepare.build", "publish.record", "publish.ship", "publish.publish", "commands", "cli",
+    "prepare.sources", "prepare.build", "publish.record", "publish.ship", "publish.publish", "study.paper",
+    "study.plan", "study.timing", "study.run", "study.page", "commands", "cli",
     "__main__",
 ]  # fmt: skip
 

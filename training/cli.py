@@ -10,7 +10,7 @@ from typing import Any
 from sngan_hub.cli.parser import add_device, add_push_flags, new_command
 
 from . import commands
-from .config.presets import PRESETS
+from .config.presets import METHODS, PRESETS
 from .config.settings import GROUPS, FineTuningSettings, flag, meaning
 
 MODEL = "name, run, folder or Hub repository id of a generator and its discriminator"
@@ -27,6 +27,11 @@ sngan prepare imagenet/train prepared/imagenet --preset imagenet128_projection
 sngan prepare images.tar prepared/images --size 64
 sngan prepare prepared/images"""
 
+STUDY = """\
+sngan study --preset cnn_cifar10 --data cifar10 --out study --steps 2000
+sngan study --preset cnn_cifar10 --data cifar10 --out study --steps 2000 --methods none --settings A,D --seeds 0,1,2
+sngan study --preset cnn_cifar10 --out study --page docs"""
+
 
 def add_commands(subparsers: Any) -> None:
     """Adds every training command to the subparsers of a parser."""
@@ -34,6 +39,7 @@ def add_commands(subparsers: Any) -> None:
     add_finetune(subparsers)
     add_prepare(subparsers)
     add_import(subparsers)
+    add_study(subparsers)
     add_reading_commands(subparsers)
 
 
@@ -86,6 +92,30 @@ def add_import(subparsers: Any) -> None:
         "Reads snapshot_iter_N of the authors' Chainer code. Takes the flags of train, which must match the snapshot.",
     )  # fmt: skip
     command.add_argument("snapshot", metavar="SNAPSHOT", type=Path)
+    add_settings(command)
+
+
+def add_study(subparsers: Any) -> None:
+    command = new_command(
+        subparsers, "study", commands.study, "compare normalisation methods as the SN paper does",
+        "Trains and scores every method in every optimizer setting for every seed, and writes tables and figures "
+        "beside what the paper reports. The same command resumes; runs with a result are skipped, and more methods, "
+        "settings and seeds can be added to a folder. All other flags are those of train and apply to every run.",
+        STUDY,
+    )  # fmt: skip
+    command.add_argument("--methods", default="", metavar="A,B", help=f"methods (default: all: {', '.join(METHODS)})")
+    command.add_argument("--settings", default="", metavar="A,B", help="optimizer settings (default: A,B,C,D,E,F)")
+    command.add_argument("--seeds", default="0", metavar="N,M", help="seeds of the runs (default: 0)")
+    command.add_argument("--widths", default="", metavar="X,Y", help="widths of D's last feature map over the "
+                         "architecture's, for spectral_norm and orthonormal in setting C (default: none)")  # fmt: skip
+    command.add_argument(
+        "--samples", type=int, default=2000, metavar="N", help="number of samples of each FID (default: 2000)"
+    )
+    command.add_argument("--rounds", type=int, default=5, metavar="N", help="timed iterations of each method; 0: do "
+                         "not time (default: 5)")  # fmt: skip
+    command.add_argument("--page", type=Path, metavar="DIR", help="write the page and its figures there and stop "
+                         "(default: into --out, at the end)")  # fmt: skip
+    command.add_argument("--dry-run", action="store_true", help="print the runs that are missing, and stop")
     add_settings(command)
 
 

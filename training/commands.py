@@ -138,6 +138,49 @@ def finetune(arguments: argparse.Namespace) -> None:
     print(f"{config.out}: {state.step} steps done; sample it: sngan sample {config.out} --out samples.png")
 
 
+def study(arguments: argparse.Namespace) -> None:
+    from .config.presets import METHODS, SETTINGS
+    from .study.page import write_page
+    from .study.plan import OWN, cells
+    from .study.run import Study, make
+
+    out = Path(getattr(arguments, "out", ""))
+    if not getattr(arguments, "out", ""):
+        raise ValueError("out is missing; name a folder for the study: --out FOLDER")
+    if arguments.page:
+        print(f"{write_page(out, arguments.page)}: written")
+        return
+    for name in ("method", "setting", "seed"):
+        if hasattr(arguments, name):
+            raise ValueError(f"{name}: a study takes several: --{name}s A,B (got --{name})")
+    known = {field.name for field in dataclasses.fields(Config)}
+    fields = {name: value for name, value in vars(arguments).items() if name in known and name not in OWN}
+    if not fields.get("data"):
+        raise ValueError("data is missing; name a folder or a data set: --data FOLDER")
+    if not arguments.samples > 1 or arguments.rounds < 0:
+        raise ValueError(
+            f"samples must be 2 or more and rounds 0 or more (got {arguments.samples}, {arguments.rounds})"
+        )
+    wanted = cells(
+        listed(arguments.methods) or METHODS, listed(arguments.settings) or SETTINGS,
+        numbers("seeds", arguments.seeds, int), numbers("widths", arguments.widths, float),
+    )  # fmt: skip
+    make(out, Study(arguments.preset, fields, arguments.samples), wanted, arguments.rounds, arguments.dry_run)
+    if not arguments.dry_run:
+        print(f"{write_page(out)}: written")
+
+
+def listed(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def numbers(what: str, text: str, kind: type[Any]) -> list[Any]:
+    try:
+        return [kind(word) for word in listed(text)]
+    except ValueError:
+        raise ValueError(f"{what} must be numbers with commas between them (got {text!r})") from None
+
+
 def report(arguments: argparse.Namespace) -> None:
     from .monitor.report import write_report
 

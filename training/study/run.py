@@ -1,0 +1,179 @@
+"""Makes a study: times all methods, trains and scores every run that has no result yet, and writes the page.
+
+``FOLDER/study.json`` holds the settings of all runs, ``results.jsonl`` a line per finished run, ``times.json`` the
+seconds per iteration, ``runs/`` the runs. A killed study is resumed by the same command; further methods, settings and
+seeds can be added to a folder.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sngan_hub.data import Images, load_images
+from sngan_hub.files import write_json
+from sngan_hub.hub.load import load_discriminator, load_generator
+from sngan_hub.metrics.protocols import Evaluation, machine, versions
+from sngan_hub.metrics.scores import fid, kid
+from sngan_hub.metrics.spectrum import spectra
+from sngan_hub.networks.registry import find_model
+
+from ..config.schema import Config
+from ..engine.loop import train
+from ..monitor.log import read_log
+from .plan import Cell, cells, config_of
+from .timing import Seconds, seconds_per_iteration
+
+RESULTS, TIMES, STUDY = "results.jsonl", "times.json", "study.json"
+POINTS = 64  # singular values that are kept of a layer
+KID_SAMPLES = 1000
+SHORTEST = 10  # iterations in a run's estimate where nothing was timed
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """What all runs of a folder share."""
+
+    preset: str
+    fields: dict[str, Any]  # settings of training that are not the preset's
+    samples: int = 2000
+
+    def config(self, cell: Cell, folder: Path) -> Config:
+        return config_of(cell, self.preset, {**self.fields, "out": str(folder / "runs" / cell.name)})
+
+
+def begin(folder: Path, study: Study) -> None:
+    """Writes study.json, or raises ``ValueError`` where the folder holds a study with other settings."""
+    path, now = folder / STUDY, json.loads(json.dumps(dataclasses.asdict(study)))
+    if path.is_file():
+        old = json.loads(path.read_text(encoding="utf-8"))
+        if old != now:
+            was, wanted = ({**other, **other["fields"]} for other in (old, now))
+            changed = [f"{name}: was {was.get(name)!r}, now {wanted.get(name)!r}" for name in {**was, **wanted}
+                       if name != "fields" and was.get(name) != wanted.get(name)]  # fmt: skip
+            raise ValueError(f"out: {folder} holds a study with other settings ({'; '.join(changed)}); use these, or "
+                             f"another --out")  # fmt: skip
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(path, now)
+
+
+def read_results(folder: Path) -> list[dict[str, Any]]:
+    """The finished runs. A last line that a kill cut off is left out."""
+    path = folder / RESULTS
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            print(f"{path}: ignored an incomplete line", file=sys.stderr)
+    return rows
+
+
+def cell_of(row: Mapping[str, Any]) -> Cell:
+    return Cell(row["method"], row["setting"], row["seed"], row["width"])
+
+
+def missing(folder: Path, wanted: list[Cell]) -> list[Cell]:
+    done = {cell_of(row) for row in read_results(folder)}
+    return [cell for cell in wanted if cell not in done]
+
+
+def times(folder: Path, study: Study, methods: list[str], data: Images, rounds: int) -> dict[str, Seconds]:
+    """Seconds per iteration in setting A, of five D steps and a G step, measured once for each set of methods."""
+    path = folder / TIMES
+    if path.is_file():
+        known = {name: Seconds(*row) for name, row in json.loads(path.read_text(encoding="utf-8"))["seconds"].items()}
+        if set(methods) <= set(known):
+            return known
+    configs = {method: study.config(Cell(method, "A", 0), folder) for method in methods}
+    found = seconds_per_iteration(configs, data, rounds)
+    write_json(path, {"seconds": found, "rounds": rounds, "machine": machine(), "versions": versions()})
+    return found
+
+
+def cost_lines(todo: list[Cell], study: Study, folder: Path, seconds: Mapping[str, Seconds]) -> list[str]:
+    """How many runs are missing, and their hours on this machine, without scoring. A D step is counted as one sixth of
+    a timed iteration, which has five of them and a G step.
+    """
+    total = 0.0
+    for cell in todo:
+        config = study.config(cell, folder)
+        total += seconds[cell.method].median * (config.n_dis + 1) / 6 * config.steps if cell.method in seconds else 0.0
+    done = len(read_results(folder))
+    hours = f"about {total / 3600:.1f} hours" if seconds else "an unknown time"
+    return [f"{len(todo)} runs to make, {done} done",
+            f"{hours} of training on this machine, and {study.samples:,} samples to score after each run"]  # fmt: skip
+
+
+def make(
+    folder: Path, study: Study, wanted: list[Cell], rounds: int = 5, dry_run: bool = False,
+    score: Callable[[Path, Study, Config], dict[str, Any]] | None = None,
+) -> None:  # fmt: skip
+    """Makes the runs of ``wanted`` that have no result. ``score``: in place of FID and KID, for tests."""
+    if not wanted:
+        raise ValueError("the study has no runs: name at least one method, one setting and one seed")
+    first = study.config(wanted[0], folder)
+    size = find_model(first.architecture).size
+    if not dry_run:
+        begin(folder, study)
+    todo = missing(folder, wanted)
+    data = load_images(first.data, first.split, first.stored_size or size, first.stretches_at_load(size))
+    methods = list(dict.fromkeys(cell.method for cell in wanted))
+    seconds = {} if dry_run or not rounds else times(folder, study, methods, data, rounds)
+    print("\n".join(cost_lines(todo, study, folder, seconds)), file=sys.stderr)
+    if dry_run:
+        print("\n".join(cell.name for cell in todo))
+        return
+    for number, cell in enumerate(todo, 1):
+        print(f"run {number} of {len(todo)}: {cell.name}", file=sys.stderr)
+        row = result_of(cell, study, folder, data, score or fid_and_kid)
+        with open(folder / RESULTS, "a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        shutil.rmtree(folder / "runs" / cell.name / "checkpoints", ignore_errors=True)
+
+
+def result_of(
+    cell: Cell, study: Study, folder: Path, data: Images, score: Callable[[Path, Study, Config], dict[str, Any]]
+) -> dict[str, Any]:
+    """Trains (or resumes) a run and measures it. A run whose losses are not finite has no scores."""
+    config, out = study.config(cell, folder), folder / "runs" / cell.name
+    row: dict[str, Any] = {**cell._asdict(), "steps": config.steps, "machine": machine(), "versions": versions()}
+    try:
+        train(config, data)
+    except FloatingPointError as error:
+        return {**row, "diverged": str(error).partition(":")[0], "fid": None, "kid": None}
+    lines = read_log(out)
+    seconds = sorted(line["seconds_per_step"] for line in lines)
+    return {**row, **score(out, study, config), "loss_d": lines[-1]["loss_d"], "spread": lines[-1]["spread"],
+            "seconds_per_step": seconds[len(seconds) // 2], "spectrum": singular_values(out)}  # fmt: skip
+
+
+def singular_values(run: Path) -> dict[str, list[float]]:
+    """Squared singular values of every layer of D over the largest, at most ``POINTS`` evenly spaced ranks."""
+    found = {}
+    for row in spectra(load_discriminator(str(run / "discriminator"))):
+        n = min(len(row.values), POINTS)
+        if n > 1:
+            ranks = [round(i * (len(row.values) - 1) / (n - 1)) for i in range(n)]
+            found[row.layer] = [round(float((row.values[k] / row.values[0]) ** 2), 5) for k in ranks]
+    return found
+
+
+def fid_and_kid(run: Path, study: Study, config: Config) -> dict[str, Any]:
+    """FID of the study's number of samples against all test images, and KID of 1,000."""
+    generator = load_generator(str(run / "generator")).for_sampling()
+    e = Evaluation(generator, config.data, held_out=config.test_folder, precision=config.precision)
+    real, samples = e.real_features("test", None, balanced=False), e.sample_features(study.samples)
+    n = min(KID_SAMPLES, len(real), study.samples)
+    floor = e.real_features("train", study.samples)
+    return {"fid": fid(samples, real), "kid": kid(samples[:n], real[:n]), "fid_floor": fid(floor, real),
+            "evaluator": f"{e.evaluator}; {study.samples:,} samples, {len(real):,} test images"}  # fmt: skip
+
+
+__all__ = ["Study", "cells", "cost_lines", "make", "missing", "read_results"]

@@ -1,0 +1,47 @@
+"""Seconds per iteration of several configurations, which take turns, so that a busy machine slows all of them."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from accelerate import Accelerator
+
+from sngan_hub.data import Images
+
+from ..config.schema import Config
+from ..engine.state import new_state
+from ..engine.step import train_step
+from ..feed.feed import new_feed
+
+
+class Seconds(NamedTuple):
+    median: float
+    least: float
+    most: float
+
+
+def seconds_per_iteration(configs: Mapping[str, Config], data: Images, rounds: int = 5) -> dict[str, Seconds]:
+    """Trains one iteration of each in turn, ``rounds`` times after a first one that does not count. Uncompiled."""
+    some = next(iter(configs.values()))
+    accelerator = Accelerator(cpu=some.device == "cpu" or not torch.cuda.is_available())
+    runs = {}
+    for name, config in configs.items():
+        state = new_state(config, data.classes, accelerator.device)
+        runs[name] = (state, config, new_feed(data, config, state, accelerator))
+    taken: dict[str, list[float]] = {name: [] for name in runs}
+    try:
+        for turn in range(rounds + 1):
+            for name, (state, config, feed) in runs.items():
+                start = time.perf_counter()
+                losses = train_step(state, config, feed, accelerator)
+                float(losses["loss_d"])  # waits for the device
+                if turn:
+                    taken[name].append(time.perf_counter() - start)
+    finally:
+        for _, _, feed in runs.values():
+            feed.close()
+    return {name: Seconds(statistics.median(s), min(s), max(s)) for name, s in taken.items()}
