@@ -9,9 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import statistics
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +18,10 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from accelerate import Accelerator  # noqa: E402
-
 from sngan_hub.data import Images  # noqa: E402
 from training.config.dry_run import device_kind  # noqa: E402
 from training.config.schema import METHODS, make_config  # noqa: E402
-from training.engine.state import new_state  # noqa: E402
-from training.engine.step import train_step  # noqa: E402
-from training.feed.feed import new_feed  # noqa: E402
+from training.study.timing import seconds_per_iteration  # noqa: E402
 
 
 def main() -> None:
@@ -43,29 +37,15 @@ def main() -> None:
     fields = {}
     if arguments.smoke:
         arguments.rounds, arguments.n_dis, fields = 1, 1, {"batch_size": 2, "g_batch_size": 2}
-    accelerator = Accelerator(cpu=arguments.device == "cpu")
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (640, 3, arguments.size, arguments.size), dtype=np.uint8)
     data = Images(images, np.zeros(640, np.int64), ["image"])
-    runs = {}
-    for method in METHODS:
-        preset = {32: "cnn_cifar10", 48: "cnn_stl10"}[arguments.size]
-        config = make_config(preset, method=method, setting="A", n_dis=arguments.n_dis, device=arguments.device,
-                             **fields)  # fmt: skip
-        state = new_state(config, data.classes, accelerator.device)
-        runs[method] = (state, config, new_feed(data, config, state, accelerator))
-    seconds: dict[str, list[float]] = {method: [] for method in METHODS}
-    for turn in range(arguments.rounds + 1):  # the first warms up
-        for method, (state, config, feed) in runs.items():
-            start = time.perf_counter()
-            losses = train_step(state, config, feed, accelerator)
-            float(losses["loss_d"])  # waits for the device
-            if turn:
-                seconds[method].append(time.perf_counter() - start)
-    for _, _, feed in runs.values():
-        feed.close()
-    base = statistics.median(seconds["weight_norm"])
-    rows = {m: (statistics.median(s), min(s), max(s), statistics.median(s) / base) for m, s in seconds.items()}
+    preset = {32: "cnn_cifar10", 48: "cnn_stl10"}[arguments.size]
+    configs = {method: make_config(preset, method=method, setting="A", n_dis=arguments.n_dis, device=arguments.device,
+                                   **fields) for method in METHODS}  # fmt: skip
+    seconds = seconds_per_iteration(configs, data, arguments.rounds)
+    base = seconds["weight_norm"].median
+    rows = {method: (*taken, taken.median / base) for method, taken in seconds.items()}
     if arguments.json:
         names = ("median", "min", "max", "relative")
         print(json.dumps({method: dict(zip(names, row, strict=True)) for method, row in rows.items()}))

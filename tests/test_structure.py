@@ -120,13 +120,13 @@ def test_the_page_and_the_entry_points_do_not_import_training(path):
     assert "training" not in {module.split(".")[0] for module in found}
 
 
-def test_only_the_loop_and_its_processes_import_accelerate():
+def test_only_the_code_of_processes_imports_accelerate():
     users = [
         p.name
         for p in (ROOT / "training").rglob("*.py")
         if "accelerate" in {m.split(".")[0] for m in imports_of(p.read_text(encoding="utf-8"), "training", set())}
     ]
-    assert set(users) == {"loop.py", "distributed.py"}
+    assert set(users) == {"distributed.py"}
 
 
 def test_a_bare_import_pulls_in_nothing_optional():

@@ -17,7 +17,7 @@ from torch import nn
 from ..config.schema import Config
 from .checkpoints import kept, to_host
 
-if TYPE_CHECKING:  # imported at run time only by the loop
+if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from .state import State
@@ -36,6 +36,13 @@ class Share(NamedTuple):
 def is_first_process() -> bool:
     """Whether this is the first of the processes that torchrun started. Works without an Accelerator."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def new_accelerator(device: str) -> Accelerator:
+    """Processes and devices. ``device``: ``cpu``, or another: as accelerate finds it. Precision is ``Config.autocast``."""
+    from accelerate import Accelerator
+
+    return Accelerator(cpu=device == "cpu", mixed_precision="no")
 
 
 def shares(total: int, micro_batch: int, accelerator: Accelerator) -> Iterator[Share]:

@@ -8,7 +8,6 @@ from contextlib import closing, nullcontext
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 
 from sngan_hub.data import Images, load_images
 from sngan_hub.data.prepared import check_blocks
@@ -21,7 +20,7 @@ from ..monitor.log import Log, fixed_samples, real_spread, save_grid
 from ..monitor.progress import Progress
 from ..monitor.score import check_scoring, out_of_patience, score_snapshot
 from .checkpoints import CheckpointWriter, load_checkpoint, not_finite
-from .distributed import any_process, check_shares, is_first_process, lost_worker, share_state
+from .distributed import any_process, check_shares, is_first_process, lost_worker, new_accelerator, share_state
 from .machine import decide_compile, set_up
 from .run_folder import check_out, locked
 from .signals import stop_requests
@@ -46,7 +45,7 @@ def train(config: Config, data: Images | None = None, begin: Callable[[State], N
 
 
 def _train(config: Config, data: Images | None, begin: Callable[[State], None] | None) -> State:
-    accelerator = Accelerator(cpu=config.device == "cpu", mixed_precision="no")
+    accelerator = new_accelerator(config.device)
     check_shares(config, accelerator.num_processes)
     out, main = Path(config.out), accelerator.is_main_process
     size = find_model(config.architecture).size

@@ -23,16 +23,16 @@ from sngan_hub.metrics.scores import fid, kid
 from sngan_hub.metrics.spectrum import spectra
 from sngan_hub.networks.registry import find_model
 
+from ..config.dry_run import plural
 from ..config.schema import Config
 from ..engine.loop import train
 from ..monitor.log import read_log
-from .plan import Cell, cells, config_of
+from .plan import Cell, config_of
 from .timing import Seconds, seconds_per_iteration
 
 RESULTS, TIMES, STUDY = "results.jsonl", "times.json", "study.json"
 POINTS = 64  # singular values that are kept of a layer
 KID_SAMPLES = 1000
-SHORTEST = 10  # iterations in a run's estimate where nothing was timed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,9 +106,10 @@ def cost_lines(todo: list[Cell], study: Study, folder: Path, seconds: Mapping[st
         config = study.config(cell, folder)
         total += seconds[cell.method].median * (config.n_dis + 1) / 6 * config.steps if cell.method in seconds else 0.0
     done = len(read_results(folder))
-    hours = f"about {total / 3600:.1f} hours" if seconds else "an unknown time"
-    return [f"{len(todo)} runs to make, {done} done",
-            f"{hours} of training on this machine, and {study.samples:,} samples to score after each run"]  # fmt: skip
+    hours = f"about {total / 3600:.1f} hours" if total >= 3600 else f"about {total / 60:.0f} minutes"
+    return [f"{plural(len(todo), 'run', 'runs')} to make, {done} done",
+            f"{hours if seconds else 'an unknown time'} of training on this machine, and {study.samples:,} samples to "
+            f"score after each run"]  # fmt: skip
 
 
 def make(
@@ -174,6 +175,3 @@ def fid_and_kid(run: Path, study: Study, config: Config) -> dict[str, Any]:
     floor = e.real_features("train", study.samples)
     return {"fid": fid(samples, real), "kid": kid(samples[:n], real[:n]), "fid_floor": fid(floor, real),
             "evaluator": f"{e.evaluator}; {study.samples:,} samples, {len(real):,} test images"}  # fmt: skip
-
-
-__all__ = ["Study", "cells", "cost_lines", "make", "missing", "read_results"]

@@ -7,12 +7,11 @@ import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import torch
-from accelerate import Accelerator
-
 from sngan_hub.data import Images
+from sngan_hub.devices import resolve_device
 
 from ..config.schema import Config
+from ..engine.distributed import new_accelerator
 from ..engine.state import new_state
 from ..engine.step import train_step
 from ..feed.feed import new_feed
@@ -26,8 +25,7 @@ class Seconds(NamedTuple):
 
 def seconds_per_iteration(configs: Mapping[str, Config], data: Images, rounds: int = 5) -> dict[str, Seconds]:
     """Trains one iteration of each in turn, ``rounds`` times after a first one that does not count. Uncompiled."""
-    some = next(iter(configs.values()))
-    accelerator = Accelerator(cpu=some.device == "cpu" or not torch.cuda.is_available())
+    accelerator = new_accelerator(resolve_device(next(iter(configs.values())).device).type)
     runs = {}
     for name, config in configs.items():
         state = new_state(config, data.classes, accelerator.device)

@@ -1,0 +1,174 @@
+"""``sngan study``: the paper's grid of runs, killed and resumed in between, and the page made from its results."""
+
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from training.config.presets import METHODS, SETTINGS
+from training.study.page import write_page
+from training.study.plan import Cell, cells, config_of
+from training.study.run import Study, begin, make, read_results
+
+from . import warm
+from .conftest import ROOT
+
+NARROW = {"generator_fields": '{"width": 16}', "discriminator_fields": '{"widths": [4, 4, 4, 4, 4, 4, 4]}'}
+SMALL = {**NARROW, "batch_size": 4, "g_batch_size": 4, "steps": 2, "log_every": 1, "sample_every": 2, "snapshot_every": 2,
+         "checkpoint_every": 1, "threads": 1, "device": "cpu", "n_dis": 1}  # fmt: skip
+
+
+@pytest.fixture
+def folder_of_images(tmp_path):
+    import numpy as np
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for i in range(8):
+            Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(
+                tmp_path / "images" / name / f"{i}.png"
+            )
+    return tmp_path / "images"
+
+
+def invented(run, study, config):
+    """Scores that depend on the run, without Inception."""
+    return {"fid": 100.0 + config.seed + 10 * config.lr_g * 1e4, "kid": 0.1, "fid_floor": 5.0, "evaluator": "none"}
+
+
+def test_the_grid_is_every_method_in_every_setting_for_every_seed_and_the_widths_of_figure_4():
+    found = cells(METHODS, SETTINGS, [0, 1], [0.5, 1, 2])
+    plain = [cell for cell in found if cell.width == 1]
+    assert len(plain) == len(set(plain)) == len(METHODS) * len(SETTINGS) * 2
+    others = {cell for cell in found if cell.width != 1}
+    assert others == {Cell(m, "C", s, w) for m in ("spectral_norm", "orthonormal") for s in (0, 1) for w in (0.5, 2.0)}
+    assert len({cell.name for cell in found}) == len(found)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_a_cell_has_the_numbers_of_its_method_and_setting_whatever_is_given(method, setting):
+    config = config_of(Cell(method, setting, 3), "cnn_cifar10", {**NARROW, "lr_g": 0.5, "steps": 7})
+    assert {name: getattr(config, name) for name in SETTINGS[setting]} == SETTINGS[setting]
+    fields = json.loads(config.discriminator_fields)
+    assert fields == {"widths": [4] * 7, **METHODS[method].get("discriminator_fields", {})}
+    for name in ("penalty", "clip", "loss", "penalty_weight"):
+        if name in METHODS[method]:
+            assert getattr(config, name) == METHODS[method][name]
+    assert (config.seed, config.steps, config.conditioning) == (3, 7, "none")
+
+
+def test_a_width_changes_the_last_feature_map_alone():
+    config = config_of(Cell("orthonormal", "C", 0, 4.0), "cnn_cifar10", {})
+    assert json.loads(config.discriminator_fields)["widths"] == [64, 64, 128, 128, 256, 256, 2048]
+    assert json.loads(config.discriminator_fields)["normalizer"] == "none"
+
+
+@pytest.mark.parametrize("arguments, said", [
+    ((["spectral"], ["A"], [0], []), "methods: unknown 'spectral'"),
+    ((["none"], ["G"], [0], []), "settings: unknown 'G'"),
+    ((["none"], ["A"], [0], [0.0]), "widths must be above 0"),
+])  # fmt: skip
+def test_unknown_names_are_named(arguments, said):
+    with pytest.raises(ValueError, match=said):
+        cells(*arguments)
+
+
+def test_runs_are_made_once_and_more_can_be_added(folder_of_images, tmp_path, capsys):
+    study = Study("cnn_cifar10", {**SMALL, "data": str(folder_of_images)})
+    out = tmp_path / "study"
+    make(out, study, cells(["none"], ["B"], [0], []), rounds=1, score=invented)
+    first = read_results(out)
+    assert [(row["method"], row["fid"]) for row in first] == [("none", 110.0)]  # setting B has lr_g 1e-4
+    assert len(first[0]["spectrum"]) == 7 and all(values[0] == 1 for values in first[0]["spectrum"].values())
+    logs = {path: path.read_bytes() for path in (out / "runs").rglob("log.jsonl")}
+    make(out, study, cells(["none", "spectral_norm"], ["B"], [0], []), rounds=1, score=invented)
+    rows = read_results(out)
+    assert rows[0] == first[0] and [row["method"] for row in rows] == ["none", "spectral_norm"]
+    assert all(path.read_bytes() == text for path, text in logs.items()), "a finished run is not made again"
+    assert "1 run to make, 1 done" in capsys.readouterr().err
+    assert set(json.loads((out / "times.json").read_text())["seconds"]) == {"none", "spectral_norm"}
+
+
+def test_another_study_in_the_same_folder_is_refused(tmp_path):
+    begin(tmp_path, Study("cnn_cifar10", {"steps": 2}))
+    begin(tmp_path, Study("cnn_cifar10", {"steps": 2}))
+    with pytest.raises(ValueError, match="steps: was 2, now 3"):
+        begin(tmp_path, Study("cnn_cifar10", {"steps": 3}))
+
+
+def test_a_run_that_diverges_is_a_result(folder_of_images, tmp_path, monkeypatch):
+    from training.study import run
+
+    def diverge(config, data):
+        raise FloatingPointError("step 1,234: losses (loss_d nan) are not finite; start a run with a lower lr_g")
+
+    monkeypatch.setattr(run, "train", diverge)
+    out = tmp_path / "study"
+    make(out, Study("cnn_cifar10", {**SMALL, "data": str(folder_of_images)}), cells(["none"], ["B"], [0], []), rounds=0)
+    (row,) = read_results(out)
+    assert row["diverged"] == "step 1,234" and row["fid"] is None
+    assert "| `none` | 1 diverged | diverged | not reported |" in write_page(out).read_text()
+
+
+def test_the_page_shows_means_over_seeds_beside_the_paper_s(tmp_path):
+    begin(tmp_path, Study("cnn_cifar10", {"steps": 2}))
+    common = {"steps": 2, "width": 1.0, "kid": 0.1, "evaluator": "none", "fid_floor": 5.0, "machine": "m",
+              "versions": {"torch": "2"}, "spectrum": {"convs.0": [1.0, 0.5], "linear": [1.0, 0.1]}}  # fmt: skip
+    rows = [{"method": method, "setting": setting, "seed": seed, "fid": fid, **common}
+            for method, setting, seed, fid in (("spectral_norm", "A", 0, 40.0), ("spectral_norm", "A", 1, 44.0),
+                                               ("spectral_norm", "D", 0, 50.0), ("weight_norm", "A", 0, 60.0))]  # fmt: skip
+    rows += [{"method": m, "setting": "C", "seed": 0, "fid": 70.0, **common, "width": w}
+             for m in ("spectral_norm", "orthonormal") for w in (0.5, 2.0)]  # fmt: skip
+    (tmp_path / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"method": "cut o')
+    (tmp_path / "times.json").write_text(
+        json.dumps({"seconds": {"spectral_norm": [1.1, 1.0, 1.2], "weight_norm": [1.0, 1, 1]}})
+    )
+    text = write_page(tmp_path, tmp_path / "docs").read_text()
+    assert "| `spectral_norm` | 42.0 (40.0 to 44.0, 2 seeds) | 50.0 | 42.0 | 29.3 |" in text
+    assert "| `weight_norm` | 60.0 | not run | 60.0 | 34.7 |" in text
+    assert "| `orthonormal` | 70.0 | 70.0 |" in text and "| `spectral_norm` | 1.100 (1.000 to 1.200) | 1.10 |" in text
+    for name in ("settings", "spectrum", "width", "time"):
+        assert (tmp_path / "docs" / f"study-{name}.png").stat().st_size > 5000 and f"study-{name}.png" in text
+
+
+@pytest.mark.slow
+def test_a_killed_study_goes_on_with_the_run_that_it_was_in(folder_of_images, tmp_path):
+    """kill -9 in the middle; the finished runs stay, and the others are those of a study that nobody killed."""
+    words = ["study", "--preset", "cnn_cifar10", "--data", str(folder_of_images), "--methods", "none,spectral_norm",
+             "--settings", "B", "--rounds", "0", "--samples", "4"]  # fmt: skip
+    for name, value in {**SMALL, "steps": 40}.items():
+        if name != "n_dis":
+            words += [f"--{name}", str(value)]
+    environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    script = tmp_path / "study.py"
+    script.write_text("import sys\nfrom training.study import run\nfrom training.__main__ import main\n"
+                      "run.fid_and_kid = lambda *_: dict(fid=1.0, kid=0.1, evaluator='none')\n"
+                      "sys.exit(main(sys.argv[1:]))\n")  # fmt: skip
+
+    def one(out):
+        import sys
+
+        return warm.start([sys.executable, str(script), *words, "--out", str(out)], environment, tmp_path)
+
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    process = one(killed)
+    until = time.time() + 120
+    second = killed / "runs" / "spectral_norm-B-0" / "log.jsonl"
+    while not (second.is_file() and second.read_text().count("\n") > 3):
+        assert time.time() < until and process.poll() is None, "the second run did not start"
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert [row["method"] for row in read_results(killed)] == ["none"]
+    for out in (killed, whole):
+        process = one(out)
+        assert process.wait() == 0
+    for cell in ("none-B-0", "spectral_norm-B-0"):
+        weights = [(out / "runs" / cell / "generator" / "model.safetensors").read_bytes() for out in (killed, whole)]
+        assert weights[0] == weights[1]
+    assert (killed / "study.md").read_text() and len(read_results(killed)) == 2
