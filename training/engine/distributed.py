@@ -39,7 +39,7 @@ def is_first_process() -> bool:
 
 
 def new_accelerator(device: str) -> Accelerator:
-    """Processes and devices. ``device``: ``cpu``, or another: as accelerate finds it. Precision is ``Config.autocast``."""
+    """``device``: ``cpu``, or another, as accelerate finds it. Its precision is not used: see ``Config.autocast``."""
     from accelerate import Accelerator
 
     return Accelerator(cpu=device == "cpu", mixed_precision="no")
