@@ -142,7 +142,8 @@ def score_table(record: Record) -> str:
     for name, score in record.scores.items():
         worst = "-"
         if score.per_class:
-            key, least = min(score.per_class.items(), key=lambda item: item[1])
+            pick = max if name == "intra_fid" else min
+            key, least = pick(score.per_class.items(), key=lambda item: item[1])
             worst = f"{least:.3g} ({as_text(key)})"
         spread = "" if score.spread is None else f" ± {score.spread:.2g}"
         floor = "-" if score.floor is None else f"{score.floor:.3g}"
