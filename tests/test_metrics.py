@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from sngan_hub.data import Images, load_images
-from sngan_hub.metrics import evaluation, extraction, protocols
+from sngan_hub.metrics import evaluation, extraction, measures, protocols
 from sngan_hub.metrics.classifier import build
 from sngan_hub.metrics.protocols import Evaluation, evaluate
 from sngan_hub.metrics.references import interleaved
@@ -94,7 +94,7 @@ def test_kid_against_whatever_was_held_out(tmp_path, image_folder, monkeypatch):
     monkeypatch.setattr(extraction, "features_of", lambda net, x, precision: of_pixels(net, x, precision) / 255)
     asked, draw = [], Evaluation.draw
     monkeypatch.setattr(Evaluation, "draw", lambda self, *a: (b := draw(self, *a), asked.append(b[1]))[0])
-    score = protocols.kid1k_held_out(e)
+    score = measures.kid1k_held_out(e)
     assert torch.cat(asked).bincount().tolist() == [48, 952] and score.n == 1000
     assert "21 held-out images" in score.evaluator and score.value > abs(score.floor)
     with pytest.raises(ValueError, match="kid1k_held_out needs at least 20 held-out images .got 2."):
@@ -121,7 +121,7 @@ def test_fid_paper_is_against_all_test_images():
         def real(self, split):
             return getattr(self, split)
 
-    score = protocols.fid_paper(Stub())
+    score = measures.fid_paper(Stub())
     assert score.value == fid(rows["samples"][:5000], rows["test"]) and score.evaluator == "stub; 5,700 test images"
     assert score.floor == fid(rows["train"][:5000], rows["test"]) and score.n == 5000 and score.value > score.floor > 1
     Stub.test = Stub.test._replace(images=Stub.test.images[:4_999])
@@ -166,8 +166,8 @@ def test_agreement_counts_the_class_that_was_asked_for(shared, monkeypatch):
         def predict(self, images):
             return torch.where(torch.arange(len(images)) < 500, torch.arange(len(images)) % 2, 0)
 
-    monkeypatch.setattr(protocols, "classifier", lambda train, test, device: Judge())
-    score = protocols.agreement2k(shared)
+    monkeypatch.setattr(measures, "classifier", lambda train, test, device: Judge())
+    score = measures.agreement2k(shared)
     assert score.value == pytest.approx((500 + 750) / 2000) and score.floor == 0.97 and score.n == 2000
     assert score.per_class["left"] == 1.0 and score.per_class["right"] == pytest.approx(0.25)
 
@@ -178,7 +178,7 @@ def test_diversity_is_a_ratio_within_classes(shared, monkeypatch):
     fake[1::2] *= 0.5
     monkeypatch.setattr(shared, "real_features", lambda split, n: real)
     monkeypatch.setattr(shared, "sample_features", lambda n: fake[:n])
-    score = protocols.diversity(shared)
+    score = measures.diversity(shared)
     assert score.per_class["left"] == pytest.approx(1, abs=0.02) and score.per_class["right"] == pytest.approx(
         0.5, abs=0.02
     )
@@ -219,7 +219,7 @@ def test_ten_classes_are_measured_as_ever(monkeypatch, tmp_path):
     e = many(monkeypatch, tmp_path, 10, 100, 500)
     real, again, fake = e.real_features("test", 1000), e.real_features("train", 1000), e.sample_features(1000)
     base = [mean_pairwise_distance(real[c::10]) for c in range(10)]
-    score = protocols.diversity(e)
+    score = measures.diversity(e)
     assert list(score.per_class.values()) == [mean_pairwise_distance(fake[c::10]) / base[c] for c in range(10)]
     assert score.value == float(np.mean(list(score.per_class.values()))) and score.n == 1000
     assert score.floor == float(np.mean([mean_pairwise_distance(again[c::10]) / base[c] for c in range(10)]))
@@ -231,7 +231,7 @@ def test_many_classes_are_measured_on_fifty_of_them(monkeypatch, tmp_path):
     e = many(monkeypatch, tmp_path, 600, 3)
     asked, draw = [], Evaluation.draw
     monkeypatch.setattr(Evaluation, "draw", lambda self, *a: (b := draw(self, *a), asked.append(b[1]))[0])
-    score = protocols.diversity(e)
+    score = measures.diversity(e)
     assert np.isfinite(score.value) and np.isfinite(score.floor) and score.n == 5000 and len(score.per_class) == 50
     chosen = torch.cat(asked).bincount(minlength=600)
     assert set(chosen.tolist()) == {0, 100} and chosen[[0, 599]].tolist() == [100, 100]
@@ -241,11 +241,11 @@ def test_many_classes_are_measured_on_fifty_of_them(monkeypatch, tmp_path):
     expected = mean_pairwise_distance(fake) / mean_pairwise_distance(torch.from_numpy(real))
     assert score.per_class["c599"] == pytest.approx(expected, rel=1e-5)
     with pytest.raises(ValueError, match="diversity needs at least 2 test images of every class .got 1 of class c000."):
-        protocols.diversity(many(monkeypatch, tmp_path, 3, 1))
+        measures.diversity(many(monkeypatch, tmp_path, 3, 1))
 
 
 def test_diversity_of_a_generator_without_classes(monkeypatch, tmp_path):
-    score = protocols.diversity(many(monkeypatch, tmp_path, 3, 5, own=False))
+    score = measures.diversity(many(monkeypatch, tmp_path, 3, 5, own=False))
     assert np.isfinite(score.value) and score.per_class is None and "15 real images of each split" in score.evaluator
 
 

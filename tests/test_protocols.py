@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sngan_hub.data import Images
-from sngan_hub.metrics import evaluation, extraction, plan, protocols
+from sngan_hub.metrics import evaluation, extraction, measures, plan, protocols
 from sngan_hub.metrics.extraction import Worker, extract
 from sngan_hub.metrics.protocols import PROTOCOLS, Evaluation, evaluate
 from sngan_hub.metrics.published_inception import Head
@@ -72,17 +72,17 @@ def tiny(monkeypatch, tmp_path):
     monkeypatch.setenv("SNGAN_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(extraction, "features_of", tiny_features)
     monkeypatch.setattr(plan, "features_of", tiny_features)
-    monkeypatch.setattr(evaluation, "load_inception",
-                        lambda logits: SimpleNamespace(sha256="e" * 64, head=HEAD, to=lambda device: SimpleNamespace(
-                            sha256="e" * 64, head=HEAD)))  # fmt: skip
+    network = torch.nn.Identity()
+    network.sha256, network.head = "e" * 64, HEAD
+    monkeypatch.setattr(evaluation, "load_inception", lambda logits: network)
     rng = np.random.default_rng(0)
     counts = {"test": 6000, "train": 21_000}
     data = {split: Images(rng.integers(0, 256, (n, 3, SIDE, SIDE), dtype=np.uint8) // (1 + np.arange(n) % 3)[:, None, None, None].astype(np.uint8),
                           np.arange(n) % 3, ["a", "b", "c"]) for split, n in counts.items()}  # fmt: skip
     monkeypatch.setattr(evaluation, "load_images", lambda source, split, *_, **__: data[split])
     monkeypatch.setattr(evaluation, "BATCH", 500)
-    monkeypatch.setattr(protocols, "prdc", prdc)
-    monkeypatch.setattr(protocols, "kid_of_subsets", lambda a, b: kid_of_subsets(a, b, 3))  # of a hundred
+    monkeypatch.setattr(measures, "prdc", prdc)
+    monkeypatch.setattr(measures, "kid_of_subsets", lambda a, b: kid_of_subsets(a, b, 3))  # of a hundred
     return data
 
 
@@ -162,13 +162,13 @@ def test_intra_fid_is_the_mean_of_scipys_per_class(tiny, monkeypatch):
     expected = [scipy_fid(fake[c::3], real[c::3]) for c in range(3)]
     assert list(found.per_class.values()) == pytest.approx(expected, rel=1e-3)
     assert found.value == pytest.approx(np.mean(expected), rel=1e-3) and found.n == 15_000
-    monkeypatch.setattr(protocols, "PREFIX", 100)  # as for a thousand classes: class by class
-    monkeypatch.setattr(protocols, "_class_store", lambda e: None)
+    monkeypatch.setattr(measures, "PREFIX", 100)  # as for a thousand classes: class by class
+    monkeypatch.setattr(measures, "_class_store", lambda e: None)
     assert measured("intra_fid")["intra_fid"].value == pytest.approx(found.value, rel=1e-5)
 
 
 def test_intra_fid_resumes_class_by_class(tiny, monkeypatch):
-    calls, fid = [], protocols.fid
+    calls, fid = [], measures.fid
 
     def twice(a, b):
         calls.append(1)
@@ -176,7 +176,7 @@ def test_intra_fid_resumes_class_by_class(tiny, monkeypatch):
             raise KeyboardInterrupt
         return fid(a, b)
 
-    monkeypatch.setattr(protocols, "fid", twice)
+    monkeypatch.setattr(measures, "fid", twice)
     with pytest.raises(KeyboardInterrupt):
         measured("intra_fid")
     assert len(measured("intra_fid")["intra_fid"].per_class) == 3 and len(calls) == 4
@@ -210,6 +210,37 @@ def test_workers_compute_at_the_same_time_and_in_order(monkeypatch):
     found = extract(crew, [lambda worker, i=i: i for i in range(9)], 9)
     assert found[:, 0].tolist() == list(range(9)) and set(found[:, 1].tolist()) == {0, 1, 2}
     assert torch.get_num_threads() == threads
+
+
+def test_every_device_has_its_own_networks_and_the_same_samples(tiny):
+    """Two devices with two workers each: copies of both networks, and the features of one worker."""
+    devices = [torch.device("cpu")] * 2
+    e = Evaluation(
+        Generator(32, 3, widths=[4] * 4, classes=["a", "b", "c"]).eval(), "source", devices=devices, workers=2
+    )
+    first, again, other, _ = e.crew
+    assert first is again and first.network is not other.network and first.generator is not None
+    one = Evaluation(e.generator, "source")
+    assert torch.equal(e.sample_features(230), one.sample_features(230))
+    assert torch.backends.cudnn.allow_tf32  # as before
+
+
+def test_a_killed_extraction_has_stored_what_it_had(tiny, monkeypatch, tmp_path):
+    """Not only an interrupted one: the features of every minute are on disk."""
+    monkeypatch.setattr(extraction, "SAVE_EVERY", 0)
+    calls = []
+
+    def fails(*of):
+        calls.append(1)
+        if len(calls) == 8:
+            raise MemoryError
+        return tiny_features(*of)
+
+    monkeypatch.setattr(extraction, "features_of", fails)
+    e = Evaluation(Tiny(), "source", batch_size=1000)
+    with pytest.raises(MemoryError):
+        e.sample_features(10_000)
+    assert len(extraction.load_stored(e.sample_store("turn"))) == 7000
 
 
 def test_features_of_many_samples_survive_an_interruption(tiny, monkeypatch):
@@ -283,13 +314,13 @@ def test_cas_trains_on_samples_and_tests_on_real_images(monkeypatch):
         asked.append((len(train.images), len(test.images), protocol))
         return SimpleNamespace(accuracy=0.9 - len(asked) / 10, recall=(0.5, 0.6), name="a CNN")
 
-    monkeypatch.setattr(protocols, "classifier", classifier)
+    monkeypatch.setattr(measures, "classifier", classifier)
     real = Images(np.zeros((300, 3, 2, 2), np.uint8), np.arange(300) % 2, ["a", "b"])
     batches = ((torch.zeros(5000, 3, 2, 2, dtype=torch.uint8), torch.arange(5000) % 2) for _ in range(10))
     e = SimpleNamespace(
         samples=lambda start, stop: batches, test=real, train=real._replace(images=real.images[:200]), device="cpu"
     )
-    score = protocols.cas(e)
+    score = measures.cas(e)
     assert asked == [(50_000, 300, "cas"), (200, 300, "cas")] and (score.value, score.floor) == (0.8, 0.7)
     assert score.per_class == {"a": 0.5, "b": 0.6} and score.n == 50_000
 

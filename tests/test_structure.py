@@ -23,7 +23,7 @@ ORDER = [
     "data.torchvision_sets", "data.folders", "data.prepared", "metrics.discriminator_scores",
     "metrics.published_inception", "metrics.inception", "metrics.extraction", "metrics.scores", "metrics.references",
     "metrics.standing", "metrics.pictures", "metrics.classifier", "metrics.evaluation", "metrics.plan",
-    "metrics.provenance", "metrics.protocols", "cli.parser", "cli.parts", "cli.library",
+    "metrics.measures", "metrics.provenance", "metrics.protocols", "cli.parser", "cli.parts", "cli.library",
     "cli.drawing", "cli.scoring", "cli.page", "cli.main", "cli.__main__",
 ]  # fmt: skip
 TRAINING = [

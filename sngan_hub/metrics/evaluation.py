@@ -191,7 +191,8 @@ class Evaluation:
     def _on(self, device: torch.device) -> Any:
         if self.pictures:
             return self.pictures
-        there = next(self.sampler.parameters()).device == device
+        own = next(self.sampler.parameters()).device
+        there = (own.type, own.index or 0) == (device.type, device.index or 0)  # cuda is cuda:0
         network = self.sampler if there else copy.deepcopy(self.sampler).to(device)
         return network.for_sampling()
 

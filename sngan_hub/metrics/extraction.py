@@ -40,6 +40,17 @@ class Worker(NamedTuple):
 Task = Callable[[Worker], "np.ndarray | Tensor"]  # -> a batch of uint8 images
 
 
+@contextmanager
+def exact_convolutions() -> Generator[None, None, None]:
+    """GPUs compute convolutions in float32, not in TF32: features then agree with a CPU's."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+
+
 def extract(
     workers: Sequence[Worker],
     tasks: Sequence[Task],
@@ -71,7 +82,7 @@ def extract(
         store.parent.mkdir(parents=True, exist_ok=True)
         write_array(store, torch.cat(parts).numpy())
 
-    with tqdm(total=total, desc=name, unit="img", leave=False, disable=None) as bar:
+    with exact_convolutions(), tqdm(total=total, desc=name, unit="img", leave=False, disable=None) as bar:
         try:
             for part in _in_order(workers, tasks, precision):
                 parts.append(part)
