@@ -1,7 +1,10 @@
 """A folder of pictures in a generator's place: the same set gives the same score, however it is arranged and drawn."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,10 +14,13 @@ from PIL import Image
 from sngan_hub.cli.main import main as sngan
 from sngan_hub.data import Images
 from sngan_hub.metrics import evaluation, extraction, plan
+from sngan_hub.metrics.inception import find_weights
 from sngan_hub.metrics.pictures import Pictures, is_pictures
 from sngan_hub.metrics.protocols import Evaluation, evaluate
 from sngan_hub.networks.resnet import Generator
 from sngan_hub.sampling.generate import as_tensor
+
+from .conftest import ROOT
 
 pytest.importorskip("torch_fidelity")
 
@@ -135,6 +141,20 @@ def test_a_folder_that_sample_wrote_is_evaluated(tiny, tmp_path, capsys):
     assert "exists; images of another call would be counted too" in capsys.readouterr().err
 
 
+def test_the_reference_of_intra_fid_is_resized_whole(tmp_path):
+    """As the authors' calc_ref_stats.py; the other references are cropped to the centre square."""
+    for name in ("a", "b"):
+        wide = Image.new("RGB", (64, 32), "black")
+        wide.paste("white", (0, 0, 16, 32))
+        (tmp_path / name).mkdir()
+        for i in range(10):
+            wide.save(tmp_path / name / f"{i}.png")
+    e = Evaluation(Generator(16, 2, widths=[4] * 3, classes=["a", "b"]), str(tmp_path))
+    assert e.train.images.max() == 0 and len(e.squashed.images) == 18
+    expected = np.asarray(wide.resize((16, 16), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
+    assert np.array_equal(e.squashed.images[0], expected) and expected[:, :, :3].min() == 255
+
+
 def test_what_is_a_folder_of_pictures(tmp_path, image_folder):
     assert is_pictures(image_folder) and is_pictures(str(image_folder / "left"))
     assert not is_pictures("sngan_fashion32") and not is_pictures(tmp_path / "none")
@@ -181,3 +201,28 @@ def test_too_few_pictures_and_flags_of_generators(tiny, monkeypatch, image_folde
         with pytest.raises(SystemExit):
             sngan(["evaluate", str(image_folder), "--data", "fashion", "--protocol", "kid1k_test", *flags])
         assert text in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_command_scores_a_folder_with_the_real_inception(image_folder, tmp_path):
+    """A hundred pictures without classes: the estimate first, then one JSON line, complete; the second call is cached."""
+    try:
+        find_weights()
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for i in range(100):
+        shutil.copy(sorted(image_folder.rglob("*.png"))[i % 40], flat / f"{i:03d}.png")
+    command = [sys.executable, "-m", "sngan_hub.cli", "evaluate", str(flat), "--data", str(image_folder), "--protocol",
+               "diversity", "--device", "cpu", "--workers", "2"]  # fmt: skip
+    environment = {**os.environ, "SNGAN_HUB_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    line = json.loads(done.stdout)
+    assert done.stderr.startswith("diversity: 100 samples and 8 real images to score: about ")
+    assert 0.5 < line["value"] < 2 and len(line["evaluator_sha256"]) == 64 and len(line["reference_sha256"]) == 64
+    assert line["seconds"] > 0 and line["device"] == "cpu" and "4 real images of each split" in line["evaluator"]
+    again = subprocess.run(
+        [*command, "--dry-run"], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert again.stdout == "" and "100 samples and 0 real images to score, 8 more are cached" in again.stderr

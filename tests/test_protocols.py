@@ -114,6 +114,14 @@ def test_every_protocol_states_what_it_measured(tiny):
         assert Score(**json.loads(json.dumps(asdict(score)))).value == score.value
 
 
+def test_the_best_snapshot_is_chosen_in_the_direction_of_the_protocol():
+    from training.monitor.score import LOWER_IS_BETTER
+
+    assert {name for name, row in PROTOCOLS.items() if row.lower_is_better} == {
+        name for name in PROTOCOLS if name.startswith(LOWER_IS_BETTER)
+    }
+
+
 def test_fid50k_train_and_fid_paper_are_scipys(tiny):
     found = measured("fid50k_train", "fid_paper")
     assert found["fid50k_train"].value == pytest.approx(

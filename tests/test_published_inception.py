@@ -142,6 +142,19 @@ def test_without_the_file_a_line_says_where_to_put_it(nowhere, monkeypatch):
     assert str(nowhere / "cache/downloads/inception.2015" / PUBLISHED.file) in text and "SNGAN_HUB_INCEPTION" in text
 
 
+def test_only_inception_scores_need_the_file(nowhere, monkeypatch, image_folder):
+    """Said before anything is measured; the other protocols of the same data start without it."""
+    from sngan_hub import Generator
+    from sngan_hub.metrics.protocols import evaluate
+
+    monkeypatch.setattr("sngan_hub.hub.download.PAUSE", 0)
+    published_as(monkeypatch, b"x", ("http://127.0.0.1:9/weights.pth",))
+    g = Generator(32, 2, widths=[4] * 4, classes=["left", "right"])
+    with pytest.raises(FileNotFoundError, match="is50k and is_paper: Inception Scores need .*do not need this file"):
+        evaluate(g, str(image_folder), ["diversity", "is50k", "is_paper"])
+    evaluate(g, str(image_folder), ["diversity", "intra_fid", "fid50k_train"])
+
+
 def test_it_is_fetched_once_and_its_hash_checked(nowhere, monkeypatch, extractor, tmp_path):
     torch.save(extractor.state_dict(), tmp_path / "w.pth")
     data = (tmp_path / "w.pth").read_bytes()

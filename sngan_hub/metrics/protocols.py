@@ -200,7 +200,11 @@ def evaluate(
         check(shared, name)
     shared.logits = any(row.network == "logits" for row in rows.values())
     if shared.logits:
-        _ = shared.inception  # says now where to put the file, if it is missing
+        try:
+            _ = shared.inception
+        except FileNotFoundError as error:
+            needing = " and ".join(name for name, row in rows.items() if row.network == "logits")
+            raise FileNotFoundError(f"{needing}: {error}; the other protocols do not need this file") from error
     if say:
         say(estimate(shared, rows, seeds))
     return iter(()) if plan_only else _measured(shared, rows, range(seed, seed + seeds))
