@@ -144,15 +144,15 @@ def test_a_folder_that_sample_wrote_is_evaluated(tiny, tmp_path, capsys):
 def test_the_reference_of_intra_fid_is_resized_whole(tmp_path):
     """As the authors' calc_ref_stats.py; the other references are cropped to the centre square."""
     for name in ("a", "b"):
-        wide = Image.new("RGB", (64, 32), "black")
-        wide.paste("white", (0, 0, 16, 32))
+        wide = Image.new("RGB", (128, 64), "black")
+        wide.paste("white", (0, 0, 32, 64))
         (tmp_path / name).mkdir()
         for i in range(10):
             wide.save(tmp_path / name / f"{i}.png")
-    e = Evaluation(Generator(16, 2, widths=[4] * 3, classes=["a", "b"]), str(tmp_path))
+    e = Evaluation(Generator(32, 2, widths=[4] * 4, classes=["a", "b"]), str(tmp_path))
     assert e.train.images.max() == 0 and len(e.squashed.images) == 18
-    expected = np.asarray(wide.resize((16, 16), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
-    assert np.array_equal(e.squashed.images[0], expected) and expected[:, :, :3].min() == 255
+    expected = np.asarray(wide.resize((32, 32), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
+    assert np.array_equal(e.squashed.images[0], expected) and expected[:, :, :7].min() == 255
 
 
 def test_what_is_a_folder_of_pictures(tmp_path, image_folder):
@@ -219,10 +219,10 @@ def test_the_command_scores_a_folder_with_the_real_inception(image_folder, tmp_p
     environment = {**os.environ, "SNGAN_HUB_CACHE": str(tmp_path / "cache")}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     line = json.loads(done.stdout)
-    assert done.stderr.startswith("diversity: 100 samples and 8 real images to score: about ")
+    assert done.stderr.startswith("diversity: 100 samples and 40 real images to score: about ")
     assert 0.5 < line["value"] < 2 and len(line["evaluator_sha256"]) == 64 and len(line["reference_sha256"]) == 64
     assert line["seconds"] > 0 and line["device"] == "cpu" and "4 real images of each split" in line["evaluator"]
     again = subprocess.run(
         [*command, "--dry-run"], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )
-    assert again.stdout == "" and "100 samples and 0 real images to score, 8 more are cached" in again.stderr
+    assert again.stdout == "" and "100 samples and 32 real images to score, 8 more are cached" in again.stderr

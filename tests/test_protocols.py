@@ -279,7 +279,13 @@ def test_the_plan_counts_what_is_left(tiny):
     e = Evaluation(Tiny(), "source", batch_size=1000)
     rows = {name: PROTOCOLS[name] for name in ("fid_paper", "fid50k_train", "is_paper", "cas", "intra_fid")}
     work = plan.work_of(e, rows, seeds=2)
-    assert work == (200_000, 100_000, 27_000, 0)  # two prefixes of 50,000 for each seed; 21,000 + 6,000 real images
+    assert work == (
+        200_000,
+        100_000,
+        27_000,
+        0,
+        2 * (2 + 2 + 3),
+    )  # two prefixes of 50,000 for each seed; 21,000 + 6,000 real images
     said = []
     assert list(evaluate(Tiny(), "source", ["fid50k_train"], batch_size=1000, say=said.append, plan_only=True)) == []
     assert (
@@ -288,7 +294,7 @@ def test_the_plan_counts_what_is_left(tiny):
     )
     measured("fid50k_train")
     again = plan.work_of(Evaluation(Tiny(), "source"), {"fid50k_train": PROTOCOLS["fid50k_train"]})
-    assert again == (0, 0, 0, 77_000)
+    assert again == (0, 0, 0, 77_000, 2)
     assert [plan.in_words(s) for s in (0.1, 89, 90, 5000, 12_600)] == ["1 s", "89 s", "2 min", "83 min", "3.5 h"]
 
 
