@@ -155,6 +155,17 @@ def test_the_reference_of_intra_fid_is_resized_whole(tmp_path):
     assert np.array_equal(e.squashed.images[0], expected) and expected[:, :, :7].min() == 255
 
 
+def test_folders_that_no_class_can_be_written_to(tmp_path):
+    from sngan_hub.cli.drawing import _folders_of
+
+    assert _folders_of(["a", "b c"], [1, 0], tmp_path) == [1, 0]
+    for names, chosen in ((["a", "../b"], [1]), ([".."], [0]), (["x/y"], [0]), ([".hidden"], [0])):
+        with pytest.raises(ValueError, match="cannot be the name of a folder"):
+            _folders_of(names, chosen, tmp_path)
+    with pytest.raises(ValueError, match="by_class needs a conditional generator"):
+        _folders_of([], [], tmp_path)
+
+
 def test_what_is_a_folder_of_pictures(tmp_path, image_folder):
     assert is_pictures(image_folder) and is_pictures(str(image_folder / "left"))
     assert not is_pictures("sngan_fashion32") and not is_pictures(tmp_path / "none")

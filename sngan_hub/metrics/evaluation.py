@@ -38,6 +38,7 @@ from .standing import standing_statistics
 BATCH = 50
 RESUMED = 10_000  # samples whose features are kept on disk
 SPLITS = ("test", "train")
+RECIPE = "1"  # part of the cached features' names: change it whenever samples of the same settings change
 
 
 class Evaluation:
@@ -289,8 +290,16 @@ class Evaluation:
         """A hash of all that samples and their features depend on; empty where the weights have no hash."""
         if not self.weights_sha256:
             return ""
-        parts = [self.weights_sha256, self.seed, self.truncation, self.batch_norm, self.precision, self._network, *of]
-        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+        parts = [
+            self.weights_sha256,
+            self.seed,
+            self.truncation,
+            self.batch_norm,
+            self.precision,
+            self._network,
+            RECIPE,
+        ]
+        return hashlib.sha256(repr([*parts, *of]).encode()).hexdigest()[:16]
 
     # -----------------------------------------------------------------------------------------------------------------
     # Real images
