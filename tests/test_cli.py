@@ -110,6 +110,7 @@ BAD = [
     (["sample", "sngan_fashion32", "--out", "OUT/none/x.png"], "no folder"),
     (["sample", "sngan_fashion32", "--out", "OUT/x.jpg"], "out must be FILE.png or a folder (got "),
     (["sample", "sngan_fashion32"], "the following arguments are required: --out"),
+    (["sample", "sngan_fashion32", "--by-class", "--out", "OUT/x.png"], "out must be a folder with --by-class (got "),
     (["sample", "sngan_fashion32", "--sede", "3", "--out", "OUT/x.png"], "unrecognized arguments: --sede 3"),
     (["info", "nothing"], "there is no model, folder or file 'nothing'"),
     (["draw"], "invalid choice: 'draw'"),
@@ -118,6 +119,11 @@ BAD = [
         "there is no folder or data set 'nowhere'",
     ),
     (["evaluate", "sngan_fashion32", "--data", "fashion", "--protocol", "fid"], "there is no protocol 'fid'"),
+    (["evaluate", "sngan_fashion32", "--data", "fashion", "--protocol", "cas", "--device", "cpu,tpu"], "(got 'tpu')"),
+    (
+        ["evaluate", "sngan_fashion32", "--data", "fashion", "--protocol", "cas", "--record", "--standing"],
+        "as protocols fix them",
+    ),
 ]
 
 

@@ -35,6 +35,24 @@ def whole_float32():
     torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
 
 
+def test_features_on_a_gpu_are_those_of_the_cpu():
+    """On every GPU there is, two workers each; without TF32."""
+    pytest.importorskip("torch_fidelity")
+    from sngan_hub.metrics.extraction import Worker, extract
+    from sngan_hub.metrics.inception import Inception, find_weights, load_inception
+
+    try:
+        find_weights()
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    images = [np.random.default_rng(i).integers(0, 256, (5, 3, 32, 32), dtype=np.uint8) for i in range(6)]
+    tasks = [lambda worker, x=x: x for x in images]
+    network: Inception = load_inception()
+    crew = [Worker(None, copy.deepcopy(network).to(f"cuda:{i}")) for i in range(torch.cuda.device_count())] * 2
+    found, expected = extract(crew, tasks, 30), extract([Worker(None, network)], tasks, 30)
+    assert (found - expected).abs().max() < 1e-3 * expected.abs().max()
+
+
 def some_data():
     rng = np.random.default_rng(0)
     return Images(rng.integers(0, 256, (32, 3, 32, 32), dtype=np.uint8), np.arange(32) % 2, ["a", "b"])

@@ -5,11 +5,13 @@ import pytest
 import torch
 
 from sngan_hub.data import Images, load_images
-from sngan_hub.metrics import protocols
+from sngan_hub.metrics import evaluation, extraction, measures, protocols
 from sngan_hub.metrics.classifier import build
-from sngan_hub.metrics.protocols import Evaluation, _interleaved, evaluate
+from sngan_hub.metrics.protocols import Evaluation, evaluate
+from sngan_hub.metrics.references import interleaved
 from sngan_hub.metrics.scores import fid, kid, mean_pairwise_distance
 from sngan_hub.networks.resnet import Generator
+from sngan_hub.sampling.generate import as_tensor
 
 pytest.importorskip("torch_fidelity")
 
@@ -64,12 +66,20 @@ def test_pairwise_distance():
 def test_real_images_are_interleaved_by_class():
     labels = np.array([1, 0, 0, 1, 1, 0])
     data = Images(np.zeros((6, 3, 2, 2), np.uint8), labels, ["a", "b"])
-    assert _interleaved(data, 4).tolist() == [1, 0, 2, 3] and len(_interleaved(data, None)) == 6
+    assert interleaved(data, 4).tolist() == [1, 0, 2, 3] and len(interleaved(data, None)) == 6
     with pytest.raises(ValueError, match="at least 4 real images .got 3 "):
-        _interleaved(data, 8)
+        interleaved(data, 8)
     uneven = data._replace(labels=np.array([1, 1, 1, 0, 1, 0]))
-    assert _interleaved(uneven, None, balanced=False).tolist() == [3, 0, 5, 1, 2, 4]
-    assert _interleaved(uneven, 3, balanced=False).tolist() == [3, 0, 5]
+    assert interleaved(uneven, None, balanced=False).tolist() == [3, 0, 5, 1, 2, 4]
+    assert interleaved(uneven, 3, balanced=False).tolist() == [3, 0, 5]
+
+
+def few(folder):
+    """A folder of two images, one of each class."""
+    for name in ("left", "right"):
+        (folder.parent / "few" / name).mkdir(parents=True)
+        (folder / name / "00.png").rename(folder.parent / "few" / name / "00.png")
+    return folder.parent / "few"
 
 
 def test_kid_against_whatever_was_held_out(tmp_path, image_folder, monkeypatch):
@@ -81,16 +91,14 @@ def test_kid_against_whatever_was_held_out(tmp_path, image_folder, monkeypatch):
     e = Evaluation(g, str(image_folder), held_out=str(image_folder))
     e.__dict__["inception"] = None
     assert e.test.classes == ["right", "left"] and len(e.train.images) == len(e.test.images) == 21
-    monkeypatch.setattr(protocols, "features", lambda net, batches, total, name, precision: torch.cat(
-        [torch.from_numpy(np.array(x.tolist(), np.float32)).flatten(1)[:, :2048] / 255 for x in batches]))  # fmt: skip
-    asked = []
-    samples = Evaluation.samples
-    monkeypatch.setattr(Evaluation, "samples", lambda self, *a: (asked.append(b[1]) or b for b in samples(self, *a)))
-    score = protocols.kid1k_held_out(e)
+    monkeypatch.setattr(extraction, "features_of", lambda net, x, precision: of_pixels(net, x, precision) / 255)
+    asked, draw = [], Evaluation.draw
+    monkeypatch.setattr(Evaluation, "draw", lambda self, *a: (b := draw(self, *a), asked.append(b[1]))[0])
+    score = measures.kid1k_held_out(e)
     assert torch.cat(asked).bincount().tolist() == [48, 952] and score.n == 1000
     assert "21 held-out images" in score.evaluator and score.value > abs(score.floor)
     with pytest.raises(ValueError, match="kid1k_held_out needs at least 20 held-out images .got 2."):
-        protocols.kid1k_held_out(Evaluation(g, str(image_folder)))
+        protocols.check(Evaluation(g, str(image_folder), held_out=str(few(image_folder))), "kid1k_held_out")
 
 
 def test_fid_paper_is_against_all_test_images():
@@ -100,7 +108,7 @@ def test_fid_paper_is_against_all_test_images():
         {"test": 5_700, "train": 9_000, "samples": 9_000}.items())}  # fmt: skip
 
     class Stub:
-        evaluator = "stub"
+        evaluator, held_out = "stub", ""
         test = Images(np.zeros((5_700, 3, 1, 1), np.uint8), np.zeros(5_700, int), ["a"])
 
         def real_features(self, split, n, balanced=True):
@@ -110,12 +118,15 @@ def test_fid_paper_is_against_all_test_images():
         def sample_features(self, n):
             return rows["samples"][:n]
 
-    score = protocols.fid_paper(Stub())
+        def real(self, split):
+            return getattr(self, split)
+
+    score = measures.fid_paper(Stub())
     assert score.value == fid(rows["samples"][:5000], rows["test"]) and score.evaluator == "stub; 5,700 test images"
     assert score.floor == fid(rows["train"][:5000], rows["test"]) and score.n == 5000 and score.value > score.floor > 1
     Stub.test = Stub.test._replace(images=Stub.test.images[:4_999])
     with pytest.raises(ValueError, match="fid_paper needs at least 5,000 test images .got 4,999."):
-        protocols.fid_paper(Stub())
+        protocols.check(Stub(), "fid_paper")
 
 
 @pytest.fixture
@@ -131,22 +142,20 @@ def test_samples_are_a_prefix_of_one_sequence(shared, monkeypatch):
     for start, stop in ((0, 30), (30, 120)):
         assert (torch.cat([x for x, _ in shared.samples(start, stop)]).int() - whole[start:stop].int()).abs().max() <= 1
     asked = []
-    monkeypatch.setattr(protocols, "features", lambda net, batches, total, name, precision: asked.append(total) or
-                        torch.cat([x.float().flatten(1)[:, :2048] for x in batches]))  # fmt: skip
+    monkeypatch.setattr(extraction, "features_of", lambda *a: asked.append(len(a[1])) or of_pixels(*a))
     shared.__dict__["inception"] = None
     small, large = shared.sample_features(40), shared.sample_features(100)
-    assert asked == [40, 60] and torch.equal(small, large[:40])
+    assert asked == [40, 50, 10] and torch.equal(small, large[:40])
 
 
 def test_real_features_are_kept_as_the_longest_prefix(shared, monkeypatch, tmp_path):
     monkeypatch.setenv("SNGAN_HUB_CACHE", str(tmp_path / "cache"))
     asked = []
-    monkeypatch.setattr(protocols, "features", lambda net, batches, total, name, precision: asked.append(total) or
-                        torch.cat([torch.from_numpy(x).float().flatten(1)[:, :2048] for x in batches]))  # fmt: skip
+    monkeypatch.setattr(extraction, "features_of", lambda *a: asked.append(len(a[1])) or of_pixels(*a))
     shared.__dict__["inception"] = None
     small, large, again = (shared.real_features("train", n) for n in (6, 20, 10))
     assert asked == [6, 14] and torch.equal(small, large[:6]) and torch.equal(again, large[:10])
-    expected = shared.train.images[_interleaved(shared.train, 20)].reshape(20, -1)[:, :2048]
+    expected = shared.train.images[interleaved(shared.train, 20)].reshape(20, -1)[:, :2048]
     assert np.array_equal(large.numpy(), expected)
 
 
@@ -157,8 +166,8 @@ def test_agreement_counts_the_class_that_was_asked_for(shared, monkeypatch):
         def predict(self, images):
             return torch.where(torch.arange(len(images)) < 500, torch.arange(len(images)) % 2, 0)
 
-    monkeypatch.setattr(protocols, "classifier", lambda train, test, device: Judge())
-    score = protocols.agreement2k(shared)
+    monkeypatch.setattr(measures, "classifier", lambda train, test, device: Judge())
+    score = measures.agreement2k(shared)
     assert score.value == pytest.approx((500 + 750) / 2000) and score.floor == 0.97 and score.n == 2000
     assert score.per_class["left"] == 1.0 and score.per_class["right"] == pytest.approx(0.25)
 
@@ -169,36 +178,35 @@ def test_diversity_is_a_ratio_within_classes(shared, monkeypatch):
     fake[1::2] *= 0.5
     monkeypatch.setattr(shared, "real_features", lambda split, n: real)
     monkeypatch.setattr(shared, "sample_features", lambda n: fake[:n])
-    score = protocols.diversity(shared)
+    score = measures.diversity(shared)
     assert score.per_class["left"] == pytest.approx(1, abs=0.02) and score.per_class["right"] == pytest.approx(
         0.5, abs=0.02
     )
     assert score.floor == pytest.approx(1)
 
 
-def of_pixels(net, batches, total, name, precision):
+def of_pixels(net, images, precision="fp32"):
     """In Inception's place: the first 2,048 pixels."""
-    return torch.cat([torch.from_numpy(np.array(x.tolist(), np.float32)).flatten(1)[:, :2048] for x in batches])
+    return as_tensor(images).flatten(1)[:, :2048].float()
 
 
 def many(monkeypatch, tmp_path, n_classes, per_class, training=0, own=True):
     """An evaluation of noise against random images, with pixels in place of Inception's features."""
 
-    def noise(self, start, stop, labels=None):
+    def noise(self, which, labels=None, generator=None):
         cycle = torch.arange(self.n_classes) if labels is None else torch.from_numpy(labels)
-        for first in range(start, stop, 50):
-            x = np.random.default_rng(first).integers(0, 256, (50, 3, 32, 32), dtype=np.uint8)
-            yield torch.from_numpy(x), cycle[torch.arange(first, first + 50) % len(cycle)]
+        x = np.random.default_rng(which[0]).integers(0, 256, (len(which), 3, 32, 32), dtype=np.uint8)
+        return torch.from_numpy(x), cycle[which % len(cycle)]
 
-    monkeypatch.setattr(Evaluation, "samples", noise)
+    monkeypatch.setattr(Evaluation, "draw", noise)
     monkeypatch.setenv("SNGAN_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(protocols, "features", of_pixels)
+    monkeypatch.setattr(extraction, "features_of", of_pixels)
     rng, names = np.random.default_rng(0), [f"c{i:03d}" for i in range(n_classes)]
     images = {
         split: Images(rng.integers(0, 256, (n_classes * n, 3, 32, 32), dtype=np.uint8), np.arange(n_classes).repeat(n), names)
         for split, n in (("test", per_class), ("train", training or per_class + 1))
     }  # fmt: skip
-    monkeypatch.setattr(protocols, "load_images", lambda source, split, *_, **__: images[split])
+    monkeypatch.setattr(evaluation, "load_images", lambda source, split, *_, **__: images[split])
     e = Evaluation(
         Generator(32, n_classes if own else 0, widths=[4] * 4, classes=names if own else None).eval(), "random"
     )
@@ -211,7 +219,7 @@ def test_ten_classes_are_measured_as_ever(monkeypatch, tmp_path):
     e = many(monkeypatch, tmp_path, 10, 100, 500)
     real, again, fake = e.real_features("test", 1000), e.real_features("train", 1000), e.sample_features(1000)
     base = [mean_pairwise_distance(real[c::10]) for c in range(10)]
-    score = protocols.diversity(e)
+    score = measures.diversity(e)
     assert list(score.per_class.values()) == [mean_pairwise_distance(fake[c::10]) / base[c] for c in range(10)]
     assert score.value == float(np.mean(list(score.per_class.values()))) and score.n == 1000
     assert score.floor == float(np.mean([mean_pairwise_distance(again[c::10]) / base[c] for c in range(10)]))
@@ -221,23 +229,23 @@ def test_ten_classes_are_measured_as_ever(monkeypatch, tmp_path):
 def test_many_classes_are_measured_on_fifty_of_them(monkeypatch, tmp_path):
     """Each with as many images as the others; the score names what was measured, and is a number."""
     e = many(monkeypatch, tmp_path, 600, 3)
-    asked, samples = [], Evaluation.samples
-    monkeypatch.setattr(Evaluation, "samples", lambda self, *a: (asked.append(b[1]) or b for b in samples(self, *a)))
-    score = protocols.diversity(e)
+    asked, draw = [], Evaluation.draw
+    monkeypatch.setattr(Evaluation, "draw", lambda self, *a: (b := draw(self, *a), asked.append(b[1]))[0])
+    score = measures.diversity(e)
     assert np.isfinite(score.value) and np.isfinite(score.floor) and score.n == 5000 and len(score.per_class) == 50
     chosen = torch.cat(asked).bincount(minlength=600)
     assert set(chosen.tolist()) == {0, 100} and chosen[[0, 599]].tolist() == [100, 100]
     assert "; 3 test and 4 training images of each class; 50 of 600 classes" in score.evaluator
     real = e.test.images[e.test.labels == 599].reshape(3, -1)[:, :2048].astype(np.float32)
-    fake = of_pixels(None, (x[y == 599] for x, y in samples(e, 0, 5000, np.flatnonzero(chosen))), 0, "", "")
+    fake = torch.cat([of_pixels(None, x[y == 599]) for x, y in e.samples(0, 5000, np.flatnonzero(chosen))])
     expected = mean_pairwise_distance(fake) / mean_pairwise_distance(torch.from_numpy(real))
     assert score.per_class["c599"] == pytest.approx(expected, rel=1e-5)
     with pytest.raises(ValueError, match="diversity needs at least 2 test images of every class .got 1 of class c000."):
-        protocols.diversity(many(monkeypatch, tmp_path, 3, 1))
+        measures.diversity(many(monkeypatch, tmp_path, 3, 1))
 
 
 def test_diversity_of_a_generator_without_classes(monkeypatch, tmp_path):
-    score = protocols.diversity(many(monkeypatch, tmp_path, 3, 5, own=False))
+    score = measures.diversity(many(monkeypatch, tmp_path, 3, 5, own=False))
     assert np.isfinite(score.value) and score.per_class is None and "15 real images of each split" in score.evaluator
 
 
@@ -271,8 +279,8 @@ def test_a_classifier_without_a_step_judges_nothing(image_folder, tmp_path, monk
 
 
 def test_names_are_checked_before_anything_is_measured(image_folder):
-    with pytest.raises(ValueError, match="there is no protocol 'fid50k'; the nearest is"):
-        evaluate(Generator(32, 2, widths=[4] * 4), str(image_folder), ["kid1k_test", "fid50k"])
+    with pytest.raises(ValueError, match="there is no protocol 'fid50'; the nearest are"):
+        evaluate(Generator(32, 2, widths=[4] * 4), str(image_folder), ["kid1k_test", "fid50"])
     with pytest.raises(ValueError, match="must have 3 classes, as the model .got 2."):
         evaluate(Generator(32, 3, widths=[4] * 4), str(image_folder), ["kid1k_test"])
 

@@ -33,6 +33,8 @@ def add_commands(subparsers: Any) -> None:
     add_precision(command)
     command.add_argument("--out", type=Path, required=True, metavar="FILE.png|DIR",
                          help="a PNG file for the grid, or a folder for one file per image")  # fmt: skip
+    command.add_argument("--by-class", action="store_true", help="write one folder per class into DIR, as `sngan "
+                         "evaluate` reads them; without --classes, --n images of every class")  # fmt: skip
     add_device(command)
 
     command = new_command(
@@ -98,6 +100,8 @@ def sample(arguments: argparse.Namespace) -> None:
     as_file = out.suffix.lower() == ".png"
     if out.suffix and not as_file and not out.is_dir():
         raise ValueError(f"out must be FILE.png or a folder (got {out})")
+    if arguments.by_class and as_file:
+        raise ValueError(f"out must be a folder with --by-class (got {out})")
     check_writable(out.parent if as_file else out, create=not as_file)
     method = "rejection" if arguments.rejection else "ddls" if arguments.ddls else None
     calibration = load_calibration(arguments.model) if method else None
@@ -105,6 +109,9 @@ def sample(arguments: argparse.Namespace) -> None:
     chosen = arguments.classes
     if chosen is not None:  # checked before anything is computed
         chosen = resolve_classes(chosen, generator.classes, generator.n_classes)
+    names = class_names(generator)
+    if arguments.by_class:
+        chosen = _folders_of(names, list(range(generator.n_classes)) if chosen is None else chosen, out)
     seed = sampling.random_seed_from_system() if arguments.seed is None else arguments.seed
     (fast, precision), make = _fast(generator, arguments), None
     if method and calibration:
@@ -115,12 +122,13 @@ def sample(arguments: argparse.Namespace) -> None:
     request = (arguments.n, seed, arguments.truncation, arguments.batch_size)
     batches = sampling.sample_batches(fast, chosen, *request, make)
     total = arguments.n * (1 if chosen is None else len(chosen))
-    names = class_names(generator)
     about = {"model": arguments.model, "tag": _tag(arguments.model), "seed": seed, "truncation": arguments.truncation,
              "method": method, "precision": precision}  # fmt: skip
     images, labels, done = [], [], 0
     if not as_file:
         out.mkdir(parents=True, exist_ok=True)
+        for label in set(chosen or []) if arguments.by_class else ():
+            (out / names[label]).mkdir(exist_ok=True)
     with tqdm(total=total, unit="img", disable=None, leave=False) as bar:
         for batch, y in batches:
             if as_file:
@@ -129,7 +137,8 @@ def sample(arguments: argparse.Namespace) -> None:
             else:
                 for i, image in enumerate(batch):
                     label = names[y[i]] if y else None
-                    path = out / f"{done + i:06d}.png"
+                    folder = out / label if arguments.by_class and label is not None else out
+                    path = folder / f"{done + i:06d}.png"
                     save_png(to_pil(image), path, {**about, "classes": label, "index": done + i})
             done += len(batch)
             bar.update(len(batch))
@@ -147,6 +156,18 @@ def sample(arguments: argparse.Namespace) -> None:
         picture = labelled_grid(pictures, columns, rows)
         save_png(picture, out, {**about, "classes": ", ".join(names[label] for label in dict.fromkeys(labels))})
     print(f"{out}: {total} images of {arguments.model}, seed {seed}")
+
+
+def _folders_of(names: list[str], chosen: list[int], out: Path) -> list[int]:
+    """``chosen``, if one folder per class can be written to ``out``. Raises ``ValueError`` or ``FileExistsError``."""
+    if not chosen:
+        raise ValueError("by_class needs a conditional generator; this one has no classes")
+    for name in (names[label] for label in chosen):
+        if name in (".", "..") or name.startswith(".") or "/" in name or "\\" in name or "\0" in name:
+            raise ValueError(f"by_class: the class {name!r} cannot be the name of a folder; sample without --by-class")
+    if taken := next((path for path in map(out.__truediv__, names) if path.exists()), None):
+        raise FileExistsError(f"out: {taken} exists; images of another call would be counted too; choose a new folder")
+    return chosen
 
 
 def morph(arguments: argparse.Namespace) -> None:

@@ -29,21 +29,39 @@ def add_commands(subparsers: Any) -> None:
     add_device(command)
 
     command = new_command(
-        subparsers, "evaluate", evaluate, "measure a generator against real images, one JSON line per protocol",
-        example="sngan evaluate sngan_fashion32 --data fashion --protocol fid5k_test,diversity",
+        subparsers, "evaluate", evaluate,
+        "measure a generator, or a folder of pictures, against real images, one JSON line per protocol",
+        "The pictures of a folder can be from any program, in one folder per class or all in one folder. A protocol's "
+        "name fixes how it is measured; docs/evaluation.md describes each.",
+        example="sngan evaluate sngan_fashion32 --data fashion --protocol fid5k_test,diversity\n"
+        "sngan evaluate PICTURES --data DATA/train --held-out DATA/test --protocol fid_paper,prdc10k",
     )  # fmt: skip
-    command.add_argument("model", metavar="MODEL", help=MODEL)
+    command.add_argument("model", metavar="MODEL|PICTURES", help=f"{MODEL}; or a folder of pictures")
     command.add_argument("--data", required=True, metavar="SOURCE", help="real images, as `sngan train` reads them")
-    command.add_argument("--protocol", required=True, metavar="P,P", help="of fid5k_test, fid_paper, kid1k_test, "
-                         "kid1k_held_out, agreement2k, diversity, separated by commas")  # fmt: skip
+    command.add_argument("--protocol", required=True, metavar="P,P", help="of fid5k_test, fid_paper, fid50k_train, "
+                         "kid1k_test, kid1k_held_out, kid50k, is50k, is_paper, prdc10k, intra_fid, cas, agreement2k, "
+                         "diversity, separated by commas")  # fmt: skip
     command.add_argument("--held-out", default="", metavar="FOLDER",
                          help="real test images, where all of SOURCE are training images")  # fmt: skip
     command.add_argument("--seed", type=int, default=0, help="seed of the samples (default: 0)")
+    command.add_argument("--seeds", type=int, default=1, metavar="N",
+                         help="measure N seeds, from --seed on: the mean and its spread (default: 1)")  # fmt: skip
+    command.add_argument("--truncation", type=float, metavar="T",
+                         help="restrict the latents to |z| < T; protocols do not, and the result says so")  # fmt: skip
+    command.add_argument("--standing", action="store_true", help="estimate the batch-norm statistics again, from 200 "
+                         "batches at this truncation; protocols do not, and the result says so")  # fmt: skip
+    command.add_argument("--size", type=int, metavar="S", help="for pictures: crop and resize them to S px (default: "
+                         "their own size, which must be one)")  # fmt: skip
+    command.add_argument("--batch-size", type=int, metavar="N", default=50, help="images per batch (default: 50)")
+    command.add_argument("--workers", type=int, metavar="N", default=1,
+                         help="batches computed at the same time on each device (default: 1)")  # fmt: skip
+    command.add_argument("--dry-run", action="store_true", help="print what is to be computed and how long it takes")
     command.add_argument("--json", action="store_true", help="print only the JSON lines")
     command.add_argument(
         "--record", action="store_true", help="write the scores to the record and cards of an included model"
     )
-    add_device(command)
+    command.add_argument("--device", default="auto", help="auto (an NVIDIA GPU if there is one, otherwise the CPU), "
+                         "cpu, cuda, cuda:N, mps; or several, separated by commas: cuda:0,cuda:1")  # fmt: skip
 
     command = new_command(
         subparsers, "spectrum", spectrum, "print and plot the singular values of each layer",
@@ -102,34 +120,63 @@ def score(arguments: argparse.Namespace) -> None:
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
+    from ..devices import resolve_device
     from ..hub.cards import update_record
     from ..hub.load import load_generator
     from ..weights.records import find_record
 
     try:
+        from ..metrics.pictures import Pictures, is_pictures
+        from ..metrics.protocols import PROTOCOLS, json_line
         from ..metrics.protocols import evaluate as measure
-        from ..metrics.protocols import json_line
     except ImportError as error:
         raise ValueError(f"{error}; the scores need pip install 'sngan-hub[metrics]'") from error
+    devices = list(dict.fromkeys(resolve_device(name) for name in arguments.device.split(",")))
+    pictures = is_pictures(arguments.model)
+    if arguments.size is not None and (not pictures or arguments.size < 1):
+        raise ValueError(f"size must be at least 1, and is for a folder of pictures (got {arguments.size})")
+    if arguments.record and (pictures or arguments.standing or arguments.truncation is not None):
+        raise ValueError("record: a record holds scores of an included model as protocols fix them, without "
+                         "--truncation or --standing")  # fmt: skip
     record = find_record(arguments.model, "generator") if arguments.record else None
     if record and record.folder is None:
         raise ValueError(
             f"record: scores can be saved only for models included in the package; {record.name} is not one of them"
         )
     folder = record.folder.parent if record and record.folder else None
-    generator = load_generator(arguments.model, device=arguments.device).for_sampling()
+    generator: Any = (
+        Pictures(arguments.model, arguments.size) if pictures else load_generator(arguments.model, device=devices[0])
+    )
     model = record.name if record else arguments.model
     asked = arguments.protocol.split(",")
-    for name, score in measure(generator, arguments.data, asked, arguments.seed, arguments.held_out):
+    scores = measure(
+        generator, arguments.data, asked, arguments.seed, arguments.held_out, seeds=arguments.seeds,
+        truncation=arguments.truncation, standing=arguments.standing, devices=devices, workers=arguments.workers,
+        batch_size=arguments.batch_size, plan_only=arguments.dry_run,
+        say=None if arguments.json else lambda line: print(line, file=sys.stderr, flush=True),
+    )  # fmt: skip
+    for name, score in scores:
         line = json_line(model, arguments.data, name, score)
         print(line, flush=True)
         if folder:
             fields = json.loads(line)
             update_record(folder, {name: {k: fields[k] for k in fields if k not in ("model", "data", "protocol")}})
         if not arguments.json:
-            worst = min(score.per_class.items(), key=lambda item: item[1]) if score.per_class else None
-            print(f"  {name}: {score.value:.4g}, real images {score.floor:.4g}"
-                  + (f", worst class {worst[0]} {worst[1]:.3g}" if worst else ""), file=sys.stderr)  # fmt: skip
+            print(f"  {_in_words(name, score, PROTOCOLS[name.split('+')[0]].lower_is_better)}", file=sys.stderr)
+
+
+def _in_words(name: str, score: Any, lower_is_better: bool) -> str:
+    """The value, its spread, that of real images, the parts, and the worst class."""
+    spread = "" if score.spread is None else f" ± {score.spread:.2g} ({score.spread_over})"
+    said = [f"{name}: {score.value:.4g}{spread}"]
+    if score.floor is not None:
+        said.append(f"real images {score.floor:.4g}")
+    said += [f"{part} {value:.4g}" for part, value in (score.parts or {}).items()]
+    if score.per_class:
+        pick = max if lower_is_better else min
+        worst = pick(score.per_class.items(), key=lambda item: item[1])
+        said.append(f"worst class {worst[0]} {worst[1]:.3g}")
+    return ", ".join(said)
 
 
 def spectrum(arguments: argparse.Namespace) -> None:

@@ -52,11 +52,17 @@ def source_classes(source: str) -> list[str]:
 
 
 def load_images(
-    source: str, split: str = "train", size: int = 32, stretch: bool = False, left_out: list[str] | None = None
+    source: str,
+    split: str = "train",
+    size: int = 32,
+    stretch: bool = False,
+    left_out: list[str] | None = None,
+    squash: bool = False,
 ) -> Images:
     """Loads a source as square images of ``size`` px.
 
-    ``stretch``: apply the authors' contrast stretch (folders of image files only). ``left_out``: see ``load_folder``.
+    ``stretch``: apply the authors' contrast stretch (folders of image files only). ``left_out``, ``squash``: see
+    ``load_folder``; prepared sets are cropped already.
     Raises ``FileNotFoundError`` or ``ValueError`` if the source is missing or damaged.
     """
     if split not in SPLITS:
@@ -67,7 +73,7 @@ def load_images(
         return SOURCES[source].load(split, size)
     if is_prepared(source):
         return load_prepared(source, split, size)
-    return load_folder(_known(source), split, size, stretch, left_out)
+    return load_folder(_known(source), split, size, stretch, left_out, squash)
 
 
 def _known(source: str) -> str:

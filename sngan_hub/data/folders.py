@@ -165,10 +165,17 @@ def of_no_class(source: str) -> list[str]:
     return lines + arranged.notes
 
 
-def load_folder(source: str, split: str, size: int, stretch: bool = False, left_out: list[str] | None = None) -> Images:
+def load_folder(
+    source: str,
+    split: str,
+    size: int,
+    stretch: bool = False,
+    left_out: list[str] | None = None,
+    squash: bool = False,
+) -> Images:
     """Raises ``ValueError`` if the split is empty, or if images are damaged; the message names them.
 
-    With a list ``left_out``, damaged images are skipped and added to it instead.
+    With a list ``left_out``, damaged images are skipped and added to it instead. ``squash``: see ``read_picture``.
     """
     classes = folder_classes(source)
     chosen = [
@@ -182,7 +189,7 @@ def load_folder(source: str, split: str, size: int, stretch: bool = False, left_
 
     def read(path: Path) -> np.ndarray | str:
         try:
-            return read_picture(path.read_bytes(), size, stretch=stretch)
+            return read_picture(path.read_bytes(), size, stretch=stretch, squash=squash)
         except DAMAGED as error:
             return f"{path}: {error}"
 

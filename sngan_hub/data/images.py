@@ -67,24 +67,31 @@ class Images(NamedTuple):
 
     def fingerprint(self) -> str:
         """A hash of all pixels and labels. It must not change between a run and its resumption."""
+        return self.sha256()[:16] if not self.digest else self.digest
+
+    def sha256(self) -> str:
+        """The whole sha256 of all pixels, labels and class names; of a prepared data set, its first digits."""
         if self.digest:
             return self.digest
         digest = hashlib.sha256()
         for part in (self.images, self.labels):
             digest.update(np.ascontiguousarray(part).data)
         digest.update(json.dumps(self.classes).encode())
-        return digest.hexdigest()[:16]
+        return digest.hexdigest()
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # One image
 
 
-def read_picture(data: bytes, size: int, short_side: int = 0, stretch: bool = False, min_side: int = 0) -> np.ndarray:
+def read_picture(
+    data: bytes, size: int, short_side: int = 0, stretch: bool = False, min_side: int = 0, squash: bool = False
+) -> np.ndarray:
     """Decodes the bytes of an image file -> (3, size, size) uint8. Raises one of ``DAMAGED``.
 
     ``short_side``: scale the short side to this first, like the authors' preprocess.sh (256); then see ``square``.
-    ``min_side``: images with a shorter side are an error; the authors skip those under 256 px.
+    ``min_side``: images with a shorter side are an error; the authors skip those under 256 px. ``squash``: resize the
+    whole image to the square, without a crop, as the authors' calc_ref_stats.py does.
     """
     try:
         opened = Image.open(io.BytesIO(data))
@@ -102,6 +109,8 @@ def read_picture(data: bytes, size: int, short_side: int = 0, stretch: bool = Fa
         scale = short_side / min(image.size)
         shape = (max(short_side, round(image.width * scale)), max(short_side, round(image.height * scale)))
         image = image.resize(shape, Image.Resampling.LANCZOS)
+    if squash and image.width != image.height:
+        image = image.resize((size, size), Image.Resampling.BILINEAR)
     return square(image, size, stretch)
 
 

@@ -142,11 +142,15 @@ def score_table(record: Record) -> str:
     for name, score in record.scores.items():
         worst = "-"
         if score.per_class:
-            key, least = min(score.per_class.items(), key=lambda item: item[1])
+            pick = max if name == "intra_fid" else min
+            key, least = pick(score.per_class.items(), key=lambda item: item[1])
             worst = f"{least:.3g} ({as_text(key)})"
         spread = "" if score.spread is None else f" ± {score.spread:.2g}"
         floor = "-" if score.floor is None else f"{score.floor:.3g}"
-        lines.append(f"| `{name}` | {score.value:.4g}{spread} | {floor} | {worst} | {score.n:,} | {score.evaluator} |")
+        parts = "".join(f"; {part} {value:.3g}" for part, value in (score.parts or {}).items())
+        lines.append(
+            f"| `{name}` | {score.value:.4g}{spread} | {floor} | {worst} | {score.n:,} | {score.evaluator}{parts} |"
+        )
     machine = next(iter(record.scores.values()))
     versions = ", ".join(f"{k} {v}" for k, v in (machine.versions or {}).items())
     return "\n".join(lines) + f"\n\nSeed {machine.seed}; {machine.machine}; {versions}."

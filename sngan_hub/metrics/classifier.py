@@ -1,4 +1,5 @@
-"""A small classifier, trained on real images, that checks whether a sample shows the requested class."""
+"""A small classifier of images: trained on real images, it checks whether a sample shows the requested class
+(``agreement2k``); trained on samples and tested on real images, its accuracy is a score (``cas``)."""
 
 from __future__ import annotations
 
@@ -21,6 +22,7 @@ class Classifier(NamedTuple):
     network: nn.Module
     accuracy: float  # on real test images
     name: str
+    recall: tuple[float, ...] = ()  # accuracy on the test images of each class
 
     @torch.no_grad()
     def predict(self, images: Tensor) -> Tensor:  # (N, 3, S, S) uint8 -> (N,) int64
@@ -47,14 +49,16 @@ def build(n_classes: int) -> nn.Module:
     return network
 
 
-def classifier(train: Images, test: Images, device: torch.device | str = "cpu") -> Classifier:
+def classifier(
+    train: Images, test: Images, device: torch.device | str = "cpu", protocol: str = "agreement2k"
+) -> Classifier:
     """Trains on ``train`` with shifts of up to two pixels and measures the accuracy on ``test``.
 
     The result is cached by the content of the data. ``device``: for training and prediction. Raises ``ValueError`` if
-    there are fewer training images than the batch size.
+    there are fewer training images than the batch size; ``protocol`` is named in the message.
     """
     if len(train.images) < BATCH:
-        raise ValueError(f"data: the classifier of agreement2k needs {BATCH} or more training images (got "
+        raise ValueError(f"data: the classifier of {protocol} needs {BATCH} or more training images (got "
                          f"{len(train.images)}); add images, or use another protocol")  # fmt: skip
     path = cache_folder() / f"classifier-{train.fingerprint()}-r{RECIPE}.pt"
     network = build(len(train.classes))
@@ -67,8 +71,10 @@ def classifier(train: Images, test: Images, device: torch.device | str = "cpu") 
         weights = {key: value.cpu() for key, value in network.state_dict().items()}
         write_atomically(path, lambda temporary: torch.save(weights, temporary))
     result = Classifier(network.eval(), 0.0, f"{sum(p.numel() for p in network.parameters()):,}-parameter CNN")
-    right = result.predict(torch.from_numpy(np.array(test.images))) == torch.from_numpy(test.labels)
-    return result._replace(accuracy=float(right.float().mean()))
+    labels = torch.from_numpy(test.labels)
+    right = (result.predict(torch.from_numpy(np.array(test.images))) == labels).float()
+    recall = tuple(float(right[labels == label].mean()) for label in range(len(test.classes)))
+    return result._replace(accuracy=float(right.mean()), recall=recall)
 
 
 def _fit(data: Images, device: torch.device) -> nn.Module:

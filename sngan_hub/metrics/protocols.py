@@ -1,20 +1,12 @@
 """Named protocols: the name says what was measured, the result is one JSON line with all that is needed to compare.
 
-Sample i of a protocol is image i of the seed with class i mod K, so every protocol scores a prefix of one sequence,
-whichever others are asked for beside it. Real test images are taken class by class in the source's order.
+A name fixes the evaluator, the resize, the counts and the labels; samples use the stored batch-norm statistics and are
+not truncated. Sample i of a protocol is image i of the seed with class i mod K, so every protocol scores a prefix of
+one sequence, whichever others are asked for beside it. Real test images are taken class by class in the source's order.
 
-``fid5k_test``   FID of 5,000 samples against 5,000 test images; floor: 5,000 training images in the samples' place
-``fid_paper``    FID of 5,000 samples against all test images, 5,000 or more (the papers' CIFAR-10 figures: against
-                 10,000); floor: 5,000 training images in the samples' place
-``kid1k_test``   KID of 1,000 samples against 1,000 test images: cheap, for comparing settings; floor likewise
-``kid1k_held_out``  KID of 1,000 samples against all test images that there are, 20 or more; the samples take their
-                 classes in turn; floor: up to 1,000 training images in the samples' place
-``agreement2k``  share of 2,000 samples that a classifier trained on real images gives the class that was asked for;
-                 floor: its accuracy on the real test images
-``diversity``    per class, mean pairwise distance of 100 samples in Inception features over that of 100 test images;
-                 the value is the mean over classes; floor: 100 training images in place of the samples. Where a class
-                 has fewer real images, so many of each class are taken. Above 50 classes, 50 that are spread evenly
-                 over them are measured, and the samples take these in turn
+Each row of ``PROTOCOLS`` says what its value is; *floor* is the same measure on real images.
+
+A folder of pictures stands in for a generator. FID depends on the number of images: compare values of one protocol.
 """
 
 # torch.from_numpy and torch_fidelity have no types:
@@ -22,264 +14,169 @@ whichever others are asked for beside it. Real test images are taken class by cl
 
 from __future__ import annotations
 
-import json
-import platform
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, replace
-from functools import cached_property
-from typing import Any
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from ..class_names import synset_names
-from ..data import Images, cache_folder, load_images
-from ..files import write_array
 from ..sampling import generate as sampling
 from ..text import nearest
 from ..weights.records import Score
-from .classifier import classifier
-from .inception import EVALUATOR, SHA1, features, load_inception
-from .scores import fid, kid, mean_pairwise_distance
+from . import measures
+from .evaluation import BATCH, Evaluation
+from .measures import FEWEST, INTRA, PER_CLASS
+from .plan import estimate
+from .provenance import json_line, machine, made_on, versions
 
-BATCH = 50
-PER_CLASS = 100  # samples and real images that a diversity is measured on
-DIVERSE_CLASSES = 50  # of which it is measured at most
-SPLITS = ("test", "train")
-FEWEST = 20  # test images that a KID is measured against
+__all__ = ["PROTOCOLS", "Evaluation", "Protocol", "evaluate", "json_line", "machine", "made_on", "versions"]
 
 
-class Evaluation:
-    """What the protocols share: a generator, a source, and each set of features computed once."""
+class Protocol(NamedTuple):
+    """A row of the table: how it is measured, and what the measurement needs."""
 
-    def __init__(self, generator: Any, source: str, seed: int = 0, held_out: str = "", precision: str = "fp32"):
-        """``held_out``: a folder of test images apart from ``source``. ``precision``: Inception's, see ``features``."""
-        self.generator, self.source, self.seed = generator, source, seed
-        self.held_out, self.precision = held_out, precision
-        self.test = load_images(*((held_out, "all") if held_out else (source, "test")), generator.size, left_out=[])
-        self.test = by_name(self.test)
-        self.n_classes = generator.n_classes or 1
-        if generator.n_classes and len(self.test.classes) != generator.n_classes:
-            raise ValueError(
-                f"data: {source} must have {generator.n_classes} classes, as the model (got {len(self.test.classes)})"
-            )
-        if generator.n_classes and generator.classes:
-            self.test = in_order_of(self.test, list(generator.classes), held_out or source)
-        elif generator.n_classes > 1:
-            print(f"the model has no class names; its class i is compared with class i of {held_out or source} "
-                  f"(from {self.test.classes[0]} to {self.test.classes[-1]})", file=sys.stderr)  # fmt: skip
-        self._features = torch.empty(0, 2048)
-
-    @cached_property
-    def train(self) -> Images:
-        data = load_images(self.source, "all" if self.held_out else "train", self.generator.size, left_out=[])
-        return in_order_of(by_name(data), self.test.classes, self.source)
-
-    @property
-    def evaluator(self) -> str:
-        return EVALUATOR + (", in bfloat16" if self.precision == "bf16" else "")
-
-    @property
-    def device(self) -> torch.device:
-        """Where the generator lies: Inception and the classifier compute there too."""
-        return next(self.generator.parameters()).device
-
-    @cached_property
-    def inception(self) -> Any:
-        return load_inception().to(self.device)
-
-    def samples(self, start: int, stop: int, labels: np.ndarray | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Samples start..stop in batches: uint8 images and the classes asked for (0 where unconditional).
-
-        ``labels``: these in turn, over and over, in place of all classes in turn.
-        """
-        cycle = torch.arange(self.n_classes) if labels is None else torch.from_numpy(labels)
-
-        def batches() -> Iterator[tuple[Tensor, Tensor]]:
-            for first in range(start, stop, BATCH):
-                count = min(BATCH, stop - first)
-                z, _ = sampling.latents(self.seed, first, count, self.generator.z_dim)
-                yield z, cycle[torch.arange(first, first + count) % len(cycle)]
-
-        return sampling.generate(self.generator, batches())
-
-    def sample_features(self, n: int) -> Tensor:
-        done = len(self._features)
-        if done < n:
-            batches = (images for images, _ in self.samples(done, n))
-            new = features(self.inception, batches, n - done, "samples", self.precision)
-            self._features = torch.cat([self._features, new])
-        return self._features[:n]
-
-    def real_features(self, split: str, n: int | None, balanced: bool = True, of: np.ndarray | None = None) -> Tensor:
-        """Features of the first n / K images of each class, interleaved by class as the samples are; ``of``: of these
-        classes alone.
-
-        Kept on disk as the longest prefix computed so far.
-        """
-        data = self.test if split == "test" else self.train
-        if of is not None:
-            data = _of_classes(data, of, -(-(n or 0) // len(of)))
-        index = _interleaved(data, n, balanced)
-        bf16 = "-bf16" if self.precision == "bf16" else ""
-        path = cache_folder() / f"features-{SHA1[:8]}-{data.fingerprint()}{bf16}.npy"
-        known = torch.from_numpy(np.load(path, allow_pickle=False)) if path.is_file() else torch.empty(0, 2048)
-        missing = index[len(known) :]
-        if len(missing):
-            batches = (data.images[missing[i : i + BATCH]] for i in range(0, len(missing), BATCH))
-            known = torch.cat([known, features(self.inception, batches, len(missing), f"real {split}", self.precision)])
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_array(path, known.numpy())
-        return known[: len(index)]
+    about: str
+    measure: Callable[[Evaluation], Score]
+    samples: int  # of each class where ``per_class``
+    real: tuple[tuple[str, int], ...] = ()  # split and number of images (0: all) whose features are needed
+    reference: str = "test"  # the split whose hash the result names
+    least: tuple[str, int] = ("test", 0)  # split, and the fewest images that it must have
+    per_class: bool = False
+    classes: bool = False  # whether the samples must have classes
+    labels: str = "turn"  # of the samples: all classes in turn, at random, or its own
+    network: str = "Inception"  # Inception, logits (of Inception), or classifier
+    lower_is_better: bool = True
 
 
-def _of_classes(data: Images, classes: np.ndarray, n: int) -> Images:
-    """The first ``n`` images of each of these classes, which become 0, 1, 2 ..., in memory."""
-    rows = np.concatenate([np.flatnonzero(data.labels == label)[:n] for label in classes])
-    labels = np.searchsorted(classes, data.labels[rows])
-    return Images(np.asarray(data.images[rows]), labels, [data.classes[label] for label in classes])
-
-
-def by_name(data: Images) -> Images:
-    """Folders that are named as ImageNet's synsets get the classes' names, as ``prepare`` gives them."""
-    names = synset_names(data.classes)
-    return data._replace(classes=names) if names else data
-
-
-def in_order_of(data: Images, names: list[str], source: str) -> Images:
-    """``data`` with its classes in the order of ``names``. Raises ``ValueError`` where it has other classes."""
-    ours, theirs = sorted(set(names) - set(data.classes)), sorted(set(data.classes) - set(names))
-    if ours or theirs:
-        raise ValueError(f"data: the classes of {source} differ from those of the model: {len(theirs)} not in the "
-                         f"model ({', '.join(theirs[:3])}), {len(ours)} only in the model ({', '.join(ours[:3])}); "
-                         f"rename the class folders to the class names of the model")  # fmt: skip
-    return data.in_order(names)
-
-
-def _interleaved(data: Images, n: int | None, balanced: bool = True) -> np.ndarray:
-    """Indices c0 c1 ... c0 c1 ...: the k-th image of every class before the (k+1)-th, up to n in all (None: whole).
-
-    Unless ``balanced``, a class that has no more is passed over.
-    """
-    counts = np.bincount(data.labels, minlength=len(data.classes))
-    per_class = -(-(n or 0) // len(counts))
-    if balanced and counts.min() < per_class:
-        raise ValueError(
-            f"data: every class must have at least {per_class} real images (got {counts.min()} in the smallest class)"
-        )
-    by_class = np.argsort(data.labels, kind="stable")
-    rank = np.concatenate([np.arange(int(count)) for count in counts])
-    return by_class[np.lexsort([data.labels[by_class], rank])][:n]
-
-
-def fid5k_test(e: Evaluation) -> Score:
-    reference = e.real_features("test", 5000)
-    floor = fid(e.real_features("train", 5000), reference)
-    return Score(fid(e.sample_features(5000), reference), 5000, f"{e.evaluator}; 5,000 test images", floor=floor)
-
-
-def fid_paper(e: Evaluation) -> Score:
-    total = len(e.test.images)
-    if total < 5000:
-        raise ValueError(f"data: fid_paper needs at least 5,000 test images (got {total:,})")
-    reference = e.real_features("test", None, balanced=False)
-    floor = fid(e.real_features("train", 5000), reference)
-    return Score(fid(e.sample_features(5000), reference), 5000, f"{e.evaluator}; {total:,} test images", floor=floor)
-
-
-def kid1k_test(e: Evaluation) -> Score:
-    reference = e.real_features("test", 1000)
-    floor = kid(e.real_features("train", 1000), reference)
-    return Score(kid(e.sample_features(1000), reference), 1000, f"{e.evaluator}; 1,000 test images", floor=floor)
-
-
-def kid1k_held_out(e: Evaluation) -> Score:
-    if len(e.test.images) < FEWEST:
-        raise ValueError(f"data: kid1k_held_out needs at least {FEWEST} held-out images (got {len(e.test.images)})")
-    reference = e.real_features("test", None, balanced=False)
-    labels = e.test.labels[_interleaved(e.test, None, balanced=False)]
-    sampled = features(e.inception, (x for x, _ in e.samples(0, 1000, labels)), 1000, "samples", e.precision)
-    floor = kid(e.real_features("train", 1000, balanced=False), reference)
-    return Score(kid(sampled, reference), 1000, f"{e.evaluator}; {len(reference):,} held-out images", floor=floor)
-
-
-def agreement2k(e: Evaluation) -> Score:
-    if not e.generator.n_classes:
-        raise ValueError("agreement2k needs a conditional generator; this one is unconditional")
-    judge = classifier(e.train, e.test, e.device)
-    batches = list(e.samples(0, 2000))
-    asked = torch.cat([y for _, y in batches])
-    right = (judge.predict(torch.cat([images for images, _ in batches])) == asked).float()
-    per_class = {name: float(right[asked == label].mean()) for label, name in enumerate(e.test.classes)}
-    return Score(float(right.mean()), 2000, judge.name, floor=judge.accuracy, per_class=per_class)
-
-
-def diversity(e: Evaluation) -> Score:
-    if not e.generator.n_classes:
-        return _diversity_of_all(e)
-    chosen = np.unique(np.linspace(0, e.n_classes - 1, min(e.n_classes, DIVERSE_CLASSES)).astype(int))
-    k = len(chosen)
-    names: list[str] = [e.test.classes[label] for label in chosen]
-    counts = [np.bincount(data.labels, minlength=e.n_classes)[chosen] for data in (e.test, e.train)]
-    fewest = [min(PER_CLASS, int(of.min())) for of in counts]
-    said = [f"{fewest[0]} test and {fewest[1]} training images of each class"] if min(fewest) < PER_CLASS else []
-    for what, of in zip(("test", "training"), counts, strict=True):
-        if of.min() < 2:
-            raise ValueError(f"data: diversity needs at least 2 {what} images of every class (got {of.min()} of class "
-                             f"{names[int(of.argmin())]})")  # fmt: skip
-    if k < e.n_classes:
-        said.append(f"{k} of {e.n_classes:,} classes, spread evenly: {', '.join(names[:2])} ... {names[-1]}")
-        real, again = (e.real_features(split, k * n, of=chosen) for split, n in zip(SPLITS, fewest, strict=True))
-        n = k * PER_CLASS
-        fake = features(e.inception, (x for x, _ in e.samples(0, n, chosen)), n, "samples", e.precision)
-    else:
-        real, again = (e.real_features(split, k * n) for split, n in zip(SPLITS, fewest, strict=True))
-        fake = e.sample_features(k * PER_CLASS)
-    base = [mean_pairwise_distance(real[c::k]) for c in range(k)]
-    per_class = {name: mean_pairwise_distance(fake[c::k]) / base[c] for c, name in enumerate(names)}
-    floor = float(np.mean([mean_pairwise_distance(again[c::k]) / base[c] for c in range(k)]))
-    evaluator = "; ".join([e.evaluator, *said])
-    return Score(float(np.mean(list(per_class.values()))), k * PER_CLASS, evaluator, floor=floor, per_class=per_class)
-
-
-def _diversity_of_all(e: Evaluation) -> Score:
-    """Of a generator without classes: of its samples and of real images, whatever their classes."""
-    n = min(PER_CLASS, len(e.test.images), len(e.train.images))
-    if n < 2:
-        raise ValueError(f"data: diversity needs at least 2 images in each split of {e.source} (got {n} in one)")
-    real, again = (e.real_features(split, n, balanced=False) for split in SPLITS)
-    base = mean_pairwise_distance(real)
-    value, floor = (mean_pairwise_distance(x) / base for x in (e.sample_features(PER_CLASS), again))
-    evaluator = e.evaluator + (f"; {n} real images of each split" if n < PER_CLASS else "")
-    return Score(value, PER_CLASS, evaluator, floor=floor)
-
-
-PROTOCOLS: dict[str, Callable[[Evaluation], Score]] = {
-    "fid5k_test": fid5k_test, "fid_paper": fid_paper, "kid1k_test": kid1k_test, "kid1k_held_out": kid1k_held_out,
-    "agreement2k": agreement2k, "diversity": diversity,
+#: Name -> protocol, in the order of the help
+PROTOCOLS: dict[str, Protocol] = {
+    "fid5k_test": Protocol(
+        "FID of 5,000 samples against 5,000 test images; floor: 5,000 training images in the samples' place",
+        measures.fid5k_test, 5000, (("test", 5000), ("train", 5000)),
+    ),
+    "fid_paper": Protocol(
+        "FID of 5,000 samples against all test images, 5,000 or more (the papers' CIFAR-10 figures: against "
+        "10,000); floor: 5,000 training images in the samples' place",
+        measures.fid_paper, 5000, (("test", 0), ("train", 5000)), least=("test", 5000),
+    ),
+    "fid50k_train": Protocol(
+        "FID of 50,000 samples against all training images; floor: all test images in the samples' place",
+        measures.fid50k_train, 50_000, (("train", 0), ("test", 0)), "train",
+    ),
+    "kid1k_test": Protocol(
+        "KID of 1,000 samples against 1,000 test images: cheap, for comparing settings; floor likewise",
+        measures.kid1k_test, 1000, (("test", 1000), ("train", 1000)),
+    ),
+    "kid1k_held_out": Protocol(
+        "KID of 1,000 samples against all test images that there are, 20 or more; the samples take their classes "
+        "in turn; floor: up to 1,000 training images in the samples' place",
+        measures.kid1k_held_out, 1000, (("test", 0), ("train", 1000)), least=("test", FEWEST), labels="own",
+    ),
+    "kid50k": Protocol(
+        "KID of 50,000 samples against all training images: the mean of 100 random subsets of 1,000 of each; "
+        "spread: over the subsets; floor: all test images in the samples' place",
+        measures.kid50k, 50_000, (("train", 0), ("test", 0)), "train", ("train", 1000),
+    ),
+    "is50k": Protocol(
+        "Inception Score of 50,000 samples, shuffled, in 10 splits: OpenAI's formula, logits without bias; "
+        "spread: over the splits; floor (higher than the value): 50,000 training images in the samples' place",
+        measures.is50k, 50_000, (("train", 50_000),), "train", network="logits", lower_is_better=False,
+    ),
+    "is_paper": Protocol(
+        "Inception Score as the authors evaluate it with `--tf`: 10 sets of 5,000 samples with uniformly random "
+        "classes, in order, the same formula; part `chainer_formula`: the formula of their Chainer version "
+        "(with the bias, columns 1 to 1,000 of the softmax) on the same samples",
+        measures.is_paper, 50_000, reference="", labels="random", network="logits", lower_is_better=False,
+    ),
+    "prdc10k": Protocol(
+        "precision, recall, density and coverage of 10,000 samples and 10,000 training images, 5 neighbours; the "
+        "value is the coverage; floor: the next 10,000 training images in the samples' place",
+        measures.prdc10k, 10_000, (("train", 20_000),), "train", ("train", 10_000), lower_is_better=False,
+    ),
+    "intra_fid": Protocol(
+        "FID of 5,000 samples of a class against all training images of the class, which are resized whole to the "
+        "square; the value is the mean over the classes, as the authors report it",
+        measures.intra_fid, INTRA, (("squashed", 0),), "squashed", per_class=True, classes=True,
+    ),
+    "cas": Protocol(
+        "accuracy on the real test images of a classifier that is trained on 50,000 samples; floor (higher than "
+        "the value): of the same classifier trained on the training images",
+        measures.cas, 50_000, classes=True, network="classifier", lower_is_better=False,
+    ),
+    "agreement2k": Protocol(
+        "share of 2,000 samples that a classifier trained on real images gives the class that was asked for; "
+        "floor: its accuracy on the real test images",
+        measures.agreement2k, 2000, classes=True, network="classifier", lower_is_better=False,
+    ),
+    "diversity": Protocol(
+        "per class, mean pairwise distance of 100 samples in Inception features over that of 100 test images; the "
+        "value is the mean over classes; floor: 100 training images in place of the samples. Where a class has "
+        "fewer real images, so many of each class are taken. Above 50 classes, 50 that are spread evenly over "
+        "them are measured, and the samples take these in turn",
+        measures.diversity, PER_CLASS, (("test", PER_CLASS), ("train", PER_CLASS)), per_class=True,
+        lower_is_better=False,
+    ),
 }  # fmt: skip
 
 
+def check(e: Evaluation, name: str) -> None:
+    """Raises ``ValueError`` if the samples or the data do not have what a protocol needs. Measures nothing."""
+    row = PROTOCOLS[name]
+    split, least = row.least
+    if least and len(e.real(split).images) < least:
+        what = "held-out" if e.held_out and split == "test" else {"test": "test", "train": "training"}[split]
+        raise ValueError(f"data: {name} needs at least {least:,} {what} images (got {len(e.real(split).images):,})")
+    if row.classes:
+        e.need_classes(name, row.samples if row.per_class else 1)
+    if not row.per_class:
+        e.check_samples(row.samples)
+
+
 def evaluate(
-    generator: Any, source: str, protocols: list[str], seed: int = 0, held_out: str = "", precision: str = "fp32"
+    generator: Any,
+    source: str,
+    protocols: list[str],
+    seed: int = 0,
+    held_out: str = "",
+    precision: str = "fp32",
+    *,
+    seeds: int = 1,
+    truncation: float | None = None,
+    standing: bool = False,
+    devices: Sequence[torch.device] = (),
+    workers: int = 1,
+    batch_size: int = BATCH,
+    say: Callable[[str], None] | None = None,
+    plan_only: bool = False,
 ) -> Iterator[tuple[str, Score]]:
     """Measures a generator against real images by named protocols.
 
     Args:
-        generator: in any mode; it stays so.
+        generator: as loaded, in any mode; it stays so. Or ``Pictures``: a folder of images from any program.
         source: real images: fashion, avatars, cifar10, a prepared folder, or a folder of class folders.
         protocols: names, see ``PROTOCOLS``.
-        seed: of the samples.
+        seed: of the samples; of a folder, which pictures are taken, and in which order.
         held_out: a folder of real images for scores, where ``source`` keeps none.
         precision: of Inception, fp32 or bf16.
+        seeds: how many seeds are measured, from ``seed`` on; the value is their mean, ``spread`` their standard
+            deviation.
+        truncation: |z| below this, where protocols have none; the result's name and record say so.
+        standing: standing batch-norm statistics, see ``standing_statistics``; the result's name and record say so.
+        devices: where features are computed, in parallel; the generator's device if empty.
+        workers: per device.
+        batch_size: images of a batch; no score depends on it beyond rounding.
+        say: called with a line of text: how much is to be computed, and how long it takes.
+        plan_only: end after that line.
 
     Returns:
-        An iterator over (name, Score), one after the other. Names are checked before the first is measured.
+        An iterator over (name, Score), one after the other. Names are checked before the first is measured. The name
+        ends in +standing or +truncation0.5 where the samples are not those of the protocol.
 
     Raises:
-        ValueError: for an unknown protocol, with the nearest one.
+        ValueError: for an unknown protocol, with the nearest one, or where the data do not have what it needs.
+        FileNotFoundError: if the data or the weights of Inception are missing.
 
     Example:
         >>> for name, score in evaluate(load_generator("sngan_fashion32"), "fashion", ["diversity"]):
@@ -288,38 +185,60 @@ def evaluate(
     for name in protocols:
         if name not in PROTOCOLS:
             raise ValueError(f"there is no protocol {name!r}{nearest(name, PROTOCOLS)}")
-    sampling.check_request(1, seed, None)
-    shared = Evaluation(generator, source, seed, held_out, precision)
-    return (
-        (name, replace(PROTOCOLS[name](shared), seed=seed, machine=machine(), versions=versions()))
-        for name in protocols
-    )
+    versions()  # a missing package is an error before anything is measured
+    sampling.check_request(1, seed, truncation)
+    seeds = sampling.whole_number("seeds", seeds, 1, 1000)
+    workers = sampling.whole_number("workers", workers, 1, 256)
+    batch_size = sampling.whole_number("batch_size", batch_size, 1, 10_000)
+    sampling.check_request(1, seed + seeds - 1, truncation)
+    shared = Evaluation(
+        generator, source, seed, held_out, precision, truncation=truncation, standing=standing, devices=devices,
+        workers=workers, batch_size=batch_size,
+    )  # fmt: skip
+    rows = {name: PROTOCOLS[name] for name in protocols}
+    for name in rows:
+        check(shared, name)
+    shared.logits = any(row.network == "logits" for row in rows.values())
+    if shared.logits:
+        try:
+            _ = shared.inception
+        except FileNotFoundError as error:
+            needing = " and ".join(name for name, row in rows.items() if row.network == "logits")
+            raise FileNotFoundError(f"{needing}: {error}; the other protocols do not need this file") from error
+    if say:
+        say(estimate(shared, rows, seeds))
+    return iter(()) if plan_only else _measured(shared, rows, range(seed, seed + seeds))
 
 
-def machine() -> str:
-    """The kind of processor, threads, and the accelerator if there is one: ``x86_64 AVX512, 2 threads``."""
-    capability = torch.backends.cpu.get_cpu_capability()
-    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    return f"{platform.machine()} {capability}, {torch.get_num_threads()} threads{gpu}"
+def _measured(e: Evaluation, rows: dict[str, Protocol], seeds: range) -> Iterator[tuple[str, Score]]:
+    suffix = ("+standing" if e.standing else "") + ("" if e.truncation is None else f"+truncation{e.truncation:g}")
+    for name, row in rows.items():
+        start, scores = time.perf_counter(), list[Score]()
+        for seed in seeds:
+            e.use_seed(seed)
+            scores.append(row.measure(e))
+        e.use_seed(seeds[0])
+        yield name + suffix, replace(
+            over_seeds(scores), seed=seeds[0], machine=machine(), versions=versions(),
+            seconds=round(time.perf_counter() - start, 1),
+            device=", ".join(str(device) for device in e.devices or [e.device]), batch_norm=e.batch_norm,
+            truncation=e.truncation, weights_sha256=e.weights_sha256,
+            evaluator_sha256="" if row.network == "classifier" else e.evaluator_sha256,
+            reference_sha256=e.reference_sha256(row.reference) if row.reference else "",
+        )  # fmt: skip
 
 
-def versions() -> dict[str, str]:
-    import torch_fidelity
+def over_seeds(scores: list[Score]) -> Score:
+    """The mean of the scores of several seeds, with their standard deviation (of one seed: as it is)."""
+    if len(scores) == 1:
+        return scores[0]
+    values = tuple(score.value for score in scores)
 
-    return {
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "torch-fidelity": torch_fidelity.__version__,
-    }
+    def mean_of(rows: list[Any]) -> dict[str, float] | None:
+        return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]} if rows[0] else None
 
-
-def made_on(rows: Iterable[dict[str, Any]]) -> str:
-    """The ``machine`` and ``versions`` of records, each combination once."""
-    return "; or ".join(dict.fromkeys(
-        f"{row['machine']}, " + ", ".join(f"{name} {version}" for name, version in row["versions"].items())
-        for row in rows
-    ))  # fmt: skip
-
-
-def json_line(model: str, source: str, protocol: str, score: Score) -> str:
-    return json.dumps({"model": model, "data": source, "protocol": protocol, **asdict(score)}, ensure_ascii=False)
+    return replace(
+        scores[0], value=float(np.mean(values)), spread=float(np.std(values, ddof=1)),
+        spread_over=f"{len(values)} seeds", values=values, per_class=mean_of([score.per_class for score in scores]),
+        parts=mean_of([score.parts for score in scores]),
+    )  # fmt: skip

@@ -44,6 +44,16 @@ class Score:
     machine: str = ""
     versions: Mapping[str, str] | None = None
     stated_by: str = ""  # the publisher whose figure it is; empty: ours, measured by `sngan evaluate`
+    spread_over: str = ""  # what was repeated: 3 seeds, 10 splits, 100 subsets
+    values: tuple[float, ...] = ()  # of each seed, where there are several
+    parts: Mapping[str, float] | None = None  # further values of the same measurement: precision, recall ...
+    seconds: float | None = None
+    device: str = ""
+    batch_norm: str = ""  # the statistics that the generator used: stored, or standing
+    truncation: float | None = None  # |z| below this; None: not truncated
+    weights_sha256: str = ""  # of the generator's model.safetensors; of a folder of pictures, of their pixels
+    evaluator_sha256: str = ""  # of the evaluator's weights, or what they were trained on
+    reference_sha256: str = ""  # of the real images' pixels and labels; of a prepared data set, the first digits
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # imported at run time only by the loop
     from accelerate import Accelerator
 
 SCORES = "scores.jsonl"
-LOWER_IS_BETTER = ("fid", "kid")
+LOWER_IS_BETTER = ("fid", "kid", "intra_fid")
 
 
 def check_scoring(config: Config) -> None:
@@ -46,7 +46,7 @@ def score_snapshot(state: State, config: Config, out: Path) -> float:
 
     start = time.perf_counter()
     of = (config.data, [config.score], config.seed, config.test_folder, config.precision)
-    for name, score in evaluate(settled(state.average).for_sampling(), *of):
+    for name, score in evaluate(settled(state.average), *of):
         line = {"step": state.step, "protocol": name, **asdict(score)}
         with open(out / SCORES, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")

@@ -19,6 +19,7 @@ from sngan_hub.hub.listing import list_cells, listing
 from sngan_hub.hub.load import load_discriminator, load_generator
 from sngan_hub.hub.push import load_any
 from sngan_hub.metrics.discriminator_scores import scores_of
+from sngan_hub.metrics.protocols import PROTOCOLS
 from sngan_hub.networks.mixin import read_config
 from sngan_hub.weights.records import KINDS, PRETRAINED, WEIGHTS, find_record
 
@@ -203,9 +204,20 @@ def guide_tables(text: str) -> str:
     text = _between("steps", step_rows(RECORDS / "steps.jsonl"), text)
     text = _between("gpu", gpu_rows(RECORDS / "gpu.jsonl"), text)
     text = _between("settings", settings_tables(), text)
+    text = _between("protocols", protocol_rows(), text)
     for name in ("prepare", "normalizers", "probe", "walk", "finetune", "refining", "copies", "recipes"):
         text = _from_benchmark(name, text)
     return text
+
+
+def protocol_rows() -> list[str]:
+    """One row per evaluation protocol."""
+    rows = ["| protocol | what is measured | better | needs |", "|---|---|---|---|"]
+    for name, row in PROTOCOLS.items():
+        needs = {"Inception": "features", "logits": "logits", "classifier": "-"}[row.network]
+        classes = ", classes" if row.classes else ""
+        rows.append(f"| `{name}` | {row.about} | {'lower' if row.lower_is_better else 'higher'} | {needs}{classes} |")
+    return rows
 
 
 def _from_benchmark(name: str, text: str) -> str:

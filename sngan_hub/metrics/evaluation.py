@@ -1,0 +1,336 @@
+"""What the protocols of one evaluation share: the samples, the real images, and each set of features computed once.
+
+Sample i is image i of the seed with class i mod K, so every protocol scores a prefix of one sequence. Features of real
+images are cached by the images' content, and features of 10,000 samples or more by the generator's weights and the
+settings, so that a long evaluation resumes.
+"""
+
+# torch.from_numpy has no types:
+# pyright: reportUnknownMemberType=false
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from ..data import Images, cache_folder, load_images
+from ..networks.inference import FastGenerator
+from ..sampling import generate as sampling
+from .extraction import Task, Worker, extract, load_stored
+from .inception import EVALUATOR, SHA1, load_inception
+from .pictures import Pictures
+from .published_inception import PUBLISHED
+from .references import by_name, in_order_of, interleaved, of_classes
+from .standing import BATCH as STANDING_BATCH
+from .standing import BATCHES as STANDING_BATCHES
+from .standing import standing_statistics
+
+BATCH = 50
+RESUMED = 10_000  # samples whose features are kept on disk
+SPLITS = ("test", "train")
+RECIPE = "1"  # part of the cached features' names: change it whenever samples of the same settings change
+
+
+class Evaluation:
+    """One generator, or a folder of pictures, and the real images that it is compared with.
+
+    Args:
+        generator: a generator in any mode, or ``Pictures``.
+        source: real images, as ``load_images`` reads them.
+        seed: of the samples.
+        held_out: a folder of test images apart from ``source``.
+        precision: of Inception, see ``features_of``.
+        truncation: of the latents; None, as all protocols have it, or |z| below this.
+        standing: use standing statistics in place of the stored ones.
+        devices: where features are computed; the generator's device if empty.
+        workers: per device.
+        batch_size: images of a batch.
+
+    Raises:
+        ValueError: if the classes of the data are not those of the generator.
+        FileNotFoundError: if the data are missing.
+    """
+
+    def __init__(
+        self,
+        generator: Any,
+        source: str,
+        seed: int = 0,
+        held_out: str = "",
+        precision: str = "fp32",
+        *,
+        truncation: float | None = None,
+        standing: bool = False,
+        devices: Sequence[torch.device] = (),
+        workers: int = 1,
+        batch_size: int = BATCH,
+    ):
+        self.generator, self.source, self.seed = generator, source, seed
+        self.held_out, self.precision, self.truncation, self.standing = held_out, precision, truncation, standing
+        self.devices, self.workers, self.batch_size = list(devices), workers, batch_size
+        self.logits = False  # whether a protocol needs the last layer of Inception
+        self.pictures = generator if isinstance(generator, Pictures) else None
+        if self.pictures and (truncation is not None or standing):
+            raise ValueError("truncation and standing statistics need a generator; a folder of pictures has neither")
+        self.test = load_images(*((held_out, "all") if held_out else (source, "test")), generator.size, left_out=[])
+        self.test = by_name(self.test)
+        if self.pictures:
+            self.pictures.match(self.test.classes)
+        self.n_classes = generator.n_classes or 1
+        if generator.n_classes and len(self.test.classes) != generator.n_classes:
+            raise ValueError(
+                f"data: {source} must have {generator.n_classes} classes, as the model (got {len(self.test.classes)})"
+            )
+        if generator.n_classes and generator.classes:
+            self.test = in_order_of(self.test, list(generator.classes), held_out or source)
+        elif generator.n_classes > 1:
+            print(f"the model has no class names; its class i is compared with class i of {held_out or source} "
+                  f"(from {self.test.classes[0]} to {self.test.classes[-1]})", file=sys.stderr)  # fmt: skip
+        self._features: dict[tuple[int, str], Tensor] = {}
+        self._digests: dict[str, str] = {}
+
+    @cached_property
+    def train(self) -> Images:
+        return self._training_images(squash=False)
+
+    @cached_property
+    def squashed(self) -> Images:
+        """The training images resized whole to the square, as the authors' reference of intra-FID."""
+        return self._training_images(squash=True)
+
+    def _training_images(self, squash: bool) -> Images:
+        split = "all" if self.held_out else "train"
+        data = load_images(self.source, split, self.generator.size, left_out=[], squash=squash)
+        return in_order_of(by_name(data), self.test.classes, self.source)
+
+    def real(self, split: str) -> Images:
+        """``split``: test, train or squashed."""
+        return getattr(self, split)
+
+    def reference_sha256(self, split: str) -> str:
+        if split not in self._digests:
+            self._digests[split] = self.real(split).sha256()
+        return self._digests[split]
+
+    def need_classes(self, protocol: str, each: int) -> None:
+        """Raises ``ValueError`` if the samples have no classes, or a folder fewer than ``each`` pictures of one."""
+        if not self.generator.n_classes:
+            what = "a folder with one folder per class, named as the data's" if self.pictures else (
+                "a conditional generator; this one is unconditional")  # fmt: skip
+            raise ValueError(f"{protocol} needs {what}")
+        if self.pictures:
+            counts = np.bincount(self.pictures.data.labels, minlength=self.n_classes)
+            if counts.min() < each:
+                raise ValueError(
+                    f"{self.pictures.folder}: {protocol} needs at least {each:,} pictures of every class (got "
+                    f"{counts.min():,} of class {self.test.classes[int(counts.argmin())]})"
+                )
+
+    def use_seed(self, seed: int) -> None:
+        """Samples are those of ``seed`` from now on."""
+        if self.standing and seed != self.seed:  # which are estimated from its latents
+            for name in ("sampler", "crew", "_generator"):
+                self.__dict__.pop(name, None)
+        self.seed = seed
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # Networks
+
+    @property
+    def evaluator(self) -> str:
+        return EVALUATOR + (", in bfloat16" if self.precision == "bf16" else "")
+
+    @cached_property
+    def inception(self) -> Any:
+        return load_inception(logits=self.logits).to(self.device)
+
+    @property
+    def evaluator_sha256(self) -> str:
+        return getattr(self.inception, "sha256", "")
+
+    @property
+    def device(self) -> torch.device:
+        """The first device: by default, where the generator lies."""
+        if self.devices or self.pictures:
+            return self.devices[0] if self.devices else torch.device("cpu")
+        return next(self.generator.parameters()).device
+
+    @cached_property
+    def sampler(self) -> Any:
+        """The generator that makes the samples, before its conversion for sampling."""
+        network = self.generator
+        if self.standing:
+            network = standing_statistics(network, self.truncation, seed=self.seed)
+        return network
+
+    @property
+    def batch_norm(self) -> str:
+        """Which batch-norm statistics the samples use."""
+        if self.pictures:
+            return ""
+        return f"standing, {STANDING_BATCHES} batches of {STANDING_BATCH}" if self.standing else "stored"
+
+    @cached_property
+    def crew(self) -> list[Worker]:
+        """One worker, or ``workers`` for each device, which share the networks there."""
+        crew: list[Worker] = []
+        for i, device in enumerate(self.devices or [self.device]):
+            network = self.inception if i == 0 else copy.deepcopy(self.inception).to(device)
+            crew += [Worker(self._on(device), network)] * self.workers
+        return crew
+
+    def _on(self, device: torch.device) -> Any:
+        if self.pictures:
+            return self.pictures
+        own = next(self.sampler.parameters()).device
+        there = (own.type, own.index or 0) == (device.type, device.index or 0)  # cuda is cuda:0
+        network = self.sampler if there else copy.deepcopy(self.sampler).to(device)
+        return network.for_sampling()
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """That of the generator's model.safetensors, computed from its tensors; empty for a converted one."""
+        if self.pictures:
+            return self.pictures.digest
+        network = getattr(self.generator, "_orig_mod", self.generator)
+        if isinstance(network, FastGenerator):
+            return ""
+        state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+        return hashlib.sha256(safetensors.torch.save(state, metadata={"format": "pt"})).hexdigest()
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # Samples
+
+    def samples(
+        self, start: int, stop: int, labels: np.ndarray | str | None = None, generator: Any = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Samples ``start`` to ``stop`` in batches: uint8 images and the classes asked for (0 where unconditional).
+
+        ``labels``: these in turn, over and over, in place of all classes in turn; or ``random``: uniform, as the seed
+        draws them. ``generator``: the network to use, by default that of the first worker.
+        """
+        for first in range(start, stop, self.batch_size):
+            yield self.draw(np.arange(first, min(first + self.batch_size, stop)), labels, generator)
+
+    def draw(
+        self, which: np.ndarray, labels: np.ndarray | str | None = None, generator: Any = None
+    ) -> tuple[Tensor, Tensor]:
+        """Samples number ``which``, in one batch; see ``samples``."""
+        cycle = labels if isinstance(labels, np.ndarray) else None
+        if self.pictures:
+            return self.pictures.draw(self.seed, which, cycle)
+        generator = generator or self._generator
+        k = self.n_classes
+        consecutive = int(which[-1] - which[0]) + 1 == len(which)
+        runs = [(int(which[0]), len(which))] if consecutive else [(int(i), 1) for i in which]
+        drawn = [sampling.latents(self.seed, *run, generator.z_dim, k, self.truncation) for run in runs]
+        y = torch.cat([own for _, own in drawn if own is not None])
+        if labels is None:
+            y = torch.from_numpy(which % k)
+        elif cycle is not None:
+            y = torch.from_numpy(cycle[which % len(cycle)])
+        return next(sampling.generate(generator, [(torch.cat([z for z, _ in drawn]), y)]))
+
+    @cached_property
+    def _generator(self) -> Any:
+        return self._on(next(self.sampler.parameters()).device)
+
+    def check_samples(self, n: int) -> None:
+        """Raises ``ValueError`` if there are fewer than ``n`` samples: in a folder of pictures."""
+        if self.pictures and n > len(self.pictures):
+            raise ValueError(
+                f"{self.pictures.folder}: {n:,} pictures are needed (got {len(self.pictures):,}); add pictures, or use "
+                f"a protocol that needs fewer"
+            )
+
+    def sample_features(self, n: int, labels: np.ndarray | str | None = None) -> Tensor:
+        """Features of the first ``n`` samples: a prefix of one sequence for each kind of ``labels``."""
+        rule = labels if isinstance(labels, str) else "turn" if labels is None else f"cycle {labels.tolist()}"
+        if rule == "random" and (self.pictures or not self.generator.n_classes):
+            rule, labels = "turn", None
+        self.check_samples(n)
+        known = self._features.get((self.seed, rule))
+        store = self.sample_store(rule) if n >= RESUMED else None
+        if (known is None or len(known) < n) and (kept := load_stored(store)) is not None:
+            known = kept if known is None or len(kept) > len(known) else known
+        done = 0 if known is None else len(known)
+        if done < n:
+            tasks = [self._task(np.arange(i, min(i + self.batch_size, n)), labels)
+                     for i in range(done, n, self.batch_size)]  # fmt: skip
+            known = extract(self.crew, tasks, n - done, "samples", self.precision, store, known)
+        assert known is not None
+        self._features[self.seed, rule] = known
+        return known[:n]
+
+    def class_features(self, label: int, n: int) -> Tensor:
+        """Features of the first ``n`` samples of a class: samples ``label``, ``label`` + K, ``label`` + 2K ..."""
+        which = np.arange(n) * self.n_classes + label
+        tasks = [self._task(which[i : i + self.batch_size], None) for i in range(0, n, self.batch_size)]
+        return extract(self.crew, tasks, n, f"class {label}", self.precision)
+
+    def _task(self, which: np.ndarray, labels: np.ndarray | str | None) -> Task:
+        return lambda worker: self.draw(which, labels, worker.generator)[0]
+
+    def sample_store(self, rule: str) -> Path | None:
+        """Where features of 10,000 samples or more are kept; None where the weights have no hash."""
+        key = self.settings_key(rule)
+        return cache_folder() / f"samples-{key}.npy" if key else None
+
+    def settings_key(self, *of: str) -> str:
+        """A hash of all that samples and their features depend on; empty where the weights have no hash."""
+        if not self.weights_sha256:
+            return ""
+        parts = [
+            self.weights_sha256,
+            self.seed,
+            self.truncation,
+            self.batch_norm,
+            self.precision,
+            self._network,
+            RECIPE,
+        ]
+        return hashlib.sha256(repr([*parts, *of]).encode()).hexdigest()[:16]
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # Real images
+
+    @property
+    def _network(self) -> str:
+        """The start of the hash of Inception's weights, for the names of cached features."""
+        return PUBLISHED.sha256[:8] if self.evaluator_sha256 == PUBLISHED.sha256 else SHA1[:8]
+
+    def real_store(self, data: Images) -> Path:
+        bf16 = "-bf16" if self.precision == "bf16" else ""
+        return cache_folder() / f"features-{self._network}-{data.fingerprint()}{bf16}.npy"
+
+    def real_features(self, split: str, n: int | None, balanced: bool = True, of: np.ndarray | None = None) -> Tensor:
+        """Features of the first n / K images of each class, interleaved by class as the samples are; ``of``: of these
+        classes alone.
+
+        Kept on disk as the longest prefix computed so far.
+        """
+        data = self.real(split)
+        if of is not None:
+            data = of_classes(data, of, -(-(n or 0) // len(of)))
+        index = interleaved(data, n, balanced)
+        store = self.real_store(data)
+        known = load_stored(store)
+        missing = index[0 if known is None else len(known) :]
+        if len(missing) or known is None:
+            tasks = [_rows(data, missing[i : i + BATCH]) for i in range(0, len(missing), BATCH)]
+            known = extract(self.crew, tasks, len(missing), f"real {split}", self.precision, store, known)
+        return known[: len(index)]
+
+
+def _rows(data: Images, index: np.ndarray) -> Callable[[Worker], np.ndarray]:
+    return lambda worker: np.asarray(data.images[index])

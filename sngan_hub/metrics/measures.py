@@ -1,0 +1,190 @@
+"""How each protocol measures its value: functions from what an evaluation shares to a score. See protocols.py."""
+
+# torch.from_numpy has no types:
+# pyright: reportUnknownMemberType=false
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..data import Images, cache_folder
+from ..files import write_json
+from ..weights.records import Score
+from .classifier import classifier
+from .evaluation import SPLITS, Evaluation
+from .plan import PREFIX
+from .references import interleaved
+from .scores import fid, inception_score, inception_score_chainer, kid, kid_of_subsets, mean_pairwise_distance, prdc
+
+PER_CLASS = 100  # samples and real images that a diversity is measured on
+DIVERSE_CLASSES = 50  # of which it is measured at most
+FEWEST = 20  # test images that a KID is measured against
+INTRA = 5000  # samples of each class
+
+
+def fid5k_test(e: Evaluation) -> Score:
+    reference = e.real_features("test", 5000)
+    floor = fid(e.real_features("train", 5000), reference)
+    return Score(fid(e.sample_features(5000), reference), 5000, f"{e.evaluator}; 5,000 test images", floor=floor)
+
+
+def fid_paper(e: Evaluation) -> Score:
+    reference = e.real_features("test", None, balanced=False)
+    floor = fid(e.real_features("train", 5000), reference)
+    evaluator = f"{e.evaluator}; {len(reference):,} test images"
+    return Score(fid(e.sample_features(5000), reference), 5000, evaluator, floor=floor)
+
+
+def fid50k_train(e: Evaluation) -> Score:
+    reference = e.real_features("train", None, balanced=False)
+    floor = fid(e.real_features("test", None, balanced=False), reference)
+    evaluator = f"{e.evaluator}; {len(reference):,} training images; floor: {len(e.test.images):,} test images"
+    return Score(fid(e.sample_features(50_000), reference), 50_000, evaluator, floor=floor)
+
+
+def kid1k_test(e: Evaluation) -> Score:
+    reference = e.real_features("test", 1000)
+    floor = kid(e.real_features("train", 1000), reference)
+    return Score(kid(e.sample_features(1000), reference), 1000, f"{e.evaluator}; 1,000 test images", floor=floor)
+
+
+def kid1k_held_out(e: Evaluation) -> Score:
+    reference = e.real_features("test", None, balanced=False)
+    labels = e.test.labels[interleaved(e.test, None, balanced=False)]
+    floor = kid(e.real_features("train", 1000, balanced=False), reference)
+    value = kid(e.sample_features(1000, labels), reference)
+    return Score(value, 1000, f"{e.evaluator}; {len(reference):,} held-out images", floor=floor)
+
+
+def kid50k(e: Evaluation) -> Score:
+    reference = e.real_features("train", None, balanced=False)
+    value, deviation = kid_of_subsets(e.sample_features(50_000), reference)
+    tests = e.real_features("test", None, balanced=False)
+    floor = kid_of_subsets(tests, reference).mean if len(tests) >= 1000 else None
+    evaluator = f"{e.evaluator}; {len(reference):,} training images, 100 subsets of 1,000"
+    return Score(value, 50_000, evaluator, deviation, floor, spread_over="100 subsets")
+
+
+def _logits(e: Evaluation, features: Tensor, bias: bool) -> Tensor:
+    head = e.inception.head
+    logits = features @ head.weight.t().to(features)
+    return logits + head.bias.to(features) if bias else logits
+
+
+def is50k(e: Evaluation) -> Score:
+    value, deviation = inception_score(_logits(e, e.sample_features(50_000), bias=False))
+    floor = None
+    if len(e.train.images) >= 50_000:
+        floor = inception_score(_logits(e, e.real_features("train", 50_000, balanced=False), bias=False)).mean
+    return Score(value, 50_000, f"{e.evaluator}; logits without bias", deviation, floor, spread_over="10 splits")
+
+
+def is_paper(e: Evaluation) -> Score:
+    features = e.sample_features(50_000, "random")
+    value, deviation = inception_score(_logits(e, features, bias=False), shuffle=False)
+    parts = {"chainer_formula": inception_score_chainer(_logits(e, features, bias=True)).mean}
+    evaluator = f"{e.evaluator}; logits without bias; 10 x 5,000 samples"
+    return Score(value, 50_000, evaluator, deviation, parts=parts, spread_over="10 sets of 5,000")
+
+
+def prdc10k(e: Evaluation) -> Score:
+    total, n = len(e.train.images), 10_000
+    real = e.real_features("train", min(total, 2 * n), balanced=False)
+    parts = prdc(e.sample_features(n), real[:n])
+    floor = prdc(real[n:], real[:n])["coverage"] if total >= 2 * n else None
+    evaluator = f"{e.evaluator}; 10,000 training images, 5 neighbours; the value is the coverage"
+    return Score(parts["coverage"], n, evaluator, floor=floor, parts=parts)
+
+
+def intra_fid(e: Evaluation) -> Score:
+    """Each finished class is kept in the cache folder, so that an interrupted measurement resumes."""
+    data, k = e.squashed, e.n_classes
+    real = e.real_features("squashed", None, balanced=False)
+    labels = data.labels[interleaved(data, None, balanced=False)]
+    store = _class_store(e)
+    done: dict[str, float] = json.loads(store.read_text(encoding="utf-8")) if store and store.is_file() else {}
+    for label, name in enumerate(data.classes):
+        if name in done:
+            continue
+        fake = e.sample_features(INTRA * k)[label::k] if INTRA * k <= PREFIX else e.class_features(label, INTRA)
+        own: Any = torch.from_numpy(labels == label)
+        done[name] = fid(fake, real[own])
+        if store:
+            store.parent.mkdir(parents=True, exist_ok=True)
+            write_json(store, done)
+    per_class = {name: done[name] for name in data.classes}
+    squashed = "cropped when prepared" if data.made else "resized whole"
+    evaluator = f"{e.evaluator}; {len(real):,} training images of {k:,} classes, {squashed}"
+    return Score(float(np.mean(list(per_class.values()))), INTRA * k, evaluator, per_class=per_class)
+
+
+def _class_store(e: Evaluation) -> Path | None:
+    key = e.settings_key("intra_fid", e.reference_sha256("squashed"))
+    return cache_folder() / f"intra-fid-{key}.json" if key else None
+
+
+def cas(e: Evaluation) -> Score:
+    n = 50_000
+    batches = list(e.samples(0, n))
+    images, labels = (np.concatenate([part.numpy() for part in parts]) for parts in zip(*batches, strict=True))
+    found = classifier(Images(images, labels, list(e.test.classes)), e.test, e.device, "cas")
+    floor = classifier(e.train, e.test, e.device, "cas").accuracy
+    evaluator = (f"{found.name}, trained on {n:,} samples, tested on {len(e.test.images):,} test images; floor: "
+                 f"trained on {len(e.train.images):,} training images")  # fmt: skip
+    per_class = dict(zip(e.test.classes, found.recall, strict=True))
+    return Score(found.accuracy, n, evaluator, floor=floor, per_class=per_class)
+
+
+def agreement2k(e: Evaluation) -> Score:
+    judge = classifier(e.train, e.test, e.device)
+    batches = list(e.samples(0, 2000))
+    asked = torch.cat([y for _, y in batches])
+    right = (judge.predict(torch.cat([images for images, _ in batches])) == asked).float()
+    per_class = {name: float(right[asked == label].mean()) for label, name in enumerate(e.test.classes)}
+    return Score(float(right.mean()), 2000, judge.name, floor=judge.accuracy, per_class=per_class)
+
+
+def diversity(e: Evaluation) -> Score:
+    if not e.generator.n_classes:
+        return _diversity_of_all(e)
+    chosen = np.unique(np.linspace(0, e.n_classes - 1, min(e.n_classes, DIVERSE_CLASSES)).astype(int))
+    k = len(chosen)
+    names: list[str] = [e.test.classes[label] for label in chosen]
+    counts = [np.bincount(data.labels, minlength=e.n_classes)[chosen] for data in (e.test, e.train)]
+    fewest = [min(PER_CLASS, int(of.min())) for of in counts]
+    said = [f"{fewest[0]} test and {fewest[1]} training images of each class"] if min(fewest) < PER_CLASS else []
+    for what, of in zip(("test", "training"), counts, strict=True):
+        if of.min() < 2:
+            raise ValueError(f"data: diversity needs at least 2 {what} images of every class (got {of.min()} of class "
+                             f"{names[int(of.argmin())]})")  # fmt: skip
+    if k < e.n_classes:
+        said.append(f"{k} of {e.n_classes:,} classes, spread evenly: {', '.join(names[:2])} ... {names[-1]}")
+        real, again = (e.real_features(split, k * n, of=chosen) for split, n in zip(SPLITS, fewest, strict=True))
+        fake = e.sample_features(k * PER_CLASS, chosen)
+    else:
+        e.need_classes("diversity", PER_CLASS)
+        real, again = (e.real_features(split, k * n) for split, n in zip(SPLITS, fewest, strict=True))
+        fake = e.sample_features(k * PER_CLASS)
+    base = [mean_pairwise_distance(real[c::k]) for c in range(k)]
+    per_class = {name: mean_pairwise_distance(fake[c::k]) / base[c] for c, name in enumerate(names)}
+    floor = float(np.mean([mean_pairwise_distance(again[c::k]) / base[c] for c in range(k)]))
+    evaluator = "; ".join([e.evaluator, *said])
+    return Score(float(np.mean(list(per_class.values()))), k * PER_CLASS, evaluator, floor=floor, per_class=per_class)
+
+
+def _diversity_of_all(e: Evaluation) -> Score:
+    """Of a generator without classes: of its samples and of real images, whatever their classes."""
+    n = min(PER_CLASS, len(e.test.images), len(e.train.images))
+    if n < 2:
+        raise ValueError(f"data: diversity needs at least 2 images in each split of {e.source} (got {n} in one)")
+    real, again = (e.real_features(split, n, balanced=False) for split in SPLITS)
+    base = mean_pairwise_distance(real)
+    value, floor = (mean_pairwise_distance(x) / base for x in (e.sample_features(PER_CLASS), again))
+    evaluator = e.evaluator + (f"; {n} real images of each split" if n < PER_CLASS else "")
+    return Score(value, PER_CLASS, evaluator, floor=floor)

@@ -1,0 +1,132 @@
+"""A folder of images in place of a generator: pictures from any program, as the samples of a protocol.
+
+Class folders give the classes; a folder without them, or with other folders than the data's classes, is one set. The
+pictures are taken in a random order that the seed fixes, class by class in turn, so that the first n of a larger folder
+are an even choice.
+"""
+
+# torch.from_numpy and ndarray methods have no types, or not for all that they take:
+# pyright: reportUnknownMemberType=false
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..data import Images, load_images
+from ..data.folders import find_images
+from .references import by_name, interleaved
+
+NETWORKS = ("config.json", "generator", "discriminator", "snapshots")  # in a network's folder, a pair or a run
+CHECKPOINTS = (".pth", ".npz", ".pt", ".ckpt")
+
+
+def is_pictures(model: str | Path) -> bool:
+    """Whether MODEL is a folder of images, and not a network's folder, a pair or a run."""
+    folder = Path(model).expanduser()
+    if not folder.is_dir() or any((folder / name).exists() for name in NETWORKS):
+        return False
+    if any(path.suffix in CHECKPOINTS for path in folder.iterdir()):
+        return False  # of another code base, with its sample pictures beside it
+    return bool(find_images(str(folder)).images)
+
+
+class Pictures:
+    """Stands in a generator's place in ``Evaluation``; attributes as those of a generator.
+
+    Args:
+        folder: of images, at any depth.
+        size: the pictures' side. None: that of the first one, which all must have. Otherwise, pictures of another size
+            are cropped to the centre square and resized (bilinear, antialiased).
+
+    Raises:
+        ValueError: if sizes differ, or if images are damaged; the message names them.
+    """
+
+    z_dim = 0
+
+    def __init__(self, folder: str, size: int | None = None):
+        self.folder = folder
+        paths = [path for _, path in find_images(folder).images]
+        self.resized = size is not None
+        self.size = size or _common_size(paths)
+        self.data = by_name(load_images(folder, "all", self.size))
+        self.classes: list[str] | None = self.data.classes if len(self.data.classes) > 1 else None
+        self.n_classes = len(self.classes or [])
+        self.digest = self.data.sha256()
+        self._orders: dict[int, np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return len(self.data.images)
+
+    def match(self, classes: list[str]) -> None:
+        """Orders the classes as the data's. Where they have other names, the pictures become one set, which is said."""
+        if self.classes is None:
+            return
+        if sorted(self.classes) == sorted(classes):
+            self.data = self.data.in_order(classes)
+            self.classes = self.data.classes
+            return
+        other = next((name for name in self.classes if name not in classes), next(iter(set(classes) - {*self.classes})))
+        print(f"{self.folder}: its folders are not the classes of the data ({other!r} is only in one of them), so all "
+              f"pictures are taken as one set, without classes", file=sys.stderr)  # fmt: skip
+        self.data, self.classes, self.n_classes = self.data.as_one_class(), None, 0
+
+    def order(self, seed: int) -> np.ndarray:
+        """Rows in the order of samples: shuffled by ``seed``, then the classes in turn."""
+        if seed not in self._orders:
+            shuffled = np.random.Generator(np.random.Philox(key=[seed, 0])).permutation(len(self.data.labels))
+            view = Images(self.data.images, self.data.labels[shuffled], self.data.classes)
+            self._orders[seed] = shuffled[interleaved(view, None, balanced=False)]
+        return self._orders[seed]
+
+    def draw(self, seed: int, which: np.ndarray, cycle: np.ndarray | None = None) -> tuple[Tensor, Tensor]:
+        """Samples number ``which``, and their classes (0 where there are none).
+
+        ``cycle``: the classes of samples 0, 1, 2 ..., over and over; each takes the next picture of its class.
+
+        Raises ``ValueError`` if there are too few pictures.
+        """
+        rows = self.order(seed)
+        if cycle is None or not self.n_classes:
+            self._check(int(which.max()) + 1, len(rows), "")
+            chosen = rows[which]
+        else:
+            place, turn = which % len(cycle), which // len(cycle)
+            before = np.array([int((cycle[:p] == label).sum()) for p, label in enumerate(cycle)])
+            each = np.bincount(cycle, minlength=self.n_classes)
+            wanted, rank = cycle[place], turn * each[cycle[place]] + before[place]
+            chosen = np.empty(len(which), np.int64)
+            for label in np.unique(wanted):
+                own = rows[self.data.labels[rows] == label]
+                mine = wanted == label
+                self._check(int(rank[mine].max()) + 1, len(own), f" of class {self.data.classes[label]}")
+                chosen[mine] = own[rank[mine]]
+        labels = self.data.labels[chosen] if self.n_classes else np.zeros(len(chosen), np.int64)
+        return torch.from_numpy(np.array(self.data.images[chosen])), torch.from_numpy(labels)
+
+    def _check(self, needed: int, there: int, of: str) -> None:
+        if needed > there:
+            raise ValueError(f"{self.folder}: at least {needed:,} pictures{of} are needed (got {there:,})")
+
+
+def _common_size(paths: list[Path]) -> int:
+    sizes: dict[tuple[int, int], Path] = {}
+    for path in paths:
+        try:
+            with Image.open(path) as image:
+                sizes.setdefault(image.size, path)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise ValueError(f"{path}: the image cannot be read ({error}); repair or remove it") from error
+    (width, height), first = next(iter(sizes.items()))
+    if len(sizes) > 1 or width != height:
+        (w, h), path = list(sizes.items())[-1]
+        raise ValueError(f"size must be given, because the pictures are not squares of one size ({first.name} has "
+                         f"{width}x{height} px, {path.name} {w}x{h}); --size {min(width, height)} crops and resizes "
+                         f"them")  # fmt: skip
+    return width

@@ -1,0 +1,110 @@
+"""What an evaluation will compute, and how long that takes: counted from the protocols, timed on a few images."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from .evaluation import RESUMED, Evaluation
+from .extraction import load_stored
+from .inception import features_of
+
+if TYPE_CHECKING:
+    from .protocols import Protocol
+
+TIMED = 8  # images
+FRECHET = 15  # seconds of one Frechet distance of 2,048 features, on one core of a 2020s server
+PREFIX = 50_000  # samples that intra_fid takes from the common sequence; for more classes, class by class
+
+
+class Work(NamedTuple):
+    """Counts of images. Protocols share samples, and what the cache folder holds is not computed again."""
+
+    samples: int  # to generate and to pass through Inception
+    pictures: int  # to generate for a classifier
+    real: int  # to pass through Inception
+    cached: int  # real images and samples whose features are in the cache
+    distances: int  # Frechet distances
+
+
+def work_of(e: Evaluation, protocols: Mapping[str, Protocol], seeds: int = 1) -> Work:
+    """Counts what ``protocols`` need of ``e``, for ``seeds`` seeds."""
+    wanted: dict[str, int] = {}
+    apart = pictures = distances = 0
+    real: dict[Path, tuple[int, int]] = {}  # features' file -> images needed, images there are
+    for name, row in protocols.items():
+        n = row.samples * (e.n_classes if row.per_class else 1)
+        if "fid" in name:
+            distances += e.n_classes if row.per_class else 2  # the value and the floor
+        if row.network == "classifier":
+            pictures += n
+        elif row.per_class and n > PREFIX:
+            apart += n
+        else:
+            rule = name if row.labels == "own" else row.labels
+            wanted[rule] = max(wanted.get(rule, 0), n)
+        for split, count in row.real:
+            data = e.real(split)
+            there = len(data.images)
+            count = min(there, (count or there) * (e.n_classes if row.per_class and count else 1))
+            path = e.real_store(data)
+            real[path] = max(count, real.get(path, (0, 0))[0]), there
+    if not e.generator.n_classes and "random" in wanted:  # without classes, the same samples
+        wanted["turn"] = max(wanted.get("turn", 0), wanted.pop("random"))
+    cached = samples = 0
+    for rule, n in wanted.items():
+        kept = load_stored(e.sample_store(rule)) if n >= RESUMED else None
+        known = min(n, 0 if kept is None else len(kept))
+        cached += known
+        samples += n * seeds - known
+    missing = 0
+    for path, (count, _) in real.items():
+        kept = load_stored(path)
+        known = min(count, 0 if kept is None else len(kept))
+        cached += known
+        missing += count - known
+    return Work(samples + apart * seeds, pictures * seeds, missing, cached, distances * seeds)
+
+
+def rates(e: Evaluation) -> tuple[float, float]:
+    """Seconds to generate one image and to compute its features, with all workers."""
+    worker, taken = e.crew[0], [0.0, 0.0]
+    n = min(TIMED, len(e.pictures)) if e.pictures else TIMED
+    for _ in range(2):  # the first round warms up
+        start = time.perf_counter()
+        images, _ = e.draw(np.arange(n), None, worker.generator)
+        drawn = time.perf_counter()
+        features_of(worker.network, images, e.precision)
+        taken = [drawn - start, time.perf_counter() - drawn]
+    devices = len({str(device) for device in e.devices}) or 1
+    return taken[0] / n / devices, taken[1] / n / devices
+
+
+def estimate(e: Evaluation, protocols: Mapping[str, Protocol], seeds: int = 1) -> str:
+    """One line: the images, the cached ones, and the time. Takes a few seconds."""
+    work = work_of(e, protocols, seeds)
+    parts = [f"{work.samples:,} samples and {work.real:,} real images to score"]
+    if work.cached:
+        parts.append(f"{work.cached:,} more are cached")
+    if work.pictures:
+        parts.append(f"{work.pictures:,} samples for a classifier")
+    if not work.samples + work.real + work.pictures:
+        return f"{', '.join(protocols)}: all features are cached"
+    sample, feature = rates(e)
+    seconds = (work.samples + work.pictures) * sample + (work.samples + work.real) * feature
+    seconds += work.distances * FRECHET
+    training = ", and the training of the classifier" if work.pictures else ""
+    where = ", ".join(dict.fromkeys(str(device) for device in e.devices or [e.device]))
+    return (f"{', '.join(protocols)}: {', '.join(parts)}: about {in_words(seconds)}{training}, on {where} "
+            f"({sample:.2g} s to sample and {feature:.2g} s to score an image)")  # fmt: skip
+
+
+def in_words(seconds: float) -> str:
+    """``40 s``, ``12 min`` or ``3.5 h``."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,239 @@
+"""A folder of pictures in a generator's place: the same set gives the same score, however it is arranged and drawn."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sngan_hub.cli.main import main as sngan
+from sngan_hub.data import Images
+from sngan_hub.metrics import evaluation, extraction, plan
+from sngan_hub.metrics.inception import find_weights
+from sngan_hub.metrics.pictures import Pictures, is_pictures
+from sngan_hub.metrics.protocols import Evaluation, evaluate
+from sngan_hub.networks.resnet import Generator
+from sngan_hub.sampling.generate import as_tensor
+
+from .conftest import ROOT
+
+pytest.importorskip("torch_fidelity")
+
+
+def block_means(network, images, precision="fp32"):
+    """In Inception's place: the means of 4 x 4 blocks."""
+    return torch.nn.functional.avg_pool2d(as_tensor(images).float(), 8).flatten(1) / 64
+
+
+@pytest.fixture
+def tiny(monkeypatch, tmp_path):
+    monkeypatch.setenv("SNGAN_HUB_CACHE", str(tmp_path / "cache"))
+    for module in (extraction, plan):
+        monkeypatch.setattr(module, "features_of", block_means)
+    network = torch.nn.Identity()
+    network.sha256 = "e" * 64
+    monkeypatch.setattr(evaluation, "load_inception", lambda logits: network)
+
+
+def fixed_reals(monkeypatch, n=1200):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (n, 3, 32, 32), dtype=np.uint8)
+    real = Images(images, np.arange(n) % 2, ["left", "right"])
+    monkeypatch.setattr(evaluation, "load_images", lambda source, split, *_, **__: real)
+    return real
+
+
+def save(images, labels, folder, names):
+    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+        path = folder / names[int(label)] / f"{i:05d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.ascontiguousarray(image.numpy().transpose(1, 2, 0))).save(path)
+
+
+def test_pictures_of_a_generators_samples_score_as_the_generator(tiny, monkeypatch, tmp_path):
+    """From class folders, from one folder, and with folders that are no classes: the set is the same."""
+    fixed_reals(monkeypatch)
+    torch.manual_seed(3)
+    g = Generator(32, 2, widths=[8, 8, 4, 4], classes=["left", "right"]).eval()
+    (expected,) = (score.value for _, score in evaluate(g, "source", ["kid1k_test"], 5))
+    batches = list(Evaluation(g, "source", 5).samples(0, 1000))
+    images, labels = torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
+    for name, names in (("classes", ["left", "right"]), ("flat", [".", "."]), ("parts", ["part1", "part2"])):
+        save(images, labels, tmp_path / name, names)
+        pictures = Pictures(str(tmp_path / name))
+        (score,) = (score for _, score in evaluate(pictures, "source", ["kid1k_test"]))
+        assert score.value == pytest.approx(expected, rel=1e-5) and score.batch_norm == ""
+        assert score.weights_sha256 == pictures.digest and pictures.n_classes == (2 if name == "classes" else 0)
+
+
+def test_class_folders_are_taken_in_turn_and_by_name(tiny, monkeypatch, tmp_path):
+    """Whatever the order of the names; each picture at most once; the seed changes which, not how many of a class."""
+    fixed_reals(monkeypatch)
+    images = torch.arange(240)[:, None, None, None].expand(-1, 3, 8, 8).to(torch.uint8)
+    labels = (torch.arange(240) >= 100).long()  # 100 of right, 140 of left
+    save(images, labels, tmp_path / "set", ["right", "left"])
+    pictures = Pictures(str(tmp_path / "set"))
+    e = Evaluation(pictures, "source", 1)
+    x, y = e.draw(np.arange(200))
+    assert y.tolist() == [0, 1] * 100 and e.test.classes == ["left", "right"]
+    value = x[:, 0, 0, 0].int()
+    assert len(set(value.tolist())) == 200 and ((value < 100) == (y == 1)).all()
+    assert set(x[:40, 0, 0, 0].tolist()) != set(
+        Evaluation(pictures, "source", 2).draw(np.arange(40))[0][:, 0, 0, 0].tolist()
+    )
+    again = torch.cat([part for part, _ in Evaluation(pictures, "source", 1, batch_size=7).samples(0, 200)])
+    assert torch.equal(x, again)
+    cycle = np.array([0, 0, 1, 0])
+    _, chosen = pictures.draw(1, np.arange(80), cycle)
+    assert chosen.tolist() == cycle.tolist() * 20
+    drawn, _ = pictures.draw(1, np.arange(80), cycle)
+    assert len(set(drawn[:, 0, 0, 0].tolist())) == 80
+    with pytest.raises(ValueError, match="at least 141 pictures of class left are needed .got 140."):
+        pictures.draw(1, np.arange(187, 188), cycle)
+
+
+def test_a_folder_that_sample_wrote_is_evaluated(tiny, tmp_path, capsys):
+    """`sngan sample --by-class`, then `sngan evaluate FOLDER`: the commands, with a folder as the data too."""
+    for name, seed, n in (("fake", "1", "101"), ("real", "2", "120")):
+        sngan(
+            [
+                "sample",
+                "sngan_fashion32",
+                "--by-class",
+                "--n",
+                n,
+                "--seed",
+                seed,
+                "--out",
+                str(tmp_path / name),
+                "--device",
+                "cpu",
+            ]
+        )
+    folders = sorted(path.name for path in (tmp_path / "fake").iterdir())
+    assert (
+        len(folders) == 10
+        and "T-shirt" in folders
+        and all(len(list((tmp_path / "fake" / f).iterdir())) == 101 for f in folders)
+    )
+    with Image.open(next((tmp_path / "fake" / "T-shirt").iterdir())) as picture:
+        assert picture.info["classes"] == "T-shirt" and picture.info["seed"] == "1"
+    capsys.readouterr()
+    command = ["evaluate", str(tmp_path / "fake"), "--data", str(tmp_path / "real"), "--protocol", "kid1k_held_out,diversity",
+               "--device", "cpu", "--workers", "2"]  # fmt: skip
+    assert sngan(command) == 0
+    said = capsys.readouterr()
+    lines = [json.loads(line) for line in said.out.splitlines()]
+    assert [line["protocol"] for line in lines] == ["kid1k_held_out", "diversity"]
+    assert all(line["model"] == str(tmp_path / "fake") and np.isfinite(line["value"]) for line in lines)
+    assert len(lines[1]["per_class"]) == 10 and lines[1]["value"] == pytest.approx(1, abs=0.2)
+    assert said.err.startswith("kid1k_held_out, diversity: 2,000 samples and 1,120 real images to score: about ")
+    assert sngan([*command, "--dry-run"]) == 0
+    said = capsys.readouterr()
+    assert not said.out and "cached" in said.err
+    with pytest.raises(SystemExit):
+        sngan(["sample", "sngan_fashion32", "--by-class", "--n", "1", "--out", str(tmp_path / "fake")])
+    assert "exists; images of another call would be counted too" in capsys.readouterr().err
+
+
+def test_the_reference_of_intra_fid_is_resized_whole(tmp_path):
+    """As the authors' calc_ref_stats.py; the other references are cropped to the centre square."""
+    for name in ("a", "b"):
+        wide = Image.new("RGB", (128, 64), "black")
+        wide.paste("white", (0, 0, 32, 64))
+        (tmp_path / name).mkdir()
+        for i in range(10):
+            wide.save(tmp_path / name / f"{i}.png")
+    e = Evaluation(Generator(32, 2, widths=[4] * 4, classes=["a", "b"]), str(tmp_path))
+    assert e.train.images.max() == 0 and len(e.squashed.images) == 18
+    expected = np.asarray(wide.resize((32, 32), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
+    assert np.array_equal(e.squashed.images[0], expected) and expected[:, :, :7].min() == 255
+
+
+def test_folders_that_no_class_can_be_written_to(tmp_path):
+    from sngan_hub.cli.drawing import _folders_of
+
+    assert _folders_of(["a", "b c"], [1, 0], tmp_path) == [1, 0]
+    for names, chosen in ((["a", "../b"], [1]), ([".."], [0]), (["x/y"], [0]), ([".hidden"], [0])):
+        with pytest.raises(ValueError, match="cannot be the name of a folder"):
+            _folders_of(names, chosen, tmp_path)
+    with pytest.raises(ValueError, match="by_class needs a conditional generator"):
+        _folders_of([], [], tmp_path)
+
+
+def test_what_is_a_folder_of_pictures(tmp_path, image_folder):
+    assert is_pictures(image_folder) and is_pictures(str(image_folder / "left"))
+    assert not is_pictures("sngan_fashion32") and not is_pictures(tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    assert not is_pictures(tmp_path / "empty")
+    shutil.copytree(image_folder, tmp_path / "theirs")
+    (tmp_path / "theirs/model=G-best.pth").touch()  # a checkpoint of another code base, with its pictures
+    assert not is_pictures(tmp_path / "theirs")
+    Generator(32, 2, widths=[4] * 4).save_pretrained(image_folder / "generator")
+    assert not is_pictures(image_folder) and not is_pictures(image_folder / "generator")
+
+
+def test_pictures_of_other_sizes_are_refused_or_resized(tiny, monkeypatch, tmp_path, image_folder):
+    fixed_reals(monkeypatch)
+    Image.new("RGB", (40, 30), "red").save(image_folder / "left/wide.png")
+    with pytest.raises(ValueError, match="size must be given, because .*wide.png 40x30.; --size 32 crops and resizes"):
+        Pictures(str(image_folder))
+    assert Pictures(str(image_folder), 16).data.images.shape == (41, 3, 16, 16)
+    (image_folder / "left/wide.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match="wide.png: the image cannot be read"):
+        Pictures(str(image_folder))
+
+
+def test_too_few_pictures_and_flags_of_generators(tiny, monkeypatch, image_folder, capsys):
+    fixed_reals(monkeypatch)
+    with pytest.raises(
+        ValueError, match="1,000 pictures are needed .got 40.; add pictures, or use a protocol that needs fewer"
+    ):
+        evaluate(Pictures(str(image_folder)), "source", ["kid1k_test"])
+    with pytest.raises(
+        ValueError, match="intra_fid needs at least 5,000 pictures of every class .got 20 of class left."
+    ):
+        evaluate(Pictures(str(image_folder)), "source", ["intra_fid"])
+    (image_folder / "left").rename(image_folder / "up")
+    with pytest.raises(ValueError, match="cas needs a folder with one folder per class, named as the data's"):
+        evaluate(Pictures(str(image_folder)), "source", ["cas"])
+    assert "its folders are not the classes of the data ('up' is only in one of them)" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="truncation and standing statistics need a generator"):
+        evaluate(Pictures(str(image_folder)), "source", ["kid1k_test"], standing=True)
+    for flags, text in (
+        (["--record"], "a record holds scores of an included model"),
+        (["--size", "0"], "size must be at least 1"),
+    ):
+        with pytest.raises(SystemExit):
+            sngan(["evaluate", str(image_folder), "--data", "fashion", "--protocol", "kid1k_test", *flags])
+        assert text in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_command_scores_a_folder_with_the_real_inception(image_folder, tmp_path):
+    """A hundred pictures without classes: the estimate first, then one JSON line, complete; the second call is cached."""
+    try:
+        find_weights()
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for i in range(100):
+        shutil.copy(sorted(image_folder.rglob("*.png"))[i % 40], flat / f"{i:03d}.png")
+    command = [sys.executable, "-m", "sngan_hub.cli", "evaluate", str(flat), "--data", str(image_folder), "--protocol",
+               "diversity", "--device", "cpu", "--workers", "2"]  # fmt: skip
+    environment = {**os.environ, "SNGAN_HUB_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    line = json.loads(done.stdout)
+    assert done.stderr.startswith("diversity: 100 samples and 40 real images to score: about ")
+    assert 0.5 < line["value"] < 2 and len(line["evaluator_sha256"]) == 64 and len(line["reference_sha256"]) == 64
+    assert line["seconds"] > 0 and line["device"] == "cpu" and "4 real images of each split" in line["evaluator"]
+    again = subprocess.run(
+        [*command, "--dry-run"], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert again.stdout == "" and "100 samples and 32 real images to score, 8 more are cached" in again.stderr

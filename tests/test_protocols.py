@@ -1,0 +1,353 @@
+"""Every protocol over a tiny evaluator: its counts, its references, its record; long work resumes; workers agree."""
+
+import json
+from dataclasses import asdict
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from sngan_hub.data import Images
+from sngan_hub.metrics import evaluation, extraction, measures, plan, protocols
+from sngan_hub.metrics.extraction import Worker, extract
+from sngan_hub.metrics.protocols import PROTOCOLS, Evaluation, evaluate
+from sngan_hub.metrics.published_inception import Head
+from sngan_hub.metrics.references import interleaved
+from sngan_hub.metrics.scores import inception_score, inception_score_chainer, kid_of_subsets
+from sngan_hub.networks.resnet import Generator
+from sngan_hub.sampling.generate import as_tensor
+from sngan_hub.weights.records import Score
+
+from .test_scores import scipy_fid
+
+pytest.importorskip("torch_fidelity")
+pytest.importorskip("scipy")
+WIDTH, SIDE = 6, 4
+RNG = np.random.default_rng(7)
+HEAD = Head(torch.from_numpy(RNG.normal(size=(40, WIDTH))).float(), torch.from_numpy(RNG.normal(size=40)).float())
+
+
+def tiny_features(network, images, precision="fp32"):
+    """In Inception's place: the mean and the spread of each channel."""
+    x = as_tensor(images).float().flatten(2) / 50
+    return torch.cat([x.mean(2), x.std(2)], 1)
+
+
+def prdc(fake, real):
+    """In its place, as it takes a quarter of a minute: means that tell which images came."""
+    assert len(fake) == len(real) == 10_000
+    return {"precision": float(fake.mean()), "coverage": float(real.std()), "recall": float((fake * real).mean())}
+
+
+class Tiny:
+    """A generator of noise whose channels tell its class; image i depends on its latent alone."""
+
+    size, n_classes, z_dim, classes = SIDE, 3, 8, ["a", "b", "c"]
+
+    def __init__(self):
+        self.weight = torch.nn.Parameter(torch.ones(1))
+
+    def parameters(self):
+        yield self.weight
+
+    def modules(self):
+        return [self]
+
+    training = False
+
+    def state_dict(self):
+        return {"weight": self.weight}
+
+    def for_sampling(self):
+        return self
+
+    def __call__(self, z, y):
+        shade = torch.nn.functional.one_hot(y, 3).float()[:, :, None, None] * 0.3
+        return (z[:, :3, None, None] * 0.2 + shade + z[:, None, 3:7, None] * 0.3 - 0.2).expand(-1, 3, SIDE, SIDE)
+
+
+@pytest.fixture
+def tiny(monkeypatch, tmp_path):
+    monkeypatch.setenv("SNGAN_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(extraction, "features_of", tiny_features)
+    monkeypatch.setattr(plan, "features_of", tiny_features)
+    network = torch.nn.Identity()
+    network.sha256, network.head = "e" * 64, HEAD
+    monkeypatch.setattr(evaluation, "load_inception", lambda logits: network)
+    rng = np.random.default_rng(0)
+    counts = {"test": 6000, "train": 21_000}
+    data = {split: Images(rng.integers(0, 256, (n, 3, SIDE, SIDE), dtype=np.uint8) // (1 + np.arange(n) % 3)[:, None, None, None].astype(np.uint8),
+                          np.arange(n) % 3, ["a", "b", "c"]) for split, n in counts.items()}  # fmt: skip
+    monkeypatch.setattr(evaluation, "load_images", lambda source, split, *_, **__: data[split])
+    monkeypatch.setattr(evaluation, "BATCH", 500)
+    monkeypatch.setattr(measures, "prdc", prdc)
+    monkeypatch.setattr(measures, "kid_of_subsets", lambda a, b: kid_of_subsets(a, b, 3))  # of a hundred
+    return data
+
+
+def measured(*names, **settings):
+    return dict(evaluate(Tiny(), "source", list(names), batch_size=1000, **settings))
+
+
+def features_of_samples(n, labels=None, seed=0):
+    e = Evaluation(Tiny(), "source", seed, batch_size=1000)
+    return torch.cat([tiny_features(None, x) for x, _ in e.samples(0, n, labels)])
+
+
+def features_of_real(data, n=None):
+    return tiny_features(None, data.images[interleaved(data, n, balanced=False)])
+
+
+def test_every_protocol_states_what_it_measured(tiny):
+    """Value, counts, seconds, device, versions, hashes: for the whole table, each JSON line complete and finite."""
+    names = [name for name in PROTOCOLS if name not in ("cas", "agreement2k")]  # their classifier needs 8 px and time
+    for name, score in measured(*names).items():
+        row = PROTOCOLS[name]
+        line = json.loads(protocols.json_line("m", "source", name, score))
+        assert np.isfinite(score.value) and line["protocol"] == name and line["evaluator"]
+        assert score.n == row.samples * (3 if row.per_class else 1)
+        assert score.seconds is not None and score.device == "cpu" and score.versions and score.machine
+        assert len(score.weights_sha256) == 64 and score.evaluator_sha256 == "e" * 64
+        assert (len(score.reference_sha256) == 64) == (name != "is_paper")
+        assert score.batch_norm == "stored" and score.truncation is None and score.seed == 0
+        assert Score(**json.loads(json.dumps(asdict(score)))).value == score.value
+
+
+def test_the_best_snapshot_is_chosen_in_the_direction_of_the_protocol():
+    from training.monitor.score import LOWER_IS_BETTER
+
+    assert {name for name, row in PROTOCOLS.items() if row.lower_is_better} == {
+        name for name in PROTOCOLS if name.startswith(LOWER_IS_BETTER)
+    }
+
+
+def test_fid50k_train_and_fid_paper_are_scipys(tiny):
+    found = measured("fid50k_train", "fid_paper")
+    assert found["fid50k_train"].value == pytest.approx(
+        scipy_fid(features_of_samples(50_000), features_of_real(tiny["train"])), rel=1e-3
+    )
+    assert found["fid_paper"].value == pytest.approx(
+        scipy_fid(features_of_samples(5000), features_of_real(tiny["test"])), rel=1e-3
+    )
+    assert found["fid50k_train"].value != pytest.approx(found["fid_paper"].value, rel=1e-3)
+    assert found["fid50k_train"].reference_sha256 == tiny["train"].sha256()
+    assert found["fid_paper"].reference_sha256 == tiny["test"].sha256()
+
+
+def test_kid50k_and_prdc10k_take_their_counts(tiny):
+    found = measured("kid50k", "prdc10k")
+    expected = kid_of_subsets(features_of_samples(50_000), features_of_real(tiny["train"]), 3)
+    assert (found["kid50k"].value, found["kid50k"].spread) == pytest.approx(tuple(expected), rel=1e-6)
+    real = features_of_real(tiny["train"])
+    parts = prdc(features_of_samples(10_000), real[:10_000])
+    assert found["prdc10k"].parts == pytest.approx(parts) and found["prdc10k"].value == parts["coverage"]
+    assert found["prdc10k"].floor == prdc(real[10_000:20_000], real[:10_000])["coverage"]
+
+
+def test_both_inception_scores_take_their_labels_and_logits(tiny):
+    """is50k: classes in turn, logits without the bias. is_paper: classes at random, sets in order, both formulas."""
+    found = measured("is50k", "is_paper")
+    turn, drawn = features_of_samples(50_000), features_of_samples(50_000, "random")
+    assert found["is50k"].value == pytest.approx(inception_score(turn @ HEAD.weight.t()).mean, rel=1e-6)
+    sets = drawn @ HEAD.weight.t()
+    assert found["is_paper"].value == pytest.approx(
+        np.mean([inception_score(part, 1).mean for part in sets.split(5000)]), rel=1e-6
+    )
+    chainer = inception_score_chainer(sets + HEAD.bias).mean
+    assert found["is_paper"].parts["chainer_formula"] == pytest.approx(chainer, rel=1e-6)
+    assert (
+        abs(found["is_paper"].value - found["is50k"].value) > 1e-4
+        and found["is_paper"].spread_over == "10 sets of 5,000"
+    )
+    labels = torch.cat([y for _, y in Evaluation(Tiny(), "source").samples(0, 3000, "random")])
+    assert labels.bincount().tolist() != [1000] * 3 and labels.bincount().min() > 900
+
+
+def test_intra_fid_is_the_mean_of_scipys_per_class(tiny, monkeypatch):
+    found = measured("intra_fid")["intra_fid"]
+    fake, real = features_of_samples(15_000), features_of_real(tiny["train"])
+    expected = [scipy_fid(fake[c::3], real[c::3]) for c in range(3)]
+    assert list(found.per_class.values()) == pytest.approx(expected, rel=1e-3)
+    assert found.value == pytest.approx(np.mean(expected), rel=1e-3) and found.n == 15_000
+    monkeypatch.setattr(measures, "PREFIX", 100)  # as for a thousand classes: class by class
+    monkeypatch.setattr(measures, "_class_store", lambda e: None)
+    assert measured("intra_fid")["intra_fid"].value == pytest.approx(found.value, rel=1e-5)
+
+
+def test_intra_fid_resumes_class_by_class(tiny, monkeypatch):
+    calls, fid = [], measures.fid
+
+    def twice(a, b):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return fid(a, b)
+
+    monkeypatch.setattr(measures, "fid", twice)
+    with pytest.raises(KeyboardInterrupt):
+        measured("intra_fid")
+    assert len(measured("intra_fid")["intra_fid"].per_class) == 3 and len(calls) == 4
+
+
+def test_several_seeds_give_the_mean_and_its_spread(tiny):
+    one = [measured("fid_paper", seed=seed)["fid_paper"].value for seed in (4, 5, 6)]
+    found = measured("fid_paper", seed=4, seeds=3)["fid_paper"]
+    assert list(found.values) == pytest.approx(one) and found.value == pytest.approx(np.mean(one))
+    assert found.spread == pytest.approx(np.std(one, ddof=1)) and found.spread_over == "3 seeds" and found.seed == 4
+    assert len(set(found.values)) == 3
+
+
+def test_neither_batches_nor_workers_change_a_score(tiny):
+    values = [dict(evaluate(Tiny(), "source", ["fid_paper"], batch_size=size, workers=workers))["fid_paper"].value
+              for size, workers in ((1000, 1), (333, 1), (500, 3))]  # fmt: skip
+    assert values == pytest.approx([values[0]] * 3, rel=1e-4)
+
+
+def test_workers_compute_at_the_same_time_and_in_order(monkeypatch):
+    import threading
+
+    together = threading.Barrier(3, timeout=20)  # passes only if three compute at once
+    monkeypatch.setattr(
+        extraction,
+        "features_of",
+        lambda network, x, precision: (together.wait(), torch.tensor([[float(x), network]]))[1],
+    )
+    crew = [Worker(None, i) for i in range(3)]
+    threads = torch.get_num_threads()
+    found = extract(crew, [lambda worker, i=i: i for i in range(9)], 9)
+    assert found[:, 0].tolist() == list(range(9)) and set(found[:, 1].tolist()) == {0, 1, 2}
+    assert torch.get_num_threads() == threads
+
+
+def test_every_device_has_its_own_networks_and_the_same_samples(tiny):
+    """Two devices with two workers each: copies of both networks, and the features of one worker."""
+    devices = [torch.device("cpu")] * 2
+    e = Evaluation(
+        Generator(32, 3, widths=[4] * 4, classes=["a", "b", "c"]).eval(), "source", devices=devices, workers=2
+    )
+    first, again, other, _ = e.crew
+    assert first is again and first.network is not other.network and first.generator is not None
+    one = Evaluation(e.generator, "source")
+    assert torch.equal(e.sample_features(230), one.sample_features(230))
+    assert torch.backends.cudnn.allow_tf32  # as before
+
+
+def test_a_killed_extraction_has_stored_what_it_had(tiny, monkeypatch, tmp_path):
+    """Not only an interrupted one: the features of every minute are on disk."""
+    monkeypatch.setattr(extraction, "SAVE_EVERY", 0)
+    calls = []
+
+    def fails(*of):
+        calls.append(1)
+        if len(calls) == 8:
+            raise MemoryError
+        return tiny_features(*of)
+
+    monkeypatch.setattr(extraction, "features_of", fails)
+    e = Evaluation(Tiny(), "source", batch_size=1000)
+    with pytest.raises(MemoryError):
+        e.sample_features(10_000)
+    assert len(extraction.load_stored(e.sample_store("turn"))) == 7000
+
+
+def test_features_of_many_samples_survive_an_interruption(tiny, monkeypatch):
+    """The first run is interrupted after 30 batches; the second computes the rest alone, with the same result."""
+    whole = features_of_samples(50_000)
+    calls = []
+
+    def interrupted(*of):
+        calls.append(1)
+        if len(calls) == 31:
+            raise KeyboardInterrupt
+        return tiny_features(*of)
+
+    monkeypatch.setattr(extraction, "features_of", interrupted)
+    e = Evaluation(Tiny(), "source", batch_size=1000)
+    with pytest.raises(KeyboardInterrupt):
+        e.sample_features(50_000)
+    again = Evaluation(Tiny(), "source", batch_size=1000)
+    assert torch.allclose(again.sample_features(50_000), whole) and len(calls) == 31 + 20
+    other = Evaluation(Tiny(), "source", 1, batch_size=1000)  # another seed finds nothing
+    assert not torch.allclose(other.sample_features(50_000), whole) and len(calls) == 51 + 50
+    trained = Tiny()
+    trained.weight.data += 1
+    assert not Evaluation(trained, "source").sample_store("turn").exists()  # nor do other weights
+
+
+def test_the_plan_counts_what_is_left(tiny):
+    e = Evaluation(Tiny(), "source", batch_size=1000)
+    rows = {name: PROTOCOLS[name] for name in ("fid_paper", "fid50k_train", "is_paper", "cas", "intra_fid")}
+    work = plan.work_of(e, rows, seeds=2)
+    assert work == (
+        200_000,
+        100_000,
+        27_000,
+        0,
+        2 * (2 + 2 + 3),
+    )  # two prefixes of 50,000 for each seed; 21,000 + 6,000 real images
+    said = []
+    assert list(evaluate(Tiny(), "source", ["fid50k_train"], batch_size=1000, say=said.append, plan_only=True)) == []
+    assert (
+        said[0].startswith("fid50k_train: 50,000 samples and 27,000 real images to score: about ")
+        and " on cpu (" in said[0]
+    )
+    measured("fid50k_train")
+    again = plan.work_of(Evaluation(Tiny(), "source"), {"fid50k_train": PROTOCOLS["fid50k_train"]})
+    assert again == (0, 0, 0, 77_000, 2)
+    assert [plan.in_words(s) for s in (0.1, 89, 90, 5000, 12_600)] == ["1 s", "89 s", "2 min", "83 min", "3.5 h"]
+
+
+def test_needs_are_checked_before_anything_is_measured(tiny):
+    tiny["train"] = tiny["train"]._replace(images=tiny["train"].images[:9000], labels=tiny["train"].labels[:9000])
+    with pytest.raises(ValueError, match="prdc10k needs at least 10,000 training images .got 9,000."):
+        evaluate(Tiny(), "source", ["fid_paper", "prdc10k"])
+    plain = Generator(32, 0, widths=[4] * 4)
+    for name in ("intra_fid", "cas", "agreement2k"):
+        with pytest.raises(ValueError, match=f"{name} needs a conditional generator; this one is unconditional"):
+            evaluate(plain, "source", [name])
+    with pytest.raises(ValueError, match="seeds must be between 1 and 1,000 .got 0."):
+        evaluate(Tiny(), "source", ["fid_paper"], seeds=0)
+
+
+def test_the_hash_of_a_generator_is_that_of_its_file(tmp_path):
+    import hashlib
+
+    g = Generator(32, 2, widths=[4] * 4, classes=["left", "right"]).eval()
+    g.save_pretrained(tmp_path / "g")
+    e = Evaluation.__new__(Evaluation)
+    e.generator, e.pictures = g, None
+    assert e.weights_sha256 == hashlib.sha256((tmp_path / "g/model.safetensors").read_bytes()).hexdigest()
+
+
+def test_cas_trains_on_samples_and_tests_on_real_images(monkeypatch):
+    """Samples whose classes are the real ones give a high accuracy, shuffled ones chance; the code is agreement's."""
+    asked = []
+
+    def classifier(train, test, device, protocol="agreement2k"):
+        asked.append((len(train.images), len(test.images), protocol))
+        return SimpleNamespace(accuracy=0.9 - len(asked) / 10, recall=(0.5, 0.6), name="a CNN")
+
+    monkeypatch.setattr(measures, "classifier", classifier)
+    real = Images(np.zeros((300, 3, 2, 2), np.uint8), np.arange(300) % 2, ["a", "b"])
+    batches = ((torch.zeros(5000, 3, 2, 2, dtype=torch.uint8), torch.arange(5000) % 2) for _ in range(10))
+    e = SimpleNamespace(
+        samples=lambda start, stop: batches, test=real, train=real._replace(images=real.images[:200]), device="cpu"
+    )
+    score = measures.cas(e)
+    assert asked == [(50_000, 300, "cas"), (200, 300, "cas")] and (score.value, score.floor) == (0.8, 0.7)
+    assert score.per_class == {"a": 0.5, "b": 0.6} and score.n == 50_000
+
+
+@pytest.mark.slow
+def test_the_classifier_of_samples_is_judged_by_real_images(image_folder, tmp_path, monkeypatch):
+    from sngan_hub.data import load_images
+    from sngan_hub.metrics.classifier import classifier
+
+    monkeypatch.setenv("SNGAN_HUB_CACHE", str(tmp_path / "cache"))
+    real = load_images(str(image_folder), "all")
+    many = Images(np.concatenate([real.images] * 40), np.concatenate([real.labels] * 40), real.classes)
+    right = classifier(many, real)
+    assert right.accuracy > 0.9 and np.mean(right.recall) == pytest.approx(right.accuracy)
+    wrong = classifier(many._replace(labels=1 - many.labels), real)  # generated images of the other class
+    assert wrong.accuracy < 0.1
