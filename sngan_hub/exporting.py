@@ -51,12 +51,19 @@ class ExportedGenerator(nn.Module):
         fast = FastGenerator(generator, form="fused") if isinstance(generator, Generator) else settled(generator)
         self.generator = fast.eval().requires_grad_(False)
         self.register_buffer("labels", torch.arange(generator.n_classes), persistent=False)
+        # A product for each part: WebGPU cannot split a row into as many parts at once.
+        tables = fast.table.split(fast.widths, 1) if isinstance(fast, FastGenerator) else ()
+        self.tables = [f"table{i}" for i in range(len(tables))]
+        for name, table in zip(self.tables, tables, strict=True):
+            self.register_buffer(name, table.clone())
 
     def forward(self, z: Tensor, class_weights: Tensor | None = None) -> Tensor:
+        if isinstance(self.generator, FastGenerator):
+            tables = [self.get_buffer(name) for name in self.tables]
+            gains = tables if class_weights is None else [class_weights @ table for table in tables]
+            return self.generator.from_gains(z, gains)
         if class_weights is None:
             return self.generator(z)
-        if isinstance(self.generator, FastGenerator):
-            return self.generator.from_rows(z, class_weights @ self.generator.table)
         return self.generator(z, self.labels.expand(z.shape[0], -1), class_weights)
 
 

@@ -13,7 +13,7 @@ follow the table layers/resample_table.json.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -74,12 +74,13 @@ class FastGenerator(AnyGenerator):
         """Images of latent vectors, as ``Generator.forward``: (N, 3, size, size) in [-1, 1], in the dtype of ``z``."""
         self.check_latents(z)
         self.check_labels(z.shape[0], y, class_weights)
-        return self.from_rows(z, self.table if y is None else lookup_class(self.table, y, class_weights))
+        rows = self.table if y is None else lookup_class(self.table, y, class_weights)
+        return self.from_gains(z, rows.split(self.widths, 1))
 
-    def from_rows(self, z: Tensor, rows: Tensor) -> Tensor:
-        """Images of latent vectors, by a row of ``table``, or a mixture of its rows, for each: (N, sum of widths)."""
+    def from_gains(self, z: Tensor, gains_and_biases: Sequence[Tensor]) -> Tensor:
+        """Images of latent vectors, by the parts of rows of ``table``, in its order: (N or 1, width) each."""
         dtype = self.l1.weight.dtype
-        parts = list(rows.to(dtype)[:, :, None, None].split(self.widths, 1))
+        parts = [part.to(dtype)[:, :, None, None] for part in gains_and_biases]
         h = self.l1(z.to(dtype)).view(z.shape[0], -1, self.bottom_width, self.bottom_width)
         h = h.contiguous(memory_format=torch.channels_last)
         for block in self.blocks:

@@ -7,7 +7,7 @@ import { NO_TRUNCATION, VIEWS, firstClasses, parseSeed, randomSeed, readState, w
 import { FRAMES_PER_SECOND, Morph, Sample, Walk, mixture } from "./views.js";
 
 const $ = (selector) => document.querySelector(selector);
-const backend = new URLSearchParams(location.hash.slice(1)).get("backend") === "wasm" ? "wasm" : "";
+const backend = ["wasm", "webgpu"].find((name) => name === new URLSearchParams(location.hash.slice(1)).get("backend")) ?? "";
 const site = await loadSite();
 const engine = new Engine(site.runtime.folder, backend);
 const state = readState(location.hash, site.models);
@@ -96,32 +96,34 @@ async function thumbnails(model) {
 
 let playing = false;
 
-function play() {
+async function play() {
   if (playing) return;
   playing = true;
   $("#play").textContent = "Pause";
-  let start = performance.now() - (state.frame / FRAMES_PER_SECOND) * 1000;
-  let computed = 0;
-  let since = performance.now();
-  const step = async (now) => {
-    if (!playing || state.view !== "walk") return pause();
-    const frame = Math.floor(((now - start) / 1000) * FRAMES_PER_SECOND);
-    if (now - begun < 50 || frame < 0) start = now - (state.frame / FRAMES_PER_SECOND) * 1000; // moved by hand
-    else state.frame = frame % views.walk.frames;
-    $("#frame").value = state.frame;
+  const origin = () => performance.now() - (state.frame / FRAMES_PER_SECOND) * 1000;
+  let [start, seen, shown, computed, since] = [origin(), begun, -1, 0, performance.now()];
+  while (playing && state.view === "walk") {
+    const now = performance.now();
+    if (seen !== begun) [start, seen, shown] = [origin(), begun, -1]; // other settings: go on from this frame
+    state.frame = Math.floor(((now - start) / 1000) * FRAMES_PER_SECOND) % views.walk.frames;
+    if (state.frame === shown) {
+      await new Promise(requestAnimationFrame); // waits also while the page is hidden
+      continue;
+    }
+    shown = state.frame;
+    $("#frame").value = shown;
     try {
-      computed += await views.walk.show(state.frame);
+      computed += await views.walk.show(shown);
     } catch (error) {
       return failed(error);
     }
     if (now - since > 1000) {
       const rate = Math.round((computed * 1000) / (now - since));
-      tell(computed ? `Computing ${rate} pictures a second, seed ${state.seed}` : `Seed ${state.seed}`);
+      tell(computed ? `Computing ${rate} pictures a second, seed ${state.seed}` : `All pictures computed, seed ${state.seed}`);
       [computed, since] = [0, now];
     }
-    requestAnimationFrame(step);
-  };
-  requestAnimationFrame(step);
+  }
+  pause();
 }
 
 function pause() {
@@ -170,7 +172,9 @@ function showModels() {
     const facts = [`${model.size} px`, `${model.classes.length} classes`];
     if (model.fid) facts.push(`FID ${model.fid.toFixed(1)}`);
     input.onchange = () => chooseModel(model);
-    label.append(input, title, Object.assign(document.createElement("span"), { textContent: facts.join(", ") }));
+    const line = document.createElement("span");
+    facts.forEach((fact) => line.append(Object.assign(document.createElement("i"), { textContent: fact })));
+    label.append(input, title, line);
     return label;
   });
   const box = $("#models .cards");

@@ -13,7 +13,7 @@ export const NO_TRUNCATION = 3; // the slider's last place: off
 /** Classes to begin with: those whose samples a classifier recognises best. */
 export function firstClasses(model, view) {
   const names = model.first;
-  return names.slice(0, { sample: 4, morph: 2, walk: 1 }[view]);
+  return { sample: names, morph: [names[0], names.at(-1)], walk: names.slice(0, 1) }[view];
 }
 
 export function parseSeed(text) {
@@ -42,7 +42,7 @@ export function readState(hash, models) {
   }
   const truncation = Number(said.get("truncation"));
   if (truncation >= 0.1 && truncation < NO_TRUNCATION) state.truncation = Math.round(truncation * 10) / 10;
-  const shares = (said.get("weights") ?? "").split("|").map(Number);
+  const shares = (said.get("weights") ?? "").split("|").map((text) => (text ? Number(text) : NaN));
   state.classes.morph.forEach((name, i) => {
     state.weights[name] = view === "morph" && shares[i] >= 0 && shares[i] <= 100 ? Math.round(shares[i]) : 50;
   });

@@ -12,7 +12,7 @@ function paint(canvas, image) {
   canvas.image = image;
 }
 
-/** Rows of pictures with labels: [{ label, count, wide, request(state) }], one drawing each. */
+/** Rows of pictures: [{ label, title, count, wide, request() }], one drawing each. */
 class Sheet {
   constructor(section, engine, enlarge) {
     Object.assign(this, { section, engine, enlarge, rows: [], shape: "" });
@@ -37,8 +37,8 @@ class Sheet {
   line(row, r, model) {
     const box = document.createElement("div");
     box.className = "row";
-    const title = document.createElement("h2");
-    title.textContent = row.label;
+    const heading = document.createElement("h2");
+    heading.textContent = row.label;
     const pictures = document.createElement("div");
     pictures.className = row.wide ? "pictures wide" : "pictures";
     pictures.style.setProperty("--columns", row.count);
@@ -46,15 +46,16 @@ class Sheet {
       const button = document.createElement("button");
       button.type = "button";
       button.tabIndex = r + i ? -1 : 0;
-      button.setAttribute("aria-label", `${row.label}, picture ${i + 1}: show large`);
+      const title = `${row.title ?? row.label}, picture ${i + 1}`;
+      button.setAttribute("aria-label", `${title}: show large`);
       const canvas = document.createElement("canvas");
       canvas.width = canvas.height = model.size;
       button.append(canvas);
-      button.onclick = () => canvas.image && this.enlarge(canvas.image, `${row.label}, picture ${i + 1}`);
+      button.onclick = () => canvas.image && this.enlarge(canvas.image, title);
       return button;
     });
     pictures.append(...row.buttons);
-    box.append(title, pictures);
+    box.append(heading, pictures);
     return box;
   }
 
@@ -123,6 +124,7 @@ export class Morph extends Sheet {
       for (let latent = 0; latent < STRIPS; latent++) {
         rows.push({
           label: `${names[leg]} to ${names[leg + 1]}`, count: steps,
+          title: `${names[leg]} to ${names[leg + 1]}, latent ${latent + 1}`,
           request: () => ({
             places: Array(steps).fill(latent),
             weights: Array.from({ length: steps }, (_, i) => mixed(labels, leg + i / (steps - 1))),

@@ -26,11 +26,12 @@ async function answer(request) {
   postMessage({ id: request.id, pixels }, [pixels.buffer]);
 }
 
-/** Where there is WebGPU: its runtime, in the smaller form if the browser can suspend WebAssembly. */
+/** Where there is WebGPU: its runtime, in the smaller form if the browser can suspend WebAssembly. Without a graphics
+ * processor, WebGPU is slower than WebAssembly, and is used only if `backend` is "webgpu". */
 async function chosenBuild(backend) {
   if (backend === "wasm" || !navigator.gpu) return "wasm";
   const adapter = await navigator.gpu.requestAdapter().catch(() => null);
-  if (!adapter) return "wasm";
+  if (!adapter || (adapter.info?.isFallbackAdapter && backend !== "webgpu")) return "wasm";
   return "Suspending" in WebAssembly ? "jspi" : "asyncify";
 }
 
@@ -59,7 +60,7 @@ async function session(model, { folder, backend }) {
   runtime ??= chosenBuild(backend).then((build) => load(folder, build));
   let made;
   try {
-    made = await create(content);
+    made = await create(content, model);
   } catch (error) {
     if ((await runtime).provider === "wasm") {
       runtime = undefined; // the next request tries again
@@ -67,15 +68,25 @@ async function session(model, { folder, backend }) {
     }
     runtime = load(folder, "wasm"); // a graphics driver that cannot run the network
     sessions.clear();
-    made = await create(content);
+    made = await create(content, model);
   }
   sessions.set(model.name, made);
   return made;
 }
 
-async function create(content) {
+/** A session that has run once: some faults of graphics drivers show only then. */
+async function create(content, model) {
   const { ort, provider } = await runtime;
-  return ort.InferenceSession.create(new Uint8Array(content), { executionProviders: [provider] });
+  const made = await ort.InferenceSession.create(new Uint8Array(content), { executionProviders: [provider] });
+  await made.run(inputs(ort, model, new Float32Array(model.z_dim), new Float32Array(model.n_classes)));
+  return made;
+}
+
+function inputs(ort, model, z, weights) {
+  const n = z.length / model.z_dim;
+  const given = { z: new ort.Tensor("float32", z, [n, model.z_dim]) };
+  if (model.n_classes) given.class_weights = new ort.Tensor("float32", weights, [n, model.n_classes]);
+  return given;
 }
 
 async function sha256(content) {
@@ -92,9 +103,7 @@ async function draw({ model, folder, backend, seed, places, walk, truncation, we
   const z = new Float32Array(n * model.z_dim);
   const point = walk ? walkLatent : latent;
   places.forEach((place, i) => z.set(point(BigInt(seed), place, model.z_dim, truncation), i * model.z_dim));
-  const inputs = { z: new ort.Tensor("float32", z, [n, model.z_dim]) };
-  if (model.n_classes) inputs.class_weights = new ort.Tensor("float32", weights, [n, model.n_classes]);
-  const { images } = await network.run(inputs);
+  const { images } = await network.run(inputs(ort, model, z, weights));
   const values = images.data;
   const area = model.size * model.size;
   const pixels = new Uint8ClampedArray(n * area * 4).fill(255);
