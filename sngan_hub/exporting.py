@@ -1,9 +1,9 @@
 """Networks as files for other programs: ONNX, and torch.export archives.
 
 An exported generator takes ``z`` (N, z_dim) and, if it has classes, ``class_weights`` (N, n_classes): each row weights
-the rows of the class tables, so a row with a single 1 is that class, and other rows that sum to 1 are mixtures. An
-exported discriminator takes ``images`` (N, 3, size, size) and ``labels`` (N,). Both take any batch size. Batch norms are
-folded, resampling convolutions fused and weights normalised beforehand, as in ``for_sampling()``.
+the rows of the class tables, so a row with a single 1 is that class, and other rows that sum to 1 are mixtures.
+An exported discriminator takes ``images`` (N, 3, size, size) and ``labels`` (N,). Both take any batch size. Batch norms
+are folded, resampling convolutions fused and weights normalised beforehand, as in ``for_sampling()``.
 """
 
 # onnx and onnxruntime have no types, or not for all that is used here:
@@ -18,7 +18,7 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,7 +32,7 @@ from .hub.resolve import resolve
 from .layers.spectral_norm import NormalizedLayer
 from .networks.base import AnyDiscriminator, AnyGenerator
 from .networks.inference import FastGenerator
-from .networks.resnet import Generator
+from .networks import resnet
 from .weights.records import find_record
 
 SUFFIXES = (".onnx", ".pt2")
@@ -48,7 +48,7 @@ class ExportedGenerator(nn.Module):
 
     def __init__(self, generator: AnyGenerator):
         super().__init__()
-        fast = FastGenerator(generator, form="fused") if isinstance(generator, Generator) else settled(generator)
+        fast = FastGenerator(generator, form="fused") if isinstance(generator, resnet.Generator) else settled(generator)
         self.generator = fast.eval().requires_grad_(False)
         self.register_buffer("labels", torch.arange(generator.n_classes), persistent=False)
         # A product for each part: WebGPU cannot split a row into as many parts at once.
@@ -150,12 +150,12 @@ def describe(model: str, network: AnyGenerator | AnyDiscriminator) -> dict[str, 
 
 
 def write_program(network: AnyGenerator | AnyDiscriminator, path: Path, about: Mapping[str, str]) -> None:
-    """Writes a torch.export archive (.pt2), which ``torch.export.load`` reads, with ``about`` as the extra file METADATA.
+    """Writes a torch.export archive (.pt2), which ``torch.export.load`` reads.
 
     Args:
         network: on the CPU, in float32.
         path: FILE.pt2.
-        about: see ``describe``.
+        about: metadata, see ``describe``; stored as JSON in the extra file METADATA.
     """
     program, extra = to_program(network), {METADATA: json.dumps(dict(about), ensure_ascii=False)}
 
@@ -263,20 +263,26 @@ def _expected(network: Any, inputs: dict[str, Tensor]) -> Tensor:
     return network(first, *more)
 
 
-def _runner(path: Path) -> Any:
+def _runner(path: Path) -> Callable[[dict[str, Tensor]], Tensor]:
     if path.suffix == ".pt2":
         module = torch.export.load(path).module()
-        return lambda inputs: module(*inputs.values())
+
+        def run_archive(inputs: dict[str, Tensor]) -> Tensor:
+            return module(*inputs.values())
+
+        return run_archive
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return lambda inputs: torch.from_numpy(
-        session.run(None, {name: value.numpy() for name, value in inputs.items()})[0]
-    )
+
+    def run_onnx(inputs: dict[str, Tensor]) -> Tensor:
+        return torch.from_numpy(session.run(None, {name: value.numpy() for name, value in inputs.items()})[0])
+
+    return run_onnx
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def quiet() -> Generator[None, None, None]:
     """The exporter's notes on its own progress are not for the user."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level

@@ -22,8 +22,9 @@ def add_commands(subparsers: Any) -> None:
     command.add_argument("model", metavar="MODEL", help=MODEL)
     command.add_argument("--out", type=Path, required=True, metavar="FILE.onnx|.pt2", help="the file to write")
     command.add_argument("--discriminator", action="store_true", help="the discriminator instead of the generator")
-    command.add_argument("--half", action="store_true",
-                         help="store weights in float16, half the size; ONNX only. Computation stays in float32")  # fmt: skip
+    command.add_argument(
+        "--half", action="store_true", help="store weights in float16; ONNX only. Computation stays in float32"
+    )
     command.add_argument("--verify", action="store_true",
                          help="run the file and print its greatest difference from the network")  # fmt: skip
 

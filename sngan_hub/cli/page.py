@@ -18,7 +18,7 @@ def add_commands(subparsers: Any) -> None:
 
     command = new_command(
         subparsers, "static", static, "build a page that computes images in the visitor's browser",
-        "OUT can be served as it is by GitHub Pages, a static Hugging Face Space or any file server; it needs no Python. "
+        "OUT can be served as it is by GitHub Pages, a static Hugging Face Space or any file server, without Python. "
         "It contains the included models as ONNX, and onnxruntime-web, which npm downloads once.",
         "sngan static --out site && python -m http.server --directory site",
     )  # fmt: skip

@@ -138,7 +138,7 @@ def readme_tables(text: str) -> str:
             cells.append(f"{spread.value:.2f} / {min(spread.per_class.values()):.2f}")
         rows.append("| " + " | ".join(cells) + " |")
     text = _between("scores", rows, text)
-    for name in ("space", "walk"):
+    for name in ("space", "static", "walk"):
         text = _from_benchmark(name, text)
     others = [row for row in listing() if row["where"] not in ("shipped", "untrained")]
     header, *cells = list_cells([{**row, "cached": False} for row in others])
@@ -203,7 +203,7 @@ def guide_tables(text: str) -> str:
     text = _between("steps", step_rows(RECORDS / "steps.jsonl"), text)
     text = _between("gpu", gpu_rows(RECORDS / "gpu.jsonl"), text)
     text = _between("settings", settings_tables(), text)
-    for name in ("prepare", "normalizers", "probe", "walk", "finetune", "refining", "copies"):
+    for name in ("prepare", "normalizers", "probe", "walk", "finetune", "refining", "copies", "static"):
         text = _from_benchmark(name, text)
     return text
 
