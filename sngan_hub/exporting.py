@@ -30,9 +30,9 @@ from .files import write_atomically
 from .hub.download import sha256_of
 from .hub.resolve import resolve
 from .layers.spectral_norm import NormalizedLayer
+from .networks import resnet
 from .networks.base import AnyDiscriminator, AnyGenerator
 from .networks.inference import FastGenerator
-from .networks import resnet
 from .weights.records import find_record
 
 SUFFIXES = (".onnx", ".pt2")

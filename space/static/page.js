@@ -119,7 +119,7 @@ async function play() {
     }
     if (now - since > 1000) {
       const rate = Math.round((computed * 1000) / (now - since));
-      tell(computed ? `Computing ${rate} pictures a second, seed ${state.seed}` : `All pictures computed, seed ${state.seed}`);
+      tell(computed ? `Computing: ${rate} frames per second, seed ${state.seed}` : `All frames are computed, seed ${state.seed}`);
       [computed, since] = [0, now];
     }
   }
