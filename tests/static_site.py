@@ -53,14 +53,8 @@ def serving(folder):
         stop()
 
 
-@contextmanager
-def chromium(*flags):
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *flags])
-        yield browser
-        browser.close()
+def chromium(playwright, *flags):
+    return playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *flags])
 
 
 def visit(browser, url, address="", width=1280, **options):
@@ -84,7 +78,7 @@ def visit(browser, url, address="", width=1280, **options):
     return page
 
 
-def wait_for(page, selector, text, seconds=60):
+def wait_for(page, selector, text, seconds=180):
     """The page's policy forbids strings as code, so Playwright's wait_for_function cannot be used."""
     page.locator(selector, has_text=text).wait_for(timeout=1000 * seconds, state="attached")
 

@@ -174,9 +174,25 @@ def url(site):
 
 
 @pytest.fixture(scope="module")
-def browser():
-    with static_site.chromium("--disable-gpu") as browser:
-        yield browser
+def playwright():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def chromium(playwright):
+    browser = static_site.chromium(playwright, "--disable-gpu")
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def browser(chromium):
+    yield chromium
+    for context in chromium.contexts:  # a page that is open goes on computing
+        context.close()
 
 
 def link(tab, model, seed, classes, **more):
@@ -407,8 +423,8 @@ def test_by_keyboard(browser, url, models):
 def test_every_view_at_desktop_and_phone_width_light_and_dark(browser, url, models, width, theme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     for view, model in zip(("sample", "morph", "walk"), models, strict=True):
-        classes = model["classes"][: {"sample": 10, "morph": 4, "walk": 1}[view]]
-        page = visit(browser, url, link(view, model, 5, classes, n=12, steps=12), width, color_scheme=theme)
+        classes = model["classes"][: {"sample": 4, "morph": 4, "walk": 1}[view]]
+        page = visit(browser, url, link(view, model, 5, classes, n=12, steps=6), width, color_scheme=theme)
         drawn(page, 5, view)
         page.locator("summary").click()
         if view == "walk":
@@ -431,16 +447,19 @@ def test_every_view_at_desktop_and_phone_width_light_and_dark(browser, url, mode
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_webgpu_on_a_software_adapter_draws_pythons_pictures(url, models):
+def test_webgpu_on_a_software_adapter_draws_pythons_pictures(playwright, url, models):
     model = models[-1]
     name = model["classes"][0]
     flags = ("--enable-unsafe-webgpu", "--enable-features=Vulkan,WebGPU", "--use-webgpu-adapter=swiftshader",
              "--use-vulkan=swiftshader", "--ignore-gpu-blocklist")  # fmt: skip
-    with static_site.chromium(*flags) as browser:
+    browser = static_site.chromium(playwright, *flags)
+    try:
         page = visit(browser, url, link("sample", model, 4, [name], n=1, backend="webgpu"))
         if not page.evaluate("async () => !!(navigator.gpu && await navigator.gpu.requestAdapter())"):
             pytest.skip("this browser has no WebGPU adapter")
-        wait_for(page, "#status", "seed 4", 300)
+        wait_for(page, "#status", "seed 4", 400)
         wait_for(page, "#about", "Computed with WebGPU")
         assert levels(pictures(page), load_generator(model["name"]).sample([name], n=1, seed=4)) <= 2
         assert page.outside == []
+    finally:
+        browser.close()
