@@ -10,6 +10,7 @@ import argparse
 import functools
 import http.server
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -106,7 +107,14 @@ def main() -> None:
         browser.close()
         server.shutdown()
     text = (
-        "\n".join([*lines, "", f"Chromium {version.split('.')[0]}, WebAssembly, one thread. {device_kind('cpu')}."])
+        "\n".join(
+            [
+                *lines,
+                "",
+                f"Chromium {version.split('.')[0]}, WebAssembly, one thread. {device_kind('cpu')}; "
+                f"load average {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores.",
+            ]
+        )
         + "\n"
     )
     print(text)
