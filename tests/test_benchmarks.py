@@ -8,15 +8,15 @@ import pytest
 
 from sngan_hub.data import FASHION_DEBIAN
 
-from . import warm
+from . import static_site, warm
 from .conftest import ROOT
 
 BENCHMARKS = sorted(path.name for path in (ROOT / "benchmarks").glob("*.py"))
 ELSEWHERE = {"gpu.py": "test_gpu_benchmark.py runs its small form, piece by piece"}
 AS_A_READER = {"convert.py", "resample.py"}  # the others are forked: what they start themselves is not
 NEEDS = {"probe.py": "fashion", "refining.py": "fashion inception", "walk.py": "dicebear", "finetune.py": "dicebear",
-         "space.py": "gradio_client", "copies.py": "fashion",
-         "recipes.py": "fashion"}  # fmt: skip
+         "space.py": "gradio_client", "copies.py": "fashion", "recipes.py": "fashion",
+         "static_page.py": "static"}  # fmt: skip
 
 
 @pytest.mark.slow
@@ -32,6 +32,8 @@ def test_every_benchmark_runs(name, tmp_path):
                 find_weights()
             except FileNotFoundError as error:
                 pytest.skip(str(error))
+        if what == "static":
+            static_site.needed()
         if what in ("dicebear", "gradio_client"):
             pytest.importorskip(what)
     records = {path: path.read_bytes() for path in (ROOT / "benchmarks" / "records").iterdir()}

@@ -71,7 +71,7 @@ def test_the_wheel_holds_the_weights_and_samples_in_an_empty_environment(checkou
             "sngan_hub/pretrained/sngan_avatars32.v1/reference.json"} <= set(names)  # fmt: skip
     assert {name.split("/")[0].split("-")[0] for name in names} == {"sngan_hub"}  # no tests; training and space inside
     assert {"sngan_hub/training/config/devices.json", "sngan_hub/training/config/throughput.json",
-            "sngan_hub/training/monitor/report.html", "sngan_hub/space/app.py", "sngan_hub/py.typed"} <= set(names)  # fmt: skip
+            "sngan_hub/training/monitor/report.html", "sngan_hub/space/app.py", "sngan_hub/space/static/index.html", "sngan_hub/py.typed"} <= set(names)  # fmt: skip
     ours = {path for path in (line.strip() for line in _tracked()) if path.endswith(".py")}
     for folder, inside in (("sngan_hub/", "sngan_hub/"), ("training/", "sngan_hub/training/")):
         assert {inside + path.removeprefix(folder) for path in ours if path.startswith(folder)} <= set(names)

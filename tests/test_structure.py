@@ -19,12 +19,12 @@ ORDER = [
     "networks.resnet", "networks.cnn", "networks.registry", "weights.published", "weights.records", "hub.cards",
     "hub.resolve", "convert.archive", "convert.parts", "convert.assumptions", "convert.code_base",
     "convert.resnets", "convert.code_bases.*", "convert.networks", "convert.snapshot", "convert.folders",
-    "hub.download", "hub.load", "hub.push", "hub.listing", "metrics.spectrum", "data.images", "data.avatars",
-    "data.torchvision_sets", "data.folders", "data.prepared", "metrics.discriminator_scores",
+    "hub.download", "hub.load", "hub.push", "hub.listing", "exporting", "metrics.spectrum", "data.images",
+    "data.avatars", "data.torchvision_sets", "data.folders", "data.prepared", "metrics.discriminator_scores",
     "metrics.published_inception", "metrics.inception", "metrics.extraction", "metrics.scores", "metrics.references",
     "metrics.standing", "metrics.pictures", "metrics.classifier", "metrics.evaluation", "metrics.plan",
     "metrics.measures", "metrics.provenance", "metrics.protocols", "cli.parser", "cli.parts", "cli.library",
-    "cli.drawing", "cli.scoring", "cli.page", "cli.main", "cli.__main__",
+    "cli.drawing", "cli.scoring", "cli.exporting", "cli.page", "cli.main", "cli.__main__",
 ]  # fmt: skip
 TRAINING = [
     "engine.losses", "engine.penalties", "feed.streams", "feed.draws", "feed.augment", "config.presets",

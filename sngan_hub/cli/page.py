@@ -1,11 +1,13 @@
-"""``sngan app``: serves the Gradio page."""
+"""``sngan app`` and ``static``: serves the Gradio page; builds the page that needs no server."""
 
 from __future__ import annotations
 
 import argparse
+import sys
+from pathlib import Path
 from typing import Any
 
-from .parser import new_command
+from .parser import check_writable, new_command
 from .parts import import_part
 
 
@@ -14,6 +16,27 @@ def add_commands(subparsers: Any) -> None:
     command.add_argument("--model", action="append", default=[], metavar="MODEL",
                          help="a run, a network's folder or a Hub repository id, selected by default")  # fmt: skip
 
+    command = new_command(
+        subparsers, "static", static, "build a page that computes images in the visitor's browser",
+        "OUT can be served as it is by GitHub Pages, a static Hugging Face Space or any file server, without Python. "
+        "It contains the included models as ONNX, and onnxruntime-web, which npm downloads once.",
+        "sngan static --out site && python -m http.server --directory site",
+    )  # fmt: skip
+    command.add_argument("--out", type=Path, required=True, metavar="OUT",
+                         help="a new folder, or that of an earlier build")  # fmt: skip
+    command.add_argument("--runtime", type=Path, metavar="FILE.tgz",
+                         help="the package file of onnxruntime-web, instead of a download")  # fmt: skip
+
 
 def app(arguments: argparse.Namespace) -> None:
     import_part("space.app").serve(arguments.model)
+
+
+def static(arguments: argparse.Namespace) -> None:
+    import onnx  # noqa: F401  (before anything is computed)
+    import onnxruntime  # noqa: F401
+    import onnxscript  # noqa: F401
+
+    check_writable(arguments.out, create=True)
+    builder = import_part("space.build_static")
+    builder.build(arguments.out, arguments.runtime, lambda line: print(line, file=sys.stderr, flush=True))

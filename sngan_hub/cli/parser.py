@@ -19,6 +19,7 @@ EXTRAS = {
     "accelerate": "train", "tensorboard": "train", "jinja2": "train", "matplotlib": "plots",
     "torch_fidelity": "metrics", "scipy": "metrics", "gradio": "space", "imageio_ffmpeg": "video",
     "datasets": "data", "lmdb": "data", "dicebear": "avatars", "resvg_py": "avatars",
+    "onnx": "onnx", "onnxscript": "onnx", "onnxruntime": "onnx",
 }  # fmt: skip
 
 

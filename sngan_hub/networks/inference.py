@@ -13,7 +13,7 @@ follow the table layers/resample_table.json.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -39,11 +39,12 @@ class FastGenerator(AnyGenerator):
     Args:
         generator: a ``Generator``, which is not changed.
         dtype: of weights and feature maps.
+        form: of the convolutions behind an upsampling: ``plain``, ``fused``, or ``auto``: the faster one.
     """
 
     table: Tensor  #: buffer (n_classes or 1, sum of widths): all gains and biases, premultiplied
 
-    def __init__(self, generator: Any, dtype: torch.dtype = torch.float32):
+    def __init__(self, generator: Any, dtype: torch.dtype = torch.float32, form: str = "auto"):
         super().__init__()
         self.size, self.n_classes, self.z_dim = generator.size, generator.n_classes, generator.z_dim
         self.classes, self.bottom_width = generator.classes, generator.bottom_width
@@ -58,7 +59,7 @@ class FastGenerator(AnyGenerator):
             if block.b2.n_classes:
                 parts += fold(block.b2, generator.class_strength)
             side = self.bottom_width * 2**i
-            self.blocks.append(FastBlock(block, side, dtype, after if i + 1 == len(generator.blocks) else None))
+            self.blocks.append(FastBlock(block, side, dtype, after if i + 1 == len(generator.blocks) else None, form))
         self.l1 = Linear(*generator.l1.weight.shape[::-1], device="meta")
         self.l1.weight, self.l1.bias = (nn.Parameter(part.to(dtype, copy=True), False) for part in l1)
         conv = generator.conv
@@ -73,9 +74,13 @@ class FastGenerator(AnyGenerator):
         """Images of latent vectors, as ``Generator.forward``: (N, 3, size, size) in [-1, 1], in the dtype of ``z``."""
         self.check_latents(z)
         self.check_labels(z.shape[0], y, class_weights)
-        dtype = self.l1.weight.dtype
         rows = self.table if y is None else lookup_class(self.table, y, class_weights)
-        parts = list(rows.to(dtype)[:, :, None, None].split(self.widths, 1))
+        return self.from_gains(z, rows.split(self.widths, 1))
+
+    def from_gains(self, z: Tensor, gains_and_biases: Sequence[Tensor]) -> Tensor:
+        """Images of latent vectors, by the parts of rows of ``table``, in its order: (N or 1, width) each."""
+        dtype = self.l1.weight.dtype
+        parts = [part.to(dtype)[:, :, None, None] for part in gains_and_biases]
         h = self.l1(z.to(dtype)).view(z.shape[0], -1, self.bottom_width, self.bottom_width)
         h = h.contiguous(memory_format=torch.channels_last)
         for block in self.blocks:
@@ -110,7 +115,9 @@ class FastGenerator(AnyGenerator):
 class FastBlock(nn.Module):
     """A ``GeneratorBlock`` with folded batch norms: (N, I, H, W) -> (N, O, 2H, 2W)."""
 
-    def __init__(self, block: Any, side: int, dtype: torch.dtype, after: tuple[Tensor, Tensor] | None):
+    def __init__(
+        self, block: Any, side: int, dtype: torch.dtype, after: tuple[Tensor, Tensor] | None, form: str = "auto"
+    ):
         """``side``: H. ``after``: gain and bias (O,) of a normalization of the output, to fold into the block."""
         super().__init__()
         self.upsample: str = block.upsample
@@ -123,7 +130,9 @@ class FastBlock(nn.Module):
             c2, c_sc = scaled(*c2, gain, bias), scaled(*c_sc, gain, torch.zeros_like(bias))
         weight = c1[0]
         fused = self.upsample == "nearest" and (
-            packs(weight.device, dtype)
+            form == "fused"
+            if form != "auto"
+            else packs(weight.device, dtype)
             or prefers_fused("up", weight.shape[1], weight.shape[0], side, dtype, weight.device.type)
         )
         self.c1 = FrozenConv(*c1, dtype, side if fused else 2 * side, up=fused, relu=self.relu_follows)

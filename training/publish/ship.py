@@ -139,7 +139,7 @@ def readme_tables(text: str) -> str:
             cells.append(f"{spread.value:.2f} / {min(spread.per_class.values()):.2f}")
         rows.append("| " + " | ".join(cells) + " |")
     text = _between("scores", rows, text)
-    for name in ("space", "walk"):
+    for name in ("space", "static", "walk"):
         text = _from_benchmark(name, text)
     others = [row for row in listing() if row["where"] not in ("shipped", "untrained")]
     header, *cells = list_cells([{**row, "cached": False} for row in others])
@@ -205,7 +205,9 @@ def guide_tables(text: str) -> str:
     text = _between("gpu", gpu_rows(RECORDS / "gpu.jsonl"), text)
     text = _between("settings", settings_tables(), text)
     text = _between("protocols", protocol_rows(), text)
-    for name in ("prepare", "normalizers", "probe", "walk", "finetune", "refining", "copies", "recipes"):
+    for name in (
+        "prepare", "normalizers", "probe", "walk", "finetune", "refining", "copies", "recipes", "static"
+    ):  # fmt: skip
         text = _from_benchmark(name, text)
     return text
 

@@ -1,0 +1,381 @@
+// The page: controls change the state, views draw it, the address holds it.
+
+import { Engine, Redrawing } from "./engine.js";
+import { keepOffline } from "./offline.js";
+import { save, sheet } from "./saving.js";
+import { NO_TRUNCATION, VIEWS, firstClasses, parseSeed, randomSeed, readState, writeState } from "./state.js";
+import { FRAMES_PER_SECOND, Morph, Sample, Walk, mixture } from "./views.js";
+
+const $ = (selector) => document.querySelector(selector);
+const backend = ["wasm", "webgpu"].find((name) => name === new URLSearchParams(location.hash.slice(1)).get("backend")) ?? "";
+const site = await loadSite();
+const engine = new Engine(site.runtime.folder, backend);
+const state = readState(location.hash, site.models);
+const views = {
+  sample: new Sample($("#view-sample"), engine, enlarge),
+  morph: new Morph($("#view-morph"), engine, enlarge),
+  walk: new Walk($("#view-walk"), engine),
+};
+const redrawing = new Redrawing(() => views[state.view].parts(state), drawn, failed);
+let begun = performance.now(); // of the last change
+let provider = "";
+let enlarged;
+
+async function loadSite() {
+  const reply = await fetch("models.json").catch(() => null);
+  if (reply?.ok) return reply.json();
+  $("#failure").textContent = "The list of models cannot be loaded. Check the connection and reload the page.";
+  $("#failure").hidden = false;
+  tell("");
+  throw new Error("models.json");
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Drawing
+
+/** Called after every change of the state. */
+function changed() {
+  begun = performance.now();
+  views[state.view].update(state);
+  showLink();
+  redrawing.change();
+}
+
+let written = 0;
+/** Browsers refuse an address that changes too often. */
+function showLink() {
+  clearTimeout(written);
+  written = setTimeout(() => history.replaceState(null, "", writeState(state, backend)), 200);
+}
+
+function drawn() {
+  $("#failure").hidden = true;
+  if (state.view === "walk") return;
+  const count = views[state.view].images().reduce((sum, row) => sum + row.images.length, 0);
+  tell(`${count} pictures in ${((performance.now() - begun) / 1000).toFixed(1)} s, seed ${state.seed}`);
+}
+
+function tell(text) {
+  $("#status").textContent = text;
+}
+
+function failed(error) {
+  $("#failure").textContent = `Nothing was drawn: ${error.message}`;
+  $("#failure").hidden = false;
+  tell("");
+  pause();
+}
+
+async function openModel() {
+  const { model } = state;
+  tell(`Loading ${model.title} (${(model.bytes / 1e6).toFixed(1)} MB)`);
+  try {
+    const opened = await engine.open(model);
+    provider = { webgpu: "WebGPU", wasm: "WebAssembly" }[opened.provider];
+    if (state.model !== model) return;
+    showAbout();
+    changed();
+    if (state.view === "walk" && !matchMedia("(prefers-reduced-motion: reduce)").matches) play();
+    await thumbnails(model);
+    keepOffline(site, opened.files, $("#offline"));
+  } catch (error) {
+    failed(error);
+  }
+}
+
+async function thumbnails(model) {
+  const places = model.classes.map(() => 0);
+  const images = await engine.draw({ model, seed: 0, places, weights: model.classes.map((_, label) => [[label, 1]]) });
+  if (state.model !== model) return;
+  model.thumbnails = images;
+  document.querySelectorAll("#classes canvas").forEach((canvas, i) => canvas.getContext("2d").putImageData(images[i], 0, 0));
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Walk
+
+let playing = false;
+
+async function play() {
+  if (playing) return;
+  playing = true;
+  $("#play").textContent = "Pause";
+  const origin = () => performance.now() - (state.frame / FRAMES_PER_SECOND) * 1000;
+  let [start, seen, shown, computed, since] = [origin(), begun, -1, 0, performance.now()];
+  while (playing && state.view === "walk") {
+    const now = performance.now();
+    if (seen !== begun) [start, seen, shown] = [origin(), begun, -1]; // other settings: go on from this frame
+    state.frame = Math.floor(((now - start) / 1000) * FRAMES_PER_SECOND) % views.walk.frames;
+    if (state.frame === shown) {
+      await new Promise(requestAnimationFrame); // waits also while the page is hidden
+      continue;
+    }
+    shown = state.frame;
+    $("#frame").value = shown;
+    try {
+      computed += await views.walk.show(shown);
+    } catch (error) {
+      return failed(error);
+    }
+    if (now - since > 1000) {
+      const rate = Math.round((computed * 1000) / (now - since));
+      tell(computed ? `Computing: ${rate} frames per second, seed ${state.seed}` : `All frames are computed, seed ${state.seed}`);
+      [computed, since] = [0, now];
+    }
+  }
+  pause();
+}
+
+function pause() {
+  if (playing) showLink();
+  playing = false;
+  $("#play").textContent = "Play";
+}
+
+$("#play").onclick = () => (playing ? pause() : play());
+$("#frame").oninput = ({ target }) => {
+  pause();
+  state.frame = Number(target.value);
+  changed();
+};
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Controls
+
+/** Sets all controls to the state, after a change of view or model or from a link. */
+function showControls() {
+  for (const name of Object.keys(VIEWS)) {
+    const here = name === state.view;
+    const tab = $(`#tab-${name}`);
+    tab.setAttribute("aria-selected", String(here));
+    tab.tabIndex = here ? 0 : -1;
+    $(`#view-${name}`).hidden = !here;
+  }
+  for (const field of document.querySelectorAll("[data-views]")) field.hidden = field.dataset.views !== state.view;
+  $("#again").textContent = state.view === "walk" ? "New walk" : "New pictures";
+  for (const name of ["n", "steps", "seconds"]) $(`#${name}`).value = state[name];
+  $("#truncation").value = state.truncation || NO_TRUNCATION;
+  $("#seed").value = state.seed;
+  $("#seed-fault").hidden = true;
+  $("#backend").value = backend;
+  showModels();
+  showClasses();
+  showWeights();
+  showOutputs();
+}
+
+function showModels() {
+  const cards = site.models.map((model) => {
+    const label = document.createElement("label");
+    const input = Object.assign(document.createElement("input"), { type: "radio", name: "model", value: model.name, checked: model === state.model });
+    const title = Object.assign(document.createElement("b"), { textContent: model.title });
+    const facts = [`${model.size} px`, `${model.classes.length} classes`];
+    if (model.fid) facts.push(`FID ${model.fid.toFixed(1)}`);
+    input.onchange = () => chooseModel(model);
+    const line = document.createElement("span");
+    facts.forEach((fact) => line.append(Object.assign(document.createElement("i"), { textContent: fact })));
+    label.append(input, title, line);
+    return label;
+  });
+  const box = $("#models .cards");
+  if (!box.children.length) box.replaceChildren(...cards);
+  box.querySelectorAll("input").forEach((input) => (input.checked = input.value === state.model.name));
+}
+
+function chooseModel(model) {
+  state.model = model;
+  for (const view of Object.keys(VIEWS)) state.classes[view] = firstClasses(model, view);
+  state.weights = {};
+  showNewModel();
+}
+
+/** No picture of the other model stays. */
+function showNewModel() {
+  pause();
+  redrawing.stop();
+  for (const view of [views.sample, views.morph]) view.clear();
+  views.walk.canvas.width = 1;
+  views[state.view].update(state);
+  showControls();
+  openModel();
+}
+
+function showClasses() {
+  const { model, view } = state;
+  const { most } = VIEWS[view];
+  const chosen = state.classes[view];
+  $("#classes-hint").textContent = VIEWS[view].hint;
+  $("#classes-hint").className = "hint";
+  const chips = model.classes.map((name, i) => {
+    const label = document.createElement("label");
+    const checked = chosen.includes(name);
+    const input = Object.assign(document.createElement("input"), { type: "checkbox", value: name, checked, disabled: !checked && chosen.length >= most });
+    const canvas = Object.assign(document.createElement("canvas"), { width: model.size, height: model.size });
+    if (model.thumbnails) canvas.getContext("2d").putImageData(model.thumbnails[i], 0, 0);
+    input.onchange = () => chooseClass(name, input.checked);
+    label.append(input, canvas, name);
+    return label;
+  });
+  const focused = document.activeElement?.closest(".chips") && document.activeElement.value;
+  $("#classes .chips").replaceChildren(...chips);
+  if (focused) $(`#classes input[value="${CSS.escape(focused)}"]`)?.focus();
+}
+
+function chooseClass(name, on) {
+  const { least } = VIEWS[state.view];
+  const chosen = state.classes[state.view].filter((each) => each !== name);
+  if (on) chosen.push(name);
+  if (chosen.length < least) {
+    showClasses();
+    $("#classes-hint").textContent = `At least ${least === 1 ? "one class" : "two classes"}: choose another one first.`;
+    $("#classes-hint").className = "error";
+    return;
+  }
+  state.classes[state.view] = chosen;
+  showClasses();
+  showWeights();
+  changed();
+}
+
+function showWeights() {
+  const box = $("#weights");
+  box.querySelectorAll(".field").forEach((field) => field.remove());
+  for (const name of state.classes.morph) {
+    const field = Object.assign(document.createElement("div"), { className: "field" });
+    const id = `weight-${state.model.classes.indexOf(name)}`;
+    const label = Object.assign(document.createElement("label"), { htmlFor: id, textContent: name });
+    const output = document.createElement("output");
+    output.htmlFor = id;
+    const input = Object.assign(document.createElement("input"), { type: "range", id, min: 0, max: 100, step: 1 });
+    input.value = state.weights[name] ?? 50;
+    input.oninput = () => {
+      state.weights[name] = Number(input.value);
+      showOutputs();
+      changed();
+    };
+    field.append(label, output, input);
+    box.append(field);
+  }
+}
+
+function showOutputs() {
+  const set = (name, text) => {
+    $(`output[for="${name}"]`).textContent = text;
+    $(`#${name}`).setAttribute("aria-valuetext", text);
+  };
+  set("n", String(state.n));
+  set("steps", String(state.steps));
+  set("seconds", `${state.seconds} s`);
+  set("truncation", state.truncation ? `|z| < ${state.truncation.toFixed(1)}` : "off");
+  const shares = mixture(state.classes.morph, state.weights);
+  state.classes.morph.forEach((name, i) => set(`weight-${state.model.classes.indexOf(name)}`, `${Math.round(100 * shares[i])} %`));
+  $("#frame").max = state.seconds * FRAMES_PER_SECOND - 1;
+  state.frame = Math.min(state.frame, Number($("#frame").max));
+  $("#frame").value = state.frame;
+}
+
+for (const name of ["n", "steps", "seconds", "truncation"]) {
+  $(`#${name}`).oninput = ({ target }) => {
+    const value = Number(target.value);
+    state[name] = name === "truncation" && value >= NO_TRUNCATION ? 0 : value;
+    showOutputs();
+    changed();
+  };
+}
+
+$("#seed").oninput = ({ target }) => {
+  const seed = parseSeed(target.value);
+  $("#seed-fault").textContent = "A whole number from 0 to 2^63 - 1.";
+  $("#seed-fault").hidden = seed !== null;
+  target.setAttribute("aria-invalid", String(seed === null));
+  if (seed === null) return;
+  state.seed = seed;
+  changed();
+};
+
+$("#controls").onsubmit = (event) => {
+  event.preventDefault();
+  if (!$("#locked").checked) state.seed = randomSeed();
+  $("#seed").value = state.seed;
+  $("#seed-fault").hidden = true;
+  $("#seed").removeAttribute("aria-invalid");
+  changed();
+  $(".result").scrollIntoView({ block: "nearest" });
+};
+
+$("#backend").onchange = ({ target }) => {
+  history.replaceState(null, "", writeState(state, target.value));
+  location.reload();
+};
+
+function chooseView(name) {
+  pause();
+  state.view = name;
+  showControls();
+  changed();
+  if (name === "walk" && provider && !matchMedia("(prefers-reduced-motion: reduce)").matches) play();
+}
+
+const tabs = Object.keys(VIEWS);
+for (const name of tabs) $(`#tab-${name}`).onclick = () => chooseView(name);
+$('[role="tablist"]').onkeydown = (event) => {
+  const step = { ArrowRight: 1, ArrowLeft: tabs.length - 1 }[event.key];
+  if (!step) return;
+  chooseView(tabs[(tabs.indexOf(state.view) + step) % tabs.length]);
+  $(`#tab-${state.view}`).focus();
+};
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Saving and links
+
+const facts = (classes) => ({
+  model: state.model.name, classes, seed: String(state.seed), truncation: state.truncation || "none", licence: state.model.licence,
+});
+
+function enlarge(image, title) {
+  enlarged = { image, title };
+  const canvas = $("#large canvas");
+  canvas.width = canvas.height = image.width;
+  canvas.getContext("2d").putImageData(image, 0, 0);
+  $("#large-title").textContent = `${title}. ${state.model.title}, seed ${state.seed}`;
+  $("#large").showModal();
+}
+
+$("#large-close").onclick = () => $("#large").close();
+$("#large-save").onclick = () => save(sheet([{ label: "", images: [enlarged.image] }], 512), `${state.model.name}-${state.seed}.png`, facts(enlarged.title));
+$("#save").onclick = () => {
+  const rows = views[state.view].images().filter((row) => row.images.length);
+  if (!rows.length) return;
+  const name = `${state.model.name}-${state.view}-${state.seed}.png`;
+  save(sheet(rows, state.view === "walk" ? 512 : 64), name, facts(state.classes[state.view].join(", ")));
+};
+$("#copy").onclick = async () => {
+  const link = new URL(writeState(state, backend), location.href).href;
+  history.replaceState(null, "", link);
+  try {
+    await navigator.clipboard.writeText(link);
+    $("#copy").textContent = "Link copied";
+  } catch {
+    $("#copy").textContent = "The address holds the link";
+  }
+  setTimeout(() => ($("#copy").textContent = "Copy link"), 3000);
+};
+
+addEventListener("hashchange", () => { // a link that was pasted over this one
+  const { model } = state;
+  Object.assign(state, readState(location.hash, site.models));
+  if (state.model !== model) return showNewModel();
+  pause();
+  showControls();
+  changed();
+});
+
+function showAbout() {
+  const { about, licence, name, weights_sha256 } = state.model;
+  $("#about").textContent = `${name}: ${about} Licence: ${licence}. Weights: sha256 ${weights_sha256.slice(0, 12)}. Computed with ${provider}.`;
+}
+
+$("#code").href = site.home;
+showControls();
+views[state.view].update(state);
+openModel();

@@ -1,0 +1,98 @@
+"""The static page built once, served by Python's plain file server, and opened in a browser that sees no other host."""
+
+import functools
+import http.server
+import threading
+from contextlib import contextmanager
+
+import pytest
+
+from .conftest import once
+from .test_space_browser import CHROMIUM, FLAGS
+
+
+def needed():
+    """Skips where the page cannot be built: without the exporter, or onnxruntime-web, which `make static` downloads."""
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    from space import build_static
+
+    if CHROMIUM is None:
+        pytest.skip("no chromium")
+    if not build_static.package_path().is_file():
+        pytest.skip("onnxruntime-web is not in the cache; `make static` downloads it")
+    return build_static
+
+
+def built(tmp_path_factory):
+    """The folder that ``sngan static`` writes."""
+    build = needed().build
+    return once(tmp_path_factory, "static-page", lambda folder: build(folder / "site")) / "site"
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@contextmanager
+def serving(folder):
+    """-> (address, a function that stops the server)"""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+
+    def stop():
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/", stop
+    finally:
+        stop()
+
+
+def chromium(playwright, *flags):
+    return playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *flags])
+
+
+def visit(browser, url, address="", width=1280, **options):
+    """A page in a context of its own, in which every request to another host fails and is noted."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+    outside, faults = [], []
+
+    def route(route):
+        if route.request.url.startswith((url, "data:", "blob:")):
+            route.continue_()
+        else:
+            outside.append(route.request.url)
+            route.abort()
+
+    context.route("**/*", route)
+    page = context.new_page()
+    page.outside, page.faults = outside, faults
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda m: faults.append(m.text) if m.type == "error" else None)
+    page.goto(url + address)
+    return page
+
+
+def wait_for(page, selector, text, seconds=180):
+    """The page's policy forbids strings as code, so Playwright's wait_for_function cannot be used."""
+    page.locator(selector, has_text=text).wait_for(timeout=1000 * seconds, state="attached")
+
+
+def drawn(page, seed, view="sample"):
+    wait_for(page, "#status", f"seed {seed}")
+    assert page.locator("#failure").is_hidden()
+    return pictures(page, view)
+
+
+def pictures(page, view="sample"):
+    """The pixels of the view: a list of uint8 (S, S, 3), as the canvases hold them."""
+    import numpy as np
+
+    found = page.evaluate("""view => [...document.querySelectorAll(`#view-${view} canvas`)].map(canvas =>
+        [canvas.width, [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.width).data]])""", view)  # fmt: skip
+    return np.stack([np.array(pixels, np.uint8).reshape(side, side, 4)[..., :3] for side, pixels in found])

@@ -1,0 +1,465 @@
+"""The static page: its latents are Python's to the last bit, its pictures Python's to two levels, and it needs no host
+but its own, then none at all.
+"""
+
+import json
+import shutil
+import subprocess
+import tarfile
+import urllib.parse
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sngan_hub import blend, load_generator, morph
+from sngan_hub.cli.main import main
+from sngan_hub.sampling.generate import latents, uniforms
+from sngan_hub.sampling.morph import truncated_deviation, walk, walk_latents
+
+from . import static_site
+from .conftest import ROOT
+from .static_site import drawn, pictures, visit, wait_for
+
+SOURCES = ROOT / "space" / "static"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Latents, without a browser
+
+
+def node():
+    """node, or the one that Playwright brings."""
+    found = shutil.which("node")
+    if not found:
+        playwright = pytest.importorskip("playwright")
+        found = Path(playwright.__file__).parent / "driver" / "node"
+        if not found.is_file():
+            pytest.skip("no node")
+    return str(found)
+
+
+def computed(tmp_path, expression):
+    """The value of a JavaScript expression that may use what latents.js exports, as L."""
+    script = tmp_path / "script.mjs"
+    script.write_text(f"import * as L from {json.dumps((SOURCES / 'latents.js').as_uri())};\n"
+                      f"console.log(JSON.stringify({expression}));\n")  # fmt: skip
+    return json.loads(subprocess.run([node(), str(script)], capture_output=True, text=True, check=True).stdout)
+
+
+SEEDS = (0, 1, 2**31, 2**53 + 1, 2**63 - 1)
+
+
+def test_uniforms_are_pythons(tmp_path):
+    found = computed(tmp_path, f"{json.dumps([str(seed) for seed in SEEDS])}.map(seed => [0, 1, 99999].map(i => "
+                               f"[...L.uniforms(BigInt(seed), i, 10)]))")  # fmt: skip
+    for seed, rows in zip(SEEDS, found, strict=True):
+        for i, row in zip((0, 1, 99_999), rows, strict=True):
+            assert row == uniforms(seed, i, 1, 11)[0, :11].tolist()
+
+
+@pytest.mark.parametrize("truncation", [None, 0.1, 0.7, 2.9])
+def test_latents_and_walks_are_pythons_to_the_last_bit(tmp_path, truncation):
+    t = truncation or 0
+    found = computed(tmp_path, f"{json.dumps([str(seed) for seed in SEEDS])}.map(seed => [[0, 7, 500].map(i => "
+                               f"[...L.latent(BigInt(seed), i, 128, {t})]), [0, 0.25, 0.9].map(t => "
+                               f"[...L.walkLatent(BigInt(seed), t, 128, {t})])])")  # fmt: skip
+    for seed, (sampled, walked) in zip(SEEDS, found, strict=True):
+        expected = torch.cat([latents(seed, i, 1, 128, 0, truncation)[0] for i in (0, 7, 500)])
+        assert torch.equal(torch.tensor(sampled), expected)
+        path = walk_latents(seed, 20, 128, truncation)[[0, 5, 18]]
+        # LAPACK's sums may come in another order on another processor.
+        assert (torch.tensor(walked) - path).abs().max() <= 1e-6
+
+
+def test_quantiles_reach_into_the_tails(tmp_path):
+    p = [2.0**-54, 1e-12, 1e-5, 0.074, 0.076, 0.3, 0.5, 0.7, 0.924, 0.926, 1 - 1e-5, 1 - 2.0**-53]
+    found = torch.tensor(computed(tmp_path, f"{json.dumps(p)}.map(L.normalQuantile)"), dtype=torch.float64)
+    expected = torch.special.ndtri(torch.tensor(p, dtype=torch.float64))
+    assert torch.allclose(found, expected, rtol=1e-14, atol=0)
+
+
+def test_truncated_deviation_is_pythons(tmp_path):
+    t = [0.1, 0.5, 1, 2, 3, 8]
+    found = computed(tmp_path, f"{json.dumps(t)}.map(L.truncatedDeviation)")
+    assert found == pytest.approx([truncated_deviation(each) for each in t], rel=1e-12)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The build
+
+
+def test_the_service_worker_stores_every_file_of_the_page(tmp_path):
+    from space import build_static
+
+    for source in SOURCES.iterdir():
+        shutil.copy(source, tmp_path / source.name)
+    (tmp_path / "models.json").write_text("{}")
+    build_static._fill_in_service_worker(tmp_path)
+    site = json.loads((tmp_path / "sw.js").read_text().split("const SITE = ")[1].split(";\n")[0])
+    assert set(site["files"]) == {"./", "models.json", *(p.name for p in SOURCES.iterdir())} - {"sw.js"}
+    shutil.copy(SOURCES / "sw.js", tmp_path / "sw.js")
+    (tmp_path / "models.json").write_text('{"new": 1}')
+    build_static._fill_in_service_worker(tmp_path)
+    assert site["version"] not in (tmp_path / "sw.js").read_text()  # another content, another version
+
+
+def test_sources_name_no_other_host_and_every_module_is_there():
+    for path in SOURCES.iterdir():
+        text = path.read_text(encoding="utf-8")
+        hosts = {part.split("/")[0].split('"')[0] for part in text.split("://")[1:]}
+        assert hosts <= {"arxiv.org", "www.w3.org"}, path.name  # links that a visitor may follow; a namespace
+        for line in text.splitlines():
+            if line.startswith("import ") and path.suffix == ".js":
+                assert (SOURCES / line.split('"./')[1].split('"')[0]).is_file(), line
+    html = (SOURCES / "index.html").read_text(encoding="utf-8")
+    ids = {part.split('"')[0] for part in html.split('id="')[1:]}
+    used = {
+        word.split('"')[0].split(" ")[0] for path in SOURCES.glob("*.js") for word in path.read_text().split('$("#')[1:]
+    }
+    assert used <= ids
+
+
+def test_classes_to_begin_with_are_those_best_recognised():
+    from dataclasses import replace
+
+    from sngan_hub.weights import find_record
+    from space.build_static import first_classes
+
+    record = find_record("sngan_fashion32", "generator")
+    score = replace(record.scores["agreement2k"], per_class={name: i for i, name in enumerate(record.classes)})
+    assert first_classes(replace(record, scores={"agreement2k": score})) == list(record.classes[-4:])
+    assert len(first_classes(replace(record, scores={}))) == 4
+
+
+def test_another_package_file_is_refused(tmp_path, capsys):
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    with tarfile.open(tmp_path / "other.tgz", "w:gz") as archive:
+        archive.add(ROOT / "LICENSE", "package/LICENSE")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("mine")
+    for words, message in (
+        (["--out", "new", "--runtime", "other.tgz"], "this is not onnxruntime-web"),
+        (["--out", "new", "--runtime", "none.tgz"], "none.tgz"),
+        (["--out", "full"], "out must be a new folder"),
+    ):
+        words = [str(tmp_path / word) if not word.startswith("--") else word for word in words]
+        with pytest.raises(SystemExit):
+            main(["static", *words])
+        assert message in capsys.readouterr().err
+    assert (tmp_path / "full" / "thesis.txt").read_text() == "mine" and not (tmp_path / "new").exists()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# In a browser
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    return static_site.built(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def models(site):
+    return json.loads((site / "models.json").read_text())["models"]
+
+
+@pytest.fixture(scope="module")
+def url(site):
+    with static_site.serving(site) as (url, _):
+        yield url
+
+
+@pytest.fixture(scope="module")
+def playwright():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def chromium(playwright):
+    browser = static_site.chromium(playwright, "--disable-gpu")
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def browser(chromium):
+    yield chromium
+    for context in chromium.contexts:  # a page that is open goes on computing
+        context.close()
+
+
+def link(tab, model, seed, classes, **more):
+    return "#" + urllib.parse.urlencode(
+        {"tab": tab, "model": model["name"], "seed": seed, "classes": "|".join(classes), **more}
+    )
+
+
+def follow(page, address):
+    page.evaluate("address => { document.querySelector('#status').textContent = ''; location.hash = address }", address)
+
+
+def levels(found, expected):
+    """The greatest difference; ``expected`` (N, 3, S, S)."""
+    return int(np.abs(found.astype(int) - expected.permute(0, 2, 3, 1).numpy().astype(int)).max())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(3))
+def test_ten_seeds_draw_pythons_pictures_to_two_levels(browser, url, models, number):
+    model = models[number]
+    generator = load_generator(model["name"])
+    a, b, c = model["classes"][1], model["classes"][-1], model["classes"][4]
+    page = visit(browser, url, "#backend=wasm&model=" + model["name"])
+    drawn(page, 0)
+    worst = 0
+    for k, seed in enumerate([0, 1, 2, 3, 41, 999, 2**31, 2**53 + 1, 2**62, 2**63 - 1]):
+        truncation = (None, 0.7)[k % 2]
+        more = {"truncation": truncation} if truncation else {}
+        follow(page, link("sample", model, seed, [a, b], n=3, **more))
+        worst = max(worst, levels(drawn(page, seed), generator.sample([a, b], n=3, seed=seed, truncation=truncation)))
+        follow(page, link("morph", model, seed, [a, b, c], steps=4, weights="20|50|10", **more))
+        found = drawn(page, seed, "morph")
+        worst = max(worst, levels(found[:4], blend(generator, [a, b, c], [2, 5, 1], 4, seed, truncation)))
+        way = morph(generator, [a, b, c], 4, 2, seed, truncation)  # (2, 7, 3, S, S): two latents, two legs of four
+        for row, (leg, latent) in enumerate([(0, 0), (0, 1), (1, 0), (1, 1)]):
+            expected = way[latent, 3 * leg : 3 * leg + 4]
+            worst = max(worst, levels(found[4 + 4 * row : 8 + 4 * row], expected))
+        frames = torch.cat(list(walk(generator, [a, b], 48, seed, truncation)))
+        for frame in (0, 13, 40):
+            follow(page, link("walk", model, seed, [a, b], seconds=2, frame=frame, **more))
+            page.locator("#view-walk canvas").wait_for()
+            wait_until_walk_shows(page, frames[frame])
+    assert worst <= 2
+    assert page.outside == page.faults == []
+
+
+def wait_until_walk_shows(page, expected, seconds=20):
+    for _ in range(10 * seconds):
+        found = pictures(page, "walk")
+        if found.shape[1] > 1 and levels(found, expected[None]) <= 2:
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError(f"the walk's picture differs by {levels(found, expected[None])} levels")
+
+
+@pytest.mark.slow
+def test_without_a_network_it_works_as_before(browser, site, models):
+    with static_site.serving(site) as (url, stop):
+        page = visit(browser, url)
+        first = drawn(page, 0)
+        wait_for(page, "#offline", "Available offline")
+        stop()
+        page.reload()
+        assert np.array_equal(drawn(page, 0), first)
+        for model in models:  # also those that were never opened
+            follow(page, link("sample", model, 7, model["classes"][:1], n=1))
+            assert levels(drawn(page, 7), load_generator(model["name"]).sample([0], n=1, seed=7)) <= 2
+        assert page.outside == []
+
+
+@pytest.mark.slow
+def test_a_slider_redraws_while_it_moves_and_ends_with_its_last_place(browser, url, models):
+    model = models[-1]
+    names = model["classes"][:2]
+    page = visit(browser, url, link("sample", model, 3, names, n=2))
+    before = drawn(page, 3)
+    slider = page.locator("#truncation")
+    box = slider.bounding_box()
+    page.mouse.move(box["x"] + box["width"] - 8, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    seen = []
+    for part in (0.9, 0.7, 0.5, 0.3):
+        page.mouse.move(box["x"] + part * box["width"], box["y"] + box["height"] / 2)
+        page.wait_for_timeout(700)
+        seen.append(pictures(page).tobytes())
+    assert len({before.tobytes(), *seen}) == 5, "pictures must change before the button is released"
+    page.mouse.up()
+    page.wait_for_timeout(700)
+    truncation = float(slider.input_value())
+    assert levels(pictures(page), load_generator(model["name"]).sample(names, 2, 3, truncation)) <= 2
+    page.wait_for_timeout(300)
+    assert f"truncation={truncation}" in page.url
+
+
+@pytest.mark.slow
+def test_new_pictures_unless_the_seed_is_kept(browser, url):
+    page = visit(browser, url)
+    first = drawn(page, 0)
+    page.get_by_role("button", name="New pictures").click()
+    seed = page.locator("#seed").input_value()
+    assert seed != "0" and not np.array_equal(drawn(page, seed), first)
+    page.get_by_label("Keep this seed").check()
+    page.get_by_role("button", name="New pictures").click()
+    assert page.locator("#seed").input_value() == seed
+
+
+@pytest.mark.slow
+def test_no_picture_of_another_model_stays(browser, url, models):
+    page = visit(browser, url)
+    drawn(page, 0)
+    left, status = page.evaluate("""() => {
+        document.querySelectorAll('#models input')[1].click();
+        const found = [...document.querySelectorAll('#view-sample canvas')].map(canvas =>
+            canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.width).data.some(value => value));
+        return [found, document.querySelector('#status').textContent];
+    }""")
+    assert not any(left) and len(left) == 8 * len(models[1]["first"])
+    assert models[1]["title"] in status
+    wait_for(page, "#status", "pictures in")
+    expected = load_generator(models[1]["name"]).sample(models[1]["first"], n=8, seed=0)
+    assert levels(pictures(page), expected) <= 2
+
+
+@pytest.mark.slow
+def test_faults_are_shown_where_they_arise(browser, url, site, models):
+    page = visit(browser, url, "#tab=nothing&seed=%00&classes=<script>&n=x&model=none&weights=-1&truncation=9")
+    drawn(page, 0)
+    page.locator("#seed").fill("-5")
+    assert page.get_by_text("A whole number from 0 to 2^63 - 1.").is_visible()
+    page.locator("#seed").fill("5")
+    assert page.get_by_text("A whole number from 0 to 2^63 - 1.").is_hidden()
+    drawn(page, 5)
+    page.get_by_role("tab", name="Walk").click()
+    page.locator("#classes label").filter(has=page.locator("input:checked")).click()
+    assert "At least one class" in page.locator("#classes-hint").inner_text()
+    page = visit(browser, url, "?no-service-worker")
+    page.context.route("**/*.onnx", lambda route: route.fulfill(body=b"damaged"))
+    page.reload()
+    wait_for(page, "#failure", "damaged")
+    assert page.locator("#status").inner_text() == ""
+
+
+@pytest.mark.slow
+def test_saved_files_hold_the_pictures_and_what_made_them(browser, url, models, tmp_path):
+    model = models[0]
+    names = model["classes"][:2]
+    page = visit(browser, url, link("sample", model, 11, names, n=3))
+    shown = drawn(page, 11)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save as PNG").click()
+    download.value.save_as(tmp_path / "grid.png")
+    with Image.open(tmp_path / "grid.png") as image:
+        assert image.text["model"] == model["name"] and image.text["seed"] == "11"
+        assert image.text["classes"] == ", ".join(names)
+        grid = np.asarray(image.convert("RGB"))
+    step = 2 * model["size"] + 2
+    found = [grid[2 + r * step :: 2, grid.shape[1] - (3 - c) * step :: 2][: model["size"], : model["size"]]
+             for r in range(2) for c in range(3)]  # fmt: skip
+    assert np.array_equal(np.stack(found), shown)
+    page.get_by_role("button", name=f"{names[1]}, picture 2: show large").click()
+    assert page.locator("#large canvas").bounding_box()["width"] == 512
+    with page.expect_download() as download:
+        page.locator("#large-save").click()
+    download.value.save_as(tmp_path / "large.png")
+    with Image.open(tmp_path / "large.png") as image:
+        large = np.asarray(image.convert("RGB"))
+    scale = 512 // model["size"]
+    assert np.array_equal(large[::scale, ::scale], shown[4]) and large.shape == (512, 512, 3)
+
+
+@pytest.mark.slow
+def test_by_keyboard(browser, url, models):
+    page = visit(browser, url, link("sample", models[-1], 1, models[-1]["classes"][:2], n=2))
+    before = drawn(page, 1)
+
+    def focused():
+        return page.evaluate(
+            "() => { const e = document.activeElement; return e.id || e.value || e.getAttribute('aria-label') || e.textContent }"
+        )
+
+    def press_until(name, key="Tab", most=40):
+        for _ in range(most):
+            page.keyboard.press(key)
+            if focused() == name:
+                return
+        raise AssertionError(f"the keyboard never reached {name}")
+
+    first = models[-1]["classes"]
+    press_until(models[-1]["name"])
+    press_until("tab-sample")
+    press_until(f"{first[0]}, picture 1: show large")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    assert focused() == f"{first[1]}, picture 2: show large"
+    page.keyboard.press("Enter")
+    assert page.locator("#large").is_visible()
+    page.keyboard.press("Escape")
+    assert page.locator("#large").is_hidden() and focused() == f"{first[1]}, picture 2: show large"
+    press_until("again")
+    press_until(first[2])
+    page.keyboard.press("Space")
+    assert focused() == first[2] and page.locator("#classes input:checked").count() == 3
+    press_until("n")
+    page.keyboard.press("ArrowRight")
+    press_until("truncation")
+    page.keyboard.press("ArrowLeft")
+    press_until("seed")
+    page.keyboard.press("Control+a")
+    page.keyboard.type("77")
+    page.wait_for_timeout(100)
+    after = drawn(page, 77)
+    assert len(before) == 4 and len(after) == 9
+    press_until("tab-sample", "Shift+Tab")
+    page.keyboard.press("ArrowRight")
+    assert focused() == "tab-morph" and page.locator("#view-morph").is_visible()
+    press_until("weight-0")
+    page.keyboard.press("ArrowRight")
+    press_until("tab-morph", "Shift+Tab")
+    page.keyboard.press("ArrowRight")
+    press_until("play")
+    page.keyboard.press("Enter")
+    assert page.get_by_role("button", name="Play").is_visible()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width, theme", [(1280, "light"), (390, "dark"), (390, "light"), (1280, "dark")])
+def test_every_view_at_desktop_and_phone_width_light_and_dark(browser, url, models, width, theme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    for view, model in zip(("sample", "morph", "walk"), models, strict=True):
+        classes = model["classes"][: {"sample": 4, "morph": 4, "walk": 1}[view]]
+        page = visit(browser, url, link(view, model, 5, classes, n=12, steps=6), width, color_scheme=theme)
+        drawn(page, 5, view)
+        page.locator("summary").click()
+        if view == "walk":
+            page.get_by_role("button", name="Pause").click()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{view} is wider than the page"
+        cut = page.evaluate("""() => [...document.querySelectorAll('body *')].filter(e => e.clientWidth > 1 &&
+            e.scrollWidth > e.clientWidth + 1 && e.checkVisibility()).map(e => e.outerHTML.slice(0, 80))""")
+        assert not cut, f"cut at {width} px: {cut[:3]}"
+        ground = page.evaluate("getComputedStyle(document.body).backgroundColor").removeprefix("rgb(").split(",")
+        assert (int(ground[0]) < 64) == (theme == "dark")
+        result, controls = (page.locator(name).bounding_box() for name in (".result", "#controls"))
+        if width == 390:
+            assert result["y"] < controls["y"]  # pictures first
+        if view == "sample":
+            page.locator("#view-sample button").first.click()
+        faults = [f"{fault['id']}: {fault['nodes'][0]['html']}" for fault in axe.run(page).response["violations"]
+                  if fault["impact"] in ("serious", "critical")]  # fmt: skip
+        assert not faults and page.outside == page.faults == []
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_webgpu_on_a_software_adapter_draws_pythons_pictures(playwright, url, models):
+    model = models[-1]
+    name = model["classes"][0]
+    flags = ("--enable-unsafe-webgpu", "--enable-features=Vulkan,WebGPU", "--use-webgpu-adapter=swiftshader",
+             "--use-vulkan=swiftshader", "--ignore-gpu-blocklist")  # fmt: skip
+    browser = static_site.chromium(playwright, *flags)
+    try:
+        page = visit(browser, url, link("sample", model, 4, [name], n=1, backend="webgpu"))
+        if not page.evaluate("async () => !!(navigator.gpu && await navigator.gpu.requestAdapter())"):
+            pytest.skip("this browser has no WebGPU adapter")
+        wait_for(page, "#status", "seed 4", 400)
+        wait_for(page, "#about", "Computed with WebGPU")
+        assert levels(pictures(page), load_generator(model["name"]).sample([name], n=1, seed=4)) <= 2
+        assert page.outside == []
+    finally:
+        browser.close()
