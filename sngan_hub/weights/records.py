@@ -16,9 +16,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeGuard
+from urllib.parse import urlsplit
 
 from ..text import nearest
-from .published import Trained, published
+from .published import published
+from .trained import Trained
 
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 KINDS = ("generator", "discriminator")
@@ -26,6 +28,8 @@ DEFAULT_TAGS = {  # where an architecture has several
     "sngan_imagenet128": "mmgen_fid",
     "sngan_cifar10": "mmgen_fid",
     "sngan_cifar10_unconditional": "mimicry",
+    "sngan_papaimagenet64": "studio_0308_0319",
+    "sngan_grandpaimagenet64": "studio_0306_1019",
 }
 RECORDS_VARIABLE = "SNGAN_HUB_RECORDS"
 
@@ -70,7 +74,11 @@ class Record:
     path: str = ""
     revision: str = ""
     page: str = ""  # where a person fetches the file: no direct address is published
-    file_bytes: int = 0  # of the published file, as computed from its tensors
+    file_bytes: int = 0  # of the published file: as its publisher shows it, or as computed from its tensors
+    code_base: str = ""  # id of the converter's record, where the keys of the file fit several
+    config_sha256: str = ""  # of config.json beside a file in this project's own format
+    read: str = ""  # where these facts were read
+    read_on: str = ""  # date
 
     @property
     def architecture(self) -> str:
@@ -87,8 +95,17 @@ class Record:
 
     @property
     def where(self) -> str:
-        """How the name gets its weights: ``shipped``, ``download``, ``hub``, or ``by hand``."""
-        return "shipped" if self.folder else "download" if self.urls else "hub" if self.repo else "by hand"
+        """How the name gets its weights: ``shipped``, ``folder``, ``drive``, ``download``, ``hub``, or ``by hand``."""
+        if self.folder:
+            return "shipped" if self.folder.is_relative_to(PRETRAINED) else "folder"
+        if self.urls:
+            return "drive" if is_drive(self.urls[0]) else "download"
+        return "hub" if self.repo else "by hand"
+
+
+def is_drive(url: str) -> bool:
+    """Whether the address is a file or a folder of Google Drive, which needs a downloader of its own."""
+    return urlsplit(url).hostname in ("drive.google.com", "docs.google.com")
 
 
 def _key(name: str, kind: str) -> str:
@@ -132,14 +149,16 @@ def _scores(scores: Mapping[str, Any]) -> Mapping[str, Score]:
 def _published_records(trained: Trained) -> Iterator[Record]:
     """One record per network that was published. A file name that ends in eight hex digits starts with its sha256's."""
     for kind, file in trained.files.items():
-        both = len(set(trained.files.values())) == 1
+        both = len(trained.files) == 2 and len(set(trained.files.values())) == 1
+        tensors = 4 * (sum(trained.parameters.values()) if both else trained.parameters[kind])
         yield Record(
             trained.name, kind, trained.licence, trained.data, "see the data set's own terms", trained.about,
             "Published as it is by others; not measured here.", trained.classes, trained.parameters[kind],
-            MappingProxyType(trained.recipe), _scores(trained.scores), _hash_in(file), publisher=trained.publisher,
-            file=file, urls=tuple(base + file for base in trained.urls), repo=trained.repo,
-            path=f"{trained.repo_folder}/{file}" if trained.repo else "", revision="main" if trained.repo else "",
-            page=trained.page, file_bytes=4 * (sum(trained.parameters.values()) if both else trained.parameters[kind]),
+            MappingProxyType(trained.recipe), _scores(trained.scores), trained.sha256.get(kind) or _hash_in(file),
+            publisher=trained.publisher, file=file, urls=trained.addresses.get(kind, ()), repo=trained.repo,
+            path=f"{trained.repo_folder}/{file}" if trained.repo else "", revision=trained.revision,
+            page=trained.pages.get(kind, ""), file_bytes=trained.sizes.get(kind, tensors),
+            code_base=trained.code_base, read=trained.read, read_on=trained.read_on,
         )  # fmt: skip
 
 
