@@ -16,12 +16,13 @@ ORDER = [
     "text", "files", "devices", "evaluating", "class_names", "layers.sigma_gradient", "layers.spectral_norm",
     "layers.normalizers", "layers.logical_forward", "layers.resample", "sampling.generate", "sampling.pictures",
     "sampling.refine", "sampling.morph", "networks.card", "networks.mixin", "networks.base", "networks.inference",
-    "networks.resnet", "networks.cnn", "networks.registry", "weights.published", "weights.records", "hub.cards",
-    "hub.resolve", "convert.archive", "convert.parts", "convert.assumptions", "convert.code_base",
+    "networks.resnet", "networks.cnn", "networks.registry", "weights.trained",
+    "weights.studiogan", "weights.mimicry", "weights.published", "weights.records", "hub.cards",
+    "hub.resolve", "convert.torchscript", "convert.archive", "convert.parts", "convert.assumptions", "convert.code_base",
     "convert.resnets", "convert.code_bases.*", "convert.networks", "convert.snapshot", "convert.folders",
-    "hub.download", "hub.load", "hub.push", "hub.listing", "metrics.spectrum", "data.images", "data.avatars",
+    "hub.cache", "hub.transfer", "hub.drive", "hub.download", "hub.load", "hub.push", "hub.verify", "hub.mirror", "hub.listing", "metrics.spectrum", "data.images", "data.avatars",
     "data.torchvision_sets", "data.folders", "data.prepared", "metrics.discriminator_scores", "metrics.inception",
-    "metrics.scores", "metrics.classifier", "metrics.protocols", "cli.parser", "cli.parts", "cli.library",
+    "metrics.scores", "metrics.classifier", "metrics.protocols", "cli.parser", "cli.parts", "cli.weights", "cli.library",
     "cli.drawing", "cli.scoring", "cli.page", "cli.main", "cli.__main__",
 ]  # fmt: skip
 TRAINING = [

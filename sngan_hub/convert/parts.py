@@ -36,7 +36,10 @@ class Container:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def part(self, prefix: str = "", code_base: str = "") -> Part:
-        """The entries whose keys start with ``prefix``. ``code_base``: id, where the file shows it. Raises ``ValueError`` for an array of no torch dtype."""
+        """The entries whose keys start with ``prefix``. ``code_base``: its id, where the file shows it.
+
+        Raises ``ValueError`` for an array of no torch dtype.
+        """
         tensors = {
             key.removeprefix(prefix): self._tensor(key, value)
             for key, value in self.entries.items()

@@ -60,7 +60,6 @@ class _Module:
         self.attributes = attributes
 
 
-
 def _tensor(storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Tensor:
     """``as_strided`` checks that the tensor lies within its storage."""
     return storage.as_strided(size, stride, offset)

@@ -63,7 +63,9 @@ def mimicry() -> list[Trained]:
     for name, drive, score, protocol, n, parameters, classes in _REPRODUCTIONS:
         model = "SSGAN" if "ssgan" in name else "InfoMax-GAN" if "infomax" in name else "SNGAN"
         read = (_READ, "2026-11-22") if model == "SNGAN" else (_READ_MORE, "2026-11-26")
-        rows.append(_row(name, drive, "CIFAR-10", classes, parameters, 100_000, 5, {protocol: (*score, n)}, model, read))
+        rows.append(
+            _row(name, drive, "CIFAR-10", classes, parameters, 100_000, 5, {protocol: (*score, n)}, model, read)
+        )
     return rows
 
 
@@ -80,7 +82,15 @@ def _row(
         protocol: {"value": value, "spread": spread, "n": n, "evaluator": "mimicry: TensorFlow's Inception (2015)", "stated_by": "mimicry"}
         for protocol, (value, spread, n) in scores.items()
     }  # fmt: skip
-    recipe = {"model": model, "loss": "hinge", "lr": 2e-4, "betas": "0, 0.9", "batch": 64, "n_dis": n_dis, "iterations": iterations}
+    recipe = {
+        "model": model,
+        "loss": "hinge",
+        "lr": 2e-4,
+        "betas": "0, 0.9",
+        "batch": 64,
+        "n_dis": n_dis,
+        "iterations": iterations,
+    }
     ids, counts = {"generator": drive}, {"generator": parameters}
     files, about = {"generator": "netG.pth"}, f"{model}, trained by mimicry"
     if name == "sngan_celeba64.mimicry":

@@ -199,7 +199,8 @@ class _Weights(Mapping[str, Record]):
 #: What an entry of SNGAN_HUB_RECORDS may hold besides the fields of Record.
 _SPELLINGS = {"license": "licence", "filename": "file", "url": "urls", "data_license": "data_licence"}
 _ENTRY_FIELDS = {"licence", "data", "data_licence", "about", "limits", "classes", "parameters", "recipe", "scores",
-                 "sha256", "publisher", "file", "urls", "mirrors", "repo", "path", "revision", "page"}  # fmt: skip
+                 "sha256", "publisher", "file", "urls", "mirrors", "repo", "path", "revision", "page", "folder",
+                 "config_sha256", "code_base"}  # fmt: skip
 
 
 def with_user_records(records: Mapping[str, Record], path: Path) -> dict[str, Record]:
@@ -208,6 +209,8 @@ def with_user_records(records: Mapping[str, Record], path: Path) -> dict[str, Re
     The file is an object {"architecture.tag": {"url": ..., "mirrors": [...], "sha256": ..., "licence": ...}, ...}, or a
     list of such entries with their "name". An entry for a generator's name counts for its discriminator too, unless
     that has an entry of its own: one file often holds both. ``"sha256": null`` stands for a file of unknown hash.
+    ``folder`` is a network's folder in this project's format, as `sngan mirror` writes it; a relative path starts from
+    the folder of the file.
     Raises ``ValueError`` that names the entry and the field.
     """
     try:
@@ -233,11 +236,11 @@ def with_user_records(records: Mapping[str, Record], path: Path) -> dict[str, Re
             old = records.get(_key(base, kind))
             if old is None and kind != kinds[0] and records.get(_key(base, "generator")) is not None:
                 continue  # of this pair only the generator was published
-            result[_key(base, kind)] = _user_record(old or Record(base, kind), entry, f"{path}: {name}")
+            result[_key(base, kind)] = _user_record(old or Record(base, kind), entry, f"{path}: {name}", path.parent)
     return result
 
 
-def _user_record(record: Record, entry: Mapping[str, Any], where: str) -> Record:
+def _user_record(record: Record, entry: Mapping[str, Any], where: str, home: Path) -> Record:
     fields = {_SPELLINGS.get(key, key): value for key, value in entry.items() if key not in ("name", "kind")}
     unknown = sorted(set(fields) - _ENTRY_FIELDS)
     if unknown:
@@ -252,7 +255,13 @@ def _user_record(record: Record, entry: Mapping[str, Any], where: str) -> Record
             fields["classes"] = tuple(_texts(fields["classes"], where, "classes"))
     except TypeError as error:
         raise ValueError(f"{RECORDS_VARIABLE}: {where}: scores: {error}") from error
-    if urls:
+    if "folder" in fields:
+        if not isinstance(fields["folder"], str) or not fields["folder"]:
+            raise ValueError(f"{RECORDS_VARIABLE}: {where}: folder must be a path (got {fields['folder']!r})")
+        fields |= {"folder": (home / Path(fields["folder"]).expanduser()).absolute(), "urls": (), "repo": ""}
+        if not re.fullmatch(r"[0-9a-f]{64}", str(fields.get("sha256"))):
+            raise ValueError(f"{RECORDS_VARIABLE}: {where}: a folder needs the sha256 of its model.safetensors")
+    elif urls:
         fields |= {"urls": tuple(urls), "repo": "", "folder": None}
         fields.setdefault("file", record.file or urls[0].split("?")[0].rstrip("/").split("/")[-1])
         fields.setdefault("sha256", _hash_in(urls[0]) or record.sha256)
@@ -263,8 +272,16 @@ def _user_record(record: Record, entry: Mapping[str, Any], where: str) -> Record
     fields["sha256"] = str(fields.get("sha256", record.sha256) or "").lower().removeprefix("sha256:")
     if not re.fullmatch(r"[0-9a-f]{0,64}", fields["sha256"]):
         raise ValueError(f"{RECORDS_VARIABLE}: {where}: sha256 must be hexadecimal digits (got {fields['sha256']!r})")
-    if not (urls or fields.get("repo") or fields.get("page") or record.folder or record.repo or record.page):
-        raise ValueError(f"{RECORDS_VARIABLE}: {where}: either url or repo is required")
+    if not (
+        urls
+        or fields.get("folder")
+        or fields.get("repo")
+        or fields.get("page")
+        or record.folder
+        or record.repo
+        or record.page
+    ):
+        raise ValueError(f"{RECORDS_VARIABLE}: {where}: one of url, repo or folder is required")
     return replace(record, **fields)
 
 

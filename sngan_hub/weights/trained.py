@@ -22,7 +22,7 @@ class Trained(NamedTuple):
     files: dict[str, str]  # kind -> file name; the same name twice: one file contains both
     read: str  # where these facts were read
     read_on: str  # when
-    addresses: dict[str, tuple[str, ...]] = {}  # kind -> of the file, in the order they are tried; of a drive's folder too
+    addresses: dict[str, tuple[str, ...]] = {}  # kind -> of the file, or of a folder of a drive
     repo: str = ""  # on the Hub
     repo_folder: str = ""
     revision: str = ""  # commit
