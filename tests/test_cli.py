@@ -29,7 +29,7 @@ def test_list_names_every_architecture_and_its_weights(capsys):
     assert sngan(["list"]) == 0
     said = capsys.readouterr().out
     assert all(name in said for name in rows) and "by hand" in said and max(map(len, said.splitlines())) <= 100
-    assert re.search(r"sngan_imagenet128.mmgen_fid[*] +128 +1000 +[+] +download +326 +not stated +32.62", said)
+    assert re.search(r"sngan_imagenet128.mmgen_fid[*] +128 +1000 +[+] +download +326 +unstated +32.62", said)
     assert [line.split()[4] for line in said.splitlines()[1:4]] == ["shipped"] * 3  # included models first
 
 

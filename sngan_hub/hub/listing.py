@@ -14,11 +14,12 @@ from .load import is_cached, load_discriminator, load_generator
 from .resolve import resolve
 
 LEGEND = """
-* marks the default tag of an architecture. D +: NAME_discriminator can be loaded too. MB: all files.
-how: shipped is part of the package, folder is in a mirror; download, hub and drive are fetched on
-first use, then cached (drive needs pip install 'sngan-hub[drive]'); by hand: loading the name prints
-which file to fetch. FID: as the publisher states it, by a protocol of its own; figures of different
-publishers cannot be compared. `sngan info NAME` prints the licence, all scores and the source.
+* marks the default tag of an architecture. D +: NAME_discriminator can be loaded too. MB: all
+files. how: shipped is part of the package, folder is in a mirror; download, hub and drive are
+fetched on first use, then cached (drive needs pip install 'sngan-hub[drive]'); by hand: loading
+the name prints which file to fetch. licence: of the weights. FID: as the publisher states it, by a
+protocol of its own; figures of different publishers cannot be compared. `sngan info NAME` prints
+the licence, all scores and the source.
 """
 #: Terminal columns of ``sngan list``
 WIDTH = 100
@@ -131,7 +132,7 @@ def list_lines(rows: list[dict[str, Any]]) -> list[str]:
             row["name"] + ("*" if row["default"] else ""), str(row["size"] or "-"), str(row["classes"] or "-"),
             "+" if row["discriminator"] else "-", "cached" if cached else row["where"],
             f"{row['bytes'] / 1e6:.0f}" if row["bytes"] else "-",
-            "not stated" if "not stated" in licence else licence, f"{fids[0]:.4g}" if fids else "-",
+            "unstated" if "not stated" in licence else licence, f"{fids[0]:.4g}" if fids else "-",
         ])  # fmt: skip
     return [line if len(line) <= WIDTH else line[: WIDTH - 3] + "..." for line in aligned(cells)]
 
