@@ -247,7 +247,8 @@ def _user_record(record: Record, entry: Mapping[str, Any], where: str, home: Pat
         raise ValueError(f"{RECORDS_VARIABLE}: {where}: unknown field {', '.join(unknown)}; the allowed fields are "
                          f"name, url, {', '.join(sorted(_ENTRY_FIELDS))}")  # fmt: skip
     given = _texts(fields.pop("urls", []), where, "url")
-    urls = [*(given or record.urls[:1]), *_texts(fields.pop("mirrors", []), where, "mirrors")]
+    published = () if fields.get("repo") else record.urls[:1]  # an entry's repository replaces addresses
+    urls = [*(given or published), *_texts(fields.pop("mirrors", []), where, "mirrors")]
     try:
         if "scores" in fields:
             fields["scores"] = _scores(fields["scores"])
