@@ -20,7 +20,7 @@ ORDER = [
     "weights.studiogan", "weights.mimicry", "weights.published", "weights.records", "hub.cards",
     "hub.resolve", "convert.torchscript", "convert.archive", "convert.parts", "convert.assumptions", "convert.code_base",
     "convert.resnets", "convert.code_bases.*", "convert.networks", "convert.snapshot", "convert.folders",
-    "hub.cache", "hub.transfer", "hub.drive", "hub.download", "hub.load", "hub.push", "hub.verify", "hub.mirror", "hub.listing", "metrics.spectrum", "data.images", "data.avatars",
+    "hub.cache", "hub.transfer", "hub.drive", "hub.download", "hub.load", "hub.push", "hub.verify", "hub.sources", "hub.mirror", "hub.listing", "metrics.spectrum", "data.images", "data.avatars",
     "data.torchvision_sets", "data.folders", "data.prepared", "metrics.discriminator_scores", "metrics.inception",
     "metrics.scores", "metrics.classifier", "metrics.protocols", "cli.parser", "cli.parts", "cli.weights", "cli.library",
     "cli.drawing", "cli.scoring", "cli.page", "cli.main", "cli.__main__",

@@ -235,6 +235,28 @@ def test_others_record(name):
         ), run
 
 
+def test_the_table_of_the_guide_has_every_published_file_with_its_source():
+    """Printed by ``python -m training tables``; test_structure.py checks that it is up to date."""
+    text = (ROOT / "docs/published-weights.md").read_text(encoding="utf-8")
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith("| sngan_")
+    ]
+    sources = dict(re.findall(r"^(\d+)[.] (.*)[.]$", text, re.M))
+    found = set()
+    for name, networks, address, size, digest, licence, source in rows:
+        for letter in networks.split(", "):
+            kind = {"G": "generator", "D": "discriminator"}[letter]
+            (record,) = (r for r in OTHERS.values() if (r.name, r.kind) == (name, kind))
+            found.add(record.key)
+            assert "https://" in address and int(size) == round(record.file_bytes / 1e6) and licence == record.licence
+            assert digest.strip("`.") == (record.sha256 or ("stated by the Hub" if record.repo else "not published"))
+            assert sources[source] == f"{record.read}; read on {record.read_on}"
+            assert not record.path or address.endswith(record.path.replace("%", "%25").replace("=", "%3D"))
+    assert found == set(OTHERS) and len(rows) == len({(r.name, r.file) for r in OTHERS.values()})
+
+
 def test_parameter_counts_of_others_discriminators():
     """mmgeneration's and StudioGAN's are wider between a block's convolutions."""
     for architecture, fields in (

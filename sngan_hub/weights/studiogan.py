@@ -14,7 +14,7 @@ from .trained import Trained
 REPO = "Mingguksky/PyTorch-StudioGAN"
 COMMIT = "7297a41ca14de2b5016e79d6deacf9d10f5144d4"
 ROOT = "studiogan_official_ckpt"
-_READ = f"https://huggingface.co/{REPO}: README and file pages at this commit (stored copies)"
+_READ = f"https://huggingface.co/{REPO}: copies of its README and file pages, commit {COMMIT[:7]}"
 _CIFAR10, _IMAGENET = class_list("cifar10"), class_list("imagenet")
 _MB = 1_000_000
 
@@ -75,20 +75,22 @@ def studiogan() -> list[Trained]:
         tag = f"studio_{percent}" + (f"_{method.lower().replace('-', '_')}" if method else "")
         rows.append(_row(f"sngan_cifar10.{tag}", path, step, f"CIFAR-10, {percent} % of its training images", _CIFAR10,
                          (4_304_387, 1_055_105), (56.1, 12.7), hashes,
-                         recipe={"percent of the training images": percent, "method": method or "none"}))  # fmt: skip
+                         recipe={"percent of the training images": percent, "method": method or "none"},
+                         read_on="2026-11-26"))  # fmt: skip
     return rows
 
 
 def _row(
     name: str, run: str, step: int, data: str, classes: tuple[str, ...], parameters: tuple[int, int],
     megabytes: tuple[float, float], hashes: list[str], recipe: dict[str, Any] | None = None, about: str = "",
+    read_on: str = "2026-11-24",
 ) -> Trained:  # fmt: skip
     kinds = ("generator", "discriminator")
     files = {kind: f"model={kind[0].upper()}-best-weights-step={step}.pth" for kind in kinds}
     return Trained(
         name, "StudioGAN", "MIT", data, f"Trained by StudioGAN in 2022, its best snapshot by FID{about}", classes,
         {"step": step, "flip": True, "adam_eps": 1e-6, **(recipe or {})}, {},
-        dict(zip(kinds, parameters, strict=True)), files, _READ, "2026-11-24",
+        dict(zip(kinds, parameters, strict=True)), files, _READ, read_on,
         repo=REPO, repo_folder=f"{ROOT}/{run}", revision=COMMIT,
         sha256={kind: sha256 for kind, sha256 in zip(kinds, hashes, strict=True) if sha256},
         sizes={kind: round(size * _MB) for kind, size in zip(kinds, megabytes, strict=True)},
