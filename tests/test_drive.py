@@ -114,6 +114,13 @@ def test_a_refusal(status, server):
     fails("the drive sent a page instead of the file|HTTP")
 
 
+def test_no_connection(server, monkeypatch):
+    monkeypatch.setattr(transfer, "TRIES", 1)
+    server.close()
+    said = fails("https://drive.google.com: (no connection to the drive|ProxyError); or download netG.pth from")
+    assert len(said) < 400
+
+
 def test_a_cut_line_goes_on_where_it_stopped(server, tmp_path):
     server.cuts = [600_000, 50_000]
     load_generator(NAME)

@@ -90,6 +90,8 @@ def _reason(error: Exception, kept: int) -> str:
         return f"the drive's quota for this file is used up ({text}); try again in a day"
     if "cannot retrieve the public link" in low or "failed to retrieve" in low:
         return "the drive sent a page instead of the file: it is private, was removed, or is downloaded too often"
+    if "max retries exceeded" in low:
+        return "no connection to the drive"
     if "incomplete" in low:
         text = text.split(". The received")[0].rstrip(".")
         return f"{text[0].lower()}{text[1:]}" + (

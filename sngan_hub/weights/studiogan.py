@@ -68,7 +68,7 @@ def studiogan() -> list[Trained]:
         subset = run.split("_ImageNet")[0]
         rows.append(_row(name, run, step, f"{subset}-ImageNet: 100 classes of ImageNet, 64 px", (),
                          (12_790_915, 19_645_121), (154, 236), hashes,
-                         about="; its list of classes is not published: classes are given by index, 0 to 99"))  # fmt: skip
+                         about="; its list of classes was not found: classes are given by index, 0 to 99"))  # fmt: skip
     for percent, method, run, step, *hashes in _EFFICIENT:
         data = "CIFAR10" if percent == 100 else f"CIFAR10_{percent}p"
         path = f"Efficient-CIFAR10-{percent}%/{data}-SNGAN-{method}{'-' if method else ''}train-{run}"
