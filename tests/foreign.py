@@ -101,6 +101,21 @@ def studio_generator(g, norm=studio_2022_norm):
     return keys
 
 
+def studio_shared_generator(g, seed=0):
+    """Of January to March 2022: gains and biases are linear in one class embedding. Sets the tables of ``g`` to match."""
+    random = torch.Generator().manual_seed(seed)
+    shared = torch.randn(g.n_classes, 128, generator=random) * 0.1
+
+    def norm(bn, name):
+        gain, bias = (torch.randn(bn.channels, 128, generator=random) * 0.1 for _ in range(2))
+        with torch.no_grad():
+            bn.weight.copy_(1 + shared @ gain.t())
+            bn.bias.copy_(shared @ bias.t())
+        return {f"{name}.gain.weight": gain, f"{name}.bias.weight": bias, **statistics(bn, f"{name}.bn")}
+
+    return {"shared.weight": shared, **studio_generator(g, norm)}
+
+
 def mimicry_generator(g):
     last = {32: 5, 48: 5, 64: 6, 128: 7}[g.size]
     keys = plain(g.l1, "l1") | affine(g.bn, f"b{last}") | plain(g.conv, f"c{last}")
@@ -158,6 +173,45 @@ def mimicry_discriminator(d):
         if block.c_sc is not None:
             keys |= spectral(block.c_sc, f"{name}.c_sc")
     return keys
+
+
+def ssgan_discriminator(d, seed=0):
+    """mimicry's SSGAN: the discriminator of SNGAN, and a head with a bias for four rotations."""
+    width = d.linear.weight.shape[1]
+    head = {"l_y.weight_orig": torch.randn(4, width), "l_y.bias": torch.randn(4), "l_y.weight_u": torch.randn(4),
+            "l_y.weight_v": torch.randn(width)}  # fmt: skip
+    return mimicry_discriminator(d) | head
+
+
+def infomax_discriminator(d):
+    """mimicry's InfoMax-GAN: the last block is the global one, and features are projected to 1,024 dimensions."""
+    keys = spectral(d.linear, "linear")
+    for i, block in enumerate(d.blocks):
+        name = f"local_feat_blocks.{i}" if i < len(d.blocks) - 1 else "global_feat_blocks.0"
+        keys |= spectral(block.c1, f"{name}.c1") | spectral(block.c2, f"{name}.c2")
+        if block.c_sc is not None:
+            keys |= spectral(block.c_sc, f"{name}.c_sc")
+    for name in ("local_nrkhs_a", "local_nrkhs_b", "local_nrkhs_sc", "global_nrkhs_a", "global_nrkhs_sc"):
+        keys |= {f"{name}.weight_orig": torch.randn(8, 8), f"{name}.bias": torch.randn(8),
+                 f"{name}.weight_u": torch.randn(8), f"{name}.weight_v": torch.randn(8)}  # fmt: skip
+    return keys
+
+
+class TorchFidelityGenerator(torch.nn.Module):
+    """The layers that torch-fidelity's example names model.0 to model.13, and its uint8 output in evaluation mode."""
+
+    def __init__(self, z_dim=128, width=512):
+        super().__init__()
+        widths = [width, width // 2, width // 4, width // 8]
+        layers = [torch.nn.ConvTranspose2d(z_dim, width, 4)]
+        for a, b in zip(widths, [*widths[1:], 3], strict=True):
+            layers += [torch.nn.BatchNorm2d(a), torch.nn.ReLU()]
+            layers += [torch.nn.ConvTranspose2d(a, b, 4, 2, 1) if b > 3 else torch.nn.ConvTranspose2d(a, b, 3, 1, 1)]
+        self.model = torch.nn.Sequential(*layers, torch.nn.Tanh())
+
+    def forward(self, z):
+        image = self.model(z[:, :, None, None])
+        return image if self.training else (255 * (image.clamp(-1, 1) * 0.5 + 0.5)).to(torch.uint8)
 
 
 # Files ---------------------------------------------------------------------------------------------------------------

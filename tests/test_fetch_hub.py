@@ -30,17 +30,19 @@ def hub():
         hub.lfs[digest] = data
         entry = {"oid": minihub.git_oid(data), "size": len(data), "data": None, "lfs": digest}
         files = {**repo.commits[repo.branches["main"]]["files"], path: entry}
-        return repo.commit("main", files, "upload"), digest
+        commit = repo.commit("main", files, "upload")
+        repo.tags[record.revision] = commit  # a tag stands for the commit of the records
+        return commit, digest
 
     hub.put = put
     yield hub
     server.shutdown()
 
 
-def from_hub(hub, tmp_path, what="load_generator('sngan_cifar10.studio')"):
+def from_hub(hub, tmp_path, what="load_generator('sngan_cifar10.studio')", **environment):
     code = f"from sngan_hub import load_generator, load_discriminator\ntry: n = {what}\nexcept (ValueError, OSError) as e: print('ERROR', e)\nelse: print(n.classes[6], n.config['hidden'] if 'hidden' in n.config else n.config['bn_eps'])"
     environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1",
-                   "HF_HOME": str(tmp_path / "hf"), "SNGAN_HUB_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}  # fmt: skip
+                   "HF_HOME": str(tmp_path / "hf"), "SNGAN_HUB_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1", **environment}  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
     )
@@ -60,7 +62,6 @@ def test_studiogans_files_from_a_hub(hub, tmp_path):
         "ERROR sngan_cifar10_discriminator.studio: Mingguksky/PyTorch-StudioGAN does not contain model=D-best-weights-step=88000.pth"
     )
     assert "Mingguksky/PyTorch-StudioGAN" in said and "\n" not in said
-    hub.put(g.path, b"another file")  # a later commit ...
     hub.put(d.path, (STUDIO / d.file).read_bytes())
     assert from_hub(hub, tmp_path, "load_discriminator('sngan_cifar10.studio')") == "frog out"
     requests = len(hub.requests)
@@ -79,6 +80,28 @@ def test_a_hub_whose_file_is_not_what_it_states(hub, tmp_path):
     assert not (tmp_path / "cache/weights/sngan_cifar10.studio/generator").exists()
     hub.lfs[digest] = data
     assert from_hub(hub, tmp_path) == "frog 0.0001"
+
+
+@pytest.mark.slow
+def test_a_hub_whose_file_is_not_the_records_is_refused_before_the_download(hub, tmp_path):
+    record = WEIGHTS["sngan_cifar10.studio"]
+    _, digest = hub.put(record.path, (STUDIO / record.file).read_bytes())
+    (tmp_path / "records.json").write_text(json.dumps({record.name: {"sha256": "ab" * 32}}))
+    said = from_hub(hub, tmp_path, SNGAN_HUB_RECORDS=str(tmp_path / "records.json"))
+    assert f"the Hub states sha256 {digest[:16]}" in said and "nothing was downloaded" in said and "\n" not in said
+    assert not list((tmp_path / "cache").rglob("*.pth"))
+
+
+@pytest.mark.slow
+def test_names_with_a_percent_sign(hub, tmp_path):
+    """Its folder is named Efficient-CIFAR10-100%, which an address must encode."""
+    record = WEIGHTS["sngan_cifar10.studio_100_ada"]
+    _, digest = hub.put(record.path, (STUDIO / WEIGHTS["sngan_cifar10.studio"].file).read_bytes())
+    (tmp_path / "records.json").write_text(json.dumps({record.name: {"sha256": digest}}))
+    what = "load_generator('sngan_cifar10.studio_100_ada')"
+    assert from_hub(hub, tmp_path, what, SNGAN_HUB_RECORDS=str(tmp_path / "records.json")) == "frog 0.0001"
+    source = json.loads((tmp_path / "cache/weights/sngan_cifar10.studio_100_ada/generator/source.json").read_text())
+    assert "Efficient-CIFAR10-100%25/" in source["from"] and record.revision in source["from"]
 
 
 @pytest.mark.slow

@@ -192,7 +192,7 @@ def test_every_published_file_has_a_record():
         p: sum(r.publisher == p for r in OTHERS.values())
         for p in ("mmgeneration", "StudioGAN", "mimicry", "the authors")
     }
-    assert count == {"mmgeneration": 20, "StudioGAN": 4, "mimicry": 13, "the authors": 12}
+    assert count == {"mmgeneration": 20, "StudioGAN": 48, "mimicry": 32, "the authors": 12}
     assert WEIGHTS["sngan_imagenet128.mmgen_fid"].sha256 == "061bf803"
     assert WEIGHTS["sngan_imagenet128_discriminator.mmgen_fid"].file == WEIGHTS["sngan_imagenet128.mmgen_fid"].file
     assert WEIGHTS["sngan_cifar10.mmgen_fid"].sha256 == "ba0862a0"
@@ -204,27 +204,55 @@ def test_every_published_file_has_a_record():
 def test_others_record(name):
     record = OTHERS[name]
     assert record.licence and record.publisher and record.data and record.about and record.recipe and record.file
-    assert record.folder is None and record.where in ("download", "hub", "by hand")
+    assert record.folder is None and record.where in ("download", "drive", "hub", "by hand")
+    assert "https://" in record.read and re.fullmatch(r"2026-1\d-\d\d", record.read_on)  # where and when it was read
     assert all(score.stated_by and score.evaluator for score in record.scores.values())
     assert not any(name in PROTOCOLS for name in record.scores)  # never under a protocol of ours
     model = MODELS[record.architecture]
-    assert len(record.classes) == model.n_classes
+    assert len(record.classes) == model.n_classes or ("imagenet64" in name and "by index, 0 to 99" in record.about)
     if record.kind == "generator":  # D's fields differ between code bases
         with torch.device("meta"):
-            network = create_generator(record.architecture)
+            fields = {"first_norm": "channel"} if record.publisher == "torch-fidelity" else {}
+            network = create_generator(record.architecture, **fields)
         assert sum(p.numel() for p in network.parameters()) == record.parameters
+    assert all(url.startswith("https://") for url in record.urls)
+    if record.publisher == "mmgeneration":
+        assert len(record.urls) == 2 and record.sha256 == record.file[-12:-4]
     if record.where == "download":
-        assert len(record.urls) == 2 and all(
-            url.startswith("https://") and url.endswith(record.file) for url in record.urls
-        )
-        assert record.sha256 == record.file[-12:-4]
+        assert all(url.endswith(record.file) for url in record.urls)
+    if record.where == "drive":
+        assert record.page.startswith("https://drive.google.com/") and not record.sha256
     if record.where == "hub":
-        assert (
-            record.licence == "not stated"
-            and not record.scores
-            and record.path.endswith(record.file)
-            and record.revision
-        )
+        assert record.licence == "MIT" and not record.scores and record.path.endswith(record.file)
+        assert re.fullmatch(r"[0-9a-f]{40}", record.revision) and re.fullmatch(r"([0-9a-f]{64})?", record.sha256)
+        assert record.file_bytes >= 12 * record.parameters * 0.99  # Adam's state too
+        run = record.path.split("/")[-2]
+        other = WEIGHTS[record.name if record.kind == "discriminator" else record.key.replace(".", "_discriminator.")]
+        assert other.path == record.path.replace("/model=G-", "/model=?-").replace("/model=D-", "/model=G-").replace(
+            "/model=?-", "/model=D-"
+        ), run
+
+
+def test_the_table_of_the_guide_has_every_published_file_with_its_source():
+    """Printed by ``python -m training tables``; test_structure.py checks that it is up to date."""
+    text = (ROOT / "docs/published-weights.md").read_text(encoding="utf-8")
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith("| sngan_")
+    ]
+    sources = dict(re.findall(r"^(\d+)[.] (.*)[.]$", text, re.M))
+    found = set()
+    for name, networks, address, size, digest, licence, source in rows:
+        for letter in networks.split(", "):
+            kind = {"G": "generator", "D": "discriminator"}[letter]
+            (record,) = (r for r in OTHERS.values() if (r.name, r.kind) == (name, kind))
+            found.add(record.key)
+            assert "https://" in address and int(size) == round(record.file_bytes / 1e6) and licence == record.licence
+            assert digest.strip("`.") == (record.sha256 or ("stated by the Hub" if record.repo else "not published"))
+            assert sources[source] == f"{record.read}; read on {record.read_on}"
+            assert not record.path or address.endswith(record.path.replace("%", "%25").replace("=", "%3D"))
+    assert found == set(OTHERS) and len(rows) == len({(r.name, r.file) for r in OTHERS.values()})
 
 
 def test_parameter_counts_of_others_discriminators():
@@ -284,7 +312,7 @@ def test_the_users_records_add_and_replace_field_by_field(tmp_path, monkeypatch)
     ({"a.b": {"url": "http://x/y", "colour": 1}}, "a.b: unknown field colour; the allowed fields are name, url"),
     ({"a.b": {"url": "http://x/y", "sha256": "xyz"}}, "sha256 must be hexadecimal digits (got 'xyz')"),
     ({"a.b": {"url": 3}}, "url must be a string or a list of strings (got 3)"),
-    ({"a.b": {"licence": "MIT"}}, "either url or repo is required"),
+    ({"a.b": {"licence": "MIT"}}, "one of url, repo or folder is required"),
 ])  # fmt: skip
 def test_bad_records_are_one_line(content, text, tmp_path, monkeypatch, capsys):
     records_file(tmp_path, monkeypatch, content)

@@ -1,4 +1,4 @@
-"""``sngan list``, ``info``, ``convert`` and ``push``: lists, describes, converts and uploads networks."""
+"""``sngan info``, ``convert`` and ``push``: describes, converts and uploads networks."""
 
 from __future__ import annotations
 
@@ -12,11 +12,6 @@ from .parser import MODEL, add_push_flags, check_writable, new_command
 
 def add_commands(subparsers: Any) -> None:
     command = new_command(
-        subparsers, "list", list_, "list every model: size, classes, licence, source, scores", example="sngan list"
-    )
-    command.add_argument("--json", action="store_true", help="print JSON")
-
-    command = new_command(
         subparsers, "info", info, "print the parameters, classes, licence and scores of a model",
         example="sngan info sngan_imagenet128",
     )  # fmt: skip
@@ -25,10 +20,11 @@ def add_commands(subparsers: Any) -> None:
 
     command = new_command(
         subparsers, "convert", convert, "convert weights of other code bases to this format, and back",
-        "FILE is an .npz file of the authors' Chainer code, a .pth file of mmgeneration, StudioGAN or mimicry, or a "
-        "folder with such files. OUT is a new folder; two networks go to OUT/generator and OUT/discriminator. With "
-        "OUT.npz, one network is written in the authors' format. Settings that the tensors do not contain are taken "
-        "from the configuration, the file name or the code base, and printed; three flags override them.",
+        "FILE is an .npz file of the authors' Chainer code, a .pth file of mmgeneration, StudioGAN, mimicry, "
+        "sngan.pytorch or torch-fidelity, or a folder with such files. OUT is a new folder; two networks go to "
+        "OUT/generator and OUT/discriminator. With OUT.npz, one network is written in the authors' format. Settings "
+        "that the tensors do not contain are taken from the configuration, the file name or the code base, and "
+        "printed; three flags override them.",
         "sngan convert ResNetGenerator_850000.npz converted",
     )  # fmt: skip
     command.add_argument("file", metavar="FILE", type=Path)
@@ -37,6 +33,8 @@ def add_commands(subparsers: Any) -> None:
     command.add_argument("--shortcut-relu", type=int, choices=(0, 1),
                          help="1: the discriminator's shortcuts read relu(x)")  # fmt: skip
     command.add_argument("--channel-order", choices=("rgb", "bgr"), help="channel order of the training images")
+    command.add_argument("--code-base", metavar="ID", help="code base of the file, where its keys fit several: "
+                         "sngan_pytorch for a generator's state_dict of GongXinyuu/sngan.pytorch")  # fmt: skip
     command.add_argument("--classes", metavar="LIST|FILE", help="class names: imagenet, dogs_and_cats, cifar10, "
                          "cifar100, or a text file with one name per line")  # fmt: skip
 
@@ -48,17 +46,6 @@ def add_commands(subparsers: Any) -> None:
     command.add_argument("folder", metavar="FOLDER", type=Path)
     command.add_argument("repo", metavar="REPO", help="NAMESPACE/NAME")
     add_push_flags(command)
-
-
-def list_(arguments: argparse.Namespace) -> None:
-    from ..hub.listing import LEGEND, aligned, list_cells, listing
-
-    rows = listing()
-    if arguments.json:
-        print(json.dumps(rows, ensure_ascii=False))
-        return
-    print("\n".join(aligned(list_cells(rows))))
-    print(LEGEND, end="")
 
 
 def info(arguments: argparse.Namespace) -> None:
@@ -94,7 +81,7 @@ def convert(arguments: argparse.Namespace) -> None:
 
     options = Options(
         arguments.gain_offset, None if arguments.shortcut_relu is None else bool(arguments.shortcut_relu),
-        arguments.channel_order, _class_names(arguments.classes),
+        arguments.channel_order, _class_names(arguments.classes), arguments.code_base,
     )  # fmt: skip
     file, out = arguments.file, arguments.out
     if not file.exists():

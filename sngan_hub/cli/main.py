@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from .. import __version__
-from . import drawing, exporting, library, page, scoring
+from . import drawing, exporting, library, page, scoring, weights
 from .parser import Parser, run
 from .parts import import_part
 
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def command_groups() -> list[ModuleType]:
     """The modules whose ``add_commands`` adds subcommands, in the order of the help."""
-    groups = [library, drawing, scoring, exporting]
+    groups = [weights, library, drawing, scoring, exporting]
     try:
         groups.append(import_part("training.cli"))
     except ModuleNotFoundError as error:

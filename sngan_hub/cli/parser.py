@@ -18,7 +18,7 @@ MODEL = (
 EXTRAS = {
     "accelerate": "train", "tensorboard": "train", "jinja2": "train", "matplotlib": "plots",
     "torch_fidelity": "metrics", "scipy": "metrics", "gradio": "space", "imageio_ffmpeg": "video",
-    "datasets": "data", "lmdb": "data", "dicebear": "avatars", "resvg_py": "avatars",
+    "datasets": "data", "lmdb": "data", "gdown": "drive", "dicebear": "avatars", "resvg_py": "avatars",
     "onnx": "onnx", "onnxscript": "onnx", "onnxruntime": "onnx",
 }  # fmt: skip
 

@@ -1,5 +1,6 @@
 """Converts weights of other code bases to this project's networks without loss, and back to the authors' .npz.
 
+torchscript   reads the tensors of a TorchScript archive
 archive       reads the arrays of an untrusted file
 parts         splits a file into the tensors of each network
 assumptions   settings that tensors do not contain: given by the user, or assumed with a reason

@@ -16,6 +16,8 @@ from typing import IO, Any
 import numpy as np
 import torch
 
+from .torchscript import NotTensors, is_torchscript, read_torchscript
+
 try:
     from numpy._core.multiarray import scalar as _scalar
 except ImportError:  # NumPy 1
@@ -148,8 +150,11 @@ def read_torch(path: str | Path) -> Any:
             _check_torch_zip(path)
         else:
             _check_legacy(path)
+        if zipped and (scripted := _read_torchscript(path)) is not None:
+            return scripted
+        mapped = zipped and _is_stored(path)  # then tensors that are not used, such as the optimizer's, take no memory
         with torch.serialization.safe_globals(_ALLOWED):
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(str(path), map_location="cpu", mmap=mapped, weights_only=True)
     except Refused:
         raise
     except Exception as error:  # torch does not document which errors it raises
@@ -162,6 +167,26 @@ def read_torch(path: str | Path) -> Any:
         if isinstance(error, ValueError) and str(error).startswith(str(path)):
             raise
         raise ValueError(f"{path}: this is not a valid PyTorch file ({_line(error)}); download it again") from error
+
+
+def _read_torchscript(path: Path) -> dict[str, torch.Tensor] | None:
+    """The tensors of a TorchScript archive; None for another file."""
+    with _open(path) as archive:
+        if not is_torchscript(archive.namelist()):
+            return None
+        try:
+            return read_torchscript(archive)
+        except NotTensors as error:
+            raise Refused(
+                f"{path}: the file was not loaded, because its pickle refers to {shown(str(error))}; code in weight "
+                f"files is never executed"
+            ) from error
+
+
+def _is_stored(path: Path) -> bool:
+    """Whether no entry is compressed, so that the file can be mapped into memory."""
+    with _open(path) as archive:
+        return all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
 
 
 def _check_torch_zip(path: Path) -> None:

@@ -19,6 +19,7 @@ class Options:
     shortcut_relu: bool | None = None  # discriminators: whether shortcuts read relu(x)
     channel_order: str | None = None  # of the training images: rgb or bgr
     classes: tuple[str, ...] | None = None  # names, in label order
+    code_base: str | None = None  # id of the record to use where its keys fit; None: the first one whose keys fit
 
     def __post_init__(self) -> None:
         for name, legal in (("gain_offset", (None, 0, 1)), ("channel_order", (None, "rgb", "bgr"))):

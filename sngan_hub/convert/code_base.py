@@ -27,6 +27,7 @@ class Mapped(NamedTuple):
     network: type[AnyGenerator] | type[AnyDiscriminator]
     config: dict[str, Any]  # constructor arguments, without class names
     sources: dict[str, Source]  # our tensor -> its source
+    left_out: tuple[str, ...] = ()  # prefixes of keys of further heads, which our network does not have
 
 
 class Marks(NamedTuple):
@@ -46,9 +47,12 @@ class CodeBase:
     #: kind -> its mapper: (part, options, list of notes) -> mapping
     mappers: Mapping[str, Callable[[Part, Options, list[str]], Mapped]]
     never_read: tuple[str, ...] = ()  # last parts of keys that are ignored
+    by_keys: bool = True  # False: its keys fit another code base too, and it is used only where it is named
 
     # Its files
     tensor_entry: str = ""  # entry of a torch file that contains the tensors
+    #: entries of a torch file that contain one network each; ``split`` finds them as prefixes ENTRY/
+    network_entries: tuple[str, ...] = ()
     metadata_entries: tuple[str, ...] = ()  # entries of a torch file that the functions below or the mappers read
     #: splits a file with several networks; an empty list for a single network or another code base
     split: Callable[[Container], list[Part]] = lambda container: []

@@ -49,16 +49,25 @@ def read_parts(path: Path, file_name: str) -> list[Part]:
     """The tensors of each network in a file."""
     tensor_entries = dict.fromkeys(code_base.tensor_entry for code_base in CODE_BASES if code_base.tensor_entry)
     metadata_entries = [entry for code_base in CODE_BASES for entry in code_base.metadata_entries]
-    container = read_container(path, file_name, list(tensor_entries), metadata_entries)
+    network_entries = [entry for code_base in CODE_BASES for entry in code_base.network_entries]
+    container = read_container(path, file_name, list(tensor_entries), metadata_entries, network_entries)
     for code_base in CODE_BASES:
         if parts := code_base.split(container):
             return parts
     return [container.part()]
 
 
-def recognise(keys: Collection[str]) -> tuple[CodeBase, str] | None:
-    """(code base, kind of network), or None if the keys are of no known code base."""
-    for code_base in CODE_BASES:
+def recognise(keys: Collection[str], named: str | None = None) -> tuple[CodeBase, str] | None:
+    """(code base, kind of network), or None if the keys are of no known code base.
+
+    ``named``: id of the code base that is tried first. Raises ``ValueError`` for an unknown id.
+    """
+    ids = [code_base.id for code_base in CODE_BASES]
+    if named and named not in ids:
+        raise ValueError(f"code_base must be one of {', '.join(ids)} (got {named!r})")
+    for code_base in sorted(CODE_BASES, key=lambda one: one.id != named):
+        if not code_base.by_keys and code_base.id != named:
+            continue
         for kind, prefixes in code_base.marks:
             if any(key.startswith(prefixes) for key in keys):
                 return code_base, kind
@@ -71,7 +80,7 @@ def convert_part(part: Part, options: Options) -> Converted:
     Raises:
         ValueError: The tensors are of no known code base, or do not match the network exactly.
     """
-    recognised = recognise(part.tensors)
+    recognised = recognise(part.tensors, options.code_base or part.code_base)
     if recognised is None:
         raise ValueError(
             f"{part.source}: the keys ({some(list(part.tensors))}) do not match a known network; supported are the "
@@ -80,12 +89,12 @@ def convert_part(part: Part, options: Options) -> Converted:
     code_base, kind = recognised
     notes = [f"{kind} of {code_base.name}, recognised by its keys ({some(list(part.tensors), 2)}); widths, size and "
              f"classes from its shapes"]  # fmt: skip
-    cls, config, sources = code_base.mappers[kind](part, options, notes)
+    cls, config, sources, left_out = code_base.mappers[kind](part, options, notes)
     if n_classes := config.get("n_classes", 0):
         config["classes"] = _choose_class_names(part, n_classes, code_base, options, notes)
     with torch.device("meta"):  # shapes only: no memory is allocated for sizes that a damaged file declares
         network = cls.from_config(config, part.source)
-    tensors = _read(part, sources, network, code_base.never_read)
+    tensors = _read(part, sources, network, code_base.never_read, left_out)
     load_tensors(network, tensors, part.source, assign=True)
     return Converted(network.eval(), code_base.id, tuple(notes))
 
@@ -120,14 +129,14 @@ def _choose_class_names(
 
 
 def _read(
-    part: Part, sources: Mapping[str, Source], network: Network, never_read: Collection[str]
+    part: Part, sources: Mapping[str, Source], network: Network, never_read: Collection[str], left_out: tuple[str, ...]
 ) -> dict[str, Tensor]:
     """Fills all tensors of the network. Raises ``ValueError`` that names missing, additional or unfitting tensors."""
     expected = network.state_dict()
     used = {key for source in sources.values() for key in (source.key, *source.also)}
     problems = [f"{source.key} is missing" for source in sources.values() if source.key not in part.tensors]
     for key in part.tensors:
-        if key not in used and not key.endswith(tuple(f".{leaf}" for leaf in never_read)):
+        if key not in used and not (key.endswith(tuple(f".{leaf}" for leaf in never_read)) or key.startswith(left_out)):
             problems.append(f"{key} is not a tensor of this network")
     tensors = {}
     for ours, (key, read, also) in sources.items():

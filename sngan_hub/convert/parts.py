@@ -23,6 +23,7 @@ class Part:
     prefix: str = ""  # prefix of these keys in the file
     file_name: str = ""  # the published name, which may state settings
     metadata: Mapping[str, Any] = field(default_factory=dict)  # further entries of a torch file
+    code_base: str = ""  # id of the code base, where the file itself shows it
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,17 @@ class Container:
     file_name: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
-    def part(self, prefix: str = "") -> Part:
-        """The entries whose keys start with ``prefix``. Raises ``ValueError`` for an array of no torch dtype."""
+    def part(self, prefix: str = "", code_base: str = "") -> Part:
+        """The entries whose keys start with ``prefix``. ``code_base``: its id, where the file shows it.
+
+        Raises ``ValueError`` for an array of no torch dtype.
+        """
         tensors = {
             key.removeprefix(prefix): self._tensor(key, value)
             for key, value in self.entries.items()
             if key.startswith(prefix)
         }
-        return Part(self.source, tensors, prefix, self.file_name, self.metadata)
+        return Part(self.source, tensors, prefix, self.file_name, self.metadata, code_base)
 
     def _tensor(self, key: str, value: Tensor | np.ndarray) -> Tensor:
         if isinstance(value, Tensor):
@@ -52,8 +56,9 @@ class Container:
 
 
 def read_container(
-    path: Path, file_name: str, tensor_entries: Sequence[str] = (), metadata_entries: Sequence[str] = ()
-) -> Container:
+    path: Path, file_name: str, tensor_entries: Sequence[str] = (), metadata_entries: Sequence[str] = (),
+    network_entries: Sequence[str] = (),
+) -> Container:  # fmt: skip
     """Reads an npz or torch file; nothing in it is executed.
 
     Args:
@@ -61,6 +66,7 @@ def read_container(
         file_name: The name under which it was published.
         tensor_entries: Entries of a torch file that may contain the tensors. If there is none, the file itself is the
             dictionary of tensors.
+        network_entries: Entries of a torch file that contain one network each; their keys get the prefix ENTRY/.
         metadata_entries: Further entries of a torch file to keep. All others, such as the optimizer's, are ignored.
 
     Raises:
@@ -73,7 +79,11 @@ def read_container(
     content = read_torch(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path}: the content must be a dictionary of tensors (got a {type(content).__name__})")
-    tensors = next((content[key] for key in tensor_entries if key in content), content)
+    networks = [key for key in network_entries if isinstance(content.get(key), dict)]
+    if networks:
+        tensors: Any = {f"{entry}/{key}": tensor for entry in networks for key, tensor in content[entry].items()}
+    else:
+        tensors = next((content[key] for key in tensor_entries if key in content), content)
     if not isinstance(tensors, dict) or not tensors:
         raise ValueError(f"{path}: the state_dict is not a dictionary of tensors")
     for key, tensor in tensors.items():

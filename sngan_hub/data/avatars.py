@@ -15,7 +15,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..files import write_array
-from ..hub.download import cache_folder, one_process_at_a_time
+from ..hub.cache import cache_folder, one_process_at_a_time
 from .images import Images
 
 AVATAR_STYLES = [

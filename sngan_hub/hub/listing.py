@@ -8,16 +8,21 @@ from typing import Any
 from ..networks.base import Network
 from ..networks.registry import MODELS, create_discriminator, create_generator
 from ..text import nearest
-from ..weights.records import KINDS, WEIGHTS, default_tag, find_record
-from .download import place
+from ..weights.records import KINDS, WEIGHTS, Record, default_tag, find_record
+from .cache import place
 from .load import is_cached, load_discriminator, load_generator
 from .resolve import resolve
 
 LEGEND = """
-* marks the default tag of an architecture. D yes: NAME_discriminator can be loaded too.
-shipped: included in the package. download, hub: downloaded on first use, then cached. by hand: no direct address;
-loading the name prints which file to download. Publishers' scores use their own protocols, which name them.
+* marks the default tag of an architecture. D +: NAME_discriminator can be loaded too. MB: all
+files. how: shipped is part of the package, folder is in a mirror; download, hub and drive are
+fetched on first use, then cached (drive needs pip install 'sngan-hub[drive]'); by hand: loading
+the name prints which file to fetch. licence: of the weights. FID: as the publisher states it, by a
+protocol of its own; figures of different publishers cannot be compared. `sngan info NAME` prints
+the licence, all scores and the source.
 """
+#: Terminal columns of ``sngan list``
+WIDTH = 100
 
 
 def list_models(pretrained: bool = False, kind: str = "generator") -> list[str]:
@@ -69,8 +74,17 @@ def list_weights(architecture: str = "", kind: str = "generator") -> list[str]:
     )
 
 
-def listing() -> list[dict[str, Any]]:
-    """A row for every trained generator, and for every architecture that nobody has published one of."""
+def listing(size: int | None = None, classes: int | None = None, cached: bool = False) -> list[dict[str, Any]]:
+    """The rows of ``sngan list``: included models first, then by architecture.
+
+    Args:
+        size: only models for images of this side.
+        classes: only models with so many classes; 0: unconditional ones.
+        cached: only models that load without a network connection.
+
+    Returns:
+        A row for every trained generator, and for every architecture that nobody has published one of.
+    """
     rows: list[dict[str, Any]] = []
     generators = [record for record in WEIGHTS.values() if record.kind == "generator"]
     for architecture in [*MODELS, *dict.fromkeys(r.architecture for r in generators if r.architecture not in MODELS)]:
@@ -78,24 +92,53 @@ def listing() -> list[dict[str, Any]]:
         model = MODELS.get(architecture)
         for record in own or [None]:
             partner = record and WEIGHTS.get(f"{architecture}_discriminator.{record.tag}")
+            # Names of classes may be unknown; a model that is no architecture of ours is known by them alone.
+            n_classes = (len(record.classes) if record else 0) or (model.n_classes if model else 0)
             rows.append({
                 "name": record.name if record else architecture,
                 "default": bool(record and record.tag == default_tag(architecture)),
                 "size": model and model.size,
-                "classes": len(record.classes) if record else model and model.n_classes,
+                "classes": n_classes,
                 "discriminator": partner is not None,
                 "licence": record.licence if record else None,
                 "where": record.where if record else "untrained",
                 "cached": bool(record and is_cached(record)),
-                "bytes": record.file_bytes if record else 0,
+                "bytes": _bytes(record, partner) if record else 0,
                 "publisher": record.publisher if record else "",
                 "scores": {name: score.value for name, score in record.scores.items()} if record else {},
             })  # fmt: skip
-    return rows
+    chosen = [
+        row
+        for row in rows
+        if size in (None, row["size"]) and classes in (None, row["classes"]) and (row["cached"] or not cached)
+    ]
+    return sorted(chosen, key=lambda row: row["where"] != "shipped")
+
+
+def _bytes(record: Record, partner: Record | None) -> int:
+    """Of the files of a pair; one file may hold both networks."""
+    both = partner is None or (record.file, record.urls) == (partner.file, partner.urls)
+    return record.file_bytes + (0 if both or partner is None else partner.file_bytes)
+
+
+def list_lines(rows: list[dict[str, Any]]) -> list[str]:
+    """The table that ``sngan list`` prints, header first, within ``WIDTH`` columns."""
+    cells = [["name", "px", "classes", "D", "how", "MB", "licence", "FID"]]
+    for row in rows:
+        cached = row["cached"] and row["where"] not in ("shipped", "folder")
+        fids = [value for name, value in row["scores"].items() if "fid" in name and "intra" not in name]
+        licence = row["licence"] or "-"
+        cells.append([
+            row["name"] + ("*" if row["default"] else ""), str(row["size"] or "-"), str(row["classes"] or "-"),
+            "+" if row["discriminator"] else "-", "cached" if cached else row["where"],
+            f"{row['bytes'] / 1e6:.0f}" if row["bytes"] else "-",
+            "unstated" if "not stated" in licence else licence, f"{fids[0]:.4g}" if fids else "-",
+        ])  # fmt: skip
+    return [line if len(line) <= WIDTH else line[: WIDTH - 3] + "..." for line in aligned(cells)]
 
 
 def list_cells(rows: list[dict[str, Any]]) -> list[list[str]]:
-    """The table that ``sngan list`` and the README print, header first."""
+    """The table that the README prints, header first."""
     cells = [["name", "px", "classes", "D", "how", "licence", "scores"]]
     for row in rows:
         size = f", {row['bytes'] / 1e6:.0f} MB" if row["bytes"] else ""
@@ -146,7 +189,9 @@ def _about_name(name: str) -> dict[str, Any]:
                 "n_classes": networks[0].n_classes, "parameters": count_parameters(networks), "scores": {}}  # fmt: skip
     record = find_record(name, "generator")
     records = [find_record(name, kind) for kind in KINDS if _has(name, kind)]
-    how = {"shipped": "shipped", "download": f"download from {', '.join(record.urls)}",
+    how = {"shipped": "shipped", "folder": f"in {record.folder}", "download": f"download from {', '.join(record.urls)}",
+           "drive": f"download from {', '.join(record.urls)} with gdown (pip install 'sngan-hub[drive]'), or by hand: "
+                    f"{record.file} from {record.page}, to {place(record)}",
            "hub": f"download from {record.repo} on the Hub, {record.path}",
            "by hand": f"by hand: {record.file} from {record.page}, to {place(record)}"}[record.where]  # fmt: skip
     return {
@@ -154,7 +199,7 @@ def _about_name(name: str) -> dict[str, Any]:
         "weights": record.tag,
         "about": record.about,
         "size": MODELS[architecture].size if architecture in MODELS else None,
-        "n_classes": len(record.classes),
+        "n_classes": len(record.classes) or (MODELS[architecture].n_classes if architecture in MODELS else 0),
         "parameters": {r.kind: r.parameters for r in records},
         "classes": list(record.classes) or None,
         "licence": record.licence,
@@ -162,6 +207,8 @@ def _about_name(name: str) -> dict[str, Any]:
         "source": record.publisher or None,
         "how": how + (" (cached)" if is_cached(record) and not record.folder else ""),
         "sha256": record.sha256 or None,
+        "revision": record.revision or None,
+        "read": f"{record.read}, {record.read_on}" if record.read else None,
         "recipe": dict(record.recipe),
         "scores": {k: {"value": s.value, "floor": s.floor, "n": s.n, "evaluator": s.evaluator, "stated_by": s.stated_by}
                    for k, s in record.scores.items()},

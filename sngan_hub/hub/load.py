@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
+import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -21,14 +24,15 @@ from huggingface_hub import (
     hf_hub_download,  # pyright: ignore[reportUnknownVariableType]  (one of its parameters is a bare dict)
 )
 
-from ..convert import Converted, convert_file
+from ..convert import Converted, Options, convert_file
 from ..devices import resolve_device
 from ..files import write_folder, write_json
 from ..networks.base import AnyDiscriminator, AnyGenerator, Network
 from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, check_values
 from ..sampling.refine import CALIBRATION, Calibration, read_calibration
 from ..weights.records import KINDS, WEIGHTS, Record, find_record
-from .download import Fetched, cache_folder, fetch, forget, one_process_at_a_time, place, sha256_of
+from .cache import cache_folder, forget, keep_first, one_process_at_a_time, place, sha256_of
+from .download import Fetched, fetch
 from .resolve import resolve
 
 Moved = TypeVar("Moved", bound=Network)
@@ -275,7 +279,7 @@ def local_folder(record: Record) -> Path:
     if record.folder is not None:
         verify(record)
         return record.folder
-    folder = _cached(record)
+    folder = cached_folder(record)
     if not _is_ready(folder, record):
         with one_process_at_a_time(cache_folder() / "weights" / f"{record.name}.lock"):
             if not _is_ready(folder, record):  # another process may have been faster
@@ -283,24 +287,26 @@ def local_folder(record: Record) -> Path:
     return folder
 
 
-def _cached(record: Record) -> Path:
+def cached_folder(record: Record) -> Path:
+    """The folder of a published network in the cache, after conversion."""
     return cache_folder() / "weights" / record.name / record.kind
 
 
 def is_cached(record: Record) -> bool:
     """Whether the name loads without a network connection."""
-    return record.folder is not None or (_cached(record) / PROVENANCE).is_file() or place(record).is_file()
+    return record.folder is not None or (cached_folder(record) / PROVENANCE).is_file() or place(record).is_file()
 
 
 def _is_ready(folder: Path, record: Record) -> bool:
-    made = _provenance(folder)
+    made = provenance(folder)
     path = folder / SAFETENSORS_SINGLE_FILE
     if made is None or made["file"] != record.file or not made["sha256"].startswith(record.sha256):
         return False
     return path.is_file() and (folder / CONFIG_NAME).is_file() and sha256_of(path) == made["converted_sha256"]
 
 
-def _provenance(folder: Path) -> dict[str, str] | None:
+def provenance(folder: Path) -> dict[str, str] | None:
+    """The content of source.json beside a converted network; None if there is none."""
     try:
         made = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
         return made if {"file", "sha256", "converted_sha256", "revision"} <= made.keys() else None
@@ -309,10 +315,13 @@ def _provenance(folder: Path) -> dict[str, str] | None:
 
 
 def _fetch_and_convert(record: Record) -> None:
-    home = _cached(record).parent
-    partner = _provenance(home / KINDS[record.kind == "generator"]) or {}
+    home = cached_folder(record).parent
+    partner = provenance(home / KINDS[record.kind == "generator"]) or {}
     fetched = fetch(record, partner.get("revision", ""))
-    converted = convert_file(fetched.path, None, record.file)
+    if record.file.endswith(SAFETENSORS_SINGLE_FILE):
+        converted = [_in_own_format(record, fetched)]
+    else:
+        converted = convert_file(fetched.path, Options(code_base=record.code_base or None), record.file)
     if record.kind not in [one.kind for one in converted]:
         raise ValueError(f"{record.key}: {fetched.path} does not contain a {record.kind}")
     for one in converted:
@@ -320,7 +329,32 @@ def _fetch_and_convert(record: Record) -> None:
             one.network.name_classes(record.classes)
         write_folder(home / one.kind, partial(_save_converted, one, record, fetched))
     if fetched.source != "file":
+        if not fetched.revision:
+            keep_first(record, fetched.sha256, fetched.source)
         forget(fetched.path)  # no longer needed: the converted folders contain everything
+
+
+def _in_own_format(record: Record, fetched: Fetched) -> Converted:
+    """The network of a mirror, whose file lies beside its config.json, at the same address but for the name."""
+    config = fetch(config_of(record), fetched.revision)
+    with tempfile.TemporaryDirectory() as name:
+        for path, file in ((config.path, CONFIG_NAME), (fetched.path, SAFETENSORS_SINGLE_FILE)):
+            shutil.copyfile(path, Path(name) / file)
+        cls = AnyGenerator if record.kind == "generator" else AnyDiscriminator
+        network = cls.from_pretrained(name)
+    if config.source != "file":
+        forget(config.path)
+    return Converted(network, "sngan-hub", ("in this project's format",))
+
+
+def config_of(record: Record) -> Record:
+    """The record of the config.json beside a file in this project's own format."""
+
+    def beside(address: str) -> str:
+        return address[: -len(SAFETENSORS_SINGLE_FILE)] + CONFIG_NAME
+
+    return replace(record, file=beside(record.file), urls=tuple(map(beside, record.urls)),
+                   path=record.path and beside(record.path), sha256=record.config_sha256, parameters=0)  # fmt: skip
 
 
 def _save_converted(one: Converted, record: Record, fetched: Fetched, folder: Path) -> None:
@@ -331,12 +365,20 @@ def _save_converted(one: Converted, record: Record, fetched: Fetched, folder: Pa
 
 
 def verify(record: Record) -> None:
-    """Raises ``ValueError`` if the hash of an included file differs from its record."""
+    """Raises ``ValueError`` if a file that is included, or in a mirror's folder, does not have its record's hash."""
     assert record.folder is not None
-    path = record.folder / SAFETENSORS_SINGLE_FILE
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: the file is missing; reinstall sngan-hub")
-    found = sha256_of(path)
-    if found != record.sha256:
-        raise ValueError(f"{path}: sha256 must be {record.sha256[:16]}... (got {found[:16]}...); the file is damaged "
-                         f"or was changed; reinstall sngan-hub")  # fmt: skip
+    hashes = {SAFETENSORS_SINGLE_FILE: record.sha256, CONFIG_NAME: record.config_sha256}
+    for name, expected in hashes.items():
+        path = record.folder / name
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: the file is missing; {_remedy(record)}")
+        if not expected and name == CONFIG_NAME:  # the records of included models have no hash for it
+            continue
+        found = sha256_of(path)
+        if found != expected:
+            raise ValueError(f"{path}: sha256 must be {expected[:16]}... (got {found[:16]}...); the file is damaged "
+                             f"or was changed; {_remedy(record)}")  # fmt: skip
+
+
+def _remedy(record: Record) -> str:
+    return "reinstall sngan-hub" if record.where == "shipped" else "mirror it again with sngan mirror"

@@ -151,7 +151,8 @@ ARGUMENTS: dict[str, tuple[type, float, float]] = {
     "embed_scale": (float, 0, 1e9),
     **dict.fromkeys(("batch_norm", "shortcut_relu", "head_bias"), (bool, 0, 1)),
     **dict.fromkeys(
-        ("upsample", "down", "conditioning", "hidden", "sn_eval", "head_sn_eval", "normalizer"), (str, 0, 0)
+        ("upsample", "down", "conditioning", "hidden", "sn_eval", "head_sn_eval", "normalizer", "first_norm"),
+        (str, 0, 0),
     ),
 }
 MAY_BE_NONE = ("widths", "bottom_width", "down", "head_bias", "head_sn_eval")

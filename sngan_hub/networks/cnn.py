@@ -29,7 +29,8 @@ class CNNGenerator(AnyGenerator, library_name="sngan-hub", pipeline_tag="uncondi
     """z (N, z_dim) -> images (N, 3, 8 bottom_width, 8 bottom_width) in [-1, 1].
 
     A dense layer, three transposed 4x4 convolutions of stride 2, each halving the width, and a 3x3 convolution; batch
-    norm and ReLU after each but the last. After the dense layer, batch norm is per feature, as in chainer-gan-lib.
+    norm and ReLU after each but the last. After the dense layer, batch norm is per feature, as in chainer-gan-lib, or
+    per channel of the map, as in torch-fidelity's example.
     Source: Miyato et al. 2018, Table 3; chainer-gan-lib, common/net.py.
 
     Args:
@@ -38,33 +39,53 @@ class CNNGenerator(AnyGenerator, library_name="sngan-hub", pipeline_tag="uncondi
         z_dim: length of a latent vector, sampled from N(0, I).
         width: channels of the first feature map.
         batch_norm: whether to use batch norm.
+        bn_eps: added to the variance.
+        first_norm: ``feature`` or ``channel``: what has statistics of its own after the dense layer.
 
     Raises:
         ValueError: if an argument is invalid.
     """
 
-    def __init__(self, size: int = 32, n_classes: int = 0, z_dim: int = 128, width: int = 512, batch_norm: bool = True):
+    def __init__(
+        self,
+        size: int = 32,
+        n_classes: int = 0,
+        z_dim: int = 128,
+        width: int = 512,
+        batch_norm: bool = True,
+        bn_eps: float = 2e-5,
+        first_norm: str = "feature",
+    ):
         check_arguments(locals())
         super().__init__()
+        if first_norm not in ("feature", "channel"):
+            raise ValueError(f"first_norm must be feature or channel (got {first_norm!r})")
         if size % 8 or n_classes:
             raise ValueError(f"size must be a multiple of 8, and n_classes must be 0 (got {size} and {n_classes})")
         self.size, self.n_classes, self.z_dim, self.classes, self.width = size, 0, z_dim, None, width
         widths = [width, width // 2, width // 4, width // 8]
         self.l0 = Linear(z_dim, width * (size // 8) ** 2)
-        self.bn0 = FlatBatchNorm(self.l0.out_features) if batch_norm else None
+        self.bn0 = None
+        if batch_norm:
+            flat = first_norm == "feature"
+            self.bn0 = FlatBatchNorm(self.l0.out_features, eps=bn_eps) if flat else BatchNorm2d(width, eps=bn_eps)
         self.up = nn.ModuleList(nn.ConvTranspose2d(a, b, 4, 2, 1) for a, b in zip(widths, widths[1:], strict=False))
-        self.bn = nn.ModuleList(BatchNorm2d(b) for b in widths[1:]) if batch_norm else None
+        self.bn = nn.ModuleList(BatchNorm2d(b, eps=bn_eps) for b in widths[1:]) if batch_norm else None
         self.conv = nn.ConvTranspose2d(widths[-1], 3, 3, 1, 1)
         for layer in (self.l0, *self.up, self.conv):
             _normal(layer)
-        self.set_config(size=size, n_classes=n_classes, z_dim=z_dim, width=width, batch_norm=batch_norm)
+        self.set_config(size=size, n_classes=n_classes, z_dim=z_dim, width=width, batch_norm=batch_norm,
+                        bn_eps=bn_eps, first_norm=first_norm)  # fmt: skip
 
     def forward(self, z: Tensor, y: Tensor | None = None, class_weights: Tensor | None = None) -> Tensor:
         """z (N, z_dim) -> images (N, 3, size, size) in [-1, 1]; ``y`` and ``class_weights`` are None."""
         self.check_latents(z)
         self.check_labels(z.shape[0], y, class_weights)
         h = self.l0(z.to(self.l0.weight.dtype))
-        h = F.relu(h if self.bn0 is None else self.bn0(h)).view(z.shape[0], self.width, self.size // 8, self.size // 8)
+        shape = (z.shape[0], self.width, self.size // 8, self.size // 8)
+        if self.bn0 is not None:
+            h = self.bn0(h if isinstance(self.bn0, FlatBatchNorm) else h.view(shape))
+        h = F.relu(h).view(shape)
         for i, up in enumerate(self.up):
             h = up(h)
             h = F.relu(h if self.bn is None else self.bn[i](h))

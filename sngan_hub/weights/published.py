@@ -1,42 +1,22 @@
-"""Weights published by others, as rows: file, address, recipe, and the scores that the publisher states.
+"""Weights published by others, as rows: file, address, recipe, and the scores that the publisher states. No torch.
 
-mmgeneration: its README and metafile (configs/sngan_proj). StudioGAN: paths on the Hub as third parties quote them.
-mimicry: its README. The authors': README of pfnet-research/sngan_projection and the two papers. No torch.
+This file has mmgeneration's rows, the authors', and those of code bases that publish one model; studiogan.py and
+mimicry.py have the others. Each row states where and when it was read.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 from ..class_names import class_list
+from .mimicry import mimicry
+from .studiogan import studiogan
+from .trained import NOT_STATED, Trained
 
 _MMGEN = ("https://download.openmmlab.com/mmgen/sngan_proj/", "https://download.openmmlab.com/mmediting/sngan_proj/")
-_STUDIO_REPO = "Mingguksky/PyTorch-StudioGAN"
-_AUTHORS = "https://github.com/pfnet-research/sngan_projection (its README links the drive)"
-_UNSTATED = "not stated"
-
-
-class Trained(NamedTuple):
-    """One published model: its files and their description."""
-
-    name: str  # architecture.tag
-    publisher: str
-    licence: str
-    data: str
-    about: str
-    classes: tuple[str, ...]
-    recipe: dict[str, Any]
-    scores: dict[str, dict[str, Any]]  # protocol -> fields of Score
-    parameters: dict[str, int]
-    files: dict[str, str]  # kind -> file name; the same name twice: one file contains both
-    urls: tuple[str, ...] = ()  # addresses of the folders with the files
-    repo: str = ""  # on the Hub
-    repo_folder: str = ""
-    page: str = ""  # page for download by hand
-
+_MMGEN_READ = "https://github.com/open-mmlab/mmgeneration: README and metafile of configs/sngan_proj at commit ccd1f56"
+_MMGEN_MIRROR = "; the mirror: mmagic's README of configs/sngan_proj"
 
 # fmt: off
-_IMAGENET, _CIFAR10, _CIFAR100 = (class_list(name) for name in ("imagenet", "cifar10", "cifar100"))
+_IMAGENET, _CIFAR10 = class_list("imagenet"), class_list("cifar10")
 _DATA = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet (ILSVRC 2012)"}
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -87,80 +67,31 @@ def _mmgen() -> list[Trained]:
         data, classes = ("cifar10", _CIFAR10) if architecture == "sngan_cifar10" else ("imagenet", _IMAGENET)
         rows.append(Trained(
             name, "mmgeneration", "code Apache-2.0, weights not stated", _DATA[data], about, classes,
-            recipe, scores, _PARAMETERS[architecture], {"generator": file, "discriminator": file}, _MMGEN,
+            recipe, scores, _PARAMETERS[architecture], {"generator": file, "discriminator": file},
+            _MMGEN_READ + _MMGEN_MIRROR, "2026-11-22",
+            addresses={kind: tuple(base + file for base in _MMGEN) for kind in ("generator", "discriminator")},
         ))
     return rows
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# StudioGAN on the Hub: a file per network
-
-_STUDIO = [  # name, run, step, data, batch
-    ("sngan_cifar10.studio",     "CIFAR10_tailored/CIFAR10-SNGAN-train-2022_03_06_02_24_46", 88_000, "cifar10", _CIFAR10),
-    ("sngan_imagenet128.studio", "ImageNet_tailored/ImageNet-SNGAN-256-train-2022_03_06_03_53_44", 472_000, "imagenet", _IMAGENET),
-]
-
-
-def _studio() -> list[Trained]:
-    return [
-        Trained(
-            name, "StudioGAN", _UNSTATED, _DATA[data], "Trained by StudioGAN in 2022, its best snapshot by FID", classes,
-            {"step": step, "flip": True, "adam_eps": 1e-6}, {}, _PARAMETERS[name.split(".")[0]],
-            {"generator": f"model=G-best-weights-step={step}.pth", "discriminator": f"model=D-best-weights-step={step}.pth"},
-            repo=_STUDIO_REPO, repo_folder=f"studiogan_official_ckpt/{run}",
-        )
-        for name, run, step, data, classes in _STUDIO
-    ]
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# mimicry: generators alone, on a drive
-
-_MIMICRY = [  # name, drive id, (IS, FID, KID as value and spread), data, classes, parameters, iterations, n_dis
-    ("sngan_cifar10_unconditional.mimicry",    "16TxezS7VBTiuPdQdjDUM0-_rHXqyPrvr", (7.97, .06, 16.77, .04, .0125), "CIFAR-10", (), 4_276_739, 100_000, 5),
-    ("sngan_cifar10.mimicry",                  "12nGJZjJyi-RJQFj98MlrSqhA_uST2_1n", (8.25, .13, 10.84, .03, .0070), "CIFAR-10", _CIFAR10, 4_304_387, 100_000, 5),
-    ("sngan_cifar100_unconditional.mimicry",   "16XtxZd6ARXjfTBuOZml_FpR0WVaWkToA", (7.57, .11, 22.61, .06, .0156), "CIFAR-100", (), 4_276_739, 100_000, 5),
-    ("sngan_cifar100.mimicry",                 "1wQY5IbqD_CcuVwpGZXfMdWxh7OZHrQxM", (8.92, .07, 14.16, .01, .0085), "CIFAR-100", _CIFAR100, 4_580_867, 100_000, 5),
-    ("sngan_imagenet32_unconditional.mimicry", "1LF-tNfbVmHHw8onneOz3V5b-j2ff-Kh2", (8.97, .12, 23.04, .06, .0157), "ImageNet, 32 px", (), 4_276_739, 100_000, 5),
-    ("sngan_imagenet32.mimicry",               "1gHduZDIP9QOr-YgkB3_4p4vU-gjCPnRH", (9.08, .17, 21.17, .05, .0145), "ImageNet, 32 px", _IMAGENET, 7_345_667, 100_000, 5),
-    ("sngan_imagenet128_unconditional.mimicry", "1ZmjV9iMFgmthCgOKpMp8vKCIVQh_XPiR", (13.05, .05, 65.74, .31, .0663), "ImageNet, 128 px", (), 32_150_787, 450_000, 5),
-    ("sngan_stl10.mimicry",                    "1tVRXDHgUTpBwfGh0RJvdjw2EUOGu-m-A", (8.04, .07, 39.56, .10, .0369), "STL-10, unlabelled, 48 px", (), 4_878_083, 100_000, 5),
-    ("sngan_celeba64.mimicry",                 "1d9pYKKW9Hgi-ylOKwU0UM1ZsmUyD8Bpj", (2.68, .01, 5.71, .02, .0033), "CelebA, 64 px", (), 12_220_675, 100_000, 5),
-    ("sngan_celeba128.mimicry",                "1rYnv2tCADbzljYlnc8Ypy-JTTipJlRyN", (2.72, .01, 12.93, .04, .0076), "CelebA, 128 px", (), 32_150_787, 100_000, 2),
-    ("sngan_lsun128.mimicry",                  "1SrvdLM-5mUVYwEztY-6TVAdTKlNPUA7k", (2.30, .01, 25.87, .03, .0141), "LSUN bedrooms, 128 px", (), 32_150_787, 100_000, 2),
-]
-_MIMICRY_REPRODUCTIONS = [  # of the paper's protocol: FID of 5,000 samples against 10,000 test images
-    ("sngan_cifar10_unconditional.mimicry_paper", "1aLbds1EGFoWZZF2y1l8mvPCvnb7AGHh7", (23.90, .20), (), 4_276_739),
-    ("sngan_cifar10.mimicry_paper",               "1v26E7mIk8PqIg5ldE-iQNMQ2AYQ36iGM", (17.84, .17), _CIFAR10, 4_304_387),
-]
-
-
-def _mimicry() -> list[Trained]:
-    def row(name: str, drive: str, data: str, classes: tuple[str, ...], parameters: int, iterations: int, n_dis: int,
-            scores: dict[str, tuple[float, float | None, int]]) -> Trained:
-        stated = {
-            protocol: {"value": value, "spread": spread, "n": n, "evaluator": "mimicry: TensorFlow's Inception (2015)", "stated_by": "mimicry"}
-            for protocol, (value, spread, n) in scores.items()
-        }
-        recipe = {"loss": "hinge", "lr": 2e-4, "betas": "0, 0.9", "batch": 64, "n_dis": n_dis, "iterations": iterations}
-        return Trained(name, "mimicry", "code MIT, weights not stated", data, "Trained by mimicry; its discriminator is not published",
-                       classes, recipe, stated, {"generator": parameters}, {"generator": "netG.pth"},
-                       page=f"https://drive.google.com/file/d/{drive}")
-
-    rows = [
-        row(name, drive, data, classes, parameters, iterations, n_dis,
-            {"mimicry_is50k": (s[0], s[1], 50_000), "mimicry_fid50k": (s[2], s[3], 50_000), "mimicry_kid50k": (s[4], None, 50_000)})
-        for name, drive, s, data, classes, parameters, iterations, n_dis in _MIMICRY
-    ]
-    return rows + [
-        row(name, drive, "CIFAR-10", classes, parameters, 100_000, 5, {"mimicry_fid5k_test": (*s, 5_000)})
-        for name, drive, s, classes, parameters in _MIMICRY_REPRODUCTIONS
-    ]
-
-
-# ---------------------------------------------------------------------------------------------------------------------
 # The authors' Chainer snapshots, on a drive: a file per network
 
+_DRIVE = "https://drive.google.com/"
+_AUTHORS_READ = "https://github.com/pfnet-research/sngan_projection: README and README_paper"
+#: The 850k pair as a project that uses it links it; tried before the authors' folder
+_COPIES_READ = "; the file ids: https://github.com/human-ui/sngan_projection, generate.py"
+_AUTHORS_COPIES = {
+    "sngan_imagenet128.authors_850k": {"generator": "1TDGXDM4s_xJdHCDzXt18aqODpbWKk8qe", "discriminator": "1k27RlxEJgjUzPfbIqusGAmHhEKKp59rs"},
+}
+#: Folders of the drive; the file is found in them by its name
+_AUTHORS_FOLDERS = {
+    "sngan_imagenet128.authors": "1m04Db3HbN10Tz5XHqiPpIg8kw23fkbSi",
+    "sngan_imagenet128.authors_concat": "1xInDUt8nFkq7VWUeIgnqvu2o2ZcsBB-2",
+    "sngan_dogcat128.authors": "1wKMG6ontP8ZKdBYOA8l-z_JQUUpuA7XA",
+    "sngan_dogcat64.authors_250k": "1KfhQo84fvWUtYQlRVAWf0nswf6X1nawh",
+}
+_AUTHORS_ALL = "1xZoL48uFOCnTxNGdknEYqE5YX0ZyoUej"  # the folder with all pretrained models
 _PROJECTION, _CONCAT = "SNResNetProjectionDiscriminator", "SNResNetConcatDiscriminator"
 _DOGS_AND_CATS = class_list("dogs_and_cats")
 _AUTHORS_FILES = [  # name, discriminator, iterations, decay from, IS, intra-FID, classes, parameters G, D
@@ -185,11 +116,53 @@ def _authors() -> list[Trained]:
         data = _DATA["imagenet"] + ("" if len(classes) == 1000 else ", its 143 dogs and cats")
         recipe = {"loss": "hinge", "lr": 2e-4, "betas": "0, 0.9", "n_dis": 5, "iterations": iterations, "decay_from": decay}
         files = {"generator": f"ResNetGenerator_{iterations}.npz", "discriminator": f"{judge}_{iterations}.npz"}
-        rows.append(Trained(name, "the authors", _UNSTATED, data, "Trained by the authors in Chainer", classes, recipe,
-                            scores, {"generator": g, "discriminator": d}, files, page=_AUTHORS))
+        ids, folder = _AUTHORS_COPIES.get(name, {}), _AUTHORS_FOLDERS.get(name.split("_450k")[0].split("_850k")[0])
+        page = f"{_DRIVE}drive/folders/{folder or _AUTHORS_ALL}"
+        addresses = {
+            kind: (*([f"{_DRIVE}uc?id={ids[kind]}"] if ids else []), *([page] if folder else [])) for kind in files
+        }
+        rows.append(Trained(
+            name, "the authors", NOT_STATED, data, "Trained by the authors in Chainer", classes, recipe, scores,
+            {"generator": g, "discriminator": d}, files, _AUTHORS_READ + (_COPIES_READ if ids else ""), "2026-11-24",
+            addresses={kind: of for kind, of in addresses.items() if of}, pages=dict.fromkeys(files, page),
+        ))
     return rows
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Code bases that publish one model
+
+
+def _single() -> list[Trained]:
+    tf = "TensorFlow's Inception (2015), CIFAR-10's training set"
+    sngan_pytorch = {
+        "sngan_pytorch_is50k": {"value": 8.21, "n": 50_000, "evaluator": tf, "stated_by": "sngan.pytorch"},
+        "sngan_pytorch_fid50k": {"value": 14.21, "n": 50_000, "evaluator": tf, "stated_by": "sngan.pytorch"},
+    }
+    drive = "1koEJbx9anP2-BEMrqX6jgWXAvEUXG0AU"
+    return [
+        Trained(
+            "sngan_cifar10_unconditional.sngan_pytorch", "sngan.pytorch", "code MIT, weights not stated", "CIFAR-10",
+            "SNGAN, trained by GongXinyuu/sngan.pytorch, average of the generator's weights", (),
+            {"loss": "hinge", "average": "the file's avg_gen_state_dict, or the file itself"}, sngan_pytorch,
+            {"generator": 4_276_739}, {"generator": "sngan_cifar10.pth"},
+            "https://github.com/GongXinyuu/sngan.pytorch: README at commit 3d92616; layout: models/ at commits 5f4ecd3 and f56abfa, train.py and test.py", "2026-11-26",
+            addresses={"generator": (f"{_DRIVE}uc?id={drive}",)},
+            pages={"generator": f"{_DRIVE}file/d/{drive}"}, code_base="sngan_pytorch",
+        ),
+        Trained(
+            "sngan_cnn_cifar10.torch_fidelity", "torch-fidelity", "code Apache-2.0, weights not stated", "CIFAR-10",
+            "The generator of torch-fidelity's example, a plain CNN", (),
+            {"loss": "hinge", "lr": 2e-4, "betas": "0, 0.9", "batch": 64, "n_dis": 5, "iterations": 100_000, "decay": "linear"}, {},
+            {"generator": 3_813_379}, {"generator": "example-sngan-cifar10-generator.pth"},
+            "https://github.com/toshas/torch-fidelity: README; layout: examples/sngan_cifar10.py at commits 00050a8 and b07420f", "2026-11-26",
+            addresses={"generator": ("https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/example-sngan-cifar10-generator.pth",)},
+            code_base="torch_fidelity",
+        ),
+    ]
 # fmt: on
 
 
 def published() -> list[Trained]:
-    return [*_mmgen(), *_studio(), *_mimicry(), *_authors()]
+    """All rows, in the order in which tags are listed."""
+    return [*_mmgen(), *studiogan(), *mimicry(), *_authors(), *_single()]

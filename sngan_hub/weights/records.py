@@ -16,9 +16,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeGuard
+from urllib.parse import urlsplit
 
 from ..text import nearest
-from .published import Trained, published
+from .published import published
+from .trained import Trained
 
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 KINDS = ("generator", "discriminator")
@@ -26,6 +28,8 @@ DEFAULT_TAGS = {  # where an architecture has several
     "sngan_imagenet128": "mmgen_fid",
     "sngan_cifar10": "mmgen_fid",
     "sngan_cifar10_unconditional": "mimicry",
+    "sngan_papaimagenet64": "studio_0308_0319",
+    "sngan_grandpaimagenet64": "studio_0306_1019",
 }
 RECORDS_VARIABLE = "SNGAN_HUB_RECORDS"
 
@@ -80,7 +84,11 @@ class Record:
     path: str = ""
     revision: str = ""
     page: str = ""  # where a person fetches the file: no direct address is published
-    file_bytes: int = 0  # of the published file, as computed from its tensors
+    file_bytes: int = 0  # of the published file: as its publisher shows it, or as computed from its tensors
+    code_base: str = ""  # id of the converter's record, where the keys of the file fit several
+    config_sha256: str = ""  # of config.json beside a file in this project's own format
+    read: str = ""  # where these facts were read
+    read_on: str = ""  # date
 
     @property
     def architecture(self) -> str:
@@ -97,8 +105,17 @@ class Record:
 
     @property
     def where(self) -> str:
-        """How the name gets its weights: ``shipped``, ``download``, ``hub``, or ``by hand``."""
-        return "shipped" if self.folder else "download" if self.urls else "hub" if self.repo else "by hand"
+        """How the name gets its weights: ``shipped``, ``folder``, ``drive``, ``download``, ``hub``, or ``by hand``."""
+        if self.folder:
+            return "shipped" if self.folder.is_relative_to(PRETRAINED) else "folder"
+        if self.urls:
+            return "drive" if is_drive(self.urls[0]) else "download"
+        return "hub" if self.repo else "by hand"
+
+
+def is_drive(url: str) -> bool:
+    """Whether the address is a file or a folder of Google Drive, which needs a downloader of its own."""
+    return urlsplit(url).hostname in ("drive.google.com", "docs.google.com")
 
 
 def _key(name: str, kind: str) -> str:
@@ -142,14 +159,16 @@ def _scores(scores: Mapping[str, Any]) -> Mapping[str, Score]:
 def _published_records(trained: Trained) -> Iterator[Record]:
     """One record per network that was published. A file name that ends in eight hex digits starts with its sha256's."""
     for kind, file in trained.files.items():
-        both = len(set(trained.files.values())) == 1
+        both = len(trained.files) == 2 and len(set(trained.files.values())) == 1
+        tensors = 4 * (sum(trained.parameters.values()) if both else trained.parameters[kind])
         yield Record(
             trained.name, kind, trained.licence, trained.data, "see the data set's own terms", trained.about,
             "Published as it is by others; not measured here.", trained.classes, trained.parameters[kind],
-            MappingProxyType(trained.recipe), _scores(trained.scores), _hash_in(file), publisher=trained.publisher,
-            file=file, urls=tuple(base + file for base in trained.urls), repo=trained.repo,
-            path=f"{trained.repo_folder}/{file}" if trained.repo else "", revision="main" if trained.repo else "",
-            page=trained.page, file_bytes=4 * (sum(trained.parameters.values()) if both else trained.parameters[kind]),
+            MappingProxyType(trained.recipe), _scores(trained.scores), trained.sha256.get(kind) or _hash_in(file),
+            publisher=trained.publisher, file=file, urls=trained.addresses.get(kind, ()), repo=trained.repo,
+            path=f"{trained.repo_folder}/{file}" if trained.repo else "", revision=trained.revision,
+            page=trained.pages.get(kind, ""), file_bytes=trained.sizes.get(kind, tensors),
+            code_base=trained.code_base, read=trained.read, read_on=trained.read_on,
         )  # fmt: skip
 
 
@@ -190,7 +209,8 @@ class _Weights(Mapping[str, Record]):
 #: What an entry of SNGAN_HUB_RECORDS may hold besides the fields of Record.
 _SPELLINGS = {"license": "licence", "filename": "file", "url": "urls", "data_license": "data_licence"}
 _ENTRY_FIELDS = {"licence", "data", "data_licence", "about", "limits", "classes", "parameters", "recipe", "scores",
-                 "sha256", "publisher", "file", "urls", "mirrors", "repo", "path", "revision", "page"}  # fmt: skip
+                 "sha256", "publisher", "file", "urls", "mirrors", "repo", "path", "revision", "page", "folder",
+                 "config_sha256", "code_base"}  # fmt: skip
 
 
 def with_user_records(records: Mapping[str, Record], path: Path) -> dict[str, Record]:
@@ -199,6 +219,8 @@ def with_user_records(records: Mapping[str, Record], path: Path) -> dict[str, Re
     The file is an object {"architecture.tag": {"url": ..., "mirrors": [...], "sha256": ..., "licence": ...}, ...}, or a
     list of such entries with their "name". An entry for a generator's name counts for its discriminator too, unless
     that has an entry of its own: one file often holds both. ``"sha256": null`` stands for a file of unknown hash.
+    ``folder`` is a network's folder in this project's format, as `sngan mirror` writes it; a relative path starts from
+    the folder of the file.
     Raises ``ValueError`` that names the entry and the field.
     """
     try:
@@ -224,18 +246,19 @@ def with_user_records(records: Mapping[str, Record], path: Path) -> dict[str, Re
             old = records.get(_key(base, kind))
             if old is None and kind != kinds[0] and records.get(_key(base, "generator")) is not None:
                 continue  # of this pair only the generator was published
-            result[_key(base, kind)] = _user_record(old or Record(base, kind), entry, f"{path}: {name}")
+            result[_key(base, kind)] = _user_record(old or Record(base, kind), entry, f"{path}: {name}", path.parent)
     return result
 
 
-def _user_record(record: Record, entry: Mapping[str, Any], where: str) -> Record:
+def _user_record(record: Record, entry: Mapping[str, Any], where: str, home: Path) -> Record:
     fields = {_SPELLINGS.get(key, key): value for key, value in entry.items() if key not in ("name", "kind")}
     unknown = sorted(set(fields) - _ENTRY_FIELDS)
     if unknown:
         raise ValueError(f"{RECORDS_VARIABLE}: {where}: unknown field {', '.join(unknown)}; the allowed fields are "
                          f"name, url, {', '.join(sorted(_ENTRY_FIELDS))}")  # fmt: skip
     given = _texts(fields.pop("urls", []), where, "url")
-    urls = [*(given or record.urls[:1]), *_texts(fields.pop("mirrors", []), where, "mirrors")]
+    published = () if fields.get("repo") else record.urls[:1]  # an entry's repository replaces addresses
+    urls = [*(given or published), *_texts(fields.pop("mirrors", []), where, "mirrors")]
     try:
         if "scores" in fields:
             fields["scores"] = _scores(fields["scores"])
@@ -243,7 +266,13 @@ def _user_record(record: Record, entry: Mapping[str, Any], where: str) -> Record
             fields["classes"] = tuple(_texts(fields["classes"], where, "classes"))
     except TypeError as error:
         raise ValueError(f"{RECORDS_VARIABLE}: {where}: scores: {error}") from error
-    if urls:
+    if "folder" in fields:
+        if not isinstance(fields["folder"], str) or not fields["folder"]:
+            raise ValueError(f"{RECORDS_VARIABLE}: {where}: folder must be a path (got {fields['folder']!r})")
+        fields |= {"folder": (home / Path(fields["folder"]).expanduser()).absolute(), "urls": (), "repo": ""}
+        if not re.fullmatch(r"[0-9a-f]{64}", str(fields.get("sha256"))):
+            raise ValueError(f"{RECORDS_VARIABLE}: {where}: a folder needs the sha256 of its model.safetensors")
+    elif urls:
         fields |= {"urls": tuple(urls), "repo": "", "folder": None}
         fields.setdefault("file", record.file or urls[0].split("?")[0].rstrip("/").split("/")[-1])
         fields.setdefault("sha256", _hash_in(urls[0]) or record.sha256)
@@ -254,8 +283,16 @@ def _user_record(record: Record, entry: Mapping[str, Any], where: str) -> Record
     fields["sha256"] = str(fields.get("sha256", record.sha256) or "").lower().removeprefix("sha256:")
     if not re.fullmatch(r"[0-9a-f]{0,64}", fields["sha256"]):
         raise ValueError(f"{RECORDS_VARIABLE}: {where}: sha256 must be hexadecimal digits (got {fields['sha256']!r})")
-    if not (urls or fields.get("repo") or fields.get("page") or record.folder or record.repo or record.page):
-        raise ValueError(f"{RECORDS_VARIABLE}: {where}: either url or repo is required")
+    if not (
+        urls
+        or fields.get("folder")
+        or fields.get("repo")
+        or fields.get("page")
+        or record.folder
+        or record.repo
+        or record.page
+    ):
+        raise ValueError(f"{RECORDS_VARIABLE}: {where}: one of url, repo or folder is required")
     return replace(record, **fields)
 
 

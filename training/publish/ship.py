@@ -18,6 +18,7 @@ from sngan_hub.hub.cards import write_cards
 from sngan_hub.hub.listing import list_cells, listing
 from sngan_hub.hub.load import load_discriminator, load_generator
 from sngan_hub.hub.push import load_any
+from sngan_hub.hub.sources import source_lines
 from sngan_hub.metrics.discriminator_scores import scores_of
 from sngan_hub.metrics.protocols import PROTOCOLS
 from sngan_hub.networks.mixin import read_config
@@ -141,7 +142,9 @@ def readme_tables(text: str) -> str:
     text = _between("scores", rows, text)
     for name in ("space", "static", "walk"):
         text = _from_benchmark(name, text)
-    others = [row for row in listing() if row["where"] not in ("shipped", "untrained")]
+    # The default weights of each architecture, and all of the paper's; docs/published-weights.md has the others.
+    others = [row for row in listing() if row["where"] not in ("shipped", "untrained")
+              and (row["default"] or row["name"].startswith("sngan_imagenet128."))]  # fmt: skip
     header, *cells = list_cells([{**row, "cached": False} for row in others])
     return _between("others", ["| " + " | ".join(row) + " |" for row in (header, ["---"] * len(header), *cells)], text)
 
@@ -205,6 +208,7 @@ def guide_tables(text: str) -> str:
     text = _between("gpu", gpu_rows(RECORDS / "gpu.jsonl"), text)
     text = _between("settings", settings_tables(), text)
     text = _between("protocols", protocol_rows(), text)
+    text = _between("published", source_lines(), text)
     for name in (
         "prepare", "normalizers", "probe", "walk", "finetune", "refining", "copies", "recipes", "static"
     ):  # fmt: skip

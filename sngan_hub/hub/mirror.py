@@ -1,0 +1,231 @@
+"""Mirrors of published weights: fetched, converted, and laid out with cards and a file for SNGAN_HUB_RECORDS.
+
+A mirror contains NAME/generator and NAME/discriminator, each with config.json, model.safetensors and a card, a
+README.md with the licences, and records.json, whose entries lead to these folders, to an address, or to a repository.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from huggingface_hub import HfApi, ModelCardData
+
+from ..files import write_folder, write_json, write_text
+from ..networks.card import PIPELINES, as_text, listed, use_snippet
+from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, read_config
+from ..weights.records import RECORDS_VARIABLE, WEIGHTS, Record, find_record
+from .cache import cache_folder, sha256_of
+from .cards import score_table
+from .load import hub_errors, local_folder, provenance
+from .resolve import REPOSITORY
+
+RECORDS, CARD = "records.json", "README.md"
+_LICENCES = ("mit", "apache-2.0", "cc0-1.0", "cc-by-4.0", "bsd-3-clause")
+
+
+def is_repository(target: str) -> bool:
+    """Whether the target of a mirror is a Hub repository: NAMESPACE/NAME whose first part is no local folder."""
+    return bool(REPOSITORY.fullmatch(target)) and not Path(target).exists() and not Path(target).parent.is_dir()
+
+
+def pairs_of(names: Sequence[str]) -> list[list[Record]]:
+    """The records of each name: the generator and, if it is published, the discriminator.
+
+    Raises ``ValueError`` for an unknown name, before anything is downloaded.
+    """
+    pairs: list[list[Record]] = []
+    for name in names:
+        first = find_record(name, "generator")
+        pairs.append([record for record in WEIGHTS.values() if record.name == first.name])
+    return pairs
+
+
+def mirror_to_folder(names: Sequence[str], folder: Path, url: str = "") -> Iterator[str]:
+    """Mirrors models to a folder. Networks that are there already are not copied again.
+
+    Args:
+        names: ``architecture`` or ``architecture.tag``.
+        folder: Created if needed; it may contain other models of a mirror, which stay in records.json.
+        url: Address at which the folder will be served; empty: records.json leads to the folder itself.
+
+    Yields:
+        A line for each network and each licence, as it is done.
+
+    Raises:
+        ValueError: A name is unknown, ``url`` is not an address, or the folder is not a mirror.
+        FileNotFoundError: A file cannot be downloaded; what was mirrored before stays.
+    """
+    if url and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc):
+        raise ValueError(f"url must be the http or https address of the served folder (got {url!r})")
+    entries = _entries(folder)
+    for records in pairs_of(names):
+        for record in records:
+            place = folder / record.name / record.kind
+            yield _copy(record, place)
+            entry = _described(record, place)
+            file = f"{record.name}/{record.kind}/{SAFETENSORS_SINGLE_FILE}"
+            if url:
+                entry["url"] = f"{url.rstrip('/')}/{file}"
+            else:
+                entry["folder"] = f"{record.name}/{record.kind}"
+            entries[record.key] = entry
+            write_json(folder / RECORDS, entries)
+        yield f"{records[0].name}: {_licence(records[0])}"
+    write_text(folder / CARD, _overview(entries))
+    yield f"{folder / RECORDS}: use it with {RECORDS_VARIABLE}={folder / RECORDS}"
+
+
+def mirror_to_hub(names: Sequence[str], repo: str, private: bool, records: Path) -> Iterator[str]:
+    """Mirrors models to one repository of the Hub, and writes their records file to ``records``.
+
+    Args:
+        names: ``architecture`` or ``architecture.tag``.
+        repo: NAMESPACE/NAME, created if needed.
+        private: Create it as private.
+        records: Where to write the records file; the repository gets it too.
+
+    Yields:
+        A line for each network, licence and upload, as it is done.
+
+    Raises:
+        ValueError: A name is unknown.
+        OSError: A download or the upload failed; a repeated call uploads what is missing.
+    """
+    folder = cache_folder() / "mirrors" / repo.replace("/", "--")
+    yield from list(mirror_to_folder(names, folder))[:-1]
+    api, entries = HfApi(), _entries(folder)
+    with hub_errors(repo):
+        api.create_repo(repo, private=private, exist_ok=True)
+        commit = api.upload_folder(repo_id=repo, folder_path=folder, ignore_patterns=[RECORDS, ".*"],
+                                   commit_message="Mirror of published weights")  # fmt: skip
+        for key, entry in entries.items():
+            place = entry.pop("folder")
+            entries[key] = {**entry, "repo": repo, "path": f"{place}/{SAFETENSORS_SINGLE_FILE}", "revision": commit.oid}
+        write_json(records, entries)
+        api.upload_file(path_or_fileobj=records, path_in_repo=RECORDS, repo_id=repo,
+                        commit_message="Records of the mirror")  # fmt: skip
+    yield f"{api.endpoint}/{repo}: commit {commit.oid}"
+    yield f"{records}: use it with {RECORDS_VARIABLE}={records}"
+
+
+def _entries(folder: Path) -> dict[str, dict[str, Any]]:
+    """The records that a mirror's folder has. Raises ``ValueError`` for a folder with other content."""
+    path = folder / RECORDS
+    if path.is_file():
+        try:
+            entries = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path}: this is not the records file of a mirror ({error})") from error
+        if isinstance(entries, dict):
+            return entries
+        raise ValueError(f"{path}: this is not the records file of a mirror")
+    if folder.exists() and (not folder.is_dir() or any(p.name not in WEIGHTS for p in folder.iterdir())):
+        raise ValueError(f"target: {folder} exists and is not a mirror; choose another folder")
+    return {}
+
+
+def _copy(record: Record, place: Path) -> str:
+    """Copies the network of a record to ``place``, with a card -> a line that says so."""
+    source = local_folder(record)
+    files = (CONFIG_NAME, SAFETENSORS_SINGLE_FILE)
+    if all((place / file).is_file() and sha256_of(place / file) == sha256_of(source / file) for file in files):
+        return f"{record.key}: is in {place}"
+
+    def fill(folder: Path) -> None:
+        for file in files:
+            shutil.copyfile(source / file, folder / file)
+        (folder / CARD).write_text(_card(record, source), encoding="utf-8")
+
+    write_folder(place, fill)
+    return f"{record.key}: {place}, {(place / SAFETENSORS_SINGLE_FILE).stat().st_size / 1e6:.1f} MB"
+
+
+def _described(record: Record, place: Path) -> dict[str, Any]:
+    """The entry of a records file, without the address."""
+    return {
+        "file": f"{record.kind}/{SAFETENSORS_SINGLE_FILE}",
+        "sha256": sha256_of(place / SAFETENSORS_SINGLE_FILE),
+        "config_sha256": sha256_of(place / CONFIG_NAME),
+        "licence": record.licence, "publisher": record.publisher, "data": record.data,
+        "data_licence": record.data_licence, "about": record.about, "limits": record.limits,
+        "classes": list(record.classes), "parameters": record.parameters, "page": _origin(record),
+    }  # fmt: skip
+
+
+def _origin(record: Record) -> str:
+    """Where the published file is."""
+    hub = f"https://huggingface.co/{record.repo}/blob/{record.revision}/{record.path}" if record.repo else ""
+    return (record.urls[0] if record.urls else "") or hub or record.page
+
+
+def _licence(record: Record) -> str:
+    who = record.publisher or "this project"
+    if "not stated" in record.licence:
+        return f"licence: {record.licence} by {who}; ask {who} before you publish copies"
+    return f"licence: {record.licence}, stated by {who}"
+
+
+def _card(record: Record, source: Path) -> str:
+    """The card of a mirrored network: where it is from, what its licence is, and how to use it."""
+    licence = record.licence.lower()
+    data = ModelCardData(
+        license=licence if licence in _LICENCES else "other",
+        license_name=None if licence in _LICENCES else "not-stated",
+        library_name="sngan-hub", pipeline_tag=PIPELINES[record.kind],
+        tags=["gan", "sngan", "spectral-normalization", record.kind, "pytorch"],
+    )  # fmt: skip
+    made: Mapping[str, Any] = provenance(source) or {}
+    notes = "\n".join(f"* {as_text(note)}" for note in made.get("notes", ()))
+    size = read_config(source / CONFIG_NAME).get("size", 0)
+    file = f" File: {record.file}, sha256 `{made['sha256']}`." if made else ""
+    classes = f"Classes: {listed(record.classes)}.\n\n" if record.classes else ""
+    scores = f"## Scores\n\nAs stated by {record.publisher}.\n\n{_scores(record)}\n" if record.scores else ""
+    return f"""---
+{data.to_yaml().strip()}
+---
+
+# {record.name}, {record.kind}
+
+A copy of weights published by {record.publisher or "sngan-hub"}, in the format of sngan-hub. {record.about}.
+{record.parameters:,} parameters. Source: {_origin(record) or "included in sngan-hub"}.{file}
+
+{_licence(record)[0].upper()}{_licence(record)[1:]}. Data: {record.data}; data licence: {record.data_licence}.
+
+```python
+{use_snippet(record.kind, record.classes, record.name, int(size or 0))}
+```
+
+{classes}{f"Conversion:{chr(10)}{chr(10)}{notes}{chr(10)}" if notes else ""}
+{scores}"""
+
+
+def _scores(record: Record) -> str:
+    if not record.publisher:
+        return score_table(record)
+    lines = ["| protocol | value | images | evaluator |", "|---|---|---|---|"]
+    for name, score in record.scores.items():
+        n = "not stated" if score.n is None else f"{score.n:,}"
+        lines.append(f"| `{name}` | {score.value:.4g} | {n} | {score.evaluator} |")
+    return "\n".join(lines)
+
+
+def _overview(entries: Mapping[str, Mapping[str, Any]]) -> str:
+    rows = "\n".join(
+        f"| {key} | {entry.get('licence', 'not stated')} | {entry.get('publisher') or 'sngan-hub'} | "
+        f"{entry.get('page') or '-'} |"
+        for key, entry in entries.items()
+    )
+    return f"""# Mirror of published weights
+
+Copies in the format of sngan-hub. To load them by name, set {RECORDS_VARIABLE} to records.json.
+A licence that is not stated gives no permission: ask the publisher before you publish copies.
+
+| weights | licence | publisher | source |
+|---|---|---|---|
+{rows}
+"""

@@ -1,0 +1,86 @@
+"""Transfers one file from an address over HTTP: resumes, retries, and recognises a web page instead of the file."""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import re
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ..weights.records import Record
+from .cache import sha256_of
+
+TIMEOUT = 30  # seconds without data
+TRIES = 4  # consecutive attempts without data
+PAUSE = 0.5  # seconds before the second attempt; doubled each time
+_LOCAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO}
+
+
+class NotServed(Exception):
+    """This address does not serve the file. The next one is tried."""
+
+
+def check_local(error: OSError, part: Path, record: Record) -> None:
+    """Raises ``OSError`` for an error of this machine's disk; the message says that the partial file is kept."""
+    if error.errno in _LOCAL:
+        raise OSError(error.errno, f"{record.key}: {part}: {error.strerror}; the partial download is kept") from error
+
+
+def transfer(url: str, part: Path, record: Record) -> None:
+    """Downloads ``url`` to ``part``, or resumes. Raises ``NotServed``; other kinds of ``OSError`` are local."""
+    failures, said = 0, ""
+    while failures < TRIES:
+        if failures:
+            time.sleep(PAUSE * 2 ** (failures - 1))
+        before = part.stat().st_size if part.exists() else 0
+        try:
+            _receive(url, part, before, record.key)
+            return
+        except urllib.error.HTTPError as error:
+            said = f"HTTP {error.code} {str(error.reason).splitlines()[0] if error.reason else ''}".rstrip()
+            if error.code == 416 and before:  # the partial file is already complete
+                if sha256_of(part).startswith(record.sha256):
+                    return
+                part.unlink()
+            elif error.code < 500 and error.code not in (408, 425, 429):
+                raise NotServed(said) from error
+        except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
+            if isinstance(error, OSError):
+                check_local(error, part, record)
+            said = str(getattr(error, "reason", error)) or type(error).__name__
+        except ValueError as error:  # not an address
+            raise NotServed(str(error)) from error
+        after = part.stat().st_size if part.exists() else 0
+        failures = 0 if after > before else failures + 1
+    if record.sha256 and part.exists() and sha256_of(part).startswith(record.sha256):
+        return  # complete, whatever length the server announced
+    raise NotServed(said)
+
+
+def _receive(url: str, part: Path, start: int, name: str) -> None:
+    headers = {"User-Agent": "sngan-hub", **({"Range": f"bytes={start}-"} if start else {})}
+    request = urllib.request.Request(url, headers=headers)
+    with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+        if response.headers.get_content_type() == "text/html":
+            raise NotServed("the server sent a web page instead of the file")
+        resumed = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+        if start and not (response.status == 206 and resumed and int(resumed[1]) == start):
+            start = 0  # the server sends the whole file again
+        length = response.headers.get("Content-Length")
+        total = start + int(length) if length and length.isdigit() else None
+        received = start
+        with (
+            open(part, "ab" if start else "wb") as file,
+            tqdm(total=total, initial=start, desc=name, unit="B", unit_scale=True, disable=None, leave=False) as bar,
+        ):
+            while block := response.read(2**18):
+                file.write(block)
+                received += len(block)
+                bar.update(len(block))
+        if total is not None and received < total:
+            raise ConnectionError(f"the connection closed after {received:,} of {total:,} bytes")

@@ -1,0 +1,59 @@
+"""Computes the hashes of cached and included files again: ``sngan list --verify``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from ..networks.mixin import SAFETENSORS_SINGLE_FILE
+from ..weights.records import Record
+from .cache import place, sha256_of
+from .load import cached_folder, provenance, verify
+
+
+class Checked(NamedTuple):
+    """One file on this machine."""
+
+    name: str  # of the record
+    path: Path
+    problem: str  # what is wrong and what to do; empty if the hash is right
+
+
+def check_files(records: Iterable[Record]) -> Iterator[Checked]:
+    """Computes the hash of every local file of these records.
+
+    Args:
+        records: Records of ``WEIGHTS``; those without a local file are passed over.
+
+    Yields:
+        One result for each file: included weights, converted networks, and downloads that were put there by hand.
+    """
+    seen: set[Path] = set()
+    for record in records:
+        if record.folder is not None:
+            path = record.folder / SAFETENSORS_SINGLE_FILE
+            try:
+                verify(record)
+            except (ValueError, OSError) as error:
+                yield Checked(record.key, path, str(error))
+            else:
+                yield Checked(record.key, path, "")
+            continue
+        downloaded = place(record)
+        if downloaded.is_file() and downloaded not in seen:
+            seen.add(downloaded)
+            right = sha256_of(downloaded).startswith(record.sha256)
+            yield Checked(record.key, downloaded, "" if right else "not the published file; delete or replace it")
+        folder = cached_folder(record)
+        made, path = provenance(folder), folder / SAFETENSORS_SINGLE_FILE
+        if made is None:
+            continue
+        problem = ""
+        if not path.is_file():
+            problem = "missing; it is made again at the next use"
+        elif sha256_of(path) != made["converted_sha256"]:
+            problem = "damaged or changed; it is made again at the next use"
+        elif not made["sha256"].startswith(record.sha256):
+            problem = f"made from another file than {record.file}; it is made again at the next use"
+        yield Checked(record.key, path, problem)

@@ -1,0 +1,233 @@
+"""``sngan mirror``: copies with licences and a records file, used from their folder, from a web server and from a Hub;
+and ``sngan list --verify``.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import pytest
+import torch
+from huggingface_hub import ModelCard
+
+from sngan_hub import WEIGHTS, load_discriminator, load_generator
+from sngan_hub.cli.main import main as sngan
+from sngan_hub.hub.cache import place, sha256_of
+from sngan_hub.hub.mirror import is_repository
+
+from . import minihub
+from .conftest import GOLDEN, ROOT
+from .loopback import Server, whole
+
+FILES = {"sngan_cifar10.mmgen_fid": GOLDEN / "foreign" / "mmgen32_cond10_wo.pth",
+         "sngan_cifar10_unconditional.mimicry": GOLDEN / "foreign" / "mimicry_sngan32" / "netG" / "netG_100000_steps.pth"}  # fmt: skip
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """Two models at addresses on loopback: a pair in one file, and a generator alone."""
+    server, records = Server(), {}
+    for name, path in FILES.items():
+        server.answer[f"/{path.name}"] = whole(path.read_bytes())
+        records[name] = {"url": f"{server.url}/{path.name}", "sha256": sha256_of(path)}
+    (tmp_path / "published.json").write_text(json.dumps(records))
+    monkeypatch.setenv("SNGAN_HUB_RECORDS", str(tmp_path / "published.json"))
+    monkeypatch.setenv("SNGAN_HUB_CACHE", str(tmp_path / "cache"))
+    yield server
+    server.close()
+
+
+def mirror(*arguments):
+    assert sngan(["mirror", *FILES, *map(str, arguments)]) == 0
+
+
+def networks():
+    return [
+        load_generator("sngan_cifar10"),
+        load_discriminator("sngan_cifar10"),
+        load_generator("sngan_cifar10_unconditional"),
+    ]
+
+
+def same(ours, theirs):
+    assert [n.config for n in ours] == [n.config for n in theirs]
+    for a, b in zip(ours, theirs, strict=True):
+        assert all(torch.equal(value, b.state_dict()[key]) for key, value in a.state_dict().items())
+
+
+def fresh(tmp_path, monkeypatch, records):
+    """Another machine: an empty cache, and the mirror's records."""
+    monkeypatch.setenv("SNGAN_HUB_CACHE", str(tmp_path / "other"))
+    monkeypatch.setenv("SNGAN_HUB_RECORDS", str(records))
+
+
+def test_a_folder_with_cards_and_licences_that_loads_by_name(published, tmp_path, monkeypatch, capsys):
+    expected = networks()
+    mirror(tmp_path / "m")
+    said = capsys.readouterr().out
+    assert (
+        "sngan_cifar10.mmgen_fid: licence: code Apache-2.0, weights not stated by mmgeneration; ask mmgeneration before"
+        in said
+    )
+    assert f"use it with SNGAN_HUB_RECORDS={tmp_path / 'm' / 'records.json'}" in said
+    files = {str(p.relative_to(tmp_path / "m")) for p in (tmp_path / "m").rglob("*") if p.is_file()}
+    kinds = [(name, kind) for name in FILES for kind in ("generator", "discriminator")][:3]
+    assert files == {"records.json", "README.md"} | {
+        f"{name}/{kind}/{file}" for name, kind in kinds for file in ("config.json", "model.safetensors", "README.md")
+    }
+    card = ModelCard((tmp_path / "m/sngan_cifar10.mmgen_fid/generator/README.md").read_text())
+    sha = sha256_of(FILES["sngan_cifar10.mmgen_fid"])
+    assert card.data.license == "other" and card.data.license_name == "not-stated" and sha in card.text
+    assert "weights not stated by mmgeneration" in card.text and published.url in card.text and "8.116" in card.text
+    overview = (tmp_path / "m/README.md").read_text()
+    assert "code MIT, weights not stated" in overview and "gives no permission" in overview
+    records = json.loads((tmp_path / "m/records.json").read_text())
+    assert {key: entry["licence"] for key, entry in records.items()} == {
+        "sngan_cifar10.mmgen_fid": "code Apache-2.0, weights not stated",
+        "sngan_cifar10_discriminator.mmgen_fid": "code Apache-2.0, weights not stated",
+        "sngan_cifar10_unconditional.mimicry": "code MIT, weights not stated",
+    }
+    fresh(tmp_path, monkeypatch, tmp_path / "m/records.json")
+    published.close()
+    same(networks(), expected)
+    assert not (tmp_path / "other").exists()  # nothing is copied once more
+    assert WEIGHTS["sngan_cifar10.mmgen_fid"].where == "folder" and sngan(["list", "--cached"]) == 0
+    said = capsys.readouterr().out
+    assert " folder " in said and said.splitlines()[1].startswith("sngan_cifar10_small")
+    weights = tmp_path / "m/sngan_cifar10.mmgen_fid/generator/model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\1")
+    with pytest.raises(ValueError, match="is damaged or was changed; mirror it again with sngan mirror"):
+        load_generator("sngan_cifar10")
+
+
+def test_a_repeated_call_adds_models_and_copies_what_is_missing(published, tmp_path, capsys):
+    m = tmp_path / "m"
+    assert sngan(["mirror", "sngan_cifar10", str(m)]) == 0
+    before = {p: p.stat().st_mtime_ns for p in m.rglob("*.safetensors")}
+    (m / "sngan_cifar10.mmgen_fid/discriminator/config.json").unlink()
+    mirror(m)
+    said = capsys.readouterr().out
+    assert "sngan_cifar10.mmgen_fid: is in" in said and len(json.loads((m / "records.json").read_text())) == 3
+    kept = m / "sngan_cifar10.mmgen_fid/generator/model.safetensors"
+    assert kept.stat().st_mtime_ns == before[kept]
+    assert (m / "sngan_cifar10.mmgen_fid/discriminator/config.json").is_file()
+
+
+def test_a_mirror_behind_a_web_server(published, tmp_path, monkeypatch):
+    expected = networks()
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+    web = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path / "m")))
+    Thread(target=web.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{web.server_port}"
+    mirror(tmp_path / "m", "--url", f"{url}/")
+    fresh(tmp_path, monkeypatch, tmp_path / "m/records.json")
+    same(networks(), expected)
+    config = tmp_path / "m/sngan_cifar10.mmgen_fid/generator/config.json"
+    source = tmp_path / "other/weights/sngan_cifar10.mmgen_fid/generator/source.json"
+    assert json.loads(source.read_text())["from"] == f"{url}/sngan_cifar10.mmgen_fid/generator/model.safetensors"
+    source.unlink()
+    config.write_text(config.read_text().replace("0.0001", "0.0002"))
+    with pytest.raises(FileNotFoundError, match="received .* bytes with sha256"):
+        load_generator("sngan_cifar10")  # a changed config.json is refused as well
+    web.shutdown()
+    web.server_close()
+    same([load_generator("sngan_cifar10_unconditional")], expected[2:])  # cached
+
+
+@pytest.mark.slow
+def test_a_mirror_on_a_hub(published, tmp_path, monkeypatch):
+    expected = networks()
+    server, hub, url = minihub.start(tokens={"hf_me": "me"})
+    environment = {**os.environ, "HF_ENDPOINT": url, "HF_TOKEN": "hf_me", "HF_HUB_DISABLE_XET": "1",
+                   "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}  # fmt: skip
+
+    def run(*command, **more):
+        done = subprocess.run([sys.executable, *command], cwd=tmp_path, capture_output=True, text=True, timeout=300,
+                              env={**environment, "PYTHONPATH": str(ROOT), **more})  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    said = run("-m", "sngan_hub.cli", "mirror", *FILES, "me/weights", "--private")
+    assert "me/weights: commit" in said and "weights not stated by mimicry" in said
+    repo = hub.repos["model", "me/weights"]
+    assert repo.private
+    records = json.loads((tmp_path / "weights.records.json").read_text())
+    assert {entry["repo"] for entry in records.values()} == {"me/weights"}
+    code = ("import sys, torch; from sngan_hub import load_generator, load_discriminator\n"
+            "torch.save([n.state_dict() for n in (load_generator('sngan_cifar10'), load_discriminator('sngan_cifar10'),"
+            " load_generator('sngan_cifar10_unconditional'))], sys.argv[1])")  # fmt: skip
+    run("-c", code, str(tmp_path / "x.pt"), SNGAN_HUB_CACHE=str(tmp_path / "other"),
+        SNGAN_HUB_RECORDS=str(tmp_path / "weights.records.json"))  # fmt: skip
+    for theirs, ours in zip(torch.load(tmp_path / "x.pt"), expected, strict=True):
+        assert all(torch.equal(value, theirs[key]) for key, value in ours.state_dict().items())
+    server.shutdown()
+
+
+@pytest.mark.parametrize("arguments, said", [
+    (["sngan_cifar11", "m"], "there is no model"),
+    (["sngan_cifar10", "m", "--url", "lab.example"], "url must be the http or https address"),
+    (["sngan_cifar10", "m", "--private"], "private and records are for a Hub repository"),
+    (["sngan_cifar10", "me/m", "--url", "https://x.example"], "url is for a folder that you serve"),
+    (["sngan_cifar10", "full"], "full exists and is not a mirror"),
+])  # fmt: skip
+def test_what_is_refused_in_a_line(arguments, said, published, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("x")
+    with pytest.raises(SystemExit) as stop:
+        sngan(["mirror", *arguments])
+    error = capsys.readouterr().err
+    assert stop.value.code == 2 and said in error and error.count("\n") == 1 and not (tmp_path / "m").exists()
+    assert (tmp_path / "full" / "thesis.tex").read_text() == "x"
+
+
+def test_a_target_is_a_folder_where_its_first_part_is_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    assert is_repository("me/weights") and not is_repository("here/weights")
+    assert not any(map(is_repository, ("weights", "./weights", "/srv/weights", "a/b/c")))
+
+
+# sngan list --verify -------------------------------------------------------------------------------------------------
+
+
+def test_verify_computes_the_hashes_of_all_local_files_again(published, tmp_path, capsys):
+    networks()
+    by_hand = place(WEIGHTS["sngan_celeba64.mimicry"])
+    by_hand.parent.mkdir(parents=True)
+    by_hand.write_bytes(b"x")
+    assert sngan(["list", "--verify"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("ok ") == 10 and "10 files verified" in said  # 6 included, 3 converted, 1 by hand
+    assert sngan(["list", "--verify", "--json", "--size", "64"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "name": "sngan_celeba64.mimicry", "path": str(by_hand), "ok": True, "problem": None
+    }  # fmt: skip
+    damaged = tmp_path / "cache/weights/sngan_cifar10.mmgen_fid/generator/model.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"\1")
+    (tmp_path / "cache/weights/sngan_cifar10.mmgen_fid/discriminator/model.safetensors").unlink()
+    wrong = place(WEIGHTS["sngan_cifar10.mmgen_is"])
+    wrong.parent.mkdir(parents=True)
+    wrong.write_bytes(b"y")
+    with pytest.raises(SystemExit) as stop:
+        sngan(["list", "--verify"])
+    out, error = capsys.readouterr()
+    assert stop.value.code == 2 and out.count("wrong ") == 3 and error.count("\n") == 1
+    assert (
+        "3 of 11 files wrong: " in error and f"{damaged}: damaged or changed; it is made again at the next use" in error
+    )
+    assert f"{wrong}: not the published file; delete or replace it" in error and "missing" in error
+    assert hashlib.sha256(b"y").hexdigest() == sha256_of(wrong)  # nothing is deleted
+    with pytest.raises(SystemExit):
+        sngan(["list", "--verify", "--json"])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert sum(line["ok"] for line in lines) == 8
