@@ -13,7 +13,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,8 @@ class Calibration:
     generated: int
     seed: int
     data: str = ""
+    ranges: dict[str, dict[str, list[float]]] = field(default_factory=dict[str, dict[str, list[float]]])
+    # class -> {"real", "generated"} -> 10th, 50th and 90th percentile of the scores
 
     def log_ratio(self, scores: Tensor) -> Tensor:
         return self.slope * scores + self.offset
