@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from . import actions, models, views
-from .inputs import MAX_PICTURES, MAX_SECONDS
+from .inputs import MAX_PICTURES, MAX_SECONDS, MOST
 from .tab import Tab, Values
 
 
@@ -84,7 +84,7 @@ def sample_tab() -> Tab:
                 views.class_buttons(start, []), elem_classes="thumbs", elem_id="sample-thumbs", js_on_load=PICK
             )
             picture_choice = views.has_thumbnails(start)
-            classes = tab.add("classes", many_classes("sample", [], "None chosen: all.", "hidden" if picture_choice else True))
+            classes = tab.add("classes", many_classes("sample", [], f"None chosen: all, up to {MOST} images.", "hidden" if picture_choice else True))
             tab.add("n", gr.Slider(1, MAX_PICTURES, 8, step=1, label="Images per class", elem_id="sample-n"))
             tab.add("single", gr.Checkbox(label="One large image", elem_id="sample-single"))
             tab.state = gr.State([start])
@@ -122,7 +122,7 @@ def sample_tab() -> Tab:
     tab.follow, tab.read = follow, read
     tab.connect()
     thumbs.click(picked, None, classes, queue=False, api_visibility="private", show_progress="hidden").then(
-        None, None, tab.slots["classes"], js="() => ''", api_visibility="private"
+        None, None, tab.slots["classes"], js="() => ['']", api_visibility="private"
     )
     return tab
 
@@ -229,7 +229,7 @@ def morph_tab() -> Tab:
     mode.input(switched, mode, [steps, *weights, *boxes], queue=False, api_visibility="private", show_progress="hidden")
     for field in (*boxes, *weights):
         for name in ("classes", "weights"):
-            field.input(None, None, tab.slots[name], js="() => ''", api_visibility="private")
+            field.input(None, None, tab.slots[name], js="() => ['']", api_visibility="private")
     return tab
 
 

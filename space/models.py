@@ -148,11 +148,11 @@ def main_score(record: Record) -> tuple[str, Score | None]:
 
 
 def title(record: Record) -> str:
-    """What the model draws, image size, score; for downloads, the megabytes and the tag first."""
+    """What the model draws, image size, score; for downloads, the tag and the megabytes."""
     label, score = main_score(record)
     parts = [subject_of(record), f"{size_of(record)} px", f"{label} {score.value:.1f}" if score else "no score"]
     if record.folder is None:
-        parts += [f"download {record.file_bytes / 1e6:.0f} MB" if record.file_bytes else "download", record.tag]
+        parts.append(f"{record.tag}, {record.file_bytes / 1e6:.0f} MB" if record.file_bytes else record.tag)
     elif short_name(record) == record.name:
         parts.append(record.tag)
     return " · ".join(parts)

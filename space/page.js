@@ -1,4 +1,11 @@
 // In the browser: marks results whose inputs have changed, completes links, and scrolls to what is new.
+// A seed that a visitor enters is kept; pressing the button again with another seed would lose it.
+document.addEventListener("input", (event) => {
+  const tab = event.target.closest('[id$="-seed"]')?.id.replace("-seed", "");
+  const lock = tab && document.querySelector(`#${tab}-locked input`);
+  if (lock && !lock.checked) lock.click();
+});
+
 window.sngan = (() => {
   const asked = {}; // tab -> the inputs of the images on the page
   const result = (tab) => document.querySelector(`#${tab}-result`);

@@ -93,7 +93,7 @@ def _open(blocks: gr.Blocks, tabs: gr.Tabs, made: dict[str, Tab]) -> None:
     opened = blocks.load(from_link, None, outputs, api_visibility="private", concurrency_id="draw", show_progress="hidden")
     for tab in made.values():
         inputs, link = list(tab.fields.values()), tab.outputs["link"]
-        opened.then(None, [link, *inputs], link, js=f"(...v) => sngan.opened('{tab.name}', ...v)", api_visibility="private")
+        opened.then(None, [link, *inputs], link, js=f"(...v) => [sngan.opened('{tab.name}', ...v)]", api_visibility="private")
 
 
 def serve(own: list[str]) -> None:

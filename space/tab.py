@@ -18,6 +18,7 @@ from .files import without_folders
 
 Values = dict[str, Any]
 ADVANCED = ("seed", "truncation")
+SHOWN = ("video", "file", "link")  # outputs that are hidden while there is no result
 
 
 def with_progress(act: Callable[..., Any], count: int) -> Callable[..., Any]:
@@ -103,7 +104,8 @@ class Tab:
             if field in ADVANCED:
                 updates[self.accordion] = gr.update(open=True)
             return updates
-        return updates | {self.outputs[name]: value for name, value in found.items()}
+        updates |= {self.outputs[name]: value for name, value in found.items()}
+        return updates | {self.outputs[name]: gr.update(value=found[name], visible=True) for name in SHOWN if name in found}
 
     def _pressed(self, *values: Any) -> dict[Any, Any]:
         return self.run(dict(zip(self.fields, values, strict=True)))
@@ -116,8 +118,10 @@ class Tab:
             return gr.skip()
         return self.changed(asked)
 
-    def changed(self, asked: Values, download: bool = False) -> dict[Any, Any]:
-        """The choices that follow from the model, and its images."""
+    def changed(self, asked: Values, said: Values | None = None) -> dict[Any, Any]:
+        """The choices that follow from the model, and its images. ``said``: what a link names; it is not replaced by
+        what the model has, and its model is downloaded.
+        """
         updates: dict[Any, Any] = {slot: "" for slot in self.slots.values()}
         now = [asked[name] for name in self.model_fields]
         for name in self.model_fields:
@@ -131,24 +135,38 @@ class Tab:
             return updates | {self.slots[self.model_fields[0]]: views.error(without_folders(str(error)))}
         updates |= {self.state: now, **choices}
         fetched = [name for name in now if models.needs_download(name)]
-        if fetched and not download:
-            return updates | self.emptied(fetched[0])
-        return updates | self.run(asked, keep_seed=True)
+        if fetched and said is None:
+            return updates | self.emptied(views.waiting(fetched[0], self.go.value))
+        return updates | self.run({**asked, **(said or {})}, keep_seed=True)
 
-    def emptied(self, model: str) -> dict[Any, Any]:
-        """A note in place of the images: those of another model must not stay."""
-        updates: dict[Any, Any] = {self.outputs["result"]: views.waiting(model, self.go.value)}
-        for name in ("video", "file"):
-            if name in self.outputs:
-                updates[self.outputs[name]] = None
-        return updates | {self.outputs["link"]: ""}
+    def emptied(self, note: str) -> dict[Any, Any]:
+        """A note in place of the images: those of other inputs must not stay."""
+        hidden = {
+            self.outputs[name]: gr.update(value="" if name == "link" else None, visible=False)
+            for name in SHOWN
+            if name in self.outputs
+        }
+        return {self.outputs["result"]: note, **hidden}
 
-    def from_link(self, said: dict[str, str]) -> dict[Any, Any]:
-        """Parameters of a link -> updates of the fields and the images of the link."""
+    def from_link(self, text: dict[str, str]) -> dict[Any, Any]:
+        """Parameters of a link -> updates of the fields, and the images of the link or an error below its field."""
         plain = {name: field.value for name, field in self.fields.items()}
-        asked = {**plain, **self.read(said, plain), "locked": "seed" in said}
-        updates = {self.fields[name]: gr.update(value=value) for name, value in asked.items()}
-        return updates | self.changed(asked, download=True)
+        said = {name: value for name, value in self.read(text, plain).items() if value not in (None, "", [])}
+        said["locked"] = "seed" in text
+        known = {value for _, value in models.model_choices()}
+        updates = {
+            self.fields[name]: gr.update(value=value)
+            for name, value in {**plain, **said}.items()
+            if name not in self.model_fields or value in known
+        }
+        found = self.changed({**plain, **said}, said)
+        if any(found.get(slot) for slot in self.slots.values()):
+            found |= self.emptied(views.failed())
+        # a choice that follows keeps its choices, a value of the link its value
+        for name, value in said.items():
+            if isinstance(choice := found.get(self.fields[name]), dict):
+                found[self.fields[name]] = {**choice, "value": value}
+        return updates | found
 
     # Events
 
@@ -161,14 +179,12 @@ class Tab:
         outputs, shown = self.all_outputs(), self.outputs.get("video", self.outputs["result"])
         private = {"api_visibility": "private"}
         drawing = {**private, "concurrency_id": "draw", "show_progress_on": [shown]}
-        drawn = {"inputs": [link, *inputs], "outputs": link, "js": f"(...v) => sngan.drawn('{self.name}', ...v)", **private}
+        drawn = {"inputs": [link, *inputs], "outputs": link, "js": f"(...v) => [sngan.drawn('{self.name}', ...v)]", **private}
         self.go.click(with_progress(self._pressed, len(inputs)), inputs, outputs, **drawing).then(None, **drawn)
         for name in self.model_fields:
             act = with_progress(self._model_changed, len(inputs) + 1)
             self.fields[name].input(act, [self.state, *inputs], outputs, **drawing).then(None, **drawn)
-        if "locked" in self.fields:
-            self.fields["seed"].input(None, None, self.fields["locked"], js="() => true", **private)
         for name, field in self.fields.items():
             field.change(None, inputs, None, js=f"(...v) => {{ sngan.changed('{self.name}', ...v); }}", **private)
             if name in self.slots and hasattr(field, "input"):
-                field.input(None, None, self.slots[name], js="() => ''", **private)
+                field.input(None, None, self.slots[name], js="() => ['']", **private)

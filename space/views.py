@@ -102,6 +102,10 @@ def waiting(model: str, button: str) -> str:
     )
 
 
+def failed() -> str:
+    return '<div class="drawn waiting"><p>The images of this link could not be drawn. The field says why.</p></div>'
+
+
 def error(text: str) -> str:
     return f'<p class="field-error" role="alert">{escape(text)}</p>'
 
