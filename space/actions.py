@@ -244,7 +244,7 @@ def compared(
             images = network.sample([name] if name and network.n_classes else None, count, number, t)
         sides.append(Side(model, name or "", images))
     seconds = time.perf_counter() - start
-    said = f"{count} latents through two models in {seconds:.2f} s on {where()}; seed {number}"
+    said = f"The same {count} latents through both models in {seconds:.2f} s on {where()}; seed {number}"
     again = link("compare", left=left, left_class=left_class, right=right, right_class=right_class, n=count,
                  seed=number, truncation=t)  # fmt: skip
     return sides, str(number), said, again

@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+if "SPACE_ID" in os.environ:  # a Space has the files of `preload_from_hub` in the Hub's own cache
+    os.environ.setdefault("SNGAN_HUB_CACHE", os.environ.get("HF_HOME", str(Path.home() / ".cache" / "huggingface")))
 if __package__:  # `sngan app`
     from .page import serve
 else:  # run as a file: in a checkout it lies in space/, in a deployed Space beside space/ and sngan_hub/

@@ -29,6 +29,14 @@ def numbers(said: dict[str, str], *names: str) -> Values:
     return found
 
 
+def scaled(weights: Values) -> Values:
+    """Weights of a link, which may exceed 1, for sliders that end at 1: only their ratios count."""
+    if any(isinstance(w, str) for w in weights.values()):
+        return weights
+    most = max(1, *weights.values())
+    return {name: w / most for name, w in weights.items()}
+
+
 def listed(text: str | None) -> list[str]:
     return text.split("|") if text else []
 
@@ -213,7 +221,8 @@ def morph_tab() -> Tab:
             found[f"class_{i + 1}"] = classes[i] if i < len(classes) else None if classes else plain[f"class_{i + 1}"]
         if len(way) > 1:
             found["mode"] = WEIGHTS
-            found |= numbers({f"weight_{i + 1}": text for i, text in enumerate(way[:4])}, *map("weight_{}".format, range(1, 5)))
+            texts = {f"weight_{i + 1}": text for i, text in enumerate(way[:4])}
+            found |= scaled(numbers(texts, *texts))
         elif way[0]:
             found |= numbers({"steps": way[0]}, "steps")
         return found
@@ -315,7 +324,6 @@ def compare_tab() -> Tab:
             with tab.advanced():
                 pass
         with gr.Column(scale=7, min_width=300, elem_classes="showing", elem_id="compare-result"):
-            gr.HTML('<p class="small">Both models draw from the same latents.</p>')
             first = tab.first()
             tab.outputs["result"] = gr.HTML(first.get("result", ""))
             tab.link_box(first)

@@ -100,12 +100,17 @@ class Tab:
         except (ValueError, OSError) as error:
             field = getattr(error, "field", "")
             field = field if field in self.slots else next(iter(self.slots))
-            updates[self.slots[field]] = views.error(without_folders(str(error)))
+            updates[self.slots[field]] = views.error(self.worded(field, without_folders(str(error))))
             if field in ADVANCED:
                 updates[self.accordion] = gr.update(open=True)
             return updates
         updates |= {self.outputs[name]: value for name, value in found.items()}
         return updates | {self.outputs[name]: gr.update(value=found[name], visible=True) for name in SHOWN if name in found}
+
+    def worded(self, field: str, text: str) -> str:
+        """Names the field as the page does."""
+        label = getattr(self.fields.get(field), "label", None)
+        return f"{label}{text[len(field) :]}" if label and text.startswith(f"{field} must") else text
 
     def _pressed(self, *values: Any) -> dict[Any, Any]:
         return self.run(dict(zip(self.fields, values, strict=True)))
@@ -180,7 +185,10 @@ class Tab:
         private = {"api_visibility": "private"}
         drawing = {**private, "concurrency_id": "draw", "show_progress_on": [shown]}
         drawn = {"inputs": [link, *inputs], "outputs": link, "js": f"(...v) => [sngan.drawn('{self.name}', ...v)]", **private}
-        self.go.click(with_progress(self._pressed, len(inputs)), inputs, outputs, **drawing).then(None, **drawn)
+        # without Gradio's own checks, whose errors would not be beside the field; an upload needs them
+        checked = {"preprocess": "image" in self.fields}
+        pressed = with_progress(self._pressed, len(inputs))
+        self.go.click(pressed, inputs, outputs, **drawing, **checked).then(None, **drawn)
         for name in self.model_fields:
             act = with_progress(self._model_changed, len(inputs) + 1)
             self.fields[name].input(act, [self.state, *inputs], outputs, **drawing).then(None, **drawn)
