@@ -62,8 +62,10 @@ def examples(*rows: tuple[str, str]) -> None:
         gr.HTML(f'<div class="examples"><span>Examples:</span> {links}</div>')
 
 
-def example(tab: str, index: int, first: int, last: int, words: str, between: str = ", ", **fields: Any) -> tuple[str, str]:
-    """An example with classes ``first`` to ``last`` of included model number ``index``. ``words`` holds a %s for them."""
+def example(
+    tab: str, index: int, first: int, last: int, words: str, between: str = ", ", **fields: Any
+) -> tuple[str, str]:
+    """An example with classes ``first`` to ``last`` of included model number ``index``. ``words`` has a %s for them."""
     found = models.shipped()
     if index >= len(found):
         return "", ""
@@ -92,7 +94,12 @@ def sample_tab() -> Tab:
                 views.class_buttons(start, []), elem_classes="thumbs", elem_id="sample-thumbs", js_on_load=PICK
             )
             picture_choice = views.has_thumbnails(start)
-            classes = tab.add("classes", many_classes("sample", [], f"None chosen: all, up to {MOST} images.", "hidden" if picture_choice else True))
+            classes = tab.add(
+                "classes",
+                many_classes(
+                    "sample", [], f"None chosen: all, up to {MOST} images.", "hidden" if picture_choice else True
+                ),
+            )
             tab.add("n", gr.Slider(1, MAX_PICTURES, 8, step=1, label="Images per class", elem_id="sample-n"))
             tab.add("single", gr.Checkbox(label="One large image", elem_id="sample-single"))
             tab.state = gr.State([start])
@@ -102,7 +109,9 @@ def sample_tab() -> Tab:
         with gr.Column(scale=7, min_width=300, elem_classes="showing", elem_id="sample-result"):
             first = tab.first()
             tab.outputs["result"] = gr.HTML(first.get("result", ""))
-            tab.outputs["file"] = gr.DownloadButton("Download as one PNG", value=first.get("file"), size="sm", elem_classes="download")
+            tab.outputs["file"] = gr.DownloadButton(
+                "Download as one PNG", value=first.get("file"), size="sm", elem_classes="download"
+            )
             tab.link_box(first)
             examples(
                 example("sample", 0, 7, 10, "%s", n=8, seed=1),
@@ -193,7 +202,9 @@ def morph_tab() -> Tab:
         with gr.Column(scale=7, min_width=300, elem_classes="showing", elem_id="morph-result"):
             first = tab.first()
             tab.outputs["result"] = gr.HTML(first.get("result", ""))
-            tab.outputs["file"] = gr.DownloadButton("Download as one PNG", value=first.get("file"), size="sm", elem_classes="download")
+            tab.outputs["file"] = gr.DownloadButton(
+                "Download as one PNG", value=first.get("file"), size="sm", elem_classes="download"
+            )
             tab.link_box(first)
             examples(
                 example("morph", 0, 8, 10, "%s", " to ", way=8, seed=5),
@@ -273,7 +284,9 @@ def walk_tab() -> Tab:
                 first.get("video"), label="A closed path through latent space", show_label=False, autoplay=True,
                 loop=True, interactive=False, elem_id="walk-video", buttons=[],
             )  # fmt: skip
-            tab.outputs["file"] = gr.DownloadButton("Download the video", value=first.get("file"), size="sm", elem_classes="download")
+            tab.outputs["file"] = gr.DownloadButton(
+                "Download the video", value=first.get("file"), size="sm", elem_classes="download"
+            )
             tab.link_box(first)
             examples(
                 example("walk", 0, 7, 8, "%s", seconds=3, seed=2),

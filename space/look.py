@@ -1,4 +1,4 @@
-"""The theme of the page, its style sheet and its script. Fonts are those of the visitor's system: nothing is fetched."""
+"""The theme of the page, its style sheet and script. Fonts are those of the visitor's system: nothing is fetched."""
 
 from __future__ import annotations
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import torch
 
 from sngan_hub import WEIGHTS, AnyDiscriminator, AnyGenerator, Record, load_discriminator, load_generator
+from sngan_hub.hub.cards import repositories
 from sngan_hub.hub.load import load_calibration
 from sngan_hub.networks.mixin import read_config
 from sngan_hub.networks.registry import MODELS
 from sngan_hub.sampling.pictures import class_names
-from sngan_hub.hub.cards import repositories
 from sngan_hub.text import nearest
 from sngan_hub.weights.records import Score, default_tag, reference_scores
 

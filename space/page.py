@@ -90,10 +90,14 @@ def _open(blocks: gr.Blocks, tabs: gr.Tabs, made: dict[str, Tab]) -> None:
         return {tabs: gr.update(selected=name), **made[name].from_link(said)}
 
     outputs = list(dict.fromkeys([tabs, *(output for tab in made.values() for output in tab.all_outputs())]))
-    opened = blocks.load(from_link, None, outputs, api_visibility="private", concurrency_id="draw", show_progress="hidden")
+    opened = blocks.load(
+        from_link, None, outputs, api_visibility="private", concurrency_id="draw", show_progress="hidden"
+    )
     for tab in made.values():
         inputs, link = list(tab.fields.values()), tab.outputs["link"]
-        opened.then(None, [link, *inputs], link, js=f"(...v) => [sngan.opened('{tab.name}', ...v)]", api_visibility="private")
+        opened.then(
+            None, [link, *inputs], link, js=f"(...v) => [sngan.opened('{tab.name}', ...v)]", api_visibility="private"
+        )
 
 
 def serve(own: list[str]) -> None:

@@ -42,6 +42,10 @@ class Tab:
         self.fields: dict[str, Any] = {}
         self.slots: dict[str, gr.HTML] = {}
         self.outputs: dict[str, Any] = {}
+        self.state: Any = None  # the models whose images are shown
+        self.accordion: Any = None
+        self.go: Any = None
+        self.followers: list[Any] = []  # what else a change of model updates
         self.follow: Callable[[Values], tuple[Values, dict[Any, Any]]] = lambda values: (values, {})
         self.read: Callable[[dict[str, str], Values], Values] = lambda said, values: {**values, **said}
 
@@ -105,7 +109,9 @@ class Tab:
                 updates[self.accordion] = gr.update(open=True)
             return updates
         updates |= {self.outputs[name]: value for name, value in found.items()}
-        return updates | {self.outputs[name]: gr.update(value=found[name], visible=True) for name in SHOWN if name in found}
+        return updates | {
+            self.outputs[name]: gr.update(value=found[name], visible=True) for name in SHOWN if name in found
+        }
 
     def worded(self, field: str, text: str) -> str:
         """Names the field as the page does."""
@@ -177,16 +183,21 @@ class Tab:
 
     def all_outputs(self) -> list[Any]:
         found = [*self.fields.values(), *self.slots.values(), *self.outputs.values(), self.accordion, self.state]
-        return list(dict.fromkeys([*found, *getattr(self, "followers", [])]))
+        return list(dict.fromkeys([*found, *self.followers]))
 
     def connect(self) -> None:
         inputs, link = list(self.fields.values()), self.outputs["link"]
         outputs, shown = self.all_outputs(), self.outputs.get("video", self.outputs["result"])
-        private = {"api_visibility": "private"}
-        drawing = {**private, "concurrency_id": "draw", "show_progress_on": [shown]}
-        drawn = {"inputs": [link, *inputs], "outputs": link, "js": f"(...v) => [sngan.drawn('{self.name}', ...v)]", **private}
+        private: dict[str, Any] = {"api_visibility": "private"}
+        drawing: dict[str, Any] = {**private, "concurrency_id": "draw", "show_progress_on": [shown]}
+        drawn: dict[str, Any] = {
+            "inputs": [link, *inputs],
+            "outputs": link,
+            "js": f"(...v) => [sngan.drawn('{self.name}', ...v)]",
+            **private,
+        }
         # without Gradio's own checks, whose errors would not be beside the field; an upload needs them
-        checked = {"preprocess": "image" in self.fields}
+        checked: dict[str, Any] = {"preprocess": "image" in self.fields}
         pressed = with_progress(self._pressed, len(inputs))
         self.go.click(pressed, inputs, outputs, **drawing, **checked).then(None, **drawn)
         for name in self.model_fields:

@@ -9,7 +9,6 @@ import io
 from functools import lru_cache
 from html import escape
 
-
 from torch import Tensor
 
 from sngan_hub import Record, Score
@@ -59,7 +58,7 @@ def rows(drawn: Drawn, large: bool = False) -> str:
     """One labelled row per class."""
     if large:
         label = drawn.labels[0] if drawn.labels else "Generated image"
-        return _result(drawn.said, f'<h3>{escape(label)}</h3>{_img(drawn.images[0], label, "large")}')
+        return _result(drawn.said, f"<h3>{escape(label)}</h3>{_img(drawn.images[0], label, 'large')}")
     width = 8 if drawn.images.shape[-1] <= SMALL else 4
     if not drawn.labels:
         return _result(drawn.said, _cells(drawn.images, width, "Generated image"))
@@ -117,7 +116,9 @@ def error(text: str) -> str:
 @lru_cache(maxsize=8)
 def _thumbnails(model: str) -> tuple[str, ...]:
     network = models.generator(model)
-    return tuple(data_url(image) for image in network.sample(None if not network.n_classes else models.classes_of(model), 1, 0))
+    return tuple(
+        data_url(image) for image in network.sample(None if not network.n_classes else models.classes_of(model), 1, 0)
+    )
 
 
 def has_thumbnails(model: str) -> bool:
@@ -159,7 +160,8 @@ def about(model: str) -> str:
     links = f'<dd><a href="{escape(card)}" target="_blank" rel="noopener">Model card</a></dd>' if card else ""
     listed = "".join(f"<dt>{key}</dt><dd>{escape(value)}</dd>" for key, value in facts if value)
     return (
-        f'<div class="about"><p>{escape(record.name)}: {classes}, {here}.</p><details><summary>About this model</summary>'
+        f'<div class="about"><p>{escape(record.name)}: {classes}, {here}.</p>'
+        f"<details><summary>About this model</summary>"
         f"<dl>{listed}{links and '<dt>More</dt>' + links}</dl></details></div>"
     )
 
@@ -226,8 +228,8 @@ def score_of(model: str, class_name: str, scores: dict[str, float], image: Tenso
         for name, score in sorted(scores.items(), key=lambda item: -item[1])
     )
     details = (
-        f"<details><summary>Scores for all {len(scores)} classes</summary><p>A score measures how real the image looks to "
-        "the discriminator <em>as an image of that class</em>. It has no unit and does not tell which class the image "
+        f"<details><summary>Scores for all {len(scores)} classes</summary><p>A score measures how real the image looks "
+        "to the discriminator <em>as an image of that class</em>. It has no unit and does not tell which class the image "
         "belongs to: in training, every image had the correct label. Ranges are the middle 80 % of the images of a "
         f"class.</p><table><thead><tr><th scope='col'>class</th><th scope='col'>score</th><th scope='col'>real</th>"
         f"<th scope='col'>generated</th></tr></thead><tbody>{table}</tbody></table></details>"
@@ -283,7 +285,8 @@ def _bar(value: float, known: dict[str, list[float]]) -> str:
         f'<div class="bar" role="img" aria-label="{text}"><div class="track">{spans}'
         f'<div class="mark" style="left: {at:.2f}%"></div></div>'
         f'<div class="key"><span><i class="generated"></i>generated images: {_span(generated)}</span>'
-        f'<span><i class="real"></i>real images: {_span(real)}</span><span><i class="this"></i>this image: {value:.2f}</span>'
+        f'<span><i class="real"></i>real images: {_span(real)}</span>'
+        f'<span><i class="this"></i>this image: {value:.2f}</span>'
         "</div></div>"
     )
 
@@ -297,5 +300,3 @@ def _no_range(model: str) -> str:
 
 def _span(quantiles: list[float] | None) -> str:
     return "-" if not quantiles else f"{quantiles[0]:.1f} to {quantiles[2]:.1f}"
-
-

@@ -87,7 +87,11 @@ def read_calibration(path: str | Path) -> Calibration:
         numbers = [calibration.slope, calibration.offset, *calibration.max_log_ratio, *calibration.gamma]
         if not all(map(math.isfinite, numbers)) or len(calibration.gamma) != len(calibration.max_log_ratio):
             raise ValueError("numbers are missing or not finite")
-    except (OSError, ValueError, TypeError) as error:
+        if not all(
+            len(q) == 3 and all(map(math.isfinite, q)) for of in calibration.ranges.values() for q in of.values()
+        ):
+            raise ValueError("a range must have three finite numbers")
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: this is not a valid calibration ({error}); fit it again with sngan probe --calibrate"
                          ) from error  # fmt: skip
     return calibration
