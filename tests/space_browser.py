@@ -52,7 +52,7 @@ def visit(browser, url, address="", width=1280, **options):
     page.route("**/*", sort)
     page.goto(url + "/" + address)
     page.get_by_role("tab", name="Sample").wait_for(timeout=60_000)
-    page.wait_for_function("() => [...document.querySelectorAll('[id$=\"-link\"] input, [id$=\"-link\"] textarea')].some(e => e.value.startsWith('http'))",
+    page.wait_for_function("() => document.querySelector('.field-error') || [...document.querySelectorAll('[id$=\"-link\"] input, [id$=\"-link\"] textarea')].some(e => e.value.startsWith('http'))",
                            timeout=60_000)  # fmt: skip
     return page
 
