@@ -203,6 +203,7 @@ def test_the_score_tab_says_where_an_image_lies(browser, page_url, tmp_path):
     page.locator("#score-result summary").click()
     rows = page.locator("#score-result tbody tr")
     assert rows.count() == 10
+    press(page, "score")  # draws, and takes the uploaded image away
     page.locator("#score-file input[type=file]").set_input_files(__file__)
     page.locator("#score-image-error .field-error").wait_for()
     assert "PNG, JPEG" in page.locator("#score-image-error").inner_text()
