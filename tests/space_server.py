@@ -27,7 +27,7 @@ def serving(folder, *arguments, home=ROOT / "space", **variables):
                                stdout=subprocess.DEVNULL)  # fmt: skip
     url = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(240):
+        for _ in range(1000):
             assert process.poll() is None, "the page stopped"
             try:
                 urllib.request.urlopen(url, timeout=2).read()

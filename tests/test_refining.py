@@ -230,6 +230,32 @@ def test_the_fit_is_the_logistic_regressions_optimum_on_held_out_pictures(calibr
         assert float(mean) == pytest.approx(0.25, abs=1e-3)
 
 
+def test_the_page_shows_the_ranges_of_a_calibrated_model(calibrated, few, tmp_path, monkeypatch):
+    """Percentiles of the scores of held-out images of the class; a class with too few images has none."""
+    pytest.importorskip("gradio")
+    from space import models, views
+    from training.finetune import probe
+
+    pair, folder = calibrated
+    monkeypatch.setattr(probe, "FEWEST_OF_CLASS", 1)
+    c = calibrate(str(pair), str(folder), seed=1)
+    assert c.ranges and all(list(of) == ["real", "generated"] for of in c.ranges.values())
+    assert all(q == sorted(q) and len(q) == 3 for of in c.ranges.values() for q in of.values())
+    name = next(iter(c.ranges))
+    k = load_generator(pair).classes.index(name)
+    fake = scores_of(load_discriminator(pair), load_generator(pair).for_sampling().sample([k], 50, 1 + k))[:, k]
+    assert abs(c.ranges[name]["generated"][1] - float(fake.quantile(0.5))) < 1e-2
+    copy = tmp_path / "pair"
+    shutil.copytree(pair, copy)
+    save_calibration(c, copy / "discriminator")
+    monkeypatch.setitem(models.OWN, "pair", str(copy))
+    assert models.ranges_of("pair") == c.ranges
+    shown = views.score_of("pair", name, {name: 0.0, "other": 1.0}, torch.zeros(3, 32, 32, dtype=torch.uint8))
+    assert 'class="bar"' in shown and "--calibrate" not in shown
+    without = views.score_of("pair", "other", {name: 0.0, "other": 1.0}, torch.zeros(3, 32, 32, dtype=torch.uint8))
+    assert 'class="bar"' not in without and "sngan probe --from pair" in without
+
+
 def test_from_the_command_to_pictures(calibrated, few, tmp_path, capsys):
     pair, folder = calibrated
     copy = tmp_path / "pair"

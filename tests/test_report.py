@@ -16,6 +16,7 @@ from training.__main__ import main
 from training.config.schema import make_config
 from training.feed.checks import findings
 from training.feed.near_copies import copying, near_copies, nearest
+from training.monitor.report import as_shown
 
 from . import tuning
 from .tuning import DONOR, finetune
@@ -90,14 +91,23 @@ def test_a_report_is_one_file_that_says_how_to_use_the_result(folders, tmp_path,
     )
     for text in ("started from sngan_avatars32", "zebra: starts from the mean of the donor&#39;s 10 classes",
                  "No scores: 18 images are too few",
-                 "Adam&#39;s moments start at 0", f"sngan sample {out}", "--classes &#34;planets&#34;", "step 0<", "step 2<", "step 4<",
+                 "Adam&#39;s moments start at 0", f"sngan sample {out}", "--classes &#34;planets&#34;", "Step 0<", "Step 2<", "Step 4<",
                  "Losses", "of generated images are nearer to a training image", "trained"):  # fmt: skip
         assert text in page, text
     pictures = re.findall(r"data:image/png;base64,([\w+/=]+)", page)
-    assert len(pictures) == 6  # the result, three grids, the pairs, the data
+    assert len(pictures) == 6  # the data, the result, three grids, the pairs
+    headings = re.findall(r"<h2>([^<]+)", page)
+    assert headings == ["Training data", "Generated images", "Samples during training", "Nearest training images",
+                        "Training curves", "Settings", "Usage"]  # fmt: skip
+    assert 'scope="row">log every</th><td>1</td>' in page  # beside its default
     assert main(["report", str(out)]) == 0
     assert "of generated images are nearer" in capsys.readouterr().out
     assert (out / "report.html").read_text(encoding="utf-8").count("<figure>") == page.count("<figure>")
+
+
+def test_settings_are_rounded_for_a_reader():
+    shown = [as_shown(value) for value in (0.00020000001, 1234567, True, False, "", None, "projection", 1e-8, 0.5)]
+    assert shown == ["0.0002", "1,234,567", "yes", "no", "-", "-", "projection", "1e-08", "0.5"]
 
 
 def test_learned_by_heart_is_said(tmp_path, capsys):

@@ -127,7 +127,7 @@ def test_a_deployed_space_stands_alone(tmp_path):
     home = tmp_path / "space"
     subprocess.run(["bash", "space/deploy.sh", str(home)], cwd=ROOT, check=True, capture_output=True)
     names = {path.name for path in home.iterdir()}
-    assert names == {"app.py", "actions.py", "requirements.txt", "README.md", "sngan_hub"}
+    assert names == {"app.py", "space", "requirements.txt", "README.md", "sngan_hub"}
     again = subprocess.run(["bash", "space/deploy.sh", str(home)], cwd=ROOT, capture_output=True, text=True)
     assert again.returncode == 2 and "is not empty" in again.stderr
     with serving(tmp_path / "gradio", home=home) as (url, process):
@@ -144,7 +144,11 @@ def test_ones_own_model_is_offered_first(other_page):
     url, _ = other_page
     gallery, *_ = Client(url, verbose=False).predict(str(OWN), ["Sneaker"], 1, "1", 0, api_name="/sample")
     assert gallery[0]["caption"] == "Sneaker"
-    assert f"{OWN.name} (your model)" in urllib.request.urlopen(url).read().decode()
+    opened = urllib.request.urlopen(url).read().decode()
+    assert "your model" in opened and OWN.name in opened
+    assert str(OWN) not in opened  # the page shows no path of the server
+    *_, again, _ = Client(url, verbose=False).predict(OWN.name, ["Sneaker"], 1, "1", 0, api_name="/sample")
+    assert f"model={OWN.name}&" in again
     done = subprocess.run(
         [sys.executable, "space/app.py", "--model", "nowhere/here/at-all"], cwd=ROOT, capture_output=True, text=True
     )
@@ -152,25 +156,96 @@ def test_ones_own_model_is_offered_first(other_page):
 
 
 @pytest.fixture
-def actions(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "space")
-    import actions
+def actions():
+    pytest.importorskip("gradio")
+    from space import actions
 
     return actions
 
 
-def test_links_carry_what_they_must(actions):
-    made = actions.link("sample", model="a/b c", classes=["x", "y|z"], n=3, seed=0, truncation=None)
+def test_links_carry_what_they_must():
+    from space import inputs
+
+    made = inputs.link("sample", model="a/b c", classes=["x", "y|z"], n=3, seed=0, truncation=None)
     said = dict(urllib.parse.parse_qsl(made[1:]))
     assert said["model"] == "a/b c" and said["tab"] == "sample" and "truncation" not in said
     assert said["seed"] == "0"
-    assert actions.parse_way("8", 2) == (8, None) and actions.parse_way("2, 1", 2) == (0, [2.0, 1.0])
-    assert actions.parse_way("", 2) == (8, None) and actions.parse_way([1, 3], 2) == (0, [1.0, 3.0])
-    labels = [label for label, _ in actions.model_choices()]
-    assert labels[:3] == ["sngan_cifar10_small", "sngan_avatars32", "sngan_fashion32"] and any(
-        "326 MB" in label for label in labels
-    )
-    assert actions.classes_of("sngan_imagenet128.mmgen_fid")[207] == "golden retriever"  # nothing is fetched for a list
+    assert inputs.parse_way("8", 2) == (8, None) and inputs.parse_way("2, 1", 2) == (0, [2.0, 1.0])
+    assert inputs.parse_way("", 2) == (8, None) and inputs.parse_way([1, 3], 2) == (0, [1.0, 3.0])
+
+
+def test_titles_say_what_a_model_draws_its_size_and_its_score():
+    from space import models
+
+    titles = {name: title for title, name in models.model_choices()}
+    assert len(set(titles.values())) == len(titles)
+    for record in models.shipped():
+        label, score = models.main_score(record)
+        title = titles[record.architecture]
+        assert models.subject_of(record) in title and f"{models.size_of(record)} px" in title
+        assert f"{label} {score.value:.1f}" in title
+    order = [name for name in titles if models.needs_download(name)]
+    sizes = [(models.size_of(models.record_of(name)), models.record_of(name).file_bytes) for name in order]
+    assert sizes == sorted(sizes) and len(order) > 5
+    assert list(titles)[: len(models.shipped())] == [record.architecture for record in models.shipped()]
+    assert models.default_model() == min(models.shipped(), key=lambda r: models.main_score(r)[1].value).architecture
+    assert any("326 MB" in title for title in titles.values())
+    assert models.classes_of("sngan_imagenet128.mmgen_fid")[207] == "golden retriever"  # nothing is fetched for a list
+
+
+@pytest.mark.parametrize("said, kept", [
+    ("/work/runs/x/generator/config.json: no such file", "config.json: no such file"),
+    ("[Errno 28] No space left on device: '/root/.cache/a b/model.part'", None),
+    ("the download failed: https://host.org/a/b.pth: 404", "the download failed: https://host.org/a/b.pth: 404"),
+    ("seed must be between 0 and 2^63 - 1 (got -5)", "seed must be between 0 and 2^63 - 1 (got -5)"),
+    ("1/2 and/or a/b stay", "1/2 and/or a/b stay"),
+])  # fmt: skip
+def test_errors_show_no_folders_of_the_server(said, kept):
+    from space.files import without_folders
+
+    found = without_folders(said)
+    assert found == kept if kept else "/root" not in found and "/.cache" not in found
+
+
+def test_what_a_class_or_model_is_called_is_escaped():
+    from space import views
+
+    assert "<script>" not in views.error("<script>") + views.waiting("<script>", "<script>")
+    scores = {"<script>": 1.0, "b": 2.0}
+    shown = views.score_of("sngan_avatars32", "<script>", scores, torch.zeros(3, 32, 32, dtype=torch.uint8))
+    assert "<script>" not in shown and "&lt;script&gt;" in shown
+
+
+def test_the_sentence_about_a_score_says_where_it_lies():
+    from space.views import _verdict
+
+    known = {"real": [1.0, 2.0, 3.0], "generated": [-2.0, -1.0, 0.0]}
+    assert [_verdict(value, known).split(" ")[0] for value in (-3, -1, 0.5, 2, 4)] == [
+        "lower", "typical", "between", "typical", "higher"
+    ]  # fmt: skip
+    assert "generated" in _verdict(-1, known) and "real" in _verdict(2, known) and "generated" not in _verdict(2, known)
+    overlapping = {"real": [1.0, 2.0, 3.0], "generated": [0.0, 1.0, 2.0]}
+    assert _verdict(1.5, overlapping).startswith("typical of real and of generated")
+    assert "no measured ranges" in _verdict(0, {})
+
+
+def test_the_front_matter_names_what_the_records_hold():
+    """The models, the files to load when a Space is built, and the picture, by the names of the package."""
+    yaml = pytest.importorskip("yaml")
+    from sngan_hub.hub.cards import repositories
+    from sngan_hub.text import NAMESPACE
+    from space import models, page, social
+
+    front = yaml.safe_load((ROOT / "space" / "README.md").read_text(encoding="utf-8").split("---")[1])
+    own = {repositories(record)["generator"] for record in models.shipped()}
+    loaded = [WEIGHTS["sngan_cifar10.studio"], WEIGHTS["sngan_cifar10_discriminator.studio"]]
+    assert set(front["models"]) == own | {loaded[0].repo}
+    assert front["preload_from_hub"] == [f"{loaded[0].repo} {','.join(record.path for record in loaded)}"]
+    assert front["thumbnail"] == page.SOCIAL_CARD and f"/{NAMESPACE}/" in front["thumbnail"]
+    from PIL import Image
+
+    with Image.open(ROOT / "space" / "social.png") as picture:
+        assert picture.size == social.SIZE
 
 
 def test_a_request_leaves_no_folder_behind_once_its_files_are_deleted(actions, tmp_path, monkeypatch):

@@ -118,7 +118,9 @@ def test_the_order_names_every_file():
 
 
 #: What the page, torch.hub, the example and the benchmarks may import of the package: what its folders hand on
-@pytest.mark.parametrize("path", ["space/app.py", "space/actions.py", "hubconf.py", "example.py"])
+@pytest.mark.parametrize(
+    "path", [*(f"space/{path.name}" for path in sorted((ROOT / "space").glob("*.py"))), "hubconf.py", "example.py"]
+)
 def test_the_page_and_the_entry_points_do_not_import_training(path):
     found = imports_of((ROOT / path).read_text(encoding="utf-8"), path.split("/")[0], set(ORDERED))
     assert "training" not in {module.split(".")[0] for module in found}

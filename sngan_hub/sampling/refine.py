@@ -13,7 +13,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,8 @@ class Calibration:
     generated: int
     seed: int
     data: str = ""
+    ranges: dict[str, dict[str, list[float]]] = field(default_factory=dict[str, dict[str, list[float]]])
+    # class -> {"real", "generated"} -> 10th, 50th and 90th percentile of the scores
 
     def log_ratio(self, scores: Tensor) -> Tensor:
         return self.slope * scores + self.offset
@@ -85,7 +87,11 @@ def read_calibration(path: str | Path) -> Calibration:
         numbers = [calibration.slope, calibration.offset, *calibration.max_log_ratio, *calibration.gamma]
         if not all(map(math.isfinite, numbers)) or len(calibration.gamma) != len(calibration.max_log_ratio):
             raise ValueError("numbers are missing or not finite")
-    except (OSError, ValueError, TypeError) as error:
+        if not all(
+            len(q) == 3 and all(map(math.isfinite, q)) for of in calibration.ranges.values() for q in of.values()
+        ):
+            raise ValueError("a range must have three finite numbers")
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: this is not a valid calibration ({error}); fit it again with sngan probe --calibrate"
                          ) from error  # fmt: skip
     return calibration

@@ -59,6 +59,7 @@ def probe(
 
 ACCEPTANCE = 0.25  # mean acceptance probability in rejection sampling
 FEWEST = 20  # minimum number of held-out images for a calibration
+FEWEST_OF_CLASS = 5  # minimum number of held-out images of a class for its range of scores
 PER_CLASS = 200  # minimum number of generated images per class for finding the largest ratio
 
 
@@ -100,8 +101,19 @@ def calibrate(model: str, source: str, seed: int = 0, device: str = "cpu") -> Ca
     ratios = slope * of_g.double() + offset
     largest = ratios.max(1, keepdim=True).values
     gamma = [gamma_for(over, ACCEPTANCE) for over in ratios - largest]
+    names = list(d.classes or map(str, range(d.n_classes))) or ["score"]
+    ranges = {
+        name: {"real": percentiles(of_real), "generated": percentiles(of_g[label])}
+        for label, name in enumerate(names)
+        if len(of_real := real[torch.from_numpy(labels == label)]) >= FEWEST_OF_CLASS
+    }
     return Calibration(slope, offset, largest[:, 0].tolist(), gamma, ACCEPTANCE, len(real), of_g.numel(), seed,
-                       Path(source).name)  # fmt: skip
+                       Path(source).name, ranges)  # fmt: skip
+
+
+def percentiles(scores: Tensor) -> list[float]:
+    """The 10th, 50th and 90th percentile, as the page's Score tab shows them."""
+    return [round(value, 4) for value in scores.float().quantile(torch.tensor([0.1, 0.5, 0.9])).tolist()]
 
 
 def held_out_split(model: str, source: str) -> str:

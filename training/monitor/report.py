@@ -1,4 +1,4 @@
-"""Writes ``RUN/report.html``: samples, training curves, the nearest training images, and how to use the model."""
+"""Writes ``RUN/report.html``: training data, samples, training curves, nearest training images, settings, usage."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def plot(rows: list[tuple[str, list[int], list[float]]]) -> str:
     """Lines (name, steps, values) -> an SVG, as a data URL."""
     from matplotlib.figure import Figure
 
-    figure = Figure((8, 2.6), layout="constrained")
+    figure = Figure((5, 2.8), layout="constrained")  # at the width of a phone, its text has its own size
     axes = figure.subplots()
     for name, steps, values in rows:
         axes.plot(steps, values, label=name, marker="." if len(steps) < 20 else None)
@@ -188,7 +188,22 @@ from sngan_hub import load_generator
 load_generator("{out}").sample({in_python}n=8, seed=0)"""
 
 
-def settings(config: Config) -> list[tuple[str, Any]]:
-    """The settings that differ from the defaults."""
+def settings(config: Config) -> list[tuple[str, str, str]]:
+    """The settings that differ from the defaults: (name, value, default)."""
     plain = Config()
-    return [(key, value) for key, value in vars(config).items() if value != getattr(plain, key)]
+    return [
+        (key.replace("_", " "), as_shown(value), as_shown(getattr(plain, key)))
+        for key, value in vars(config).items()
+        if value != getattr(plain, key)
+    ]
+
+
+def as_shown(value: Any) -> str:
+    """A value of a setting for a reader: numbers rounded to four digits, large ones with commas."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value) if value not in ("", None) else "-"

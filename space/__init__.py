@@ -1,0 +1,1 @@
+"""The web page: sample, morph, walk, score and compare in a browser."""

@@ -1,0 +1,187 @@
+"""The models of the page: names, titles, classes, scores, and the networks themselves, loaded once for all visitors."""
+
+from __future__ import annotations
+
+import re
+import threading
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from sngan_hub import WEIGHTS, AnyDiscriminator, AnyGenerator, Record, load_discriminator, load_generator
+from sngan_hub.hub.cards import repositories
+from sngan_hub.hub.load import load_calibration
+from sngan_hub.networks.mixin import read_config
+from sngan_hub.networks.registry import MODELS
+from sngan_hub.sampling.pictures import class_names
+from sngan_hub.text import nearest
+from sngan_hub.weights.records import Score, default_tag, reference_scores
+
+#: Models named on the command line: the name shown on the page -> folder or repository. The page shows no server paths.
+OWN: dict[str, str] = {}
+MOST_THUMBNAILS = 24  # classes
+
+
+def add_own(model: str) -> None:
+    """Offers a model first. Raises ``ValueError`` or ``OSError`` if it does not load."""
+    load_generator(model)
+    name = Path(model).resolve().name if Path(model).exists() else model
+    name = name if name not in OWN or OWN[name] == model else f"{name} ({len(OWN) + 1})"
+    OWN[name] = model
+
+
+def shipped() -> list[Record]:
+    """The generators in the package, the lowest FID first."""
+    found = [record for record in WEIGHTS.values() if record.folder and record.kind == "generator"]
+    return sorted(found, key=lambda record: (main_score(record)[1] or Score(1e9, None, "")).value)
+
+
+def downloaded() -> list[Record]:
+    """The generators that are downloaded on first use, by size of the images, then of the file."""
+    found = [r for r in WEIGHTS.values() if r.kind == "generator" and r.where in ("download", "hub")]
+    return sorted(found, key=lambda record: (size_of(record), record.file_bytes))
+
+
+def model_choices() -> list[tuple[str, str]]:
+    """(title, name) of the user's models, the included models and those that are downloaded, grouped by size."""
+    own = [(f"{name} · your model", name) for name in OWN]
+    included = [(title(record), short_name(record)) for record in shipped()]
+    return own + included + [(title(record), record.name) for record in downloaded()]
+
+
+def default_model() -> str:
+    return next(iter(OWN), None) or short_name(shipped()[0])
+
+
+def second_model() -> str:
+    """The model that the Compare tab shows beside the default one."""
+    names = [*OWN, *(short_name(record) for record in shipped())]
+    return next((name for name in names if name != default_model()), names[0])
+
+
+def check_model(name: str) -> None:
+    names = [value for _, value in model_choices()]
+    if name not in names and name not in OWN.values() and not is_default_tag(name):
+        raise ValueError(f"there is no model {str(name)[:80]!r}{nearest(str(name), names)}")
+
+
+def is_default_tag(name: str) -> bool:
+    record = record_of(name)
+    return record is not None and record.where != "by hand"
+
+
+def source(name: str) -> str:
+    """A name of the page -> what ``load_generator`` takes."""
+    return OWN.get(name, name)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Networks
+
+_loading = threading.Lock()
+
+
+@lru_cache(maxsize=4)
+def _generator(name: str) -> AnyGenerator:
+    return load_generator(name, device="cuda" if torch.cuda.is_available() else "cpu").for_sampling()
+
+
+@lru_cache(maxsize=4)
+def _discriminator(name: str) -> AnyDiscriminator:
+    return load_discriminator(name, device="cuda" if torch.cuda.is_available() else "cpu")
+
+
+def generator(name: str) -> AnyGenerator:
+    check_model(name)
+    with _loading:  # other users wait for a running download instead of starting another
+        return _generator(source(name))
+
+
+def discriminator(name: str) -> AnyDiscriminator:
+    check_model(name)
+    with _loading:
+        return _discriminator(source(name))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is known of a model before it is loaded
+
+
+def record_of(name: str) -> Record | None:
+    """The generator's record; None for a user's model."""
+    if name in OWN or name in OWN.values():
+        return None
+    return WEIGHTS.get(name) or WEIGHTS.get(f"{name}.{default_tag(name)}")
+
+
+def short_name(record: Record) -> str:
+    return record.architecture if default_tag(record.architecture) == record.tag else record.name
+
+
+def needs_download(name: str) -> Record | None:
+    """The record of a model that is downloaded on first use."""
+    record = record_of(name)
+    return record if record is not None and record.folder is None else None
+
+
+def size_of(record: Record) -> int:
+    if record.folder:
+        return int(read_config(record.folder / "config.json")["size"])
+    return MODELS[record.architecture].size if record.architecture in MODELS else 0
+
+
+def subject_of(record: Record) -> str:
+    """What the model draws, in the record's own words."""
+    found = re.search(r"\bfor (?:small )?(.+?) by (?:class|style)\b", record.about)
+    text = found[1] if found else re.split(r" \(|[:,;]", record.data)[0]
+    return text[:1].upper() + text[1:] if text else record.architecture
+
+
+def main_score(record: Record) -> tuple[str, Score | None]:
+    """(label, score): FID on 5,000 test images if it was measured, otherwise another FID, otherwise an IS."""
+    for part, label in (("fid5k_test", "FID"), ("fid", "FID"), ("_is", "IS")):
+        for protocol, score in record.scores.items():
+            if part in protocol:
+                return label, score
+    return "", None
+
+
+def title(record: Record) -> str:
+    """What the model draws, image size, score; for downloads, the tag and the megabytes."""
+    label, score = main_score(record)
+    parts = [subject_of(record), f"{size_of(record)} px", f"{label} {score.value:.1f}" if score else "no score"]
+    if record.folder is None:
+        parts.append(f"{record.tag}, {record.file_bytes / 1e6:.0f} MB" if record.file_bytes else record.tag)
+    elif short_name(record) == record.name:
+        parts.append(record.tag)
+    return " · ".join(parts)
+
+
+def card_address(record: Record) -> str:
+    """The page of the publisher, or of our model card."""
+    if record.publisher:
+        return f"https://huggingface.co/{record.repo}" if record.repo else ""
+    return f"https://huggingface.co/{repositories(record)['generator']}"
+
+
+def classes_of(name: str) -> list[str]:
+    """The class names to choose from. They come from the record if there is one, so that nothing is downloaded."""
+    check_model(name)
+    record = record_of(name)
+    if record is not None and record.classes:
+        return list(record.classes)
+    if record is not None and not record.folder:
+        return []
+    return class_names(generator(name))
+
+
+def ranges_of(name: str) -> dict[str, dict[str, list[float]]]:
+    """{class: {real, generated: 10th, 50th and 90th percentile of the scores}}; empty if they were not measured."""
+    known = reference_scores(source(name))
+    if known or needs_download(name):
+        return known
+    try:
+        return load_calibration(source(name)).ranges
+    except (OSError, ValueError):
+        return {}

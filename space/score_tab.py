@@ -1,0 +1,81 @@
+"""The tab Score: one image, one class, one bar."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from . import actions, models, views
+from .drawing_tabs import model_box
+from .tab import Tab, Values, with_progress
+
+NO_LINK = "-Uploaded images are not kept, so they have no link"  # "-": see page.js
+
+
+def score_tab() -> Tab:
+    def draw(v: Values) -> Values:
+        """Scores the uploaded image, or draws one of the class and scores that."""
+        picture, seed, link = v["image"], v["seed"], NO_LINK
+        if not picture:
+            picture, seed = actions.drawn(v["model"], v["class"], v["seed"])
+            link = actions.link("score", **{"model": v["model"], "class": v["class"], "seed": seed})
+        scores = actions.judge(v["model"], picture)
+        image = actions.seen(v["model"], picture)
+        if not v["image"]:
+            Path(picture).unlink(missing_ok=True)
+        name = v["class"] if v["class"] in scores else next(iter(scores))
+        if v["class"] and v["class"] not in scores and len(scores) > 1:
+            raise actions.FieldError("class", f"there is no class {v['class'][:40]!r} in this model")
+        return {"result": views.score_of(v["model"], name, scores, image), "seed": seed or "", "link": link}
+
+    tab = Tab("score", "Score", draw, ("model",))
+    start = models.default_model()
+    names = models.classes_of(start)
+    with gr.Tab("Score", id="score"), gr.Row(elem_classes="two"):
+        with gr.Column(scale=3, min_width=300, elem_classes="asking"):
+            tab.add("model", model_box("score-model"))
+            box = tab.add("class", gr.Dropdown(
+                names, value=names[0] if names else None, label="Class", allow_custom_value=True,
+                elem_id="score-class",
+            ))  # fmt: skip
+            tab.state = gr.State([start])
+            tab.button("Draw and score")
+            upload = tab.add("image", gr.File(
+                label="Or score your own image (up to 10 MB)", file_count="single", type="filepath", height=110,
+                elem_id="score-file",
+            ))  # fmt: skip
+            with tab.advanced(truncation=False):
+                pass
+        with gr.Column(scale=7, min_width=300, elem_classes="showing", elem_id="score-result"):
+            first = tab.first()
+            tab.outputs["result"] = gr.HTML(first.get("result", ""))
+            tab.link_box(first)
+
+    def follow(v: Values) -> tuple[Values, dict[Any, Any]]:
+        names = models.classes_of(v["model"])
+        name = v["class"] if v["class"] in names else next(iter(names), None)
+        return {**v, "class": name}, {box: gr.update(choices=names, value=name, visible=bool(names))}
+
+    def read(said: dict[str, str], plain: Values) -> Values:
+        return {key: said[key] for key in ("model", "class", "seed") if key in said}
+
+    def drawn_anew(*values: Any) -> dict[Any, Any]:
+        """The button draws, also if an image was uploaded before."""
+        asked = dict(zip(tab.fields, values, strict=True)) | {"image": None}
+        return {upload: None, **tab.run(asked)}
+
+    def uploaded(*values: Any) -> dict[Any, Any]:
+        return tab.run(dict(zip(tab.fields, values, strict=True)), keep_seed=True)
+
+    tab.follow, tab.read = follow, read
+    tab._pressed = drawn_anew  # type: ignore[method-assign]
+    tab.connect()
+    inputs, link = list(tab.fields.values()), tab.outputs["link"]
+    drawn: dict[str, Any] = {"inputs": [link, *inputs], "outputs": link, "js": "(...v) => [sngan.drawn('score', ...v)]"}
+    for event in (upload.upload, box.input):
+        act = with_progress(uploaded, len(inputs))
+        event(act, inputs, tab.all_outputs(), api_visibility="private", concurrency_id="draw",
+              show_progress_on=[tab.outputs["result"]]).then(None, **drawn, api_visibility="private")  # fmt: skip
+    return tab
