@@ -1,4 +1,5 @@
-"""The README's code as it stands: every fence is run, in a folder that holds what its own words name and nothing else.
+"""The code of README.md and of the first pages of docs/ as it stands: every fence is run, in a folder that holds what its
+own words name and nothing else.
 
 Two tables say where that is not possible: ``ELSEWHERE``, with where it is proven instead, and ``SHORTER``, flags that
 make hours into seconds. Nothing reaches out: the Hub, GitHub and the publishers' servers are stand-ins on this machine.
@@ -38,10 +39,18 @@ class Block(NamedTuple):
         return re.sub(r"\W+", "_", f"{self.section} {self.language} {self.lines[-1][:40]}").strip("_")
 
 
-def blocks():
+#: Pages, and the sections of them whose fences are run (None: all)
+PAGES = {
+    "README.md": None, "docs/sampling.md": None, "docs/hub.md": None, "docs/web-page.md": None,
+    "docs/foreign-weights.md": ["Weights of other code bases"], "docs/training.md": ["First commands"],
+    "docs/fine-tuning.md": ["Example"],
+}  # fmt: skip
+
+
+def blocks(page):
     """Every fenced block, with the heading that it stands under."""
     section, fence, found = "", None, []
-    for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines():
+    for line in (ROOT / page).read_text(encoding="utf-8").splitlines():
         if fence is not None and line == "```":
             found.append(Block(*fence, section))
             fence = None
@@ -55,15 +64,16 @@ def blocks():
     return found
 
 
-BLOCKS = blocks()
+BLOCKS = [
+    block for page, sections in PAGES.items() for block in blocks(page) if sections is None or block.section in sections
+]
 PYTHON = {block.name: "\n".join(block.lines) for block in BLOCKS if block.language == "python"}
 SHELL = {block.name: [line for line in block.lines if line.strip()] for block in BLOCKS if block.language == "sh"}
 
 #: Lines that a test cannot run -> why, and what runs instead
 ELSEWHERE = {
-    "make demo": "makes a .venv from package registries; example.py and the page have tests of their own",
-    "make test": "is what runs this",
-    "pip install git+https://github.com/": "needs GitHub; test_release.py installs from a bare clone of this repository",
+    "pip install .": "needs package registries; test_release.py builds and installs the wheel",
+    "sngan app": "serves until it is stopped; test_space.py starts it",
 }
 
 NARROW = (
@@ -218,7 +228,7 @@ def test_every_fence_is_run_and_every_exception_is_of_use():
 def test_the_first_block_of_python_runs_in_an_empty_folder(tmp_path):
     name = next(iter(PYTHON))
     assert "load_" in PYTHON[name]
-    python(f"{PYTHON[name]}\nassert scores.shape == (8, 1) and images.shape == (8, 3, 32, 32)", tmp_path)
+    python(f"{PYTHON[name]}\nassert scores.shape == (8, 10) and images.shape == (8, 3, 32, 32)", tmp_path)
 
 
 LOCAL = f"""

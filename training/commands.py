@@ -290,11 +290,10 @@ def tables(arguments: argparse.Namespace) -> None:
     from sngan_hub.hub.cards import write_cards
     from sngan_hub.weights.records import WEIGHTS
 
-    from .publish.ship import ROOT, guide_tables, readme_tables
+    from .publish.tables import ROOT, with_tables
 
     for record in WEIGHTS.values():
-        if record.folder is not None:
+        if record.where == "shipped" and record.folder is not None:
             write_cards(record.folder.parent)
-    guides = [(path, guide_tables) for path in sorted((ROOT / "docs").glob("*.md"))]
-    for path, printed in [(ROOT / "README.md", readme_tables), *guides]:
-        path.write_text(printed(path.read_text(encoding="utf-8")), encoding="utf-8")
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        path.write_text(with_tables(path.read_text(encoding="utf-8")), encoding="utf-8")

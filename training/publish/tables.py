@@ -1,0 +1,177 @@
+"""The tables of README.md and docs/, printed from the records: ``python -m training tables``."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sngan_hub.hub.listing import list_cells, listing
+from sngan_hub.hub.sources import source_lines
+from sngan_hub.metrics.protocols import PROTOCOLS
+from sngan_hub.weights.records import WEIGHTS
+
+from ..config.dry_run import read_throughput
+from ..config.presets import PRESETS
+from ..config.settings import settings_tables
+
+ROOT = Path(__file__).parent.parent.parent
+RECORDS = ROOT / "benchmarks" / "records"  # the results of the benchmarks
+
+
+#: Scores in the README's table, and their format
+COLUMNS = {"fid5k_test": ".1f", "fid_paper": ".1f", "kid1k_test": ".4f", "agreement2k": ".1%"}
+
+
+def trained_by(recipe: Mapping[str, Any]) -> str:
+    """The preset and the hours of each stage."""
+    stages = [recipe]
+    if "first stage: preset" in recipe:
+        stages.insert(0, {key: recipe[f"first stage: {key}"] for key in ("preset", "hours")})
+    return ", then ".join(f"{stage['preset']}, {stage['hours']:.1f} h" for stage in stages)
+
+
+def score_rows() -> list[str]:
+    """The scores of the included models."""
+    rows = ["| weights | trained by | G, D parameters | FID5k (floor) | FID, all test images (floor) | KID1k (floor) | "
+            "agreement (real) | diversity, mean / worst class |", "|---" * 8 + "|"]  # fmt: skip
+    for name, record in WEIGHTS.items():
+        if record.kind != "generator" or record.where != "shipped":
+            continue
+        partner = WEIGHTS[name.replace(".", "_discriminator.")]
+        cells = [f"`{name}`", trained_by(record.recipe)]
+        cells.append(f"{record.parameters:,}, {partner.parameters:,}")
+        for protocol, form in COLUMNS.items():
+            score = record.scores.get(protocol)
+            cells.append("not measured" if score is None else f"{score.value:{form}} ({score.floor:{form}})")
+        spread = record.scores.get("diversity")
+        if spread is None or spread.per_class is None:
+            cells.append("not measured")
+        else:
+            cells.append(f"{spread.value:.2f} / {min(spread.per_class.values()):.2f}")
+        rows.append("| " + " | ".join(cells) + " |")
+    return rows
+
+
+def other_rows() -> list[str]:
+    """The default weights of each architecture, and all of the paper's; docs/published-weights.md has the others."""
+    others = [row for row in listing() if row["where"] not in ("shipped", "untrained")
+              and (row["default"] or row["name"].startswith("sngan_imagenet128."))]  # fmt: skip
+    header, *cells = list_cells([{**row, "cached": False} for row in others])
+    return ["| " + " | ".join(row) + " |" for row in (header, ["---"] * len(header), *cells)]
+
+
+#: What each part of benchmarks/steps.py times, and the form that the others are compared with
+PARTS = {
+    "d": ("D step, 128 px, batch 8", "plain"),
+    "g": ("G step, 128 px, batch 8", "plain"),
+    "iteration": ("iteration, 32 px, batch 64", "before"),
+}
+
+
+def step_rows(path: Path) -> list[str]:
+    """The newest record of each part and machine, one row per form."""
+    if not path.is_file():
+        return []
+    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    newest = {(record["part"], record["machine"]): record for record in records}
+    rows = ["| what | form | seconds (range) | times as fast | machine |", "|---|---|---|---|---|"]
+    for (part, machine), record in newest.items():
+        what, base = PARTS[part]
+        for form, taken in record["forms"].items():
+            setting = form.removeprefix("ours, compiled ").removeprefix("ours ")  # fp32, n_dis 1
+            against = record["forms"].get(f"{base} {setting}" if part == "iteration" else base)
+            ratio = "" if against is None or against is taken else f"{against['median_s'] / taken['median_s']:.2f}"
+            rows.append(f"| {what} | {form} | {taken['median_s']:.3g} ({taken['range_s']:.2g}) | {ratio} | {machine}, "
+                        f"torch {record['torch']} |")  # fmt: skip
+    return rows
+
+
+def gpu_rows(path: Path) -> list[str]:
+    """Results of ``make gpu``: uncompiled iterations, and images per second of sampling."""
+    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    rows = ["| what | measured | predicted | machine |", "|---|---|---|---|"]
+    for record in records:
+        found, machine = record["found"], f"{record['device']}, torch {record['torch']}"
+        if record["piece"].startswith("train:"):
+            predicted = f"{found['predicted_s']:.3g} s" if found["predicted_s"] else "-"
+            rows.append(f"| `{found['preset']}`, {found['precision']}, uncompiled | {found['iteration_s']:.3g} s per "
+                        f"iteration, {found['hours']:.3g} h in total | {predicted} | {machine} |")  # fmt: skip
+        elif record["piece"] == "sample":
+            rows += [f"| sampling, {what} | {per_second:,.0f} images per second | - | {machine} |"
+                     for what, per_second in found["images_per_s"].items() if what.endswith("batch 64")]  # fmt: skip
+    return rows if records else []
+
+
+def throughput_rows() -> list[str]:
+    """One row per preset and device of training/config/throughput.json."""
+    rows = [
+        "| preset | precision | seconds per iteration | TFLOP per iteration | peak memory | micro-batch | machine |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    order = {preset: i for i, preset in enumerate(PRESETS)}
+    for row in sorted(read_throughput(), key=lambda row: (row["device"], order[row["preset"]])):
+        rows.append(
+            f"| `{row['preset']}` | {row['precision']} | {min(row['seconds']):.3g} | {row['tflop']:.3g} | "
+            f"{row['peak_memory_gb']:.1f} GB | {row['micro_batch'] or '-'} | {row['device']}, torch {row['torch']} |"
+        )
+    return rows
+
+
+def protocol_rows() -> list[str]:
+    """One row per evaluation protocol."""
+    rows = ["| protocol | what is measured | better | needs |", "|---|---|---|---|"]
+    for name, row in PROTOCOLS.items():
+        needs = {"Inception": "features", "logits": "logits", "classifier": "-"}[row.network]
+        classes = ", classes" if row.classes else ""
+        rows.append(f"| `{name}` | {row.about} | {'lower' if row.lower_is_better else 'higher'} | {needs}{classes} |")
+    return rows
+
+
+def benchmark_lines(name: str) -> list[str]:
+    """What a benchmark printed."""
+    path = RECORDS / f"{name}.md"
+    return path.read_text(encoding="utf-8").strip().splitlines() if path.exists() else []
+
+
+BENCHMARKS = (
+    "prepare", "normalizers", "probe", "space", "static", "walk", "finetune", "refining", "copies", "recipes",
+)  # fmt: skip
+#: Marker in README.md and docs/ -> its lines
+TABLES: dict[str, Callable[[], list[str]]] = {
+    "scores": score_rows,
+    "others": other_rows,
+    "published": source_lines,
+    "protocols": protocol_rows,
+    "settings": settings_tables,
+    "throughput": throughput_rows,
+    "steps": lambda: step_rows(RECORDS / "steps.jsonl"),
+    "gpu": lambda: gpu_rows(RECORDS / "gpu.jsonl"),
+    **{
+        name: partial(benchmark_lines, name)
+        for name in (
+            "prepare",
+            "normalizers",
+            "probe",
+            "space",
+            "static",
+            "walk",
+            "finetune",
+            "refining",
+            "copies",
+            "recipes",
+        )
+    },
+}
+
+
+def with_tables(text: str) -> str:
+    """A page with the lines between its markers printed anew."""
+    for name, lines in TABLES.items():
+        if f"<!-- {name} -->" in text:
+            table = "\n".join([f"<!-- {name} -->", *lines(), f"<!-- /{name} -->"])
+            text = re.sub(rf"<!-- {name} -->.*<!-- /{name} -->", lambda _, table=table: table, text, flags=re.S)
+    return text
