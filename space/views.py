@@ -230,8 +230,8 @@ def score_of(model: str, class_name: str, scores: dict[str, float], image: Tenso
     details = (
         f"<details><summary>Scores for all {len(scores)} classes</summary><p>A score measures how real the image looks "
         "to the discriminator <em>as an image of that class</em>. It has no unit and does not tell which class the "
-        "image belongs to: in training, every image had the correct label. Ranges are the middle 80 % of the images of a "
-        f"class.</p><table><thead><tr><th scope='col'>class</th><th scope='col'>score</th><th scope='col'>real</th>"
+        "image belongs to: in training, every image had the correct label. Ranges are the middle 80 % of the images of "
+        f"a class.</p><table><thead><tr><th scope='col'>class</th><th scope='col'>score</th><th scope='col'>real</th>"
         f"<th scope='col'>generated</th></tr></thead><tbody>{table}</tbody></table></details>"
         if len(scores) > 1
         else ""
