@@ -7,8 +7,10 @@ from typing import Any
 
 import gradio as gr
 
+from sngan_hub.class_names import resolve_classes
+
 from . import actions, models, views
-from .inputs import MAX_PICTURES, MAX_SECONDS, MOST
+from .inputs import MAX_PICTURES, MAX_SECONDS, MOST, of_field
 from .tab import Tab, Values
 
 
@@ -164,6 +166,10 @@ STEPS, WEIGHTS = "From class to class", "Mix by weight"
 def morph_tab() -> Tab:
     def draw(v: Values) -> Values:
         chosen = [i for i in range(1, 5) if v[f"class_{i}"]]
+        names = models.classes_of(v["model"])
+        for i in chosen:
+            with of_field(f"class_{i}"):
+                resolve_classes([v[f"class_{i}"]], names, len(names))
         way: Any = [v[f"weight_{i}"] for i in chosen] if v["mode"] == WEIGHTS else v["steps"]
         text = ", ".join(f"{w:g}" for w in way) if isinstance(way, list) else way
         if isinstance(way, list) and len(way) < 2:
@@ -189,6 +195,7 @@ def morph_tab() -> Tab:
                     weight = gr.Slider(0, 1, 0.5, step=0.05, label="Weight", visible=False, min_width=130,
                                        elem_id=f"morph-weight-{i + 1}")  # fmt: skip
                 tab.fields[f"class_{i + 1}"], tab.fields[f"weight_{i + 1}"] = box, weight
+                tab.slot(f"class_{i + 1}")
                 boxes.append(box)
                 weights.append(weight)
             for name in ("classes", "weights"):

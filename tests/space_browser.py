@@ -62,12 +62,12 @@ def field(page, name):
 
 
 def type_into(page, name, text):
-    """As a person does: key by key."""
+    """As a person does: key by key. Tab would open the list of the next field, which may lie on the button."""
     box = field(page, name)
     box.click()
     box.press("Control+A")
     page.keyboard.type(text)
-    box.press("Tab")
+    box.blur()
 
 
 def open_advanced(page, tab):
