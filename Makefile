@@ -81,9 +81,10 @@ lint: $(VENV)/.installed
 	$(VENV)/bin/pyright
 	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
-# The documentation site: guides, settings, the tour and the API, from README.md, docs/ and the docstrings.
+# The documentation site: guides, settings, the tour and the API, from README.md, docs/ and the docstrings; and the demo.
 docs: $(VENV)/.installed
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
+	$(PY) -m sngan_hub.cli static --out build/site/demo || echo "skipped: the demo, which needs npm or --runtime FILE"
 	@echo "build/site/index.html"
 
 # Runs the notebook and stores its outputs.
