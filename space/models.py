@@ -33,7 +33,7 @@ def add_own(model: str) -> None:
 
 def shipped() -> list[Record]:
     """The generators in the package, the lowest FID first."""
-    found = [record for record in WEIGHTS.values() if record.folder and record.kind == "generator"]
+    found = [record for record in WEIGHTS.values() if record.where == "shipped" and record.kind == "generator"]
     return sorted(found, key=lambda record: (main_score(record)[1] or Score(1e9, None, "")).value)
 
 

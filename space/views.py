@@ -149,7 +149,9 @@ def about(model: str) -> str:
         count = len(models.classes_of(model))
         return f'<div class="about"><p>{escape(model)}: your model, {count or "no"} classes.</p></div>'
     classes = f"{len(record.classes):,} classes" if record.classes else "no classes"
-    here = "included" if record.folder else f"downloaded on first use, {record.file_bytes / 1e6:.0f} MB"
+    here = {"shipped": "included", "folder": "in a folder of this machine"}.get(
+        record.where, f"downloaded on first use, {record.file_bytes / 1e6:.0f} MB"
+    )
     facts = [
         ("Measured", "; ".join(_score(name, score) for name, score in record.scores.items()) or "no scores"),
         ("Training data", record.data),

@@ -139,7 +139,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
         raise ValueError("record: a record holds scores of an included model as protocols fix them, without "
                          "--truncation or --standing")  # fmt: skip
     record = find_record(arguments.model, "generator") if arguments.record else None
-    if record and record.folder is None:
+    if record and record.where != "shipped":
         raise ValueError(
             f"record: scores can be saved only for models included in the package; {record.name} is not one of them"
         )

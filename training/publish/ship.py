@@ -73,7 +73,7 @@ def reference(name: str, n: int = 200, seed: int = 0, held_out: str = "") -> str
     ``held_out``: a folder of test images, for a model that was trained on a folder.
     """
     record = find_record(name, "generator")
-    if record.folder is None:
+    if record.where != "shipped" or record.folder is None:
         raise ValueError(f"name must be weights in the package (got {name})")
     source = {"fashion32": "fashion", "avatars32": "avatars"}.get(str(record.recipe["preset"]), "")
     if not (held_out or source):
