@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from .conftest import once
-from .test_space_browser import CHROMIUM, FLAGS
+from .space_browser import CHROMIUM, FLAGS
 
 
 def needed():

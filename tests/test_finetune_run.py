@@ -89,7 +89,7 @@ def test_more_steps_than_a_schedule_has_are_said():
         assert config.lr_scale(250_000) == 1 and rates_of(config) == "constant"
     falling = make_config("finetune", steps=30, decay_from=10, decay_to=20, warm_up=0)
     assert falling.lr_scale(25) == 0 and "the last 10 steps have no effect: raise --decay-to" in rates_of(falling)
-    assert rates_of(make_config("fashion32")) == "fall linearly from step 7,000 to 0 at step 13,000"
+    assert rates_of(make_config("fashion32")) == "fall linearly from step 5,600 to 0 at step 9,600"
 
 
 # Resuming, the data and the result

@@ -10,14 +10,13 @@ CASES = """
 import json, sys
 from pathlib import Path
 assert False, "not reached: this is python -O"
-sys.path.insert(0, "space")
-import actions
+from space import inputs
 from sngan_hub.hub.push import networks_in
 from sngan_hub.data.prepared import read_about
 folder = Path(sys.argv[1])
 (folder / "dataset.json").write_text('{"classes": []}')
-for call in (lambda: actions.whole("n", 2.5, 1, 9), lambda: actions.whole("n", 10, 1, 9), lambda: actions.parse_truncation(101),
-             lambda: actions.parse_truncation(-1), lambda: read_about(str(folder)),
+for call in (lambda: inputs.whole("n", 2.5, 1, 9), lambda: inputs.whole("n", 10, 1, 9), lambda: inputs.parse_truncation(101),
+             lambda: inputs.parse_truncation(-1), lambda: read_about(str(folder)),
              lambda: list(networks_in(folder, "nobody"))):
     try:
         call()

@@ -23,7 +23,7 @@ def test_a_run_starts_with_six_lines_or_every_setting(verbose, image_folder, tmp
     assert (words == ["run", "data", "networks", "device", "hours", "output"]) != verbose
     assert ("bn_group_d" in said.err) == verbose
     if not verbose:
-        assert "1 iteration of 1 generator and 1 discriminator step" in lines[0] and "2 classes" in lines[1]
+        assert "1 iteration of 1 generator and 2 discriminator steps" in lines[0] and "2 classes" in lines[1]
     assert said.out.count("\n") == 1 and "sngan sample" in said.out
 
 

@@ -130,7 +130,7 @@ def published_as(monkeypatch, data, urls):
 
 
 def test_without_the_file_a_line_says_where_to_put_it(nowhere, monkeypatch):
-    monkeypatch.setattr("sngan_hub.hub.download.PAUSE", 0)
+    monkeypatch.setattr("sngan_hub.hub.transfer.PAUSE", 0)
     published_as(monkeypatch, b"x", ("http://127.0.0.1:9/weights.pth",))
     assert find_published(download=False) is None
     with pytest.raises(FileNotFoundError) as error:
@@ -147,7 +147,7 @@ def test_only_inception_scores_need_the_file(nowhere, monkeypatch, image_folder)
     from sngan_hub import Generator
     from sngan_hub.metrics.protocols import evaluate
 
-    monkeypatch.setattr("sngan_hub.hub.download.PAUSE", 0)
+    monkeypatch.setattr("sngan_hub.hub.transfer.PAUSE", 0)
     published_as(monkeypatch, b"x", ("http://127.0.0.1:9/weights.pth",))
     g = Generator(32, 2, widths=[4] * 4, classes=["left", "right"])
     with pytest.raises(FileNotFoundError, match="is50k and is_paper: Inception Scores need .*do not need this file"):

@@ -191,16 +191,21 @@ def settled_at_one(network):
     return new
 
 
+TRANSITION = dict(transition_from=2500, transition_to=5000)
+
+
 def test_a_table_of_unit_rows_has_no_transition():
     fields = '{"widths": [8, 16], "down": "10", "normalizer": "weight"}'
     with pytest.raises(ValueError, match="transition_to must be 0 .*length 1"):
-        new_state(config_of(discriminator_fields=fields), ["a", "b"])
+        new_state(config_of(discriminator_fields=fields, **TRANSITION), ["a", "b"])
 
 
 def test_a_dry_run_says_that_a_run_ends_within_the_transition():
-    assert "ends during the class transition, at 20% of the class embeddings" in describe(config_of(steps=3001))
-    assert "class transition" not in describe(config_of(steps=5001))
-    assert "class transition" not in describe(config_of(steps=1, transition_to=0, transition_from=0))
+    assert "ends during the class transition, at 20% of the class embeddings" in describe(
+        config_of(steps=3001, **TRANSITION)
+    )
+    assert "class transition" not in describe(config_of(steps=5001, **TRANSITION))
+    assert "class transition" not in describe(config_of(steps=1))
 
 
 # The device
