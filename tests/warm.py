@@ -209,6 +209,7 @@ def become(command: list[str], env: dict[str, str | None], cwd: str) -> None:
         else:
             os.environ[name] = value
     os.chdir(cwd)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in a shell's background
     if env.get("PYTHONPATH"):
         sys.path[1:1] = str(env["PYTHONPATH"]).split(os.pathsep)
     np.random.seed()  # as a new process; Python's own generator is seeded anew by the fork
