@@ -19,6 +19,7 @@ from sngan_hub.text import nearest
 from sngan_hub.weights.records import Score, default_tag, reference_scores
 
 #: Models named on the command line: the name shown on the page -> folder or repository. The page shows no server paths.
+OPENS_WITH = "sngan_cifar10_small"  # FIDs of different data do not compare
 OWN: dict[str, str] = {}
 MOST_THUMBNAILS = 24  # classes
 
@@ -32,9 +33,10 @@ def add_own(model: str) -> None:
 
 
 def shipped() -> list[Record]:
-    """The generators in the package, the lowest FID first."""
+    """The generators in the package: the photographs, then the lowest FID first."""
     found = [record for record in WEIGHTS.values() if record.where == "shipped" and record.kind == "generator"]
-    return sorted(found, key=lambda record: (main_score(record)[1] or Score(1e9, None, "")).value)
+    fid = {record.name: (main_score(record)[1] or Score(1e9, None, "")).value for record in found}
+    return sorted(found, key=lambda record: (not record.name.startswith(f"{OPENS_WITH}."), fid[record.name]))
 
 
 def downloaded() -> list[Record]:

@@ -109,7 +109,7 @@ try:
 except SystemExit as stop:
     assert stop.code == 0
 from sngan_hub.cli.parts import import_part
-assert import_part("space.app").page() is not None
+assert import_part("space.page").page() is not None
 """
 
 

@@ -165,7 +165,7 @@ def test_resume_refuses_changed_settings_and_data_and_damaged_checkpoints(image_
         assert all(word in line for word in words), line
         assert "Traceback" not in result.stderr
 
-    refused("lr_g: was 0.0003, now 0.1", "n_dis: was 2, now 1", lr_g=0.1, n_dis=1)
+    refused("lr_g: was 0.0004, now 0.1", "n_dis: was 2, now 1", lr_g=0.1, n_dis=1)
     refused("decay_from: was 10, now 12", decay_from=12)  # the rate of finished steps would change
     first = next(image_folder.rglob("*.png"))
     pixels = first.read_bytes()
