@@ -18,8 +18,8 @@ from sngan_hub.sampling.pictures import class_names
 from sngan_hub.text import nearest
 from sngan_hub.weights.records import Score, default_tag, reference_scores
 
-#: Models named on the command line: the name shown on the page -> folder or repository. The page shows no server paths.
 OPENS_WITH = "sngan_cifar10_small"  # FIDs of different data do not compare
+#: Models named on the command line: the name shown on the page -> folder or repository. The page shows no server paths.
 OWN: dict[str, str] = {}
 MOST_THUMBNAILS = 24  # classes
 
@@ -174,7 +174,7 @@ def classes_of(name: str) -> list[str]:
     if record is not None and record.classes:
         return list(record.classes)
     if record is not None and not record.folder:
-        return []
+        return [str(index) for index in range(MODELS[record.architecture].n_classes)]
     return class_names(generator(name))
 
 

@@ -188,7 +188,8 @@ def test_titles_say_what_a_model_draws_its_size_and_its_score():
     sizes = [(models.size_of(models.record_of(name)), models.record_of(name).file_bytes) for name in order]
     assert sizes == sorted(sizes) and len(order) > 5
     assert list(titles)[: len(models.shipped())] == [record.architecture for record in models.shipped()]
-    assert models.default_model() == min(models.shipped(), key=lambda r: models.main_score(r)[1].value).architecture
+    assert models.default_model() == "sngan_cifar10_small"  # photographs; FIDs of different data do not compare
+    assert models.classes_of("sngan_babyimagenet64") == [str(i) for i in range(100)]  # its names are not known
     assert any("326 MB" in title for title in titles.values())
     assert models.classes_of("sngan_imagenet128.mmgen_fid")[207] == "golden retriever"  # nothing is fetched for a list
 

@@ -109,7 +109,7 @@ def test_another_model_never_shows_the_images_of_the_one_before(browser, page_ur
     expected = load_generator("sngan_avatars32").sample(load_generator("sngan_avatars32").classes, 8, 0)
     same_pixels(decoded(page, "sample"), expected)
     page.locator("#sample-model input").click()
-    page.get_by_role("option", name="ImageNet").first.click()
+    page.get_by_role("option", name="ImageNet · 128 px").first.click()
     page.locator("#sample-result .waiting").wait_for()  # a download is the visitor's decision
     assert "MB" in page.locator("#sample-result .waiting").inner_text()
     assert not page.locator("#sample-result img").count() and not field(page, "sample-link").count()
@@ -250,7 +250,7 @@ def test_every_tab_by_keyboard(browser, page_url):
         page.keyboard.press("Enter")
         press_until(f"e.closest('#{tab}-seed') !== null")
         page.keyboard.press("Control+A")
-        page.keyboard.type("77")
+        page.keyboard.type("77", delay=100)  # as a person types
         press_until(f"e.closest('#{tab}-go') !== null || e.id === '{tab}-go'", "Shift+Tab")
         page.keyboard.press("Enter")
         page.wait_for_function("([id]) => document.querySelector(`#${id}-link input, #${id}-link textarea`).value.includes('seed=77')", arg=[tab],
