@@ -108,6 +108,8 @@ class Tab:
             if field in ADVANCED:
                 updates[self.accordion] = gr.update(open=True)
             return updates
+        if str(asked["seed"]).strip():  # as the field has it: a result must not replace what is typed meanwhile
+            found = {name: value for name, value in found.items() if name != "seed"}
         updates |= {self.outputs[name]: value for name, value in found.items()}
         return updates | {
             self.outputs[name]: gr.update(value=found[name], visible=True) for name in SHOWN if name in found

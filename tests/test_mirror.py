@@ -167,7 +167,7 @@ def test_a_mirror_on_a_hub(published, tmp_path, monkeypatch):
             " load_generator('sngan_cifar10_unconditional'))], sys.argv[1])")  # fmt: skip
     run("-c", code, str(tmp_path / "x.pt"), SNGAN_HUB_CACHE=str(tmp_path / "other"),
         SNGAN_HUB_RECORDS=str(tmp_path / "weights.records.json"))  # fmt: skip
-    for theirs, ours in zip(torch.load(tmp_path / "x.pt"), expected, strict=True):
+    for theirs, ours in zip(torch.load(tmp_path / "x.pt", weights_only=True), expected, strict=True):
         assert all(torch.equal(value, theirs[key]) for key, value in ours.state_dict().items())
     server.shutdown()
 

@@ -195,8 +195,8 @@ def test_titles_say_what_a_model_draws_its_size_and_its_score():
 
 
 @pytest.mark.parametrize("said, kept", [
-    ("/work/runs/x/generator/config.json: no such file", "config.json: no such file"),
-    ("[Errno 28] No space left on device: '/root/.cache/a b/model.part'", None),
+    ("/srv/runs/x/generator/config.json: no such file", "config.json: no such file"),
+    ("[Errno 28] No space left on device: '/home/a b/model.part'", None),
     ("the download failed: https://host.org/a/b.pth: 404", "the download failed: https://host.org/a/b.pth: 404"),
     ("seed must be between 0 and 2^63 - 1 (got -5)", "seed must be between 0 and 2^63 - 1 (got -5)"),
     ("1/2 and/or a/b stay", "1/2 and/or a/b stay"),
