@@ -199,7 +199,7 @@ def measure_training(preset: str, precision: str, run: Run) -> dict[str, Any]:
 def measure_compiling(preset: str, run: Run) -> dict[str, Any]:
     """Seconds of an iteration in bfloat16, and of the first iteration of each form, which compiles it."""
     seconds, first = {}, {}
-    for form in ("off", "on", "graphs")[: 2 if run.device == "cpu" else None]:
+    for form in ("off", "on", "graphs", "graphs_only")[: 2 if run.device == "cpu" else None]:
         config = set_up(dataclasses.replace(config_of(preset, "bf16", run), compile=form))
         accelerator = Accelerator(cpu=run.device == "cpu", mixed_precision="no")
         state = new_state(config, [str(i) for i in range(config.n_classes or CLASSES)], accelerator.device)

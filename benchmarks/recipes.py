@@ -1,9 +1,11 @@
 """Compares training settings at equal computing time: ``python benchmarks/recipes.py FOLDER --data SOURCE``
 
-Every recipe is BASE with the changes of its row in RECIPES. A run first measures its own seconds per iteration (CPU
-time on a CPU, so that other programs do not count; clock time on a GPU), then trains as many iterations as fit into
-``--minutes``. Compilation does not count. The averaged G is scored by FID and KID. FOLDER keeps the runs: recorded
-rows are not repeated, interrupted runs are resumed. ``--only "NAME; ..."`` selects rows, ``--print`` writes the table.
+Every recipe is BASE with the changes of its row in RECIPES. Its seconds per iteration are measured first, then it
+trains as many iterations as fit into ``--minutes``. On a CPU these are the CPU seconds of a run of its own, so that
+other programs do not count. On a GPU, all recipes are measured one after the other while the GPU is idle; after
+``--rates``, which does no more than that, several processes may train at the same time. Compilation does not count. The
+averaged G is scored by FID and KID. FOLDER keeps the runs: recorded rows are not repeated, interrupted runs are
+resumed. ``--only "NAME; ..."`` selects rows, ``--print`` writes the table.
 """
 
 from __future__ import annotations
@@ -25,10 +27,14 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from sngan_hub import load_generator  # noqa: E402
+from sngan_hub.data import load_images  # noqa: E402
 from sngan_hub.files import write_json, write_text  # noqa: E402
 from sngan_hub.metrics.protocols import Evaluation, machine, made_on, versions  # noqa: E402
 from sngan_hub.metrics.scores import fid, kid  # noqa: E402
+from training.config.schema import make_config  # noqa: E402
+from training.engine.machine import set_up  # noqa: E402
 from training.monitor.log import read_log  # noqa: E402
+from training.study.timing import seconds_per_iteration  # noqa: E402
 
 RECORD = ROOT / "benchmarks" / "records" / "recipes.jsonl"
 UNTIMED, TIMED = 50, 150  # the iterations between these two steps are timed
@@ -68,7 +74,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 # fmt: on
 
 
-def command(recipe: str, seed: int, steps: int | None, out: Path, arguments: argparse.Namespace) -> list[str]:
+def settings_of(recipe: str, seed: int, steps: int | None, out: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """``steps`` None: until it is stopped. A transition takes the second eighth of a run, a decay the second half."""
     settings = {**BASE, **RECIPES[recipe], **arguments.smaller, "seed": seed, "data": arguments.data,
                 "held_out": arguments.held_out, "out": out, "compile": arguments.compile, "threads": arguments.threads,
@@ -79,21 +85,51 @@ def command(recipe: str, seed: int, steps: int | None, out: Path, arguments: arg
     settings |= dict(decay_from=last // 2 if fall else last, decay_to=last)
     if transition:
         settings |= dict(transition_from=last // 8, transition_to=last // 4)
+    return {key: value for key, value in settings.items() if value != ""}
+
+
+def command(recipe: str, seed: int, steps: int | None, out: Path, arguments: argparse.Namespace) -> list[str]:
     words = [sys.executable, "-m", "training", "train"]
-    return words + [word for key, value in settings.items() if value != "" for word in (f"--{key}", str(value))]
+    settings = settings_of(recipe, seed, steps, out, arguments)
+    return words + [word for key, value in settings.items() for word in (f"--{key}", str(value))]
 
 
-def seconds_used(process: psutil.Process, device: str) -> float:
-    """Computing time so far: CPU seconds of the process, or the clock where a GPU computes."""
-    if device != "cpu":
-        return time.perf_counter()
+def measure_on_gpu(recipes: list[str], seed: int, arguments: argparse.Namespace) -> None:
+    """Seconds per iteration of the recipes that have none, one after the other."""
+    data = None
+    for recipe in recipes:
+        known = rate_file(recipe, seed, arguments)
+        if known.is_file():
+            continue
+        settings = settings_of(recipe, seed, None, known.with_suffix(""), arguments)
+        given = {key: {"true": True, "false": False}.get(value, value) for key, value in settings.items()}
+        config = set_up(
+            make_config(given.pop("preset"), **{**given, "out": str(given["out"]), "compile": "graphs_only"})
+        )
+        data = data or load_images(config.data, config.split, 32)
+        seconds = seconds_per_iteration({recipe: config}, data, arguments.rounds)[recipe]
+        write_json(known, {"seconds": seconds.median})
+        print(f"{recipe}: {seconds.median:.5f} s per iteration ({seconds.least:.5f} to {seconds.most:.5f})", flush=True)
+
+
+def rate_file(recipe: str, seed: int, arguments: argparse.Namespace) -> Path:
+    return folder_of(recipe, seed, arguments).with_suffix(".rate.json")
+
+
+def folder_of(recipe: str, seed: int, arguments: argparse.Namespace) -> Path:
+    return arguments.folder / f"{recipe}-{seed}".replace(" ", "_").replace(",", "")
+
+
+def cpu_seconds(process: psutil.Process) -> float:
     times = process.cpu_times()
     return times.user + times.system
 
 
 def rate_of(recipe: str, seed: int, out: Path, arguments: argparse.Namespace) -> float:
     """Computing seconds per iteration of a recipe, measured in a run of its own and kept beside it."""
-    known = out.with_suffix(".rate.json")
+    known = rate_file(recipe, seed, arguments)
+    if not known.is_file() and arguments.device != "cpu":
+        measure_on_gpu([recipe], seed, arguments)
     if known.is_file():
         return json.loads(known.read_text())["seconds"]
     timing = out.with_name(out.name + "-timing")
@@ -107,7 +143,7 @@ def rate_of(recipe: str, seed: int, out: Path, arguments: argparse.Namespace) ->
             step = read_log(timing)[-1]["step"] if log.is_file() and log.stat().st_size else 0
             for number, least in enumerate((arguments.untimed, arguments.timed)):
                 if step >= least and number == len(marks):
-                    marks[step] = seconds_used(process, arguments.device)
+                    marks[step] = cpu_seconds(process)
             time.sleep(0.2)
         run.send_signal(signal.SIGTERM)
         run.wait()
@@ -118,7 +154,7 @@ def rate_of(recipe: str, seed: int, out: Path, arguments: argparse.Namespace) ->
 
 def train(recipe: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """Runs or resumes a recipe for its time, scores it and returns the row."""
-    out = arguments.folder / f"{recipe}-{seed}".replace(" ", "_").replace(",", "")
+    out = folder_of(recipe, seed, arguments)
     rate = rate_of(recipe, seed, out, arguments)
     steps = max(round(60 * arguments.minutes / rate), 2)
     with open(out.with_suffix(".log"), "a") as text:
@@ -199,6 +235,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--compile", default="on")
     parser.add_argument("--precision", default="bf16", choices=("fp32", "bf16"), help="of Inception")
+    parser.add_argument("--rates", action="store_true", help="GPU: measure the seconds per iteration, and stop")
+    parser.add_argument("--rounds", type=int, default=50, help="GPU: timed iterations of each recipe")
     parser.add_argument("--print", action="store_true", help="write the table from the records and stop")
     parser.add_argument("--smoke", action="store_true", help="two tiny runs with invented scores, as a test")
     arguments = parser.parse_args()
@@ -214,6 +252,10 @@ def main() -> None:
         parser.error(f"--only: unknown {', '.join(sorted(unknown))}; there are {'; '.join(RECIPES)}")
     arguments.folder = arguments.folder.resolve()
     arguments.folder.mkdir(parents=True, exist_ok=True)
+    if arguments.rates:
+        for seed in map(int, arguments.seeds.split(",")):
+            measure_on_gpu(names, seed, arguments)
+        return None
     done = {(row["recipe"], row["seed"], row["minutes"], row["device"]) for row in read_rows()}
     for seed in map(int, arguments.seeds.split(",")):
         for name in names:

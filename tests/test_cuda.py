@@ -124,7 +124,7 @@ def test_every_form_runs_and_stays_near(fields):
 def test_compiled_steps_and_cuda_graphs_are_the_uncompiled_ones():
     """Of which a graph computes three directly and replays the rest."""
     exact, losses = run(8, DEVICE)
-    for form in ("on", "graphs"):
+    for form in ("on", "graphs", "graphs_only"):
         state, values = run(8, DEVICE, compile=form)
         for key, value in losses.items():
             assert values[key] == pytest.approx(value, abs=1e-2), (form, key)

@@ -35,7 +35,7 @@ FOUND = {
         tflop=NUMBER, mfu={**MAYBE, "maximum": 1}, peak_memory_gb=NUMBER, launches=COUNT, counted_launches=COUNT,
         predicted_s=MAYBE, hours=NUMBER, steps=COUNT),
     "compile": fields(preset={"enum": list(gpu.PRESETS)}, precision={"const": "bf16"}, **{
-        key: {"type": "object", "propertyNames": {"enum": ["off", "on", "graphs"]}, "minProperties": 2,
+        key: {"type": "object", "propertyNames": {"enum": ["off", "on", "graphs", "graphs_only"]}, "minProperties": 2,
               "additionalProperties": NUMBER} for key in ("iteration_s", "first_s")}),
 }  # fmt: skip
 

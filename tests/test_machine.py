@@ -33,6 +33,7 @@ def test_a_run_that_repays_it_is_compiled_and_a_resumed_one_as_before(tmp_path, 
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     assert machine.wanted_compile(config_of(steps=5_000)) == "off"
     assert machine.wanted_compile(config_of(steps=5_000, device="cuda")) == "graphs"
+    assert machine.wanted_compile(config_of(steps=4_999, device="cuda")) == "graphs_only"
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     assert machine.wanted_compile(config_of(steps=4_999)) == "off"
     assert machine.wanted_compile(config_of(steps=5_000)) == "on"
@@ -59,8 +60,12 @@ def test_cuda_graphs_need_a_gpu(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(machine, "why_not_compiled", lambda device: "")
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     assert machine.decide_compile(config_of(tmp_path, compile="graphs", device="cpu")).compile == "on"
-    assert "CUDA graphs need a GPU (device is cpu)" in capsys.readouterr().err
-    assert machine.decide_compile(config_of(tmp_path, compile="graphs", device="cuda")).compile == "graphs"
+    assert machine.decide_compile(config_of(tmp_path, compile="graphs_only", device="cpu")).compile == "off"
+    assert capsys.readouterr().err.count("CUDA graphs need a GPU (device is cpu)") == 2
+    for form in ("graphs", "graphs_only"):
+        assert machine.decide_compile(config_of(tmp_path, compile=form, device="cuda")).compile == form
+    monkeypatch.setattr(machine, "why_not_compiled", lambda device: "no C++ compiler")
+    assert machine.decide_compile(config_of(tmp_path, compile="graphs", device="cuda")).compile == "graphs_only"
 
 
 def test_auto_takes_graphs_for_one_process_on_a_gpu(tmp_path, monkeypatch, capsys):
@@ -73,13 +78,14 @@ def test_auto_takes_graphs_for_one_process_on_a_gpu(tmp_path, monkeypatch, capsy
             config_of(out, **{"device": "cuda", "steps": 9_000, "compile": "auto", **fields})
         ).compile
 
-    assert decided() == "graphs" and decided(steps=400) == "off"
+    assert decided() == "graphs" and decided(steps=400) == "graphs_only"
     assert decided(penalty="gradient", augment="") == "on"
     assert decided(donor="x", l2_sp=0.1) == "on" and not capsys.readouterr().err.count("CUDA graphs")
     assert decided(donor="x", l2_sp=0.1, compile="graphs") == "on"
+    assert decided(donor="x", l2_sp=0.1, compile="graphs_only") == "off"
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert decided() == "on" and decided(compile="graphs") == "on"
-    assert capsys.readouterr().err.count("CUDA graphs are for one process") == 2
+    assert capsys.readouterr().err.count("CUDA graphs are for one process") == 3
 
 
 def test_what_is_compiled_is_kept_beside_the_run_unless_the_user_says_where(tmp_path, monkeypatch):

@@ -3,14 +3,18 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 
+import psutil
 import pytest
+from PIL import Image
 
 from training.config.presets import METHODS, SETTINGS
 from training.study.page import write_page
 from training.study.plan import Cell, cells, config_of
-from training.study.run import Study, begin, make, read_results
+from training.study.run import Study, begin, cell_of, make, read_results
 
 from . import warm
 from .conftest import ROOT
@@ -23,7 +27,6 @@ SMALL = {**NARROW, "batch_size": 4, "g_batch_size": 4, "steps": 2, "log_every": 
 @pytest.fixture
 def folder_of_images(tmp_path):
     import numpy as np
-    from PIL import Image
 
     rng = np.random.default_rng(0)
     for name in ("a", "b"):
@@ -33,6 +36,13 @@ def folder_of_images(tmp_path):
                 tmp_path / "images" / name / f"{i}.png"
             )
     return tmp_path / "images"
+
+
+def wait_until(true):
+    until = time.time() + 90
+    while not true():
+        assert time.time() < until
+        time.sleep(0.05)
 
 
 def invented(run, study, config):
@@ -85,6 +95,7 @@ def test_runs_are_made_once_and_more_can_be_added(folder_of_images, tmp_path, ca
     first = read_results(out)
     assert [(row["method"], row["fid"]) for row in first] == [("none", 110.0)]  # setting B has lr_g 1e-4
     assert len(first[0]["spectrum"]) == 7 and all(values[0] == 1 for values in first[0]["spectrum"].values())
+    assert Image.open(out / "samples" / "none-B-0.png").size == (8 * 33 + 1, 34)
     logs = {path: path.read_bytes() for path in (out / "runs").rglob("log.jsonl")}
     make(out, study, cells(["none", "spectral_norm"], ["B"], [0], []), rounds=1, score=invented)
     rows = read_results(out)
@@ -137,6 +148,46 @@ def test_the_page_shows_means_over_seeds_beside_the_paper_s(tmp_path):
 
 
 @pytest.mark.slow
+def test_runs_beside_each_other_are_those_made_one_after_the_other(folder_of_images, tmp_path, capsys):
+    fields = {**SMALL, "data": str(folder_of_images)}
+    wanted = cells(["none", "spectral_norm", "weight_clipping"], ["B"], [0, 1], [])
+    for name, parallel in (("one", 1), ("three", 3)):
+        make(tmp_path / name, Study("cnn_cifar10", fields), wanted, rounds=0, parallel=parallel, score=invented)
+    one, three = ({cell_of(row): row["spectrum"] for row in read_results(tmp_path / n)} for n in ("one", "three"))
+    assert one == three and len(one) == 6
+    assert "16 images" in (tmp_path / "three" / "runs" / "none-B-0.log").read_text()
+    assert "6 of 6 runs done" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_study_takes_its_processes_with_it_and_goes_on(folder_of_images, tmp_path, number):
+    """Whatever stops the parent, the workers save their runs and end; the same command makes the rest."""
+    words = ["study", "--preset", "cnn_cifar10", "--data", str(folder_of_images), "--methods", "none,spectral_norm",
+             "--settings", "B", "--rounds", "0", "--samples", "4", "--parallel", "2", "--out", str(tmp_path / "study")]  # fmt: skip
+    for name, value in {**SMALL, "steps": 40_000, "log_every": 20, "checkpoint_every": 50, "compile": "off"}.items():
+        if name != "n_dis":
+            words += [f"--{name}", str(value)]
+    script = tmp_path / "study.py"
+    script.write_text("import sys\nfrom training.study import run\nfrom training.__main__ import main\n"
+                      "run.features_of_real_images = lambda *_: None\n"
+                      "if __name__ == '__main__':\n    sys.exit(main(sys.argv[1:]))\n")  # fmt: skip
+    study = subprocess.Popen(
+        [sys.executable, str(script), *words], cwd=ROOT, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    log = tmp_path / "study" / "runs" / "none-B-0" / "log.jsonl"
+    wait_until(lambda: log.is_file() and log.stat().st_size > 0)
+    workers = [child.pid for child in psutil.Process(study.pid).children(recursive=True)]
+    study.send_signal(number)
+    _, said = study.communicate(timeout=60)
+    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in workers))
+    if number != signal.SIGKILL:
+        assert study.returncode == 2 and said.endswith("the same command resumes\n"), said
+    assert list((log.parent / "checkpoints").iterdir()), "the worker saved its state"
+
+
+@pytest.mark.slow
 def test_a_killed_study_goes_on_with_the_run_that_it_was_in(folder_of_images, tmp_path):
     """kill -9 in the middle; the finished runs stay, and the others are those of a study that nobody killed."""
     words = ["study", "--preset", "cnn_cifar10", "--data", str(folder_of_images), "--methods", "none,spectral_norm",
@@ -151,8 +202,6 @@ def test_a_killed_study_goes_on_with_the_run_that_it_was_in(folder_of_images, tm
                       "sys.exit(main(sys.argv[1:]))\n")  # fmt: skip
 
     def one(out):
-        import sys
-
         return warm.start([sys.executable, str(script), *words, "--out", str(out)], environment, tmp_path)
 
     killed, whole = tmp_path / "killed", tmp_path / "whole"

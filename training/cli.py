@@ -113,6 +113,8 @@ def add_study(subparsers: Any) -> None:
     )
     command.add_argument("--rounds", type=int, default=5, metavar="N", help="timed iterations of each method; 0: do "
                          "not time (default: 5)")  # fmt: skip
+    command.add_argument("--parallel", type=int, default=1, metavar="N", help="number of runs at a time, each in its "
+                         "own process, which prints to runs/NAME.log (default: 1)")  # fmt: skip
     command.add_argument("--page", type=Path, metavar="DIR", help="write the page and its figures there and stop "
                          "(default: into --out, at the end)")  # fmt: skip
     command.add_argument("--dry-run", action="store_true", help="print the runs that are missing, and stop")

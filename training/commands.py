@@ -165,7 +165,10 @@ def study(arguments: argparse.Namespace) -> None:
         listed(arguments.methods) or METHODS, listed(arguments.settings) or SETTINGS,
         numbers("seeds", arguments.seeds, int), numbers("widths", arguments.widths, float),
     )  # fmt: skip
-    make(out, Study(arguments.preset, fields, arguments.samples), wanted, arguments.rounds, arguments.dry_run)
+    if arguments.parallel < 1:
+        raise ValueError(f"parallel must be 1 or more (got {arguments.parallel})")
+    study = Study(arguments.preset, fields, arguments.samples)
+    make(out, study, wanted, arguments.rounds, arguments.dry_run, arguments.parallel)
     if not arguments.dry_run:
         print(f"{write_page(out)}: written")
 

@@ -101,7 +101,10 @@ def plural(n: int, one: str, many: str) -> str:
 
 
 def compile_of(config: Config) -> str:
-    if wanted_compile(config) == "off":
+    wanted = wanted_compile(config)
+    if wanted == "graphs_only":
+        return "no; iterations are replayed as CUDA graphs"
+    if wanted == "off":
         if config.compile == "off":
             return "no"
         few = config.steps < REPAID_BY

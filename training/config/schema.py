@@ -83,6 +83,16 @@ class Config(
     def augmentations(self) -> list[str]:
         return [name for name in self.augment.split(",") if name]
 
+    @property
+    def compiles(self) -> bool:
+        """Whether the steps are compiled by ``torch.compile``. Not before ``compile`` auto is resolved."""
+        return self.compile in ("on", "graphs")
+
+    @property
+    def uses_graphs(self) -> bool:
+        """Whether iterations are replayed as CUDA graphs. Not before ``compile`` auto is resolved."""
+        return self.compile in ("graphs", "graphs_only")
+
     def lr_scale(self, step: int) -> float:
         """The factor of update ``step`` (0-based): Chainer's LinearShift, which sets the rate after the update."""
         if step < self.warm_up:

@@ -169,8 +169,9 @@ class MachineSettings:
     tf32: bool = option(True, "Multiply float32 in TF32 (10 bits of mantissa) on a GPU.")
     compile: str = option(
         "auto",
-        "Compile the steps with torch.compile. auto: from 5,000 iterations on, where it is faster. graphs: compile, "
-        "and replay iterations as CUDA graphs; auto does so on one GPU.", choices=("on", "off", "auto", "graphs"),
+        "Compile the steps with torch.compile. graphs: compile, and replay iterations as CUDA graphs. graphs_only: "
+        "CUDA graphs without compilation, which start at once. auto: compile from 5,000 iterations on, where it is "
+        "faster; CUDA graphs on one GPU.", choices=("on", "off", "auto", "graphs", "graphs_only"),
     )  # fmt: skip
     one_pass: bool = option(False, "Real and generated images go through the discriminator in one pass.")
     channels_last: bool = option(False, "Use the channels-last memory format.")

@@ -1,4 +1,4 @@
-"""Records the updates of one iteration as a CUDA graph and replays them (``--compile graphs``).
+"""Records the updates of one iteration as a CUDA graph and replays them (``--compile graphs`` and ``graphs_only``).
 
 An iteration launches about a thousand kernels. For small networks, launching them takes the host longer than running
 them takes the GPU; a graph is launched in one call. It repeats the same kernels on the same addresses with the same

@@ -40,24 +40,27 @@ def set_up(config: Config) -> Config:
 def decide_compile(config: Config) -> Config:
     """Returns the config with ``compile`` resolved. Writes to ``config.out``, so call it after all checks of the run.
 
-    ``auto``: a resumed run keeps its setting. A new run is compiled from 5,000 iterations on, if that is faster, and a
-    single process on a GPU then uses CUDA graphs. If compilation is not possible, prints a line and does not compile.
+    ``auto``: a resumed run keeps its setting. A new run is compiled from 5,000 iterations on, if that is faster, and
+    uses CUDA graphs in a single process on a GPU. If compilation is not possible, prints a line and does not compile.
     """
     config = dataclasses.replace(config, compile=wanted_compile(config))
-    if config.compile == "graphs" and not config.device.startswith("cuda"):
-        say(f"compile: CUDA graphs need a GPU (device is {config.device}); compiling the steps without CUDA graphs")
-        config = dataclasses.replace(config, compile="on")
-    if config.compile == "graphs" and not can_record(config):
-        say("compile: CUDA graphs are for one process and need l2_sp 0; compiling the steps without CUDA graphs")
-        config = dataclasses.replace(config, compile="on")
-    if config.compile != "off":
+    if config.uses_graphs:
+        without = {"graphs": "on", "graphs_only": "off"}[config.compile]
+        then = {"on": "compiling the steps without CUDA graphs", "off": "the steps run without CUDA graphs"}[without]
+        if not config.device.startswith("cuda"):
+            say(f"compile: CUDA graphs need a GPU (device is {config.device}); {then}")
+            config = dataclasses.replace(config, compile=without)
+        elif not can_record(config):
+            say(f"compile: CUDA graphs are for one process and need l2_sp 0; {then}")
+            config = dataclasses.replace(config, compile=without)
+    if config.compiles:
         # In the folder of the run, so that a resumed run finds it; not changed if the user has set it.
         if not set_by_user(os.environ.get(CACHE, "")):
             os.environ[CACHE] = str(Path(config.out, "compiled").absolute())
         reason = why_not_compiled(config.device)
         if reason:
             say(f"compile: torch.compile does not work here ({reason}); the steps run uncompiled")
-            config = dataclasses.replace(config, compile="off")
+            config = dataclasses.replace(config, compile="graphs_only" if config.uses_graphs else "off")
         else:
             print("compile: the first iteration compiles the steps and takes one to several minutes", file=sys.stderr)
     return config
@@ -75,7 +78,7 @@ def say(line: str) -> None:
 
 
 def wanted_compile(config: Config) -> str:
-    """``on``, ``off`` or ``graphs``: what ``auto`` means for this run."""
+    """What ``auto`` means for this run; otherwise the setting."""
     if config.compile != "auto":
         return config.compile
     path = Path(config.out, "config.json")
@@ -84,10 +87,11 @@ def wanted_compile(config: Config) -> str:
             return json.loads(path.read_text(encoding="utf-8")).get("compile", "off")
         except ValueError:
             pass
-    if config.steps < REPAID_BY or not compiling_pays(config.device):
-        return "off"
     on_gpu = kind_of(config.device).startswith("cuda")
-    return "graphs" if on_gpu and can_record(config) and config.penalty != "gradient" else "on"
+    graphs = on_gpu and can_record(config) and config.penalty != "gradient"
+    if config.steps < REPAID_BY or not compiling_pays(config.device):
+        return "graphs_only" if graphs else "off"
+    return "graphs" if graphs else "on"
 
 
 def can_record(config: Config) -> bool:

@@ -104,7 +104,7 @@ class State:
     anchor: dict[str, dict[str, torch.Tensor]] | None = (
         None  # weights of each network that l2_sp regularises towards; not saved
     )
-    recorded: RecordedUpdates | None = None  # with --compile graphs; not saved
+    recorded: RecordedUpdates | None = None  # with CUDA graphs; not saved
 
     def state_dict(self) -> dict[str, Any]:
         parts = {name: getattr(self, name).state_dict() for name in ("generator", "discriminator", "opt_g", "opt_d")}

@@ -48,7 +48,7 @@ def train_step(state: State, config: Config, feed: Feeds, accelerator: Accelerat
         optimizer.param_groups[0]["lr"] = lr * config.lr_scale(step)
 
     drawn = feed.iteration(step)
-    if config.compile == "graphs":
+    if config.uses_graphs:
         warming_up = step < config.d_warm_up
         if state.recorded is None:
             order = [state.opt_g] * (not warming_up) + [state.opt_d] * config.n_dis
@@ -212,7 +212,7 @@ def forms_of(config: Config) -> Forms:
         return loss.real(score_real) + loss.fake(score_fake), means
 
     forms: Any = [generate, generator_loss, real_loss, fake_loss, both_losses]
-    if config.compile in ("on", "graphs"):
+    if config.compiles:
         forms = [torch.compile(form, fullgraph=True, dynamic=False) for form in forms]
     return Forms(*forms)
 

@@ -227,7 +227,7 @@ def new_feed(data: Images, config: Config, state: State, accelerator: Accelerato
     of = (data, config, g.size, g.z_dim, g.n_classes, accelerator.process_index, accelerator.num_processes, device)
     if device.type == "cuda":
         try:
-            return Feed(*of, noise_there=True, compiled=config.compile in ("on", "graphs"))
+            return Feed(*of, noise_there=True, compiled=config.compiles)
         except RuntimeError:  # the numbers differ: generate the noise with NumPy
             pass
     return Feed(*of)

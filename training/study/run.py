@@ -1,8 +1,8 @@
 """Makes a study: times all methods, trains and scores every run that has no result yet, and writes the page.
 
 ``FOLDER/study.json`` holds the settings of all runs, ``results.jsonl`` a line per finished run, ``times.json`` the
-seconds per iteration, ``runs/`` the runs. A killed study is resumed by the same command; further methods, settings and
-seeds can be added to a folder.
+seconds per iteration, ``samples/`` a strip of samples of each run, ``runs/`` the runs. A killed study is resumed by the
+same command; further methods, settings and seeds can be added to a folder.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ import dataclasses
 import json
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from sngan_hub import create_generator
 from sngan_hub.data import Images, load_images
+from sngan_hub.devices import resolve_device
 from sngan_hub.files import write_json
 from sngan_hub.hub.load import load_discriminator, load_generator
 from sngan_hub.metrics.protocols import Evaluation, machine, versions
@@ -26,11 +29,13 @@ from sngan_hub.networks.registry import find_model
 from ..config.dry_run import plural
 from ..config.schema import Config
 from ..engine.loop import train
-from ..monitor.log import read_log
+from ..monitor.log import fixed_samples, read_log, save_grid
+from .beside import made_beside
 from .plan import Cell, config_of
 from .timing import Seconds, seconds_per_iteration
 
-RESULTS, TIMES, STUDY = "results.jsonl", "times.json", "study.json"
+RESULTS, TIMES, STUDY, SAMPLES = "results.jsonl", "times.json", "study.json", "samples"
+STRIP = 8  # images of a strip
 POINTS = 64  # singular values that are kept of a layer
 KID_SAMPLES = 1000
 
@@ -112,44 +117,70 @@ def cost_lines(todo: list[Cell], study: Study, folder: Path, seconds: Mapping[st
             f"score after each run"]  # fmt: skip
 
 
+Score = Callable[[Path, Study, Config], dict[str, Any]]
+
+
 def make(
-    folder: Path, study: Study, wanted: list[Cell], rounds: int = 5, dry_run: bool = False,
-    score: Callable[[Path, Study, Config], dict[str, Any]] | None = None,
+    folder: Path, study: Study, wanted: list[Cell], rounds: int = 5, dry_run: bool = False, parallel: int = 1,
+    score: Score | None = None,
 ) -> None:  # fmt: skip
-    """Makes the runs of ``wanted`` that have no result. ``score``: in place of FID and KID, for tests."""
+    """Makes the runs of ``wanted`` that have no result, ``parallel`` of them at a time in processes of their own.
+
+    ``score``: in place of FID and KID, for tests.
+    """
     if not wanted:
         raise ValueError("the study has no runs: name at least one method, one setting and one seed")
     first = study.config(wanted[0], folder)
-    size = find_model(first.architecture).size
     if not dry_run:
         begin(folder, study)
     todo = missing(folder, wanted)
-    data = load_images(first.data, first.split, first.stored_size or size, first.stretches_at_load(size))
     methods = list(dict.fromkeys(cell.method for cell in wanted))
-    seconds = {} if dry_run or not rounds else times(folder, study, methods, data, rounds)
+    seconds = {} if dry_run or not rounds else times(folder, study, methods, data_of(first), rounds)
     print("\n".join(cost_lines(todo, study, folder, seconds)), file=sys.stderr)
     if dry_run:
         print("\n".join(cell.name for cell in todo))
         return
-    for number, cell in enumerate(todo, 1):
-        print(f"run {number} of {len(todo)}: {cell.name}", file=sys.stderr)
-        row = result_of(cell, study, folder, data, score or fid_and_kid)
+    if parallel > 1 and todo and score is None:
+        features_of_real_images(study, first)  # once, before all processes need them
+    for number, row in enumerate(results(todo, study, folder, score or fid_and_kid, parallel), 1):
         with open(folder / RESULTS, "a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
+        cell = cell_of(row)
         shutil.rmtree(folder / "runs" / cell.name / "checkpoints", ignore_errors=True)
+        said = f"FID {row['fid']:.1f}" if row["fid"] is not None else f"diverged at {row['diverged']}"
+        print(f"{number} of {len(todo)} runs done: {cell.name}, {said}", file=sys.stderr)
 
 
-def result_of(
-    cell: Cell, study: Study, folder: Path, data: Images, score: Callable[[Path, Study, Config], dict[str, Any]]
-) -> dict[str, Any]:
+def results(todo: list[Cell], study: Study, folder: Path, score: Score, parallel: int) -> Iterator[dict[str, Any]]:
+    """The row of every run, in the order in which the runs end."""
+    if parallel > 1:
+        yield from made_beside(result_of, [(cell, study, folder, score) for cell in todo], parallel,
+                               [folder / "runs" / f"{cell.name}.log" for cell in todo])  # fmt: skip
+        return
+    for number, cell in enumerate(todo, 1):
+        print(f"run {number} of {len(todo)}: {cell.name}", file=sys.stderr)
+        yield result_of(cell, study, folder, score)
+
+
+def data_of(config: Config) -> Images:
+    size = find_model(config.architecture).size
+    return _data(config.data, config.split, config.stored_size or size, config.stretches_at_load(size))
+
+
+_data = lru_cache(maxsize=1)(load_images)  # all runs of a process train on the same images
+
+
+def result_of(cell: Cell, study: Study, folder: Path, score: Score) -> dict[str, Any]:
     """Trains (or resumes) a run and measures it. A run whose losses are not finite has no scores."""
     config, out = study.config(cell, folder), folder / "runs" / cell.name
     row: dict[str, Any] = {**cell._asdict(), "steps": config.steps, "machine": machine(), "versions": versions()}
     try:
-        train(config, data)
+        state = train(config, data_of(config))
     except FloatingPointError as error:
         return {**row, "diverged": str(error).partition(":")[0], "fid": None, "kid": None}
     lines = read_log(out)
+    shown = fixed_samples(state.average, config.seed)[:STRIP]
+    save_grid(shown, folder / SAMPLES / f"{cell.name}.png", STRIP)
     seconds = sorted(line["seconds_per_step"] for line in lines)
     return {**row, **score(out, study, config), "loss_d": lines[-1]["loss_d"], "spread": lines[-1]["spread"],
             "seconds_per_step": seconds[len(seconds) // 2], "spectrum": singular_values(out)}  # fmt: skip
@@ -168,10 +199,32 @@ def singular_values(run: Path) -> dict[str, list[float]]:
 
 def fid_and_kid(run: Path, study: Study, config: Config) -> dict[str, Any]:
     """FID of the study's number of samples against all test images, and KID of 1,000."""
-    generator = load_generator(str(run / "generator")).for_sampling()
-    e = Evaluation(generator, config.data, held_out=config.test_folder, precision=config.precision)
+    generator = load_generator(str(run / "generator"), device=resolve_device(config.device)).for_sampling()
+    e = evaluation_of(generator, config)
     real, samples = e.real_features("test", None, balanced=False), e.sample_features(study.samples)
     n = min(KID_SAMPLES, len(real), study.samples)
-    floor = e.real_features("train", study.samples)
-    return {"fid": fid(samples, real), "kid": kid(samples[:n], real[:n]), "fid_floor": fid(floor, real),
+    return {"fid": fid(samples, real), "kid": kid(samples[:n], real[:n]),
+            "fid_floor": floor_of(study.samples, config.data, config.test_folder, e),
             "evaluator": f"{e.evaluator}; {study.samples:,} samples, {len(real):,} test images"}  # fmt: skip
+
+
+_floors: dict[tuple[int, str, str], float] = {}
+
+
+def floor_of(n: int, data: str, held_out: str, e: Evaluation) -> float:
+    """FID of ``n`` training images, once for each process."""
+    key = n, data, held_out
+    if key not in _floors:
+        _floors[key] = fid(e.real_features("train", n), e.real_features("test", None, balanced=False))
+    return _floors[key]
+
+
+def evaluation_of(generator: Any, config: Config) -> Evaluation:
+    return Evaluation(generator, config.data, held_out=config.test_folder, precision=config.precision)
+
+
+def features_of_real_images(study: Study, config: Config) -> None:
+    """Computes them, unless they are in the cache."""
+    e = evaluation_of(create_generator(config.architecture, device=resolve_device(config.device)), config)
+    e.real_features("test", None, balanced=False)
+    e.real_features("train", study.samples)
