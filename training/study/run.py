@@ -225,6 +225,6 @@ def evaluation_of(generator: Any, config: Config) -> Evaluation:
 
 def features_of_real_images(study: Study, config: Config) -> None:
     """Computes them, unless they are in the cache."""
-    e = evaluation_of(create_generator(config.architecture, device=resolve_device(config.device)), config)
+    e = evaluation_of(create_generator(config.architecture).to(resolve_device(config.device)), config)
     e.real_features("test", None, balanced=False)
     e.real_features("train", study.samples)

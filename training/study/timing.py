@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 import time
 from collections.abc import Mapping
@@ -25,18 +26,20 @@ class Seconds(NamedTuple):
 
 
 def seconds_per_iteration(configs: Mapping[str, Config], data: Images, rounds: int = 5) -> dict[str, Seconds]:
-    """Trains one iteration of each in turn, ``rounds`` times. Uncompiled.
+    """Trains one iteration of each in turn, ``rounds`` times. Uncompiled, with CUDA graphs on a GPU if these are set.
 
-    The first iteration does not count; nor do those before the replays of CUDA graphs, where they are used.
+    The first iteration does not count; nor do those before the replays of CUDA graphs.
     """
     accelerator = new_accelerator(resolve_device(next(iter(configs.values())).device).type)
-    runs = {}
+    runs, untimed = {}, 1
     for name, config in configs.items():
+        graphs = config.uses_graphs and accelerator.device.type == "cuda"
+        config = dataclasses.replace(config, compile="graphs_only" if graphs else "off")
+        untimed = max(untimed, WARM_UP + 2 if graphs else 1)
         state = new_state(config, data.classes, accelerator.device)
         runs[name] = (state, config, new_feed(data, config, state, accelerator))
     taken: dict[str, list[float]] = {name: [] for name in runs}
     try:
-        untimed = WARM_UP + 2 if any(config.uses_graphs for config in configs.values()) else 1
         for turn in range(rounds + untimed):
             for name, (state, config, feed) in runs.items():
                 start = time.perf_counter()
