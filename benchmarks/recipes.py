@@ -1,6 +1,7 @@
 """Compares training settings at equal computing time: ``python benchmarks/recipes.py FOLDER --data SOURCE``
 
-Every recipe is BASE with the changes of its row in RECIPES. Its seconds per iteration are measured first, then it
+Every recipe is BASE, whose networks have half the width of the included ones so that a run of minutes tells something,
+with the changes of its row in RECIPES. Its seconds per iteration are measured first, then it
 trains as many iterations as fit into ``--minutes``. On a CPU these are the CPU seconds of a run of its own, so that
 other programs do not count. On a GPU, all recipes are measured one after the other while the GPU is idle; after
 ``--rates``, which does no more than that, several processes may train at the same time. Compilation does not count. The
@@ -46,7 +47,8 @@ BASE: dict[str, Any] = dict(
     preset="cifar10_small", batch_size=64, g_batch_size=64, n_dis=1, lr_g=4e-4, lr_d=8e-4, beta2=0.99, ema_decay=0.999,
     augment="translation", flip="true", precision="bf16", channels_last="true", one_pass="false", log_every=50,
     sample_every=ENDLESS, snapshot_every=ENDLESS, checkpoint_every=250, keep_checkpoints=1, spectrum_every=0,
-    score_every=0,
+    score_every=0, generator_fields='{"widths": [96, 96, 64, 48]}',
+    discriminator_fields='{"widths": [64, 64, 64, 64], "down": "1100", "head_bias": true}',
 )
 RECIPES: dict[str, dict[str, Any]] = {
     "base":                      {},
@@ -62,14 +64,14 @@ RECIPES: dict[str, dict[str, Any]] = {
     "batch 128":                 dict(batch_size=128, g_batch_size=128),
     "EMA 0.99":                  dict(ema_decay=0.99),
     "EMA 0.9995":                dict(ema_decay=0.9995),
-    "z_dim 64":                  dict(generator_fields='{"z_dim": 64}'),
+    "z_dim 64":                  dict(generator_fields='{"widths": [96, 96, 64, 48], "z_dim": 64}'),
     "non-saturating loss":       dict(loss="non_saturating"),
     "class transition":          dict(transition=True),
     "rates fall to 0":           dict(decay=True),
-    "D 64-128-192-192":          dict(discriminator_fields='{"widths": [64, 128, 192, 192]}'),
-    "D with 3 blocks":           dict(discriminator_fields='{"widths": [128, 128, 128], "down": "110"}'),
-    "G 192-192-96-48":           dict(generator_fields='{"widths": [192, 192, 96, 48]}'),
-    "G 256-256-256-256":         dict(generator_fields='{"widths": [256, 256, 256, 256]}'),
+    "D 32-64-96-128":            dict(discriminator_fields='{"widths": [32, 64, 96, 128], "down": "1100", "head_bias": true}'),
+    "D with 3 blocks":           dict(discriminator_fields='{"widths": [64, 64, 64], "down": "110", "head_bias": true}'),
+    "G 128-96-48-32":            dict(generator_fields='{"widths": [128, 96, 48, 32]}'),
+    "G 96-96-96-96":             dict(generator_fields='{"widths": [96, 96, 96, 96]}'),
 }
 # fmt: on
 

@@ -143,7 +143,19 @@ def test_the_page_shows_means_over_seeds_beside_the_paper_s(tmp_path):
     assert "| `spectral_norm` | 42.0 (40.0 to 44.0, 2 seeds) | 50.0 | 42.0 | 29.3 |" in text
     assert "| `weight_norm` | 60.0 | not run | 60.0 | 34.7 |" in text
     assert "| `orthonormal` | 70.0 | 70.0 |" in text and "| `spectral_norm` | 1.100 (1.000 to 1.200) | 1.10 |" in text
-    for name in ("settings", "spectrum", "width", "time"):
+    assert "study-samples" not in text and "Here:" not in text
+    (tmp_path / "samples").mkdir()
+    for setting, colour in (("A", "red"), ("D", "blue")):
+        Image.new("RGB", (265, 34), colour).save(tmp_path / "samples" / f"spectral_norm-{setting}-0.png")
+    (tmp_path / "notes.json").write_text('{"settings": "Seen at this size."}')
+    text = write_page(tmp_path, tmp_path / "docs").read_text()
+    sheet = Image.open(tmp_path / "docs" / "study-samples.png").convert("RGB").getcolors(10**6)
+    assert {(255, 0, 0), (0, 0, 255)} <= {colour for _, colour in sheet}
+    assert "Here: Seen at this size." in text.split("## ")[1]
+    (tmp_path / "notes.json").write_text('{"setting": ""}')
+    with pytest.raises(ValueError, match="unknown setting; known are settings"):
+        write_page(tmp_path)
+    for name in ("settings", "spectrum", "width", "time", "samples"):
         assert (tmp_path / "docs" / f"study-{name}.png").stat().st_size > 5000 and f"study-{name}.png" in text
 
 

@@ -87,9 +87,9 @@ def wanted_compile(config: Config) -> str:
             return json.loads(path.read_text(encoding="utf-8")).get("compile", "off")
         except ValueError:
             pass
-    on_gpu = kind_of(config.device).startswith("cuda")
-    graphs = on_gpu and can_record(config) and config.penalty != "gradient"
-    if config.steps < REPAID_BY or not compiling_pays(config.device):
+    graphs = kind_of(config.device).startswith("cuda") and can_record(config)
+    # Gradient penalties cannot be compiled, so that most of such an iteration would not be
+    if config.steps < REPAID_BY or not compiling_pays(config.device) or (graphs and config.penalty == "gradient"):
         return "graphs_only" if graphs else "off"
     return "graphs" if graphs else "on"
 

@@ -8,27 +8,35 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from sngan_hub.files import write_text
 from sngan_hub.metrics.protocols import made_on
 
 from ..config.presets import METHODS, SETTINGS
 from .paper import FID_CIFAR10, FIGURES
 from .plan import WIDTH_METHODS, WIDTH_SETTING
-from .run import STUDY, TIMES, read_results
+from .run import SAMPLES, STUDY, TIMES, cell_of, read_results
 from .timing import Seconds
 
-PAGE = "study.md"
+PAGE, NOTES = "study.md", "notes.json"
 Rows = list[dict[str, Any]]
 
 
 def write_page(folder: Path, out: Path | None = None) -> Path:
-    """Writes ``study.md`` and its figures from the results of ``folder`` to ``out`` (default: the folder itself)."""
+    """Writes ``study.md`` and its figures from the results of ``folder`` to ``out`` (default: the folder itself).
+
+    ``notes.json`` in ``folder``, if it exists, has remarks for sections: settings, spectrum, width, time, samples.
+    """
     rows = read_results(folder)
     if not rows:
         raise FileNotFoundError(f"{folder} holds no results of a study; make one: sngan study --out {folder}")
     out = out or folder
     out.mkdir(parents=True, exist_ok=True)
     study = json.loads((folder / STUDY).read_text(encoding="utf-8"))
+    notes = json.loads((folder / NOTES).read_text(encoding="utf-8")) if (folder / NOTES).is_file() else {}
+    if unknown := set(notes) - set(FIGURES):
+        raise ValueError(f"{folder / NOTES}: unknown {', '.join(sorted(unknown))}; known are {', '.join(FIGURES)}")
     seconds = times_of(folder)
     plain = [row for row in rows if row["width"] == 1]
     parts = [
@@ -41,10 +49,13 @@ def write_page(folder: Path, out: Path | None = None) -> Path:
         ("spectrum", [], lambda path: draw_spectra(plain, path)),
         ("width", width_table(rows), (lambda path: draw_widths(rows, path)) if has_widths(rows) else None),
         ("time", time_table(seconds), (lambda path: draw_times(seconds, path)) if seconds else None),
+        ("samples", [], (lambda path: draw_samples(plain, folder, path)) if strips(plain, folder) else None),
     ]
     for name, table, draw in sections:
-        title, claim = FIGURES[name]
-        parts += [f"## {title}", f"The paper: {claim}"]
+        title, text = FIGURES[name]
+        parts += [f"## {title}", text]
+        if name in notes:
+            parts.append(f"Here: {notes[name]}")
         if table:
             parts.append("\n".join(table))
         if draw:
@@ -216,6 +227,35 @@ def draw_widths(rows: Rows, path: Path) -> None:
     axes.set_ylabel("FID")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
+    plot.savefig(path, dpi=110)
+
+
+def strips(rows: Rows, folder: Path) -> dict[tuple[str, str], Path]:
+    """The samples of the first seed of every method in every setting."""
+    found: dict[tuple[str, str], Path] = {}
+    for row in sorted(rows, key=lambda row: row["seed"]):
+        path = folder / SAMPLES / f"{cell_of(row).name}.png"
+        if path.is_file():
+            found.setdefault((row["method"], row["setting"]), path)
+    return found
+
+
+def draw_samples(rows: Rows, folder: Path, path: Path) -> None:
+    """A row per method, a column per setting. Empty where a run diverged or was not made."""
+    methods, settings = known(rows)
+    found = {key: Image.open(strip).convert("RGB") for key, strip in strips(rows, folder).items()}
+    width, height = next(iter(found.values())).size
+    sheet = Image.new("RGB", (width * len(settings), height * len(methods)), "white")
+    for (method, setting), strip in found.items():
+        sheet.paste(strip, (width * settings.index(setting), height * methods.index(method)))
+    plot = figure(sheet.width / 100 + 1.6, sheet.height / 100 + 0.5)
+    axes = plot.subplots()
+    axes.imshow(sheet, interpolation="nearest")
+    axes.set_xticks([width * (k + 0.5) for k in range(len(settings))], settings)
+    axes.set_yticks([height * (k + 0.5) for k in range(len(methods))], methods)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
     plot.savefig(path, dpi=110)
 
 

@@ -13,28 +13,29 @@ FID_CIFAR10 = {
 
 class Figure(NamedTuple):
     title: str
-    claim: str
+    text: str  # below the title: what the paper reports
 
 
 FIGURES = {
     "settings": Figure(
         "Scores by optimizer setting (Figures 1 and 2)",
-        "Spectral normalisation scores well in nearly all settings. WGAN-GP and weight normalisation fail at high "
-        "learning rates or momentum (D, E, F). Orthonormal regularisation fails in setting E on STL-10 only.",
+        "The paper: spectral normalisation scores well in nearly all settings. WGAN-GP and weight normalisation fail "
+        "at high learning rates or momentum (D, E, F). Orthonormal regularisation fails in setting E on STL-10 only.",
     ),
     "spectrum": Figure(
         "Singular values of the discriminator (Figure 3)",
-        "With weight clipping and weight normalisation, few singular values are large in the first five layers. With "
-        "spectral normalisation, many are.",
+        "The paper: with weight clipping and weight normalisation, few singular values are large in the first five "
+        "layers. With spectral normalisation, many are.",
     ),
     "width": Figure(
         "Width of the last feature map (Figure 4)",
-        "In setting C on STL-10, scores of orthonormal regularisation fall as the last feature map of D gets wider; "
-        "those of spectral normalisation do not.",
+        "The paper: in setting C on STL-10, scores of orthonormal regularisation fall as the last feature map of D "
+        "gets wider; those of spectral normalisation do not.",
     ),
     "time": Figure(
         "Time of an update, relative to weight normalisation",
-        "On CIFAR-10, spectral normalisation takes about 1.1 to 1.2 times as long as weight normalisation. WGAN-GP "
-        "takes much longer, because it differentiates a gradient.",
+        "The paper: on CIFAR-10, spectral normalisation takes about 1.1 to 1.2 times as long as weight normalisation. "
+        "WGAN-GP takes much longer, because it differentiates a gradient.",
     ),
+    "samples": Figure("Samples", "Eight samples of each method in each setting, with the same latent vectors."),
 }
