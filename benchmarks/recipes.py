@@ -48,7 +48,7 @@ BASE: dict[str, Any] = dict(
     augment="translation", flip="true", precision="bf16", channels_last="true", one_pass="false", log_every=50,
     sample_every=ENDLESS, snapshot_every=ENDLESS, checkpoint_every=250, keep_checkpoints=1, spectrum_every=0,
     score_every=0, generator_fields='{"widths": [96, 96, 64, 48]}',
-    discriminator_fields='{"widths": [64, 64, 64, 64], "down": "1100", "head_bias": true}',
+    discriminator_fields='{"widths": [64, 64, 64, 64]}',
 )
 RECIPES: dict[str, dict[str, Any]] = {
     "base":                      {},
@@ -68,8 +68,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "non-saturating loss":       dict(loss="non_saturating"),
     "class transition":          dict(transition=True),
     "rates fall to 0":           dict(decay=True),
-    "D 32-64-96-128":            dict(discriminator_fields='{"widths": [32, 64, 96, 128], "down": "1100", "head_bias": true}'),
-    "D with 3 blocks":           dict(discriminator_fields='{"widths": [64, 64, 64], "down": "110", "head_bias": true}'),
+    "D 32-64-96-128":            dict(discriminator_fields='{"widths": [32, 64, 96, 128]}'),
+    "D with 3 blocks":           dict(discriminator_fields='{"widths": [64, 64, 64], "down": "110"}'),
     "G 128-96-48-32":            dict(generator_fields='{"widths": [128, 96, 48, 32]}'),
     "G 96-96-96-96":             dict(generator_fields='{"widths": [96, 96, 96, 96]}'),
 }
