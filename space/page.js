@@ -1,4 +1,21 @@
-// In the browser: marks results whose inputs have changed, completes links, and scrolls to what is new.
+// In the browser: marks results whose inputs have changed, completes links, scrolls to what is new, and enlarges images.
+// An image of a result opens in large; a click, Escape or the button closes it.
+document.addEventListener("click", (event) => {
+  const image = event.target.closest(".drawn .cells img");
+  if (!image) return;
+  const dialog = document.createElement("dialog");
+  const close = Object.assign(document.createElement("button"), { type: "button", textContent: "Close" });
+  const text = Object.assign(document.createElement("p"), { textContent: image.alt });
+  const large = image.cloneNode();
+  dialog.className = "enlarged";
+  dialog.setAttribute("aria-label", image.alt);
+  dialog.append(large, text, close);
+  dialog.addEventListener("click", () => dialog.close());
+  dialog.addEventListener("close", () => dialog.remove());
+  document.body.append(dialog);
+  dialog.showModal();
+});
+
 // A seed that a visitor enters is kept; pressing the button again with another seed would lose it.
 document.addEventListener("input", (event) => {
   const tab = event.target.closest('[id$="-seed"]')?.id.replace("-seed", "");

@@ -18,6 +18,11 @@ from . import models
 from .actions import Drawn, Side
 
 SMALL = 48  # px: images up to this size are shown eight in a row, larger ones four
+#: What our protocols are called on the page; scores that others publish keep their names
+LABELS = {
+    "fid_paper": "FID, all test images", "fid5k_test": "FID, 5,000 test images", "kid1k_test": "KID",
+    "agreement2k": "class agreement", "diversity": "diversity",
+}  # fmt: skip
 
 
 def data_url(image: Tensor) -> str:
@@ -171,7 +176,7 @@ def about(model: str) -> str:
 def _score(protocol: str, score: Score) -> str:
     n = f", {score.n:,} images" if score.n else ""
     by = f", stated by {score.stated_by}" if score.stated_by else ""
-    return f"{protocol} {score.value:.4g}{n}{by}"
+    return f"{LABELS.get(protocol, protocol)} {score.value:.4g}{n}{by}"
 
 
 def scores_of_record(record: Record | None) -> str:
@@ -179,7 +184,8 @@ def scores_of_record(record: Record | None) -> str:
         return '<p class="scores">no published scores</p>'
     shown = sorted(record.scores.items(), key=lambda item: ("fid" not in item[0], "kid" not in item[0]))
     parts = "".join(
-        f'<div title="{escape(score.evaluator)}"><dt>{escape(name)}</dt><dd>{score.value:.3g}</dd></div>'
+        f'<div title="{escape(score.evaluator)}"><dt>{escape(LABELS.get(name, name))}</dt>'
+        f"<dd>{score.value:.3g}</dd></div>"
         for name, score in shown
     )
     return f'<dl class="scores">{parts}</dl>'

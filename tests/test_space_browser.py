@@ -56,6 +56,29 @@ def test_every_tab_opens_with_images_and_draws_anew(browser, page_url, width, th
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("width, theme", [(1280, "dark"), (390, "light")])
+def test_an_image_opens_in_large_by_a_click(browser, page_url, width, theme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page = visit(browser, page_url, f"?__theme={theme}", width, color_scheme=theme)
+    image, large = page.locator("#sample-result .cells img").nth(2), page.locator("dialog.enlarged")
+    for close in (lambda: page.keyboard.press("Escape"), lambda: large.get_by_text("Close").click(), large.click):
+        image.click()
+        assert large.locator("img").get_attribute("src") == image.get_attribute("src")
+        assert large.locator("p").inner_text() == image.get_attribute("alt")
+        box = large.bounding_box()
+        assert box["width"] > 300 and box["x"] >= 0 and box["x"] + box["width"] <= width
+        assert box["y"] >= 0 and box["y"] + box["height"] <= page.viewport_size["height"]
+        faults = [
+            fault
+            for fault in axe.run(page, "dialog.enlarged").response["violations"]
+            if fault["impact"] in ("serious", "critical")
+        ]
+        assert not faults
+        close()
+        assert not large.count()
+
+
+@pytest.mark.slow
 def test_a_phone_shows_images_first_and_keeps_the_button_in_reach(browser, page_url):
     page = visit(browser, page_url, width=390)
     rows = page.locator("#sample-result .row")
