@@ -91,18 +91,19 @@ def test_a_report_is_one_file_that_says_how_to_use_the_result(folders, tmp_path,
     )
     for text in ("started from sngan_avatars32", "zebra: starts from the mean of the donor&#39;s 10 classes",
                  "No scores: 18 images are too few",
-                 "Adam&#39;s moments start at 0", f"sngan sample {out}", "--classes &#34;planets&#34;", "Step 0<", "Step 2<", "Step 4<",
-                 "Losses", "of generated images are nearer to a training image", "trained"):  # fmt: skip
+                 "Adam&#39;s moments start at 0", f"sngan sample {out}", "--classes &#34;planets&#34;", "Losses", "of generated images are nearer to a training image", "trained"):  # fmt: skip
         assert text in page, text
     pictures = re.findall(r"data:image/png;base64,([\w+/=]+)", page)
-    assert len(pictures) == 6  # the data, the result, three grids, the pairs
+    assert len(pictures) == 3 * (1 + 1 + 3 + 1)  # of each class: the data, the result, three steps, the pairs
+    assert re.findall(r'alt="([^"]+at step [^"]+)"', page)[:4] == [
+        "planets at step 0", "planets at step 2", "planets at step 4", "moods at step 0"]  # fmt: skip
     headings = re.findall(r"<h2>([^<]+)", page)
     assert headings == ["Training data", "Generated images", "Samples during training", "Nearest training images",
                         "Training curves", "Settings", "Usage"]  # fmt: skip
     assert 'scope="row">log every</th><td>1</td>' in page  # beside its default
     assert main(["report", str(out)]) == 0
     assert "of generated images are nearer" in capsys.readouterr().out
-    assert (out / "report.html").read_text(encoding="utf-8").count("<figure>") == page.count("<figure>")
+    assert (out / "report.html").read_text(encoding="utf-8").count("<img") == page.count("<img")
 
 
 def test_settings_are_rounded_for_a_reader():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,15 @@ from ..config.schema import Config
 from ..engine.run_folder import linked_step
 from ..feed.near_copies import ALARM, copying, nearest, small
 from ..finetune.load import START
-from .log import read_log, shown_classes
+from .log import PER_CLASS, read_log, shown_classes
 from .score import scores_of_run
 
-COLUMNS = 8  # images per class
+COLUMNS = 8  # images of a strip: one class, at one step
 WIDEST = 960  # maximum width of an image in the report, in pixels
-GRIDS = 6  # number of grids over time, including the first and the last
+STEPS = 6  # number of steps whose samples are shown, including the first and the last
 SEARCHED, REAL = 2000, 500  # maximum numbers of training images and of held-out images to compare with
+
+Strips = list[tuple[str, str]]  # label, and the images beside it as a data URL
 
 
 def write_report(out: Path, data: Images | None = None) -> tuple[Path, str]:
@@ -50,8 +53,9 @@ def write_report(out: Path, data: Images | None = None) -> tuple[Path, str]:
     step = linked_step(out)
     chosen = shown_classes(generator.n_classes) if generator.n_classes else None
     images = generator.for_sampling().sample(chosen, COLUMNS if chosen else COLUMNS**2, seed=config.seed)
-    names = [class_names(generator)[label] for label in chosen] if chosen else None
-    found: dict[str, Any] = compare(config, generator, images, data)
+    names = [class_names(generator)[label] for label in chosen] if chosen else [""]
+    per_class = len(images) // len(names)
+    found: dict[str, Any] = compare(config, generator, images, names, data)
     count = f"{found['images']:,} images" if "images" in found else "images"
     donor = f", started from {config.donor}," if config.donor else ""
     left_out = [f"Skipped damaged image: {line}" for line in about.get("left_out", [])]
@@ -61,9 +65,9 @@ def write_report(out: Path, data: Images | None = None) -> tuple[Path, str]:
         summary=f"{generator.size} px, {generator.n_classes or 'no'} classes{donor} trained on {count} "
         f"({Path(config.data).name}). The result is the snapshot of step {step:,}"
         + (f", the best by {config.score}." if scores_of_run(out, config.score) else "."),
-        result=as_url(labelled_grid(images, COLUMNS, names)), result_caption=f"Step {step:,}, seed {config.seed}.",
-        use=usage(out, generator), curves=curves(out, config), over_time=over_time(out), settings=settings(config),
-        data=as_url(Image.open(out / "data.png")) if (out / "data.png").is_file() else "",
+        result=strips(images.split(per_class), names), result_caption=f"Step {step:,}, seed {config.seed}.",
+        use=usage(out, generator), curves=curves(out, config), over_time=over_time(out, names, generator.size),
+        sheet=as_url(Image.open(out / "data.png")) if (out / "data.png").is_file() else "", settings=settings(config),
         notes=[*about.get("notes", []), *left_out], warnings=[found["said"]] if found["alarm"] else [], **found,
     )  # fmt: skip
     path = out / "report.html"
@@ -71,7 +75,9 @@ def write_report(out: Path, data: Images | None = None) -> tuple[Path, str]:
     return path, found["said"]
 
 
-def compare(config: Config, generator: AnyGenerator, images: Tensor, data: Images | None) -> dict[str, Any]:
+def compare(
+    config: Config, generator: AnyGenerator, images: Tensor, names: list[str], data: Images | None
+) -> dict[str, Any]:
     """Compares generated images with the nearest training images. ``alarm``: they are nearer than real images."""
     try:
         data = data or load_images(config.data, config.split, generator.size, left_out=[])
@@ -106,9 +112,22 @@ def compare(config: Config, generator: AnyGenerator, images: Tensor, data: Image
             "weights (--trained gains), or add images" if alarm else ""))  # fmt: skip
     if len(shown) < len(data.images):
         space += f", and {len(shown):,} of {len(data.images):,} training images were searched"
-    beside = torch.stack([images, shown[found.row]], 1).flatten(0, 1)
+    beside = torch.stack([images, shown[found.row]], 1).unflatten(0, (len(names), -1))[:, : COLUMNS // 2].flatten(1, 2)
     return {"said": said, "alarm": alarm, "space": space, "images": len(data.images),
-            "pairs": as_url(labelled_grid(beside, 2 * COLUMNS))}  # fmt: skip
+            "data": strips(training_images(data, names), names), "pairs": strips(beside, names)}  # fmt: skip
+
+
+def training_images(data: Images, names: list[str]) -> list[Tensor]:
+    """Some images of each of these classes; of all classes for a model without classes."""
+    of = [np.flatnonzero(data.labels == data.classes.index(name)) if name in data.classes else
+          np.arange(len(data.images)) for name in names]  # fmt: skip
+    chosen = [index[np.unique(np.linspace(0, len(index) - 1, min(len(index), COLUMNS)).astype(int))] for index in of]
+    return [torch.from_numpy(np.array(data.images[index])) for index in chosen]
+
+
+def strips(images: Iterable[Tensor], names: list[str]) -> Strips:
+    """The images of each class as rows of ``COLUMNS``, with the name of the class."""
+    return [(name, as_url(labelled_grid(own, COLUMNS))) for name, own in zip(names, images, strict=True)]
 
 
 def held_out(config: Config, size: int) -> Tensor | None:
@@ -161,10 +180,15 @@ def plot(rows: list[tuple[str, list[int], list[float]]]) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def over_time(out: Path) -> list[tuple[int, str]]:
+def over_time(out: Path, names: list[str], size: int) -> list[tuple[str, Strips]]:
+    """For each class, the first samples of the saved grids: a strip per step, with the same latents."""
     paths = sorted((out / "samples").glob("[0-9]*.png"))
-    which = np.unique(np.linspace(0, len(paths) - 1, min(len(paths), GRIDS)).astype(int))
-    return [(int(paths[i].stem), as_url(Image.open(paths[i]))) for i in which]
+    which = np.unique(np.linspace(0, len(paths) - 1, min(len(paths), STEPS)).astype(int))
+    grids = [(f"{int(paths[i].stem):,}", Image.open(paths[i])) for i in which]
+    side, columns = size + 1, min(COLUMNS, PER_CLASS)  # save_grid leaves a pixel between images
+    cut = [(0, row * side, columns * side + 1, (row + 1) * side + 1) for row in range(len(names))]
+    return [(name, [(step, as_url(grid.crop(box))) for step, grid in grids])
+            for name, box in zip(names, cut, strict=True)]  # fmt: skip
 
 
 def as_url(picture: Image.Image) -> str:
@@ -181,7 +205,7 @@ def usage(out: Path, generator: AnyGenerator) -> str:
     in_python = f'classes=["{generator.classes[0]}"], ' if generator.classes else ""
     return f"""sngan sample {out}{chosen} --n 8 --out samples.png
 sngan score {out} FOLDER
-python space/app.py --model {out}
+sngan app --model {out}
 sngan publish {out} NAMESPACE/NAME --dry-run
 
 from sngan_hub import load_generator
