@@ -11,7 +11,7 @@ from sngan_hub.class_names import resolve_classes
 
 from . import actions, models, views
 from .inputs import MAX_PICTURES, MAX_SECONDS, MOST, of_field
-from .tab import Tab, Values
+from .tab import NOTHING, Tab, Values
 
 
 def model_box(name: str, label: str = "Model", value: str | None = None) -> gr.Dropdown:
@@ -88,8 +88,8 @@ def sample_tab() -> Tab:
 
     tab = Tab("sample", "Sample", draw, ("model",))
     start = models.default_model()
-    with gr.Tab("Sample", id="sample"), gr.Row(elem_classes="two"):
-        with gr.Column(scale=3, min_width=300, elem_classes="asking"):
+    with tab.layout():
+        with tab.asking():
             tab.add("model", model_box("sample-model"))
             about = gr.HTML(views.about(start))
             thumbs = gr.HTML(
@@ -108,13 +108,7 @@ def sample_tab() -> Tab:
             tab.button("Sample")
             with tab.advanced():
                 pass
-        with gr.Column(scale=7, min_width=300, elem_classes="showing", elem_id="sample-result"):
-            first = tab.first()
-            tab.outputs["result"] = gr.HTML(first.get("result", ""))
-            tab.outputs["file"] = gr.DownloadButton(
-                "Download as one PNG", value=first.get("file"), size="sm", elem_classes="download"
-            )
-            tab.link_box(first)
+        with tab.showing("Download as one PNG"):
             examples(
                 example("sample", 0, 7, 10, "%s", n=8, seed=1),
                 example("sample", 2, 0, 4, "%s", n=8, seed=1),
@@ -151,6 +145,8 @@ PICK = """element.addEventListener('click', (event) => {
   const button = event.target.closest('button[data-class]');
   if (!button) return;
   button.setAttribute('aria-pressed', button.getAttribute('aria-pressed') === 'true' ? 'false' : 'true');
+  const chosen = element.querySelectorAll('[aria-pressed="true"]').length;
+  element.querySelector('p small').textContent = chosen ? `${chosen} chosen` : 'none chosen: all';
   trigger('click', { names: [...element.querySelectorAll('[aria-pressed="true"]')].map((b) => b.dataset.class) });
 });"""
 
@@ -158,7 +154,7 @@ PICK = """element.addEventListener('click', (event) => {
 # ---------------------------------------------------------------------------------------------------------------------
 # Morph
 
-ORDINALS = ("From", "To", "Then (optional)", "Then (optional)")
+ORDINALS = ("From", "To", "Then (optional)", "Last (optional)")
 MIXED = ("First class", "Second class", "Third class (optional)", "Fourth class (optional)")
 STEPS, WEIGHTS = "From class to class", "Mix by weight"
 
@@ -181,8 +177,8 @@ def morph_tab() -> Tab:
     start = models.default_model()
     names = models.classes_of(start)
     boxes, weights = [], []
-    with gr.Tab("Morph", id="morph"), gr.Row(elem_classes="two"):
-        with gr.Column(scale=3, min_width=300, elem_classes="asking"):
+    with tab.layout():
+        with tab.asking():
             tab.add("model", model_box("morph-model"))
             mode = tab.fields["mode"] = gr.Radio([STEPS, WEIGHTS], value=STEPS, show_label=False, container=False,
                                                  elem_id="morph-mode", label="Kind")  # fmt: skip
@@ -206,13 +202,7 @@ def morph_tab() -> Tab:
             tab.button("Morph")
             with tab.advanced():
                 pass
-        with gr.Column(scale=7, min_width=300, elem_classes="showing", elem_id="morph-result"):
-            first = tab.first()
-            tab.outputs["result"] = gr.HTML(first.get("result", ""))
-            tab.outputs["file"] = gr.DownloadButton(
-                "Download as one PNG", value=first.get("file"), size="sm", elem_classes="download"
-            )
-            tab.link_box(first)
+        with tab.showing("Download as one PNG"):
             examples(
                 example("morph", 0, 8, 10, "%s", " to ", way=8, seed=5),
                 example("morph", 2, 0, 3, "%s", " to ", way=6, seed=5),
@@ -236,7 +226,9 @@ def morph_tab() -> Tab:
         found: Values = {**numbers(said, "truncation"), **{k: said[k] for k in ("model", "seed") if k in said}}
         classes, way = listed(said.get("classes")), said.get("way", "").split(",")
         for i in range(4):
-            found[f"class_{i + 1}"] = classes[i] if i < len(classes) else None if classes else plain[f"class_{i + 1}"]
+            found[f"class_{i + 1}"] = (
+                (classes[i] if i < len(classes) else NOTHING) if classes else plain[f"class_{i + 1}"]
+            )
         if len(way) > 1:
             found["mode"] = WEIGHTS
             texts = {f"weight_{i + 1}": text for i, text in enumerate(way[:4])}
@@ -273,8 +265,8 @@ def walk_tab() -> Tab:
 
     tab = Tab("walk", "Walk", draw, ("model",))
     start = models.default_model()
-    with gr.Tab("Walk", id="walk"), gr.Row(elem_classes="two"):
-        with gr.Column(scale=3, min_width=300, elem_classes="asking"):
+    with tab.layout():
+        with tab.asking():
             tab.add("model", model_box("walk-model"))
             classes = tab.add(
                 "classes", many_classes("walk", models.classes_of(start)[:1], "One class, or up to four in turn.")
@@ -284,17 +276,7 @@ def walk_tab() -> Tab:
             tab.button("Walk")
             with tab.advanced():
                 tab.fields["as_gif"] = gr.Checkbox(label="Download as GIF instead of MP4", elem_id="walk-gif")
-        with gr.Column(scale=7, min_width=300, elem_classes="showing", elem_id="walk-result"):
-            first = tab.first()
-            tab.outputs["result"] = gr.HTML(first.get("result", ""))
-            tab.outputs["video"] = gr.Video(
-                first.get("video"), label="A closed path through latent space", show_label=False, autoplay=True,
-                loop=True, interactive=False, elem_id="walk-video", buttons=[],
-            )  # fmt: skip
-            tab.outputs["file"] = gr.DownloadButton(
-                "Download the video", value=first.get("file"), size="sm", elem_classes="download"
-            )
-            tab.link_box(first)
+        with tab.showing("Download the video", film="A closed path through latent space"):
             examples(
                 example("walk", 0, 7, 8, "%s", seconds=3, seed=2),
                 example("walk", 2, 0, 1, "%s", seconds=3, seed=2),
@@ -329,8 +311,8 @@ def compare_tab() -> Tab:
 
     tab = Tab("compare", "Compare", draw, ("left", "right"))
     starts = {"left": models.default_model(), "right": models.second_model()}
-    with gr.Tab("Compare", id="compare"), gr.Row(elem_classes="two"):
-        with gr.Column(scale=3, min_width=300, elem_classes="asking"):
+    with tab.layout():
+        with tab.asking():
             for side, model in starts.items():
                 names = models.classes_of(model)
                 tab.add(side, model_box(f"compare-{side}", f"{'First' if side == 'left' else 'Second'} model", model))
@@ -343,10 +325,8 @@ def compare_tab() -> Tab:
             tab.button("Compare")
             with tab.advanced():
                 pass
-        with gr.Column(scale=7, min_width=300, elem_classes="showing", elem_id="compare-result"):
-            first = tab.first()
-            tab.outputs["result"] = gr.HTML(first.get("result", ""))
-            tab.link_box(first)
+        with tab.showing():
+            pass
 
     def follow(v: Values) -> tuple[Values, dict[Any, Any]]:
         """Each side keeps its class if it has one of the name, else takes the other side's class or its first one."""

@@ -141,8 +141,8 @@ def subject_of(record: Record) -> str:
 
 
 def main_score(record: Record) -> tuple[str, Score | None]:
-    """(label, score): FID on 5,000 test images if it was measured, otherwise another FID, otherwise an IS."""
-    for part, label in (("fid5k_test", "FID"), ("fid", "FID"), ("_is", "IS")):
+    """(label, score): FID on all test images if it was measured, else on 5,000, else another FID, else an IS."""
+    for part, label in (("fid_paper", "FID"), ("fid5k_test", "FID"), ("fid", "FID"), ("_is", "IS")):
         for protocol, score in record.scores.items():
             if part in protocol:
                 return label, score

@@ -106,5 +106,10 @@ def serve(own: list[str]) -> None:
     """
     for model in own:
         models.add_own(model)
-    page().launch(theme=look.theme(), css_paths=look.CSS, head=look.head(TITLE, TEXT, SOCIAL_CARD),
-                  allowed_paths=[str(downloads())], max_file_size="10mb", show_error=True)  # fmt: skip
+    shown = page()
+    # Gradio's own lines name options of its Python interface
+    _, address, _ = shown.launch(theme=look.theme(), css_paths=look.CSS, head=look.head(TITLE, TEXT, SOCIAL_CARD),
+                                 allowed_paths=[str(downloads())], max_file_size="10mb", show_error=True, quiet=True,
+                                 prevent_thread_lock=True)  # fmt: skip
+    print(f"The page is at {address} (Ctrl-C stops it)", flush=True)
+    shown.block_thread()

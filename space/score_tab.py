@@ -33,8 +33,8 @@ def score_tab() -> Tab:
     tab = Tab("score", "Score", draw, ("model",))
     start = models.default_model()
     names = models.classes_of(start)
-    with gr.Tab("Score", id="score"), gr.Row(elem_classes="two"):
-        with gr.Column(scale=3, min_width=300, elem_classes="asking"):
+    with tab.layout():
+        with tab.asking():
             tab.add("model", model_box("score-model"))
             box = tab.add("class", gr.Dropdown(
                 names, value=names[0] if names else None, label="Class", allow_custom_value=True,
@@ -48,10 +48,8 @@ def score_tab() -> Tab:
             ))  # fmt: skip
             with tab.advanced(truncation=False):
                 pass
-        with gr.Column(scale=7, min_width=300, elem_classes="showing", elem_id="score-result"):
-            first = tab.first()
-            tab.outputs["result"] = gr.HTML(first.get("result", ""))
-            tab.link_box(first)
+        with tab.showing():
+            pass
 
     def follow(v: Values) -> tuple[Values, dict[Any, Any]]:
         names = models.classes_of(v["model"])

@@ -17,6 +17,7 @@ from . import models, views
 from .files import without_folders
 
 Values = dict[str, Any]
+NOTHING: Any = object()  # what a link says of a field that it leaves empty on purpose; None: it does not name the field
 ADVANCED = ("seed", "truncation")
 SHOWN = ("video", "file", "link")  # outputs that are hidden while there is no result
 
@@ -51,6 +52,42 @@ class Tab:
 
     # Layout
 
+    @contextmanager
+    def layout(self) -> Iterator[None]:
+        with gr.Tab(self.title, id=self.name), gr.Row(elem_classes="two"):
+            yield
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """The column of the fields. All of them must be there before ``showing``."""
+        with gr.Column(scale=3, min_width=300, elem_classes="asking"):
+            yield
+
+    @contextmanager
+    def showing(self, download: str = "", film: str = "") -> Iterator[None]:
+        """The column of the results, with what the page opens with; the body adds what stands below them.
+
+        ``download``: text of the button for the file; ``film``: label of the video. Without, there is none.
+        """
+        with gr.Column(scale=7, min_width=300, elem_classes="showing", elem_id=f"{self.name}-result"):
+            first = self.first()
+            self.outputs["result"] = gr.HTML(first.get("result", ""))
+            if film:
+                self.outputs["video"] = gr.Video(
+                    first.get("video"), label=film, show_label=False, autoplay=True, loop=True, interactive=False,
+                    elem_id=f"{self.name}-video", buttons=[],
+                )  # fmt: skip
+            if download:
+                self.outputs["file"] = gr.DownloadButton(
+                    download, value=first.get("file"), size="sm", elem_classes="download"
+                )
+            self.outputs["link"] = gr.Textbox(
+                first.get("link", ""), label="Link to this result", interactive=False, buttons=["copy"], max_lines=1,
+                elem_id=f"{self.name}-link",
+            )  # fmt: skip
+            self.outputs["seed"] = self.fields["seed"]
+            yield
+
     def add(self, name: str, component: Any) -> Any:
         """Registers a field. Its errors are shown below it, until it is corrected."""
         self.fields[name] = component
@@ -83,13 +120,6 @@ class Tab:
             return self._draw({name: field.value for name, field in self.fields.items()})
         except (ValueError, OSError):
             return {}
-
-    def link_box(self, first: Values) -> None:
-        self.outputs["link"] = gr.Textbox(
-            first.get("link", ""), label="Link to this result", interactive=False, buttons=["copy"], max_lines=1,
-            elem_id=f"{self.name}-link",
-        )  # fmt: skip
-        self.outputs["seed"] = self.fields["seed"]
 
     # Drawing
 
@@ -164,7 +194,8 @@ class Tab:
     def from_link(self, text: dict[str, str]) -> dict[Any, Any]:
         """Parameters of a link -> updates of the fields, and the images of the link or an error below its field."""
         plain = {name: field.value for name, field in self.fields.items()}
-        said = {name: value for name, value in self.read(text, plain).items() if value not in (None, "", [])}
+        read = {name: value for name, value in self.read(text, plain).items() if value not in (None, "", [])}
+        said = {name: None if value is NOTHING else value for name, value in read.items()}
         said["locked"] = "seed" in text
         known = {value for _, value in models.model_choices()}
         updates = {

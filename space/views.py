@@ -141,8 +141,9 @@ def class_buttons(model: str, chosen: list[str] | None) -> str:
         f'<img class="pixels" src="{address}" alt="" width="32" height="32"><span>{escape(name)}</span></button>'
         for name, address in zip(models.classes_of(model), _thumbnails(model), strict=True)
     )
+    said = f"{len(picked)} chosen" if picked else "none chosen: all"
     return (
-        f'<div class="classes" role="group" aria-label="Classes"><p>Classes <small>none chosen: all</small></p>'
+        f'<div class="classes" role="group" aria-label="Classes"><p>Classes <small>{said}</small></p>'
         f"<div>{buttons}</div></div>"
     )
 

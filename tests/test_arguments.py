@@ -41,6 +41,10 @@ CASES = [
     (lambda g, d: d(X.double(), Y), "x must be torch.float32, .*got torch.float64"),
     (lambda g, d: d(g(Z.double(), Y), Y), "x must be torch.float32, .*got torch.float64"),
     (lambda g, d: d.class_scores(X.to(torch.uint8)), "x must be .*got torch.uint8"),
+    (
+        lambda g, d: d.class_scores(X * 0 + 255),
+        r"x must have values in \[-1, 1\] \(got 255 to 255\); scale .* / 127.5 - 1",
+    ),
     (lambda g, d: g.sample(8), r"sample\(8\) is ambiguous; write classes=8 or n=8"),
     (lambda g, d: g.for_sampling().sample(np.int64(8)), r"sample\(8\) is ambiguous; write classes=8 or n=8"),
     (lambda g, d: sample(g, 1), r"sample\(1\) is ambiguous; write classes=1 or n=1"),

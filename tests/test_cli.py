@@ -138,7 +138,8 @@ BAD = [
     (["sample", "sngan_fashion32", "--by-class", "--out", "OUT/x.png"], "out must be a folder with --by-class (got "),
     (["sample", "sngan_fashion32", "--sede", "3", "--out", "OUT/x.png"], "unrecognized arguments: --sede 3"),
     (["info", "nothing"], "there is no model, folder or file 'nothing'"),
-    (["draw"], "invalid choice: 'draw'"),
+    (["draw"], "there is no command 'draw'"),
+    (["sampel"], "there is no command 'sampel'; the nearest is sample; sngan --help lists them"),
     (
         ["evaluate", "sngan_fashion32", "--data", "nowhere", "--protocol", "kid1k_test"],
         "there is no folder or data set 'nowhere'",

@@ -228,14 +228,15 @@ def test_asked_to_stop_it_saves_first(number, processes, image_folder, tmp_path,
     stopped = torch.load(newest(out), weights_only=True)["step"]
     assert 12 <= stopped < 60
     if processes == 1:
-        assert process.returncode == 2 and f"stopped by {number.name} at step {stopped}; the state is saved" in said, (
-            said
-        )
+        by = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
+        words = f"{out}: stopped by {by} at step {stopped} of 60; the state is saved. The same command resumes it"
+        assert process.returncode == 130 and words in said and "error" not in said, said
     assert main(["status", str(out), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["steps"] == 60 and abs(found["step"] - stopped) <= 1 and found["hours_left"] >= 0
     assert main(["status", str(out)]) == 0 and "seconds per step" in capsys.readouterr().out
     resumed = run_forked(image_folder, out, processes, log_every=1, checkpoint_every=1000)
     assert resumed.returncode == 0, resumed.stderr
+    assert f"resumes at step {stopped} of 60" in resumed.stderr
     for a, b in zip(ending(unbroken(tmp_path_factory, processes)), ending(out), strict=True):
         assert equal(a, b)

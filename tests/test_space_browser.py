@@ -91,6 +91,18 @@ def test_a_phone_shows_images_first_and_keeps_the_button_in_reach(browser, page_
     page.locator("#sample-n").scroll_into_view_if_needed()
     button = page.locator("#sample-go").bounding_box()
     assert 0 < button["y"] < 900 - button["height"]
+    for tab in TABS:  # the whole button takes a tap, whatever lies below it
+        page.get_by_role("tab", name=tab.capitalize()).click()
+        page.locator(f"#{tab}-go").wait_for()
+        for y in range(0, page.evaluate("document.documentElement.scrollHeight - innerHeight"), 97):
+            covered = page.evaluate(
+                """([id, y]) => { scrollTo(0, y); const button = document.getElementById(id), b = button.getBoundingClientRect();
+                return [0.05, 0.2, 0.5, 0.8, 0.95].filter(
+                  (k) => !button.contains(document.elementFromPoint(b.x + k * b.width, b.y + b.height / 2))); }""",
+                [f"{tab}-go", y],
+            )
+            assert not covered, f"{tab}, scrolled by {y}: something lies over the button at {covered}"
+    page.get_by_role("tab", name="Sample").click()
     press(page, "sample")
     page.wait_for_function(
         "() => { const y = document.querySelector('#sample-result img').getBoundingClientRect().y; return y > 0 && y < 400 }"

@@ -59,6 +59,10 @@ def test_a_link_that_cannot_be_drawn_says_why_and_shows_no_other_images(browser,
         ("?tab=sample&model=sngan_avatars32&classes=zebra&seed=1", "there is no class 'zebra'"),
         ("?tab=sample&n=1000&seed=1", "Images per class must be a whole number"),
         ("?tab=morph&model=/etc/passwd", "there is no model"),
+        (
+            "?tab=morph&model=sngan_fashion32&classes=Bag&way=8&seed=1",
+            "classes must be a list of 2 to 4 classes (got 1)",
+        ),
         ("?tab=walk&seed=%00&seconds=x", "must be a whole number"),
         ("?tab=compare&left=sngan_fashion32&left_class=<script>&seed=1", "there is no class '<script>'"),
     ):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
+
+from ..text import nearest
 
 MODEL = (
     "a name (sngan_imagenet128), a run, a network's folder, a file that `sngan convert` reads, or a Hub repository id"
@@ -30,6 +33,9 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})  # --batch must not mean --batch-size
 
     def error(self, message: str) -> NoReturn:
+        if command := re.match(r"argument COMMAND: invalid choice: '([^']*)' \(choose from (.*)\)", message):
+            known = re.findall(r"[\w-]+", command[2])
+            message = f"there is no command {command[1]!r}{nearest(command[1], known)}; {self.prog} --help lists them"
         fail(self.prog, message)
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
@@ -82,7 +88,7 @@ def fail(program: str, message: str) -> NoReturn:
 
 
 def run(program: str, command: Callable[[], Any]) -> int:
-    """Calls ``command`` -> exit code. Errors of the user become one line; Ctrl-C gives exit code 130."""
+    """Calls ``command`` -> exit code. Errors of the user become one line; a command that was stopped returns 130."""
     try:
         command()
     except BrokenPipeError:  # the reader of the output, such as head, has closed the pipe
@@ -93,6 +99,9 @@ def run(program: str, command: Callable[[], Any]) -> int:
         if package not in EXTRAS:
             raise
         fail(program, f"{package} is not installed; run: pip install 'sngan-hub[{EXTRAS[package]}]'")
+    except InterruptedError as error:  # stopped by the user, after saving its state
+        print(f"{program}: {error}", file=sys.stderr)
+        return 130
     except (ValueError, OSError, FloatingPointError) as error:
         fail(program, str(error))
     except KeyboardInterrupt:

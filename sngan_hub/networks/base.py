@@ -272,15 +272,26 @@ class AnyDiscriminator(Network):
             x: images (N, 3, size, size) in [-1, 1].
 
         Returns:
-            (N, n_classes); (N, 1) without classes. Any real numbers, no sigmoid.
+            (N, n_classes); (N, 1) without classes. Any real numbers, no sigmoid. Scores of one class compare images.
+            The class with the highest score is not a prediction.
 
         Raises:
-            ValueError: see ``check_images``.
+            ValueError: see ``check_images``; or values far outside of [-1, 1].
         """
+        self.check_range(x)
         if not self.n_classes:
             return self(x)
         labels = torch.arange(self.n_classes, device=x.device)
         return torch.cat([self(x, label.expand(x.shape[0])) for label in labels], 1)
+
+    def check_range(self, x: Tensor) -> None:
+        """Raises ``ValueError`` for images of 0 to 255. Noise and resampled images exceed [-1, 1] by less than 10."""
+        if torch.compiler.is_compiling() or not _is_floating_point(x) or not x.numel():
+            return
+        low, high = float(x.min()), float(x.max())
+        if max(-low, high) > 10:
+            raise ValueError(f"x must have values in [-1, 1] (got {low:.3g} to {high:.3g}); scale images of 0 to 255 "
+                             f"with images / 127.5 - 1")  # fmt: skip
 
     def check_images(self, x: Tensor) -> None:
         """Raises ``ValueError`` for anything but a tensor (N, 3, size, size) in the dtype of the weights."""

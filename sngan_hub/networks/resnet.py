@@ -343,6 +343,7 @@ class Discriminator(
     def class_scores(self, x: Tensor) -> Tensor:
         if self.embed is None or self.concat_after is not None:
             return super().class_scores(x)
+        self.check_range(x)
         self.check_images(x)
         features = self._pooled(x, None)  # the image once, then a product with every class's embedding
         with full_precision(x):

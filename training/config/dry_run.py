@@ -69,6 +69,9 @@ def warnings(config: Config, device: str) -> list[str]:
     if config.precision == "bf16" and device == device_kind("cpu") and x86 and not fast_bfloat16("cpu"):
         lines.append(f"{'warning':22}bf16 is several times slower than fp32 on this processor, which has neither "
                      f"AVX512_BF16 nor AMX; use --precision fp32")  # fmt: skip
+    if config.warm_up and config.warm_up >= config.steps:
+        lines.append(f"{'warning':22}the learning rates rise over {config.warm_up:,} iterations, and the run has "
+                     f"{config.steps:,}; set --warm-up lower")  # fmt: skip
     return lines
 
 
@@ -161,7 +164,7 @@ def hours_of(config: Config, flops: int, device: str = "") -> str:
         if same and (row["precision"], row["architecture"]) == (config.precision, config.architecture):
             seconds = flops / (row["tflops"] * 1e12)
             return f"about {seconds * config.steps / 3600:,.1f}, measured ({seconds:.3g} s per iteration on {device})"
-    return f"unknown: not measured on {device}; run benchmarks/presets.py --record"
+    return "shown after the first steps (not measured on this machine)"
 
 
 def read_throughput() -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from contextlib import closing, nullcontext
 from pathlib import Path
@@ -61,6 +62,8 @@ def _train(config: Config, data: Images | None, begin: Callable[[State], None] |
     state = new_state(config, data.classes, accelerator.device)
     if main:
         resumed = load_checkpoint(state, config, fingerprint, out)
+        if resumed:
+            print(f"resumes at step {state.step:,} of {config.steps:,}", file=sys.stderr)
         save_config(config, out / "config.json")  # marks the folder as a run
         check_data(data, config, size, out)
         if begin and not resumed:
@@ -119,9 +122,10 @@ def _train(config: Config, data: Images | None, begin: Callable[[State], None] |
                 raise lost_worker(error, accelerator, out) from error
             if stopping and state.step < config.steps:
                 checkpoints.wait()
-                by = stop[0] if stop else "another process"
+                by = {"SIGINT": "Ctrl-C"}.get(stop[0], stop[0]) if stop else "another process"
                 raise InterruptedError(
-                    f"{out}: stopped by {by} at step {state.step:,}; the state is saved. The same command resumes it"
+                    f"{out}: stopped by {by} at step {state.step:,} of {config.steps:,}; the state is saved. The same "
+                    f"command resumes it"
                 )
     accelerator.wait_for_everyone()
     accelerator.end_training()

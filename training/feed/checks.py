@@ -84,8 +84,11 @@ def findings(data: Images, config: Config, size: int) -> list[str]:
         raise ValueError(f"data must have images of every class (got none of {', '.join(empty)}); add images, or "
                          f"remove the class folder")  # fmt: skip
     few, many = int(counts.argmin()), int(counts.argmax())
-    lines = [f"{n:,} image{'s' * (n != 1)} of {stored} px in {len(names)} class{'es' * (len(names) != 1)}, from "
-             f"{counts[few]:,} ({names[few]}) to {counts[many]:,} ({names[many]}) per class"]  # fmt: skip
+    each = f"from {counts[few]:,} ({names[few]}) to {counts[many]:,} ({names[many]})"
+    if counts[few] == counts[many]:
+        each = f"{counts[few]:,}"
+    what = f"{n:,} image{'s' * (n != 1)} of {stored} px in {len(names)} class{'es' * (len(names) != 1)}"
+    lines = [f"{what}, {each} per class"]
     if config.conditioning != "none" and len(names) == 1:
         lines.append("only one class; to train on several, name a folder that contains one folder per class")
     if config.n_classes and config.conditioning != "none" and len(names) != config.n_classes:
@@ -98,7 +101,8 @@ def findings(data: Images, config: Config, size: int) -> list[str]:
         lines.append(f"class {names[few]} has {counts[few]} image{'s' * bool(counts[few] != 1)}; with fewer than "
                      f"{FEW}, G may memorize them: RUN/report.html shows the nearest training images")  # fmt: skip
     if n < 2 * config.batch_size:
-        lines.append(f"there are fewer images than in two batches of {config.batch_size}")
+        lines.append(f"there are fewer images than in two batches of {config.batch_size}, so batches repeat images; "
+                     f"consider a lower --batch-size")  # fmt: skip
     seen = data.images[np.unique(np.linspace(0, n - 1, min(n, LOOKED_AT)).astype(int))]
     return lines + _of_pixels(seen, data, config, size)
 
@@ -122,7 +126,7 @@ def _of_pixels(seen: np.ndarray, data: Images, config: Config, size: int) -> lis
     if pairs := near_copies(seen[:NEAR_COPIES]):
         first = " and ".join(f"{i + 1:,}" for i in pairs[0])
         lines.append(f"{len({j for _, j in pairs}):,} of {len(seen[:NEAR_COPIES]):,} sampled images are near copies of "
-                     f"another (for example, numbers {first})")  # fmt: skip
+                     f"another (for example, images {first} in the order of the files)")  # fmt: skip
     stretched = data.made.get("contrast_stretch", True)
     if config.contrast_stretch and data.images.shape[-1] == size and not stretched:
         lines.append("prepared without this preset's contrast stretch; prepare the data with --contrast-stretch")

@@ -7,7 +7,7 @@ import time
 
 from tqdm import tqdm
 
-EVERY = 60.0  # seconds between lines
+FIRST, EVERY = 10.0, 60.0  # seconds until the first line, and between lines
 
 
 class Progress:
@@ -17,14 +17,14 @@ class Progress:
         self.bar = tqdm(total=total, initial=step, unit="step", disable=None if shown else True)
         self.as_lines = shown and self.bar.disable
         self.total, self.first, self.start, self.last = total, step, time.monotonic(), time.monotonic()
-        self.values = ""
+        self.values, self.every = "", FIRST
 
     def update(self, step: int) -> None:
         """``step``: how many steps are done."""
         self.bar.update()
         now = time.monotonic()
-        if self.as_lines and now - self.last >= EVERY:
-            self.last = now
+        if self.as_lines and now - self.last >= self.every:
+            self.last, self.every = now, EVERY
             each = (now - self.start) / (step - self.first)
             left = each * (self.total - step)
             shown = f"{left / 3600:.1f} hours" if left >= 3600 else f"{max(round(left / 60), 1)} min"

@@ -21,7 +21,7 @@ from sngan_hub.networks.base import AnyGenerator
 from sngan_hub.networks.mixin import read_config
 from sngan_hub.sampling.pictures import class_names, labelled_grid
 
-from ..config.schema import Config
+from ..config.schema import Config, make_config
 from ..engine.run_folder import linked_step
 from ..feed.near_copies import ALARM, copying, nearest, small
 from ..finetune.load import START
@@ -31,6 +31,7 @@ from .score import scores_of_run
 COLUMNS = 8  # images of a strip: one class, at one step
 WIDEST = 960  # maximum width of an image in the report, in pixels
 STEPS = 6  # number of steps whose samples are shown, including the first and the last
+FAR = 0.1  # share of near images below which generated images are far from all training images
 SEARCHED, REAL = 2000, 500  # maximum numbers of training images and of held-out images to compare with
 
 Strips = list[tuple[str, str]]  # label, and the images beside it as a data URL
@@ -47,7 +48,8 @@ def write_report(out: Path, data: Images | None = None) -> tuple[Path, str]:
     except ImportError as error:
         raise ValueError(f"the report needs more packages ({error}): pip install 'sngan-hub[train]'") from error
     if not (out / "generator").exists() or not (out / "config.json").is_file():
-        raise FileNotFoundError(f"run must be a run's folder with a snapshot (got {out})")
+        there = "" if out.exists() else ", which does not exist"
+        raise FileNotFoundError(f"run must be a run's folder with a snapshot (got {out}{there})")
     config, generator = Config(**read_config(out / "config.json")), load_generator(out)
     about = json.loads((out / START).read_text(encoding="utf-8")) if (out / START).is_file() else {}
     step = linked_step(out)
@@ -68,7 +70,8 @@ def write_report(out: Path, data: Images | None = None) -> tuple[Path, str]:
         result=strips(images.split(per_class), names), result_caption=f"Step {step:,}, seed {config.seed}.",
         use=usage(out, generator), curves=curves(out, config), over_time=over_time(out, names, generator.size),
         sheet=as_url(Image.open(out / "data.png")) if (out / "data.png").is_file() else "", settings=settings(config),
-        notes=[*about.get("notes", []), *left_out], warnings=[found["said"]] if found["alarm"] else [], **found,
+        preset=config.preset, notes=[*about.get("notes", []), *left_out],
+        warnings=[found["said"]] if found["alarm"] else [], **found,
     )  # fmt: skip
     path = out / "report.html"
     write_text(path, text)
@@ -107,9 +110,14 @@ def compare(
     else:
         share, real = 1.0, "any other image, as there is only one"
     alarm = share > ALARM
+    meaning = ""
+    if alarm:
+        meaning = ("; the generator has memorized training images: stop earlier, train fewer weights (--trained "
+                   "gains), or add images")  # fmt: skip
+    elif share < FAR:
+        meaning = "; the generated images are unlike the training images"
     said = (f"{share:.0%} of generated images are nearer to a training image than {real} (50% is expected of new "
-            f"images, 100% of copies)" + ("; the generator has memorized training images: stop earlier, train fewer "
-            "weights (--trained gains), or add images" if alarm else ""))  # fmt: skip
+            f"images, 100% of copies){meaning}")  # fmt: skip
     if len(shown) < len(data.images):
         space += f", and {len(shown):,} of {len(data.images):,} training images were searched"
     beside = torch.stack([images, shown[found.row]], 1).unflatten(0, (len(names), -1))[:, : COLUMNS // 2].flatten(1, 2)
@@ -213,8 +221,8 @@ load_generator("{out}").sample({in_python}n=8, seed=0)"""
 
 
 def settings(config: Config) -> list[tuple[str, str, str]]:
-    """The settings that differ from the defaults: (name, value, default)."""
-    plain = Config()
+    """The settings that differ from the run's preset: (name, value, value of the preset)."""
+    plain = make_config(config.preset)
     return [
         (key.replace("_", " "), as_shown(value), as_shown(getattr(plain, key)))
         for key, value in vars(config).items()

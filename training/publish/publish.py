@@ -23,7 +23,8 @@ def stage(
 ) -> list[tuple[Path, str]]:
     """Copies the files to upload to ``folder``. Returns the folder and the repository of each network."""
     if not (run / "generator").exists() or not (run / CONFIG_NAME).is_file():
-        raise FileNotFoundError(f"run must be a run's folder with a snapshot (got {run})")
+        there = "" if run.exists() else ", which does not exist"
+        raise FileNotFoundError(f"run must be a run's folder with a snapshot (got {run}{there})")
     records = run_records(run, about, data, licence)
     repos = dict(zip(records, (repo, f"{repo}-discriminator"), strict=True))
     for kind, record in records.items():

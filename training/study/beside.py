@@ -46,7 +46,7 @@ def made_beside(
                     yield future.result()
                 if stop:
                     _stop(pool, waiting)
-                    raise InterruptedError(f"stopped by {stop[0]}; the same command resumes")
+                    raise InterruptedError("stopped; the same command resumes")
         ended = True
     finally:
         if not ended:
