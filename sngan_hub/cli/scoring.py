@@ -11,6 +11,8 @@ from typing import Any
 
 from .parser import MODEL, add_device, check_writable, new_command
 
+RANGES = 3  # classes whose usual scores are printed
+
 
 def add_commands(subparsers: Any) -> None:
     command = new_command(
@@ -84,6 +86,7 @@ def score(arguments: argparse.Namespace) -> None:
     from ..hub.listing import aligned
     from ..hub.load import load_discriminator
     from ..metrics.discriminator_scores import pictures_in, score_files
+    from ..weights.records import reference_scores
 
     paths = pictures_in(arguments.folder)
     discriminator = load_discriminator(arguments.model, device=arguments.device)
@@ -113,6 +116,12 @@ def score(arguments: argparse.Namespace) -> None:
         heading = ["score", "as class", "file"]
         kept = [row for row in sorted(rows, reverse=True) if row[0] >= least]
         print("\n".join(aligned([heading, *([f"{s:.3f}", c, f] for s, c, f in kept)])))
+        print("Scores compare images of one class; they do not classify.", file=sys.stderr)
+        ranges = reference_scores(arguments.model)
+        for name in [c for c in dict.fromkeys(c for _, c, _ in kept) if c in ranges][:RANGES]:
+            (a, _, b), (c, _, d) = ranges[name]["real"], ranges[name]["generated"]
+            print(f"Most real images of class {name} have scores from {a:.1f} to {b:.1f}, most generated ones from "
+                  f"{c:.1f} to {d:.1f}.", file=sys.stderr)  # fmt: skip
         if arguments.at_least is not None:
             print(f"{len(kept)} of {len(rows)} images have a score of {least:g} or more", file=sys.stderr)
     for line in unread:
