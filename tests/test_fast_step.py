@@ -275,7 +275,7 @@ def test_the_steps_have_no_graph_break_and_compile_once(model, fields, dtype, at
 
 
 @pytest.mark.parametrize("fields", [
-    dict(n_dis=2), dict(one_pass=True, augment="translation"), dict(transition_from=1, transition_to=5),
+    dict(n_dis=2), dict(one_pass=True, augment="translation", noise=0.1, noise_to=6), dict(transition_from=1, transition_to=5),
     dict(d_warm_up=5, decay_from=2, decay_to=9), dict(conditioning="none", micro_batch=4),
 ], ids=str)  # fmt: skip
 def test_a_recorded_iteration_reads_all_that_differs_between_iterations(fields, monkeypatch):

@@ -166,6 +166,23 @@ def test_augmentation_draws_are_as_ever():
     assert all(np.array_equal(a, b) and a.dtype == b.dtype for a, b in zip(ours, expected, strict=True))
 
 
+def test_noise_on_d_s_inputs_falls_to_0_and_changes_no_other_draw():
+    config = settings(augment="translation", noise=0.4, noise_to=8)
+    assert [config.noise_at(step) for step in (0, 2, 8, 100)] == pytest.approx([0.4, 0.3, 0, 0])
+    assert settings(noise=0.4).noise_at(10**6) == 0.4 and settings(augment="", noise=0).augmentations() == []
+    feed, plain = (Feed(some_data(), own, 32, 16) for own in (config, settings(augment="translation")))
+    for step in (0, 2, 8):
+        (shift, noise), (same,) = feed.iteration(step).looks[1], plain.iteration(step).looks[1]
+        assert torch.equal(shift, same)
+        assert noise.std().item() == pytest.approx(config.noise_at(step), rel=0.03)
+        x = torch.randn(8, 3, 32, 32)
+        assert torch.equal(
+            augment(x, ["translation", "noise"], [shift, noise]), augment(x, ["translation"], [shift]) + noise[0]
+        )
+    for own in (feed, plain):
+        own.close()
+
+
 def test_a_failure_of_a_thread_is_one_of_the_step_and_waiting_is_counted():
     class Slow:
         shape, dtype = (24, 3, 32, 32), np.dtype(np.uint8)

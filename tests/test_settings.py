@@ -66,7 +66,7 @@ def test_what_is_too_small_is_refused(field):
 
 def test_choices_are_those_of_the_functions():
     by_name = {field.name: meaning(field).choices for field in FIELDS}
-    assert set(by_name["loss"]) == set(LOSSES) and set(schema.AUGMENTATIONS) == set(AUGMENTATIONS)
+    assert set(by_name["loss"]) == set(LOSSES) and {*schema.AUGMENTATIONS, "noise"} == set(AUGMENTATIONS)
 
 
 def test_a_resume_may_change_what_the_rows_say():

@@ -235,9 +235,9 @@ def test_hours_follow_from_a_committed_throughput_or_are_unknown(monkeypatch, tm
     config = make_config("cifar10", steps=1000)
     row = {"device": describe.device_kind("cpu"), "precision": "fp32", "architecture": "sngan_cifar10", "tflops": 0.5}
     monkeypatch.setattr(describe, "THROUGHPUT", tmp_path / "t.json")
-    assert describe.hours_of(config, 10**12).startswith("unknown: ")
+    assert describe.hours_of(config, 10**12).startswith("shown after the first steps")
     (tmp_path / "t.json").write_text(json.dumps([{**row, "device": "other"}, {**row, "precision": "bf16"}]))
-    assert describe.hours_of(config, 10**12).startswith("unknown: ")
+    assert describe.hours_of(config, 10**12).startswith("shown after the first steps")
     (tmp_path / "t.json").write_text(json.dumps([row]))
     said = describe.hours_of(config, 9 * 10**12)  # 9 TFLOP at 0.5 TFLOP/s
     assert said.startswith("about 5.0, measured (18 s per iteration")

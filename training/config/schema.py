@@ -51,6 +51,8 @@ class Config(
             raise ValueError(
                 f"penalty gradient cannot be combined with augment (got {self.augment!r}); set one of the two to ''"
             )
+        if self.penalty == "gradient" and self.noise:
+            raise ValueError(f"penalty gradient cannot be combined with noise (got {self.noise:g}); set --noise 0")
         if self.l2_sp and not self.donor:
             raise ValueError(f"l2_sp needs a donor, which this run does not have (got {self.l2_sp})")
         if self.score_every and self.held_out == "none":
@@ -76,12 +78,17 @@ class Config(
                     f"{name}_to must be {name}_from, {getattr(self, f'{name}_from'):,}, or more "
                     f"(got {getattr(self, f'{name}_to'):,})"
                 )
-        for name in self.augmentations():
+        for name in filter(None, self.augment.split(",")):
             if name not in AUGMENTATIONS:
                 raise ValueError(f"augment must be a comma-separated list of {', '.join(AUGMENTATIONS)} (got {name!r})")
 
     def augmentations(self) -> list[str]:
-        return [name for name in self.augment.split(",") if name]
+        """The functions of feed/augment.py that change what D scores, in order."""
+        return [name for name in self.augment.split(",") if name] + ["noise"] * bool(self.noise)
+
+    def noise_at(self, step: int) -> float:
+        """The standard deviation of the noise on D's inputs at iteration ``step``."""
+        return self.noise * (max(0.0, 1 - step / self.noise_to) if self.noise_to else 1.0)
 
     @property
     def compiles(self) -> bool:

@@ -150,6 +150,11 @@ class AdditionSettings:
         "Augmentation of every input of the discriminator (Zhao et al. 2020): of color, translation, cutout, separated "
         "by commas.",
     )  # fmt: skip
+    noise: float = option(
+        0.0, "Standard deviation of Gaussian noise on every input of the discriminator (instance noise, Sonderby et "
+        "al. 2017), in units of the images' range of -1 to 1.", least=0,
+    )  # fmt: skip
+    noise_to: int = option(0, "Iteration at which this noise has fallen linearly to 0. 0: it does not fall.", least=0)
     transition_from: int = option(
         0, "Iteration from which class conditioning is faded in (class transition, Shahbazi et al. 2022).", least=0
     )

@@ -62,6 +62,15 @@ def cutout_draws(rng: np.random.Generator, n: int, size: int) -> np.ndarray:
     return rng.integers(-(side // 2), size - side // 2 + 1, (2, n, 1))
 
 
+def noise(x: Tensor, e: Tensor) -> Tensor:
+    """Adds ``e`` (1, N, 3, S, S). Where real images have exactly uniform areas, D otherwise sees little else."""
+    return x + e[0]
+
+
+def noise_draws(rng: np.random.Generator, n: int, size: int) -> np.ndarray:
+    return rng.standard_normal((1, n, 3, size, size), dtype=np.float32)
+
+
 SHIFT, CUT = 1 / 8, 1 / 2  # as fractions of the image's side: maximum shift, and side of the square
 
 
@@ -74,13 +83,21 @@ AUGMENTATIONS = {
     "color": Augmentation(color, color_draws),
     "translation": Augmentation(translation, translation_draws),
     "cutout": Augmentation(cutout, cutout_draws),
+    "noise": Augmentation(noise, noise_draws),
 }
 
 
-def augment_draws(names: list[str], seed: int, step: int, part: int, total: int, size: int) -> list[np.ndarray]:
-    """The random numbers of each of ``names`` for D's forward ``part`` of a step, for all ``total`` images."""
+def augment_draws(
+    names: list[str], seed: int, step: int, part: int, total: int, size: int, deviation: float = 1.0
+) -> list[np.ndarray]:
+    """The random numbers of each of ``names`` for D's forward ``part`` of a step, for all ``total`` images.
+
+    ``deviation``: of the noise.
+    """
     rng = draws(seed, Stream.AUGMENT, step, part)
-    return [AUGMENTATIONS[name].draws(rng, total, size) for name in names]
+    found = [AUGMENTATIONS[name].draws(rng, total, size) for name in names]
+    return [values * np.float32(deviation) if name == "noise" else values
+            for name, values in zip(names, found, strict=True)]  # fmt: skip
 
 
 def augment(x: Tensor, names: list[str], drawn: Sequence[Tensor]) -> Tensor:
