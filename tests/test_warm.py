@@ -58,7 +58,6 @@ def test_errors_and_signals_end_it(tmp_path):
     assert process.communicate(20) == ("here\n", "") and process.poll() == process.returncode == -signal.SIGKILL
     process = warm.start(python(f"import time; open({str(tmp_path / 'here')!r}, 'w').close(); time.sleep(100)"))
     until(lambda: (tmp_path / "here").exists())
-    time.sleep(0.3)  # an interrupt inside a destructor, such as the file's, is ignored
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == -signal.SIGINT
     ended = warm.run(python("import atexit, threading, time; atexit.register(print, 'last')\n"

@@ -1,4 +1,4 @@
-"""A run's progress on stderr: a bar on a terminal, else a line every minute."""
+"""A run's progress on stderr: a bar on a terminal, else a line after ten seconds and then every minute."""
 
 from __future__ import annotations
 
