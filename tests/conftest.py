@@ -55,6 +55,11 @@ def pytest_collection_modifyitems(items):
     items[:] = shares + [item for item in items if item not in set(shares)]
 
 
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("soak") and not os.environ.get("SOAK"):
+        pytest.skip("make soak runs it")
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)

@@ -13,6 +13,7 @@ from .conftest import ROOT
 
 BENCHMARKS = sorted(path.name for path in (ROOT / "benchmarks").glob("*.py"))
 ELSEWHERE = {"gpu.py": "test_gpu_benchmark.py runs its small form, piece by piece"}
+MINUTES = {"refining.py", "finetune.py", "recipes.py"}  # run by make soak
 AS_A_READER = {"convert.py", "resample.py"}  # the others are forked: what they start themselves is not
 NEEDS = {"probe.py": "fashion", "refining.py": "fashion inception", "walk.py": "dicebear", "finetune.py": "dicebear",
          "space.py": "gradio_client", "copies.py": "fashion", "recipes.py": "fashion",
@@ -20,7 +21,8 @@ NEEDS = {"probe.py": "fashion", "refining.py": "fashion inception", "walk.py": "
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in BENCHMARKS if name not in ELSEWHERE])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.soak] * (name in MINUTES)) for name in BENCHMARKS
+                                  if name not in ELSEWHERE])  # fmt: skip
 def test_every_benchmark_runs(name, tmp_path):
     for what in NEEDS.get(name, "").split():
         if what == "fashion" and not FASHION_DEBIAN.is_dir():

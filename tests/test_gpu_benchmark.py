@@ -81,7 +81,7 @@ def test_what_is_refused(tmp_path, monkeypatch, capsys):
     assert "no GPU" in refusal(monkeypatch, capsys)
 
 
-@pytest.mark.long
+@pytest.mark.soak
 @pytest.mark.slow
 def test_the_small_form_records_every_piece_and_goes_on(tmp_path):
     record, table = tmp_path / "gpu.jsonl", tmp_path / "table.json"

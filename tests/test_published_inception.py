@@ -62,6 +62,7 @@ def test_features_and_logits_are_torch_fidelitys(extractor):
     assert (ours @ network.head.weight.t() + network.head.bias - logits).abs().max() < 1e-4 * logits.abs().max()
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_scores_are_those_of_torch_fidelitys_interface_on_the_same_files(extractor, tmp_path):
     """FID, KID, IS, precision and recall of two folders of 32 PNG files: within 1e-3. The real weights if installed."""

@@ -143,6 +143,7 @@ def test_refined_pictures_do_not_depend_on_batch_or_threads(method):
     assert all((other - first).abs().max() <= 1 for other in others)
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 @pytest.mark.parametrize("method, n", [("ddls", 4), ("rejection", 20)])
 def test_a_trained_pairs_refined_pictures_do_not_depend_on_batch_or_threads(method, n):

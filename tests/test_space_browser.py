@@ -256,10 +256,11 @@ def test_compare_draws_the_same_latents_through_two_models(browser, page_url):
     same_pixels(pictures[:4], load_generator("sngan_fashion32").sample(["Bag"], 4, 9))
     same_pixels(pictures[4:], load_generator("sngan_avatars32").sample(["moods"], 4, 9))
     from sngan_hub import WEIGHTS
+    from space.views import LABELS
 
     for side, name in enumerate(("sngan_fashion32.v1", "sngan_avatars32.v1")):
         text = page.locator("#compare-result .side").nth(side).inner_text()
-        assert name in text and all(protocol in text for protocol in WEIGHTS[name].scores)
+        assert name in text and all(LABELS[protocol] in text for protocol in WEIGHTS[name].scores)
 
 
 @pytest.mark.slow
