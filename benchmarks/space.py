@@ -30,9 +30,9 @@ from training.config.dry_run import device_kind  # noqa: E402
 N = 5
 NETWORKS = (("sngan_imagenet64", 1000), ("sngan_imagenet128", 1000), ("sngan_dogcat256", 143))  # and their classes
 CALLS = (
-    ("8 images of 32 px", "/sample", ("sngan_avatars32", ["planets"], 8, "1", 0)),
-    ("a morph of 32 images of 32 px", "/morph", ("sngan_avatars32", ["planets", "moods"], "8", "1", 0)),
-    ("a walk of 4 s, 96 frames of 32 px", "/walk", ("sngan_avatars32", ["planets"], 4, "1", 0)),
+    ("8 images of 32 px", "/sample", ("sngan_cifar10_small", ["horse"], 8, "1", 0)),
+    ("a morph of 32 images of 32 px", "/morph", ("sngan_cifar10_small", ["horse", "ship"], "8", "1", 0)),
+    ("a walk of 4 s, 96 frames of 32 px", "/walk", ("sngan_cifar10_small", ["horse"], 4, "1", 0)),
 )
 
 

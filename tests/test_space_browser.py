@@ -75,7 +75,7 @@ def test_an_image_opens_in_large_by_a_click(browser, page_url, width, theme):
         ]
         assert not faults
         close()
-        assert not large.count()
+        large.wait_for(state="detached")
 
 
 @pytest.mark.slow

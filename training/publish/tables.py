@@ -137,6 +137,20 @@ def benchmark_lines(name: str) -> list[str]:
     return path.read_text(encoding="utf-8").strip().splitlines() if path.exists() else []
 
 
+def seconds_lines() -> list[str]:
+    """For the README: seconds from click to images, of the page and of the static page."""
+
+    def median(record: str, start: str) -> str:
+        lines = (RECORDS / record).read_text(encoding="utf-8").splitlines()
+        return next(line for line in lines if line.startswith(f"| {start}")).split("|")[2].split()[0]
+
+    page, static = median("space.md", "8 images of 32 px"), median("static.md", "`sngan_cifar10_small`")
+    return [
+        f"On a CPU, 8 images of the [web page](docs/web-page.md) take {page} s from the click, and 32 images of the",
+        f"[static page](docs/static-page.md), which computes in the browser, take {static} s.",
+    ]
+
+
 BENCHMARKS = (
     "prepare", "normalizers", "probe", "space", "static", "walk", "finetune", "refining", "copies", "recipes",
 )  # fmt: skip
@@ -148,6 +162,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "protocols": protocol_rows,
     "settings": settings_tables,
     "throughput": throughput_rows,
+    "seconds": seconds_lines,
     "steps": lambda: step_rows(RECORDS / "steps.jsonl"),
     "gpu": lambda: gpu_rows(RECORDS / "gpu.jsonl"),
     **{
