@@ -1,4 +1,4 @@
-"""KID of real training images with added noise: how much a score of small images depends on noise that nobody sees.
+"""KID of real training images with added noise: how much scores depend on noise that is hardly visible.
 
 ``python benchmarks/noise.py SOURCE [--record]`` adds Gaussian noise of some standard deviations, in levels of 0 to 255,
 to 1,000 training images and compares them with 1,000 test images.

@@ -177,7 +177,13 @@ def test_a_stopped_study_takes_its_processes_with_it_and_goes_on(folder_of_image
     """Whatever stops the parent, the workers save their runs and end; the same command makes the rest."""
     words = ["study", "--preset", "cnn_cifar10", "--data", str(folder_of_images), "--methods", "none,spectral_norm",
              "--settings", "B", "--rounds", "0", "--samples", "4", "--parallel", "2", "--out", str(tmp_path / "study")]  # fmt: skip
-    for name, value in {**SMALL, "steps": 40_000, "log_every": 20, "checkpoint_every": 50, "compile": "off"}.items():
+    for name, value in {
+        **SMALL,
+        "steps": 40_000,
+        "log_every": 20,
+        "checkpoint_every": 40_000,
+        "compile": "off",
+    }.items():
         if name != "n_dis":
             words += [f"--{name}", str(value)]
     script = tmp_path / "study.py"

@@ -63,7 +63,7 @@ def cutout_draws(rng: np.random.Generator, n: int, size: int) -> np.ndarray:
 
 
 def noise(x: Tensor, e: Tensor) -> Tensor:
-    """Adds ``e`` (1, N, 3, S, S). Where real images have exactly uniform areas, D otherwise sees little else."""
+    """Adds ``e`` (1, N, 3, S, S). It hides small differences, such as noise in areas of one colour."""
     return x + e[0]
 
 

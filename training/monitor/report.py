@@ -121,14 +121,15 @@ def compare(
     if len(shown) < len(data.images):
         space += f", and {len(shown):,} of {len(data.images):,} training images were searched"
     beside = torch.stack([images, shown[found.row]], 1).unflatten(0, (len(names), -1))[:, : COLUMNS // 2].flatten(1, 2)
-    return {"said": said, "alarm": alarm, "space": space, "images": len(data.images),
-            "data": strips(training_images(data, names), names), "pairs": strips(beside, names)}  # fmt: skip
+    named = {*names} <= {"", *data.classes}
+    return {"said": said, "alarm": alarm, "space": space, "images": len(data.images), "pairs": strips(beside, names),
+            "data": strips(training_images(data, names), names) if named else []}  # fmt: skip
 
 
 def training_images(data: Images, names: list[str]) -> list[Tensor]:
-    """Some images of each of these classes; of all classes for a model without classes."""
-    of = [np.flatnonzero(data.labels == data.classes.index(name)) if name in data.classes else
-          np.arange(len(data.images)) for name in names]  # fmt: skip
+    """Some images of each of these classes; of all classes for a model without classes (``names`` are [""])."""
+    whole = [np.arange(len(data.images))]
+    of = whole if names == [""] else [np.flatnonzero(data.labels == data.classes.index(name)) for name in names]
     chosen = [index[np.unique(np.linspace(0, len(index) - 1, min(len(index), COLUMNS)).astype(int))] for index in of]
     return [torch.from_numpy(np.array(data.images[index])) for index in chosen]
 

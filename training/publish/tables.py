@@ -178,6 +178,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
             "refining",
             "copies",
             "recipes",
+            "noise",
         )
     },
 }

@@ -36,6 +36,7 @@ def made_beside(
     """
     context = multiprocessing.get_context("spawn")  # a process with CUDA cannot be forked
     pool = ProcessPoolExecutor(processes, context, initializer=_follow, initargs=(os.getpid(),))
+    waiting: set[Future[Any]] = set()
     ended = False
     try:
         with stop_requests() as stop:
@@ -45,12 +46,11 @@ def made_beside(
                 for future in done:
                     yield future.result()
                 if stop:
-                    _stop(pool, waiting)
                     raise InterruptedError("stopped; the same command resumes")
         ended = True
     finally:
         if not ended:
-            _stop(pool, set())
+            _stop(pool, waiting)  # once: a second signal would end a call before it has saved its state
         pool.shutdown(cancel_futures=True)
 
 

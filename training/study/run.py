@@ -208,12 +208,12 @@ def fid_and_kid(run: Path, study: Study, config: Config) -> dict[str, Any]:
             "evaluator": f"{e.evaluator}; {study.samples:,} samples, {len(real):,} test images"}  # fmt: skip
 
 
-_floors: dict[tuple[int, str, str], float] = {}
+_floors: dict[tuple[int, str, str, str], float] = {}
 
 
 def floor_of(n: int, data: str, held_out: str, e: Evaluation) -> float:
     """FID of ``n`` training images, once for each process."""
-    key = n, data, held_out
+    key = n, data, held_out, e.precision
     if key not in _floors:
         _floors[key] = fid(e.real_features("train", n), e.real_features("test", None, balanced=False))
     return _floors[key]

@@ -1,0 +1,145 @@
+"""The static page without a browser: its latents are Python's to the last bit, and what `sngan static` writes."""
+
+import json
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from sngan_hub.cli.main import main
+from sngan_hub.sampling.generate import latents, uniforms
+from sngan_hub.sampling.morph import truncated_deviation, walk_latents
+
+from .conftest import ROOT
+
+SOURCES = ROOT / "space" / "static"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Latents, without a browser
+
+
+def node():
+    """node, or the one that Playwright brings."""
+    found = shutil.which("node")
+    if not found:
+        playwright = pytest.importorskip("playwright")
+        found = Path(playwright.__file__).parent / "driver" / "node"
+        if not found.is_file():
+            pytest.skip("no node")
+    return str(found)
+
+
+def computed(tmp_path, expression):
+    """The value of a JavaScript expression that may use what latents.js exports, as L."""
+    script = tmp_path / "script.mjs"
+    script.write_text(f"import * as L from {json.dumps((SOURCES / 'latents.js').as_uri())};\n"
+                      f"console.log(JSON.stringify({expression}));\n")  # fmt: skip
+    return json.loads(subprocess.run([node(), str(script)], capture_output=True, text=True, check=True).stdout)
+
+
+SEEDS = (0, 1, 2**31, 2**53 + 1, 2**63 - 1)
+
+
+def test_uniforms_are_pythons(tmp_path):
+    found = computed(tmp_path, f"{json.dumps([str(seed) for seed in SEEDS])}.map(seed => [0, 1, 99999].map(i => "
+                               f"[...L.uniforms(BigInt(seed), i, 10)]))")  # fmt: skip
+    for seed, rows in zip(SEEDS, found, strict=True):
+        for i, row in zip((0, 1, 99_999), rows, strict=True):
+            assert row == uniforms(seed, i, 1, 11)[0, :11].tolist()
+
+
+@pytest.mark.parametrize("truncation", [None, 0.1, 0.7, 2.9])
+def test_latents_and_walks_are_pythons_to_the_last_bit(tmp_path, truncation):
+    t = truncation or 0
+    found = computed(tmp_path, f"{json.dumps([str(seed) for seed in SEEDS])}.map(seed => [[0, 7, 500].map(i => "
+                               f"[...L.latent(BigInt(seed), i, 128, {t})]), [0, 0.25, 0.9].map(t => "
+                               f"[...L.walkLatent(BigInt(seed), t, 128, {t})])])")  # fmt: skip
+    for seed, (sampled, walked) in zip(SEEDS, found, strict=True):
+        expected = torch.cat([latents(seed, i, 1, 128, 0, truncation)[0] for i in (0, 7, 500)])
+        assert torch.equal(torch.tensor(sampled), expected)
+        path = walk_latents(seed, 20, 128, truncation)[[0, 5, 18]]
+        # LAPACK's sums may come in another order on another processor.
+        assert (torch.tensor(walked) - path).abs().max() <= 1e-6
+
+
+def test_quantiles_reach_into_the_tails(tmp_path):
+    p = [2.0**-54, 1e-12, 1e-5, 0.074, 0.076, 0.3, 0.5, 0.7, 0.924, 0.926, 1 - 1e-5, 1 - 2.0**-53]
+    found = torch.tensor(computed(tmp_path, f"{json.dumps(p)}.map(L.normalQuantile)"), dtype=torch.float64)
+    expected = torch.special.ndtri(torch.tensor(p, dtype=torch.float64))
+    assert torch.allclose(found, expected, rtol=1e-14, atol=0)
+
+
+def test_truncated_deviation_is_pythons(tmp_path):
+    t = [0.1, 0.5, 1, 2, 3, 8]
+    found = computed(tmp_path, f"{json.dumps(t)}.map(L.truncatedDeviation)")
+    assert found == pytest.approx([truncated_deviation(each) for each in t], rel=1e-12)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The build
+
+
+def test_the_service_worker_stores_every_file_of_the_page(tmp_path):
+    from space import build_static
+
+    for source in SOURCES.iterdir():
+        shutil.copy(source, tmp_path / source.name)
+    (tmp_path / "models.json").write_text("{}")
+    build_static._fill_in_service_worker(tmp_path)
+    site = json.loads((tmp_path / "sw.js").read_text().split("const SITE = ")[1].split(";\n")[0])
+    assert set(site["files"]) == {"./", "models.json", *(p.name for p in SOURCES.iterdir())} - {"sw.js"}
+    shutil.copy(SOURCES / "sw.js", tmp_path / "sw.js")
+    (tmp_path / "models.json").write_text('{"new": 1}')
+    build_static._fill_in_service_worker(tmp_path)
+    assert site["version"] not in (tmp_path / "sw.js").read_text()  # another content, another version
+
+
+def test_sources_name_no_other_host_and_every_module_is_there():
+    for path in SOURCES.iterdir():
+        text = path.read_text(encoding="utf-8")
+        hosts = {part.split("/")[0].split('"')[0] for part in text.split("://")[1:]}
+        assert hosts <= {"arxiv.org", "www.w3.org"}, path.name  # links that a visitor may follow; a namespace
+        for line in text.splitlines():
+            if line.startswith("import ") and path.suffix == ".js":
+                assert (SOURCES / line.split('"./')[1].split('"')[0]).is_file(), line
+    html = (SOURCES / "index.html").read_text(encoding="utf-8")
+    ids = {part.split('"')[0] for part in html.split('id="')[1:]}
+    used = {
+        word.split('"')[0].split(" ")[0] for path in SOURCES.glob("*.js") for word in path.read_text().split('$("#')[1:]
+    }
+    assert used <= ids
+
+
+def test_classes_to_begin_with_are_those_best_recognised():
+    from dataclasses import replace
+
+    from sngan_hub.weights import find_record
+    from space.build_static import first_classes
+
+    record = find_record("sngan_fashion32", "generator")
+    score = replace(record.scores["agreement2k"], per_class={name: i for i, name in enumerate(record.classes)})
+    assert first_classes(replace(record, scores={"agreement2k": score})) == list(record.classes[-4:])
+    assert len(first_classes(replace(record, scores={}))) == 4
+
+
+def test_another_package_file_is_refused(tmp_path, capsys):
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    with tarfile.open(tmp_path / "other.tgz", "w:gz") as archive:
+        archive.add(ROOT / "LICENSE", "package/LICENSE")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("mine")
+    for words, message in (
+        (["--out", "new", "--runtime", "other.tgz"], "this is not onnxruntime-web"),
+        (["--out", "new", "--runtime", "none.tgz"], "none.tgz"),
+        (["--out", "full"], "out must be a new folder"),
+    ):
+        words = [str(tmp_path / word) if not word.startswith("--") else word for word in words]
+        with pytest.raises(SystemExit):
+            main(["static", *words])
+        assert message in capsys.readouterr().err
+    assert (tmp_path / "full" / "thesis.txt").read_text() == "mine" and not (tmp_path / "new").exists()
