@@ -118,7 +118,8 @@ STUDIES: dict[str, Study] = {
         runs=[Run(arm, n, 0) for n in (100, 500) for arm in ("full", "from scratch", "FreezeD")],
         donor=dict(preset="cifar10_small", n_classes=7, n_dis=1, batch_size=64, g_batch_size=64, lr_g=4e-4, lr_d=8e-4,
                    augment="translation", ema_decay=0.999, one_pass="false", steps=4000, decay_from=2000, decay_to=4000,
-                   threads=1, log_every=50, sample_every=500, snapshot_every=1000, checkpoint_every=250),
+                   threads=1, compile="on", log_every=50, sample_every=500, snapshot_every=1000,
+                   checkpoint_every=250),
     ),
 }
 # fmt: on

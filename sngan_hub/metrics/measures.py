@@ -54,12 +54,12 @@ def kid1k_test(e: Evaluation) -> Score:
     return Score(kid(e.sample_features(1000), reference), 1000, f"{e.evaluator}; 1,000 test images", floor=floor)
 
 
-def kid1k_held_out(e: Evaluation) -> Score:
+def kid1k_held_out(e: Evaluation, n: int = 1000) -> Score:
     reference = e.real_features("test", None, balanced=False)
     labels = e.test.labels[interleaved(e.test, None, balanced=False)]
-    floor = kid(e.real_features("train", 1000, balanced=False), reference)
-    value = kid(e.sample_features(1000, labels), reference)
-    return Score(value, 1000, f"{e.evaluator}; {len(reference):,} held-out images", floor=floor)
+    floor = kid(e.real_features("train", n, balanced=False), reference)
+    value = kid(e.sample_features(n, labels), reference)
+    return Score(value, n, f"{e.evaluator}; {len(reference):,} held-out images", floor=floor)
 
 
 def kid50k(e: Evaluation) -> Score:
