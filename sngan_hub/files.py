@@ -12,7 +12,7 @@ import secrets
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,6 +48,32 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def append_json(path: Path, row: Any) -> None:
+    """Adds a line to a file of JSON lines. An incomplete last line, of a process that was killed, is removed first."""
+    with open(path, "ab+") as file:  # writes at the end, wherever it has read
+        if file.tell() and not _ends_with_newline(file):
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
+        file.write(json.dumps(row).encode() + b"\n")
+
+
+def _ends_with_newline(file: BinaryIO) -> bool:
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"\n"
+
+
+def read_json_lines(path: Path) -> list[Any]:
+    """The complete lines of a file of JSON lines; none if there is no file."""
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    rows: list[Any] = []
+    for line in text.splitlines():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:  # a process was killed while it wrote this line
+            continue
+    return rows
 
 
 def write_array(path: Path, array: np.ndarray) -> None:

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from sngan_hub import load_discriminator, load_generator
-from sngan_hub.data import source_classes
+from sngan_hub.data import count_images, source_classes
 from sngan_hub.networks.card import as_text
 from training.__main__ import main
 from training.config.dry_run import rates_of
@@ -22,7 +22,6 @@ from training.config.schema import make_config
 from training.engine.checkpoints import checkpoints
 from training.engine.loop import train
 from training.feed.checks import check_apart
-from training.finetune.load import count_images
 from training.finetune.plan import DataFacts, sensible
 
 from . import tuning, warm

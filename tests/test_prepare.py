@@ -219,7 +219,7 @@ def test_data_that_changed_since_is_told_in_a_line(tmp_path, image_folder, capsy
     with pytest.raises(ValueError, match=r"labels.npy: labels must be between 0 and 1 .got 9."):
         load_images(str(out), "train", 16)
     labels.write_bytes(whole)
-    with pytest.raises(ValueError, match="size must be 16, .*got 32"):
+    with pytest.raises(ValueError, match="size must be at most 16, .*got 32"):
         load_images(str(out), "train", 32)
     (out / "dataset.json").write_text("{}")
     with pytest.raises(ValueError, match=r"dataset.json: this is not the description"):

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sngan_hub.data import load_images, source_classes
+from sngan_hub.data import count_images, load_images, source_classes
 from sngan_hub.data.images import read_picture, square
-from training.finetune.load import count_images
 from training.prepare import build as preparing
 from training.prepare.sources import dogs_and_cats, list_source
 

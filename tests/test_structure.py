@@ -30,7 +30,7 @@ ORDER = [
 ]  # fmt: skip
 TRAINING = [
     "engine.losses", "engine.penalties", "feed.streams", "feed.draws", "feed.augment", "config.presets",
-    "config.settings", "config.schema", "feed.philox", "feed.feed", "engine.ema", "engine.run_folder",
+    "config.settings", "config.schema", "feed.philox", "feed.images", "feed.feed", "engine.ema", "engine.run_folder",
     "engine.transition", "engine.cuda_graph", "engine.state", "engine.checkpoints", "engine.snapshots", "engine.distributed",
     "engine.machine", "engine.import_chainer", "feed.near_copies", "feed.checks", "monitor.log", "monitor.progress",
     "monitor.score", "engine.signals", "engine.step", "config.cost", "config.dry_run", "engine.loop",

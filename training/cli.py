@@ -181,7 +181,7 @@ def add_settings(command: argparse.ArgumentParser, preset: str = "") -> None:
             continue
         section = command.add_argument_group(group.__doc__)
         for field in dataclasses.fields(group):
-            if field.name in ("donor", "class_order") or (preset and field.name == "preset"):
+            if field.name in ("donor", "class_order", "source") or (preset and field.name == "preset"):
                 continue
             kind, known = type(field.default), meaning(field)
             shown = "true|false" if kind is bool else {int: "N", float: "X", str: "TEXT"}[kind]

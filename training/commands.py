@@ -6,11 +6,14 @@ import argparse
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sngan_hub.cli.parser import check_writable
 
 from .config.schema import Config, make_config
+
+if TYPE_CHECKING:
+    from .engine.state import State
 
 
 def asked_device(arguments: argparse.Namespace) -> str | None:
@@ -54,7 +57,8 @@ def prepare(arguments: argparse.Namespace) -> None:
     print(f"{arguments.folder}: {n:,} image{'s' * (n != 1)} of {about['size']} px in {k} class{'es' * (k != 1)}; the "
           f"smallest class is {few[1]}, with {few[0]:,}. To train on it: --data {arguments.folder}")  # fmt: skip
     if n := about["refused"]:
-        print(f"Skipped {n:,} image{'s' * (n != 1)}; {arguments.folder / 'refused.tsv'} lists each, with the reason")
+        print(f"Skipped {n:,} image{'s' * (n != 1)}; {arguments.folder / 'refused.tsv'} lists each, with the reason. "
+              f"After repairing them, prepare the source in another folder")  # fmt: skip
 
 
 def recipe_of(preset: str) -> dict[str, Any]:
@@ -88,18 +92,30 @@ def train(arguments: argparse.Namespace) -> None:
 
     from .engine.loop import train
 
-    state = train(config)
-    print(f"{config.out}: {state.step} steps done; sample it: sngan sample {config.out} --out samples.png")
+    say_done(config, train(config))
 
 
 def say_run(config: Config, dry_run: bool, verbose: bool, device: str | None) -> None:
-    """Prints what a run will do: all settings and the cost for a dry run, otherwise six lines on stderr."""
-    from .config.dry_run import describe, summary
+    """Prints what a run will do: all settings and the cost for a dry run, otherwise six lines on stderr.
 
+    Of several processes of a run, only the first prints.
+    """
+    from .config.dry_run import describe, summary
+    from .engine.distributed import is_first_process
+
+    if not is_first_process():
+        return
     if dry_run:
         print(describe(config, device))
     else:
         print(describe(config, device) if verbose else summary(config), file=sys.stderr)
+
+
+def say_done(config: Config, state: State) -> None:
+    from .engine.distributed import is_first_process
+
+    if is_first_process():
+        print(f"{config.out}: {state.step} steps done; sample it: sngan sample {config.out} --out samples.png")
 
 
 def finetune(arguments: argparse.Namespace) -> None:
@@ -135,7 +151,7 @@ def finetune(arguments: argparse.Namespace) -> None:
         print(f"{path}: {said}", file=sys.stderr)
     except (ValueError, OSError) as error:  # not fatal: the networks are saved, and the report can be written again
         print(f"Could not write the report: {error}", file=sys.stderr)
-    print(f"{config.out}: {state.step} steps done; sample it: sngan sample {config.out} --out samples.png")
+    say_done(config, state)
 
 
 def study(arguments: argparse.Namespace) -> None:
@@ -192,7 +208,6 @@ def report(arguments: argparse.Namespace) -> None:
 
 
 def import_(arguments: argparse.Namespace) -> None:
-    from sngan_hub.data import load_images
     from sngan_hub.data.prepared import check_blocks
     from sngan_hub.networks.registry import find_model
 
@@ -202,6 +217,7 @@ def import_(arguments: argparse.Namespace) -> None:
     from .engine.run_folder import check_out, locked
     from .engine.snapshots import save_snapshot
     from .feed.checks import check_apart
+    from .feed.images import stored_images
 
     config = config_of(arguments)
     if not config.out or not config.data:
@@ -213,7 +229,7 @@ def import_(arguments: argparse.Namespace) -> None:
         raise FileExistsError(f"out must not contain a run (got {out}); choose another folder")
     check_writable(out, create=True)
     size = find_model(config.architecture).size
-    data = load_images(config.data, "train", config.stored_size or size, config.stretches_at_load(size))
+    data = stored_images(config, size)
     check_blocks(data)
     state = import_snapshot(arguments.snapshot, config, data.classes)
     with locked(out):
@@ -228,12 +244,12 @@ def import_(arguments: argparse.Namespace) -> None:
 def status(arguments: argparse.Namespace) -> None:
     import time
 
-    from .monitor.status import as_json, lines, status
+    from .monitor.status import as_json, has_ended, lines, status
 
     while True:
         found = status(arguments.folder)
         print(as_json(found) if arguments.json else lines(found), flush=True)
-        if not arguments.watch or found["step"] == found["steps"]:
+        if not arguments.watch or has_ended(arguments.folder):
             return
         time.sleep(10)
         print()
@@ -257,6 +273,8 @@ def probe(arguments: argparse.Namespace) -> None:
         return
     if arguments.n < 20:
         raise ValueError(f"n must be 20 or more (got {arguments.n})")
+    if not 0 <= arguments.seed < 2**63:
+        raise ValueError(f"seed must be between 0 and 2^63 - 1 (got {arguments.seed})")
     print(
         json.dumps(
             probe(arguments.donor, arguments.data, arguments.n, arguments.layer, arguments.seed, arguments.device)

@@ -18,26 +18,29 @@ from typing import NamedTuple
 from ..class_names import class_list
 from ..hub.download import cache_folder
 from ..text import nearest
-from .avatars import AVATAR_STYLES, draw_avatars, load_avatars
+from .avatars import AVATAR_STYLES, AVATARS_PER_CLASS, draw_avatars, load_avatars
 from .folders import folder_classes, load_folder
-from .images import SPLITS, Images
-from .prepared import is_prepared, load_prepared, read_about
+from .images import SPLITS, TEST_EVERY, Images
+from .prepared import count_prepared, is_prepared, load_prepared, read_about
 from .torchvision_sets import FASHION_CLASSES, FASHION_DEBIAN, load_cifar, load_fashion, load_stl10
 
-__all__ = ["FASHION_DEBIAN", "SOURCES", "Images", "cache_folder", "draw_avatars", "load_images", "source_classes"]
+__all__ = ["FASHION_DEBIAN", "SOURCES", "Images", "cache_folder", "count_images", "draw_avatars", "load_images",
+           "source_classes"]  # fmt: skip
 
 
 class Source(NamedTuple):
     load: Callable[[str, int], Images]
     classes: list[str]
+    images: tuple[int, int]  # in the splits train and test
 
 
+_AVATARS = tuple(AVATARS_PER_CLASS[split] * len(AVATAR_STYLES) for split in ("train", "test"))
 SOURCES = {
-    "fashion": Source(load_fashion, FASHION_CLASSES),
-    "avatars": Source(load_avatars, AVATAR_STYLES),
-    "cifar10": Source(partial(load_cifar, "cifar10"), list(class_list("cifar10"))),
-    "cifar100": Source(partial(load_cifar, "cifar100"), list(class_list("cifar100"))),
-    "stl10": Source(load_stl10, ["image"]),
+    "fashion": Source(load_fashion, FASHION_CLASSES, (60_000, 10_000)),
+    "avatars": Source(load_avatars, AVATAR_STYLES, (_AVATARS[0], _AVATARS[1])),
+    "cifar10": Source(partial(load_cifar, "cifar10"), list(class_list("cifar10")), (50_000, 10_000)),
+    "cifar100": Source(partial(load_cifar, "cifar100"), list(class_list("cifar100")), (50_000, 10_000)),
+    "stl10": Source(load_stl10, ["image"], (100_000, 8_000)),
 }
 PREPARED_FIRST = ("celeba", "lsun")  # too large to load at every start
 
@@ -49,6 +52,20 @@ def source_classes(source: str) -> list[str]:
     if is_prepared(source):
         return read_about(source)["classes"]
     return list(folder_classes(_known(source)))
+
+
+def count_images(source: str) -> tuple[int, int]:
+    """The number of images of a source, and of those in its test split. Opens no image.
+
+    Raises ``FileNotFoundError`` or ``ValueError`` if the source is missing or damaged.
+    """
+    if source in SOURCES:
+        train, test = SOURCES[source].images
+        return train + test, test
+    if is_prepared(source):
+        return count_prepared(source)
+    counts = [len(own) for own in folder_classes(_known(source)).values()]
+    return sum(counts), sum(n // TEST_EVERY for n in counts)
 
 
 def load_images(

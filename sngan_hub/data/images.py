@@ -29,20 +29,29 @@ def in_split(i: int, every: int, split: str) -> bool:
 
 
 class Rows:
-    """A selection of rows of an array on disk. Rows are read when they are indexed."""
+    """A selection of rows of an array on disk, (rows, 3, S, S) uint8. Rows are read when they are indexed.
 
-    def __init__(self, store: np.ndarray, index: np.ndarray):
-        self.store, self.index = store, index
-        self.shape, self.dtype = (len(index), *store.shape[1:]), store.dtype
+    ``size``: resize them to this when they are read (0: as they are stored).
+    """
+
+    def __init__(self, store: np.ndarray, index: np.ndarray, size: int = 0):
+        self.store, self.index, self.size = store, index, size or store.shape[-1]
+        self.shape, self.dtype = (len(index), 3, self.size, self.size), store.dtype
 
     def __len__(self) -> int:
         return len(self.index)
 
     def __getitem__(self, which: Any) -> np.ndarray:
-        return self.store[self.index[which]]
+        stored = self.store[self.index[which]]
+        side = stored.shape[-1]
+        if side == self.size:
+            return stored
+        each = stored.reshape(-1, 3, side, side).transpose(0, 2, 3, 1)
+        resized = [cropped(pixels, 0, 0, side, self.size) for pixels in each]
+        return np.array(resized, np.uint8).reshape(*stored.shape[:-2], self.size, self.size)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.asarray(self.store[self.index], dtype)
+        return np.asarray(self[:], dtype)
 
 
 class Images(NamedTuple):

@@ -45,14 +45,18 @@ def read_about(source: str) -> dict[str, Any]:
 
 
 def load_prepared(source: str, split: str, size: int) -> Images:
-    """Raises ``ValueError`` if ``size`` is not the prepared size, or if the files are incomplete or have changed."""
+    """Images that were prepared larger than ``size`` are resized when they are read.
+
+    Raises ``ValueError`` if ``size`` is above the prepared size, or if the files are incomplete or have changed.
+    """
     folder, about = Path(source), read_about(source)
-    if size != about["size"]:
+    side = about["size"]
+    if size > side:
         raise ValueError(
-            f"size must be {about['size']}, the size that {source} was prepared with (got {size}); for another size, "
+            f"size must be at most {side}, the size that {source} was prepared with (got {size}); for a larger size, "
             f"run sngan prepare with --size {size} and a new folder"
         )
-    expected = HEADER + about["rows"] * 3 * size * size
+    expected = HEADER + about["rows"] * 3 * side * side
     path = folder / IMAGES
     found = path.stat().st_size if path.is_file() else 0
     if found != expected:
@@ -63,10 +67,20 @@ def load_prepared(source: str, split: str, size: int) -> Images:
     if not len(index):
         raise ValueError(f"data: {source} was prepared without a test split; run sngan prepare with --test-every 10, "
                          f"or prepare a separate folder of test images")  # fmt: skip
-    store = np.memmap(path, np.uint8, "r", HEADER, (about["rows"], 3, size, size))
+    store = np.memmap(path, np.uint8, "r", HEADER, (about["rows"], 3, side, side))
     digest = hashlib.sha256(json.dumps([about["blocks"], about["labels_sha256"], about["classes"], split,
-                                        about["test_every"]]).encode())  # fmt: skip
-    return Images(Rows(store, index), labels[index].astype(np.int64), about["classes"], digest.hexdigest()[:16], about)
+                                        about["test_every"]]).encode()).hexdigest()[:16]  # fmt: skip
+    if size != side:
+        digest += f"-{size}"
+    return Images(Rows(store, index, size), labels[index].astype(np.int64), about["classes"], digest, about)
+
+
+def count_prepared(source: str) -> tuple[int, int]:
+    """The number of images, and of those in the test split. Opens no image."""
+    about = read_about(source)
+    labels = _read_labels(Path(source), about)
+    held = split_rows(labels, len(about["classes"]), about["test_every"], "test")
+    return int((labels >= 0).sum()), len(held)
 
 
 def _read_labels(folder: Path, about: dict[str, Any]) -> np.ndarray:

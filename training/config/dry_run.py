@@ -69,6 +69,14 @@ def warnings(config: Config, device: str) -> list[str]:
     if config.precision == "bf16" and device == device_kind("cpu") and x86 and not fast_bfloat16("cpu"):
         lines.append(f"{'warning':22}bf16 is several times slower than fp32 on this processor, which has neither "
                      f"AVX512_BF16 nor AMX; use --precision fp32")  # fmt: skip
+    if config.d_warm_up and config.d_warm_up >= config.steps:
+        lines.append(f"{'warning':22}the discriminator alone is trained in the first {config.d_warm_up:,} iterations, "
+                     f"and the run has {config.steps:,}, so the generator is not trained; set --d-warm-up lower or "
+                     f"--steps higher")  # fmt: skip
+    if config.decay_from < config.decay_to < config.steps:
+        last = plural(config.steps - config.decay_to, "step has", "steps have")
+        lines.append(f"{'warning':22}the learning rates reach 0 at step {config.decay_to:,}, so the last {last} no "
+                     f"effect; raise --decay-to (and --decay-from) together with --steps")  # fmt: skip
     if config.warm_up and config.warm_up >= config.steps:
         lines.append(f"{'warning':22}the learning rates rise over {config.warm_up:,} iterations, and the run has "
                      f"{config.steps:,}; set --warm-up lower")  # fmt: skip
@@ -143,13 +151,10 @@ def iteration_flops(config: Config, of_generator: int, of_discriminator: int) ->
 
 
 def rates_of(config: Config) -> str:
+    rise = f"rise linearly to step {config.warm_up:,}, then " if config.warm_up else ""
     if config.steps <= config.decay_from or config.decay_from == config.decay_to:
-        return "constant"
-    text = f"fall linearly from step {config.decay_from:,} to 0 at step {config.decay_to:,}"
-    if config.steps > config.decay_to:
-        last = plural(config.steps - config.decay_to, "step has", "steps have")
-        text += f"; the last {last} no effect: raise --decay-to (and --decay-from) together with --steps"
-    return text
+        return f"{rise}constant"
+    return f"{rise}fall linearly from step {config.decay_from:,} to 0 at step {config.decay_to:,}"
 
 
 def hours_of(config: Config, flops: int, device: str = "") -> str:

@@ -68,6 +68,9 @@ class Config(
                 legal_json = isinstance(json.loads(getattr(self, name)), dict)
             except json.JSONDecodeError:
                 legal_json = False
+            if legal_json and (own := {"n_classes", "classes"} & json.loads(getattr(self, name)).keys()):
+                raise ValueError(f"{name} must not set {min(own)}: the classes are those of the data; for networks "
+                                 f"without classes, use --conditioning none")  # fmt: skip
             if not legal_json:
                 raise ValueError(
                     f'{name} must be a JSON object such as {{"widths": [64]}} (got {getattr(self, name)!r})'
@@ -93,7 +96,7 @@ class Config(
     @property
     def compiles(self) -> bool:
         """Whether the steps are compiled by ``torch.compile``. Not before ``compile`` auto is resolved."""
-        return self.compile in ("on", "graphs")
+        return COMPILES.get(self.compile, False)
 
     @property
     def uses_graphs(self) -> bool:
@@ -134,6 +137,9 @@ class Config(
         return max(0.0, (step - self.transition_from) / (self.transition_to - self.transition_from))
 
 
+#: Value of ``compile`` -> whether the steps are compiled, which changes rounding; CUDA graphs do not
+COMPILES = {"on": True, "graphs": True, "off": False, "graphs_only": False}
+
 #: Settings that a resumed run may change, because they do not affect the finished steps
 FREE = frozenset(field.name for field in dataclasses.fields(Config) if meaning(field).resume)
 
@@ -154,8 +160,45 @@ def make_config(preset: str, **overrides: Any) -> Config:
     rows = SETTINGS.get(setting, {}), METHODS.get(method, {}), SPEEDS.get(speed, {})
     for row in (PRESETS[preset], *rows, overrides):
         values |= row
-    if isinstance(values.get("discriminator_fields"), dict):
-        values["discriminator_fields"] = json.dumps(values["discriminator_fields"])
+    if own := METHODS.get(method, {}).get("discriminator_fields"):
+        values["discriminator_fields"] = with_method(str(overrides.get("discriminator_fields", "{}")), method, own)
+    return Config(**values)
+
+
+def with_method(text: str, method: str, own: dict[str, Any]) -> str:
+    """The JSON object ``text`` with the fields ``own`` of a method added. Other text is returned as it is.
+
+    Raises ``ValueError`` if it has another value for one of them.
+    """
+    try:
+        fields: dict[str, Any] = json.loads(text)
+    except json.JSONDecodeError:
+        return text
+    if not isinstance(fields, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
+        return text
+    for name, value in own.items():
+        if fields.get(name, value) != value:
+            raise ValueError(f"discriminator_fields must not set {name}, which --method {method} sets to {value!r} "
+                             f"(got {fields[name]!r})")  # fmt: skip
+    return json.dumps({**fields, **own})
+
+
+def load_config(run: Path) -> Config:
+    """The settings of the run in folder ``run``. Settings that are new since it was written have their defaults.
+
+    Raises ``ValueError`` if its config.json is damaged or names an unknown setting.
+    """
+    from sngan_hub.networks.mixin import read_config  # here, so that the help of the commands stays fast
+
+    return config_from(read_config(run / "config.json"), run)
+
+
+def config_from(values: dict[str, Any], where: Path) -> Config:
+    """The settings that a file of the run ``where`` holds. Raises ``ValueError`` if one is unknown."""
+    fields = {field.name for field in dataclasses.fields(Config)}
+    if strangers := [name for name in values if name not in fields]:
+        raise ValueError(f"{where}: unknown setting {strangers[0]!r}; a newer version of sngan-hub wrote this run: "
+                         f"update sngan-hub")  # fmt: skip
     return Config(**values)
 
 
@@ -184,8 +227,10 @@ def differences(old: dict[str, Any], new: Config, done: int) -> list[str]:
     now = dataclasses.asdict(new)
     old = {**dataclasses.asdict(Config()), "compile": "off", **old}  # with values for fields that are new since then
     free: frozenset[str] = FREE
-    if same_rates(Config(**old), new, done):
+    if same_rates(config_from(old, Path(new.out)), new, done):
         free |= {"decay_from", "decay_to"}
+    if old["compile"] == "auto" or COMPILES[old["compile"]] == COMPILES.get(new.compile):
+        free |= {"compile"}  # not yet decided, or with and without CUDA graphs
     return [
         f"{name}: was {old.get(name)!r}, now {now[name]!r}"
         for name in now

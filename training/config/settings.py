@@ -7,6 +7,7 @@ from these rows.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -65,7 +66,9 @@ class DataSettings:
     held_out: str = option(
         "tenth", "Images for scores: tenth (every tenth image of a folder's classes), none, or a folder.", resume=True
     )
-    n_classes: int = option(0, "Number of classes for a dry run without data. 0: that of the data.", resume=True)
+    n_classes: int = option(
+        0, "Number of classes for a dry run without data. 0: that of the data.", least=0, resume=True
+    )
     stored_size: int = option(0, "Side of the stored images in pixels. 0: that of the network.", least=0)
     crop: float = option(
         1.0, "Side of a random crop as a fraction of the image's side; the crop is resized to the network's size."
@@ -107,9 +110,9 @@ class ScheduleSettings:
     beta1: float = option(0.0, "Adam's decay rate of the mean.", least=0, below=1)
     beta2: float = option(0.9, "Adam's decay rate of the variance.", least=0, below=1)
     decay_from: int = option(0, "Iteration from which the learning rates fall linearly.", least=0)
-    decay_to: int = option(50_000, "Iteration at which they reach 0. Equal to decay_from: no decay.")
+    decay_to: int = option(50_000, "Iteration at which they reach 0. Equal to decay_from: no decay.", least=0)
     warm_up: int = option(0, "Iterations in which the learning rates rise linearly from 0.", least=0)
-    seed: int = option(0, "Seed of every random number.", least=0)
+    seed: int = option(0, "Seed of every random number.", least=0, below=2**63)
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,7 @@ class AdditionSettings:
     transition_from: int = option(
         0, "Iteration from which class conditioning is faded in (class transition, Shahbazi et al. 2022).", least=0
     )
-    transition_to: int = option(0, "Iteration from which class conditioning has full strength.")
+    transition_to: int = option(0, "Iteration from which class conditioning has full strength.", least=0)
 
 
 @dataclass(frozen=True)
@@ -180,7 +183,7 @@ class MachineSettings:
     )  # fmt: skip
     one_pass: bool = option(False, "Real and generated images go through the discriminator in one pass.")
     channels_last: bool = option(False, "Use the channels-last memory format.")
-    threads: int = option(0, "CPU threads. 0: as torch chooses.", least=0)
+    threads: int = option(0, "CPU threads. 0: as torch chooses.", least=0, below=1025)
     micro_batch: int = option(
         0, "Images computed at once, to save memory: a multiple of the batch-norm groups. 0: all.", least=0, resume=True
     )
@@ -231,10 +234,12 @@ def check_setting(field: dataclasses.Field[Any], value: Any) -> None:
     known = meaning(field)
     if known.choices and value not in known.choices:
         raise ValueError(f"{field.name} must be one of {', '.join(filter(None, known.choices))} (got {value!r})")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{field.name} must be a finite number (got {value})")
     if known.least is None:
         return
     if known.below is not None and not known.least <= value < known.below:
-        raise ValueError(f"{field.name} must be at least {known.least:g} and below {known.below:g} (got {value})")
+        raise ValueError(f"{field.name} must be at least {known.least:g} and below {known.below:,} (got {value})")
     if not value >= known.least:
         raise ValueError(f"{field.name} must be {known.least:g} or more (got {value})")
 

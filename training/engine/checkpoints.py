@@ -22,8 +22,9 @@ CHECKPOINTS = "checkpoints"
 
 
 def checkpoints(out: Path) -> list[Path]:
-    """The checkpoints of a run, oldest first."""
-    return sorted((out / CHECKPOINTS).glob("[0-9]*.pt"))
+    """The checkpoints of a run, oldest first. Files with other names than STEP.pt are not checkpoints."""
+    found = [path for path in (out / CHECKPOINTS).glob("[0-9]*.pt") if path.stem.isdecimal()]
+    return sorted(found, key=lambda path: int(path.stem))
 
 
 class CheckpointWriter:
@@ -125,7 +126,10 @@ def load_checkpoint(state: State, config: Config, fingerprint: str, out: Path) -
             continue
         changed = differences(old, config, parts["step"])
         if digest != fingerprint:
-            changed.append(f"data: {old['data']!r} and {config.data!r} differ in content")
+            was, now = old.get("held_out"), config.held_out
+            same_images = (was == "tenth") == (now == "tenth")
+            changed.append(f"data: {old['data']!r} and {config.data!r} differ in content" if same_images else
+                           f"held_out: was {was!r}, now {now!r}, so other images are held out of training")  # fmt: skip
         if resampling != table_digest():
             changed.append("resample_table.json: has changed, so the results would be rounded differently")
         if changed:

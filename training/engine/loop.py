@@ -10,16 +10,17 @@ from pathlib import Path
 
 import torch
 
-from sngan_hub.data import Images, load_images
+from sngan_hub.data import Images
 from sngan_hub.data.prepared import check_blocks
 from sngan_hub.networks.registry import find_model
 
 from ..config.schema import Config, save_config
 from ..feed.checks import check_apart, check_data, check_held_out, say_left_out
 from ..feed.feed import new_feed
+from ..feed.images import stored_images
 from ..monitor.log import Log, fixed_samples, real_spread, save_grid
 from ..monitor.progress import Progress
-from ..monitor.score import check_scoring, out_of_patience, score_snapshot
+from ..monitor.score import check_data_for_scores, check_scoring, out_of_patience, score_snapshot
 from .checkpoints import CheckpointWriter, load_checkpoint, not_finite
 from .distributed import any_process, check_shares, is_first_process, lost_worker, new_accelerator, share_state
 from .machine import decide_compile, set_up
@@ -53,7 +54,7 @@ def _train(config: Config, data: Images | None, begin: Callable[[State], None] |
     if data is None:
         if main:
             say_left_out(config.data)
-        data = load_images(config.data, config.split, config.stored_size or size, config.stretches_at_load(size))
+        data = stored_images(config, size)
     if main:
         check_blocks(data)
         if config.test_folder:
@@ -61,8 +62,13 @@ def _train(config: Config, data: Images | None, begin: Callable[[State], None] |
     config, fingerprint = decide_compile(config), data.fingerprint()
     state = new_state(config, data.classes, accelerator.device)
     if main:
+        if config.score_every:
+            check_data_for_scores(state.average, config)
         resumed = load_checkpoint(state, config, fingerprint, out)
         if resumed:
+            if state.step > config.steps:
+                raise ValueError(f"steps must be {state.step:,} or more, because {out} has a checkpoint of that step "
+                                 f"(got {config.steps:,})")  # fmt: skip
             print(f"resumes at step {state.step:,} of {config.steps:,}", file=sys.stderr)
         save_config(config, out / "config.json")  # marks the folder as a run
         check_data(data, config, size, out)

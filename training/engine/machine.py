@@ -84,9 +84,11 @@ def wanted_compile(config: Config) -> str:
     path = Path(config.out, "config.json")
     if config.out and path.is_file():
         try:
-            return json.loads(path.read_text(encoding="utf-8")).get("compile", "off")
+            known = json.loads(path.read_text(encoding="utf-8")).get("compile", "off")
         except ValueError:
-            pass
+            known = "auto"
+        if known != "auto":  # of an imported run, it is not decided yet
+            return known
     graphs = kind_of(config.device).startswith("cuda") and can_record(config)
     # Gradient penalties cannot be compiled, so that most of such an iteration would not be
     if config.steps < REPAID_BY or not compiling_pays(config.device) or (graphs and config.penalty == "gradient"):

@@ -46,6 +46,7 @@ def orthonormal_(network: nn.Module) -> None:
 
 @torch.no_grad()
 def clip_weights_(network: nn.Module, limit: float = 0.01) -> None:
-    """Clips every parameter to [-limit, limit], after D's step (Arjovsky et al. 2017, algorithm 1)."""
+    """Clips every trained parameter to [-limit, limit], after D's step (Arjovsky et al. 2017, algorithm 1)."""
     for parameter in network.parameters():
-        parameter.clamp_(-limit, limit)
+        if parameter.requires_grad:
+            parameter.clamp_(-limit, limit)

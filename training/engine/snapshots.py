@@ -31,6 +31,9 @@ def save_snapshot(state: State, out: Path, link: bool = True) -> Path:
 def hold_to_start(state: State, out: Path) -> None:
     """Reads the first snapshot of the run, the target of ``l2_sp``."""
     folder = snapshot_folder(out, 0)
+    if not (folder / "generator").is_dir():
+        raise FileNotFoundError(f"l2_sp needs the snapshot of step 0, and {folder} is missing; restore it, or set "
+                                f"--l2-sp 0 in another --out")  # fmt: skip
     state.anchor = {}
     for kind, network in (("generator", state.generator), ("discriminator", state.discriminator)):
         start = type(network).from_pretrained(folder / kind).state_dict()

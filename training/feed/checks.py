@@ -75,9 +75,8 @@ def findings(data: Images, config: Config, size: int) -> list[str]:
             f"data must have one label from 0 to {len(names) - 1} for each of {n:,} images (got {len(data.labels):,} "
             f"labels from {data.labels.min()} to {data.labels.max()})"
         )
-    if int(stored * config.crop) < size:
-        raise ValueError(f"stored_size times crop must be at least the network's {size} px (got {stored} px times "
-                         f"{config.crop:g})")  # fmt: skip
+    if stored < size:  # a crop may be smaller: the authors enlarge crops of 230 px to 256 for dogcat256
+        raise ValueError(f"stored_size must be at least the network's {size} px (got {stored})")
     counts = np.bincount(data.labels, minlength=len(names))
     if not counts.all():
         empty = [names[i] for i in np.flatnonzero(counts == 0)[:5]]
@@ -89,6 +88,9 @@ def findings(data: Images, config: Config, size: int) -> list[str]:
         each = f"{counts[few]:,}"
     what = f"{n:,} image{'s' * (n != 1)} of {stored} px in {len(names)} class{'es' * (len(names) != 1)}"
     lines = [f"{what}, {each} per class"]
+    if data.made.get("size", stored) > stored:
+        lines.append(f"prepared at {data.made['size']} px and resized whenever an image is read; sngan prepare with "
+                     f"--size {stored} is faster")  # fmt: skip
     if config.conditioning != "none" and len(names) == 1:
         lines.append("only one class; to train on several, name a folder that contains one folder per class")
     if config.n_classes and config.conditioning != "none" and len(names) != config.n_classes:

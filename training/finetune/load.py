@@ -10,10 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from sngan_hub.convert import convert_file
-from sngan_hub.data import Images, load_images, source_classes
-from sngan_hub.data.folders import folder_classes
-from sngan_hub.data.images import TEST_EVERY
-from sngan_hub.data.prepared import is_prepared, read_about
+from sngan_hub.data import Images, count_images, source_classes
 from sngan_hub.files import write_json
 from sngan_hub.hub.load import load_discriminator, load_generator
 from sngan_hub.hub.resolve import resolve
@@ -25,6 +22,7 @@ from ..config.schema import Config
 from ..engine.checkpoints import checkpoints
 from ..engine.state import State
 from ..feed.checks import say_left_out
+from ..feed.images import stored_images
 from ..monitor.score import check_scoring
 from .plan import DataFacts, Donor, going_on, make_plan
 from .transfer import Start, adopt, mixtures, with_scales
@@ -94,7 +92,7 @@ def has_discriminator(donor: str) -> bool:
 def read_data(config: Config, size: int, damaged: list[str]) -> Images:
     """The training data. Damaged files are skipped, printed, and added to ``damaged``."""
     say_left_out(config.data)
-    data = load_images(config.data, config.split, size, left_out=damaged)
+    data = stored_images(config, size, damaged)
     for line in damaged:
         print(f"Skipped damaged image: {line}", file=sys.stderr)
     return data
@@ -102,15 +100,6 @@ def read_data(config: Config, size: int, damaged: list[str]) -> Images:
 
 def no_images(config: Config) -> Images:
     return Images(np.empty((0, 3, 1, 1), np.uint8), np.empty(0, np.int64), source_classes(config.data))
-
-
-def count_images(source: str) -> tuple[int, int]:
-    """Number of images, and of those held out for scores. Files of a folder are listed, not opened."""
-    if Path(source).is_dir() and not is_prepared(source):
-        counts = list(map(len, folder_classes(source).values()))
-        return sum(counts), sum(n // TEST_EVERY for n in counts)
-    size = read_about(source)["size"] if is_prepared(source) else 32
-    return tuple(len(load_images(source, split, size).images) for split in ("train", "test"))  # type: ignore[return-value]
 
 
 def why_no_scores(config: Config) -> str:

@@ -24,6 +24,7 @@ SENSIBLE = ("freeze_d", "augment", "batch_size", "g_batch_size", "warm_up", "hel
             "score_every")  # fmt: skip
 OF_THE_DONOR = ("architecture", "generator_fields", "discriminator_fields", "class_order", "conditioning",
                 "d_warm_up")  # fmt: skip
+NOT_GIVEN = ("architecture", "generator_fields", "discriminator_fields")  # always the donor's
 
 
 @dataclass(frozen=True)
@@ -78,13 +79,14 @@ def make_plan(
 
     ``no_scores``: returns why a config cannot be scored, or "". Raises ``ValueError`` if settings do not fit the donor.
     """
+    if taken := [name for name in NOT_GIVEN if name in given]:
+        raise ValueError(f"{taken[0]} is the donor's in a fine-tuning run and cannot be set; omit it, or train a new "
+                         f"model with sngan train")  # fmt: skip
     chosen, why = sensible(config, data, donor.is_run, no_scores)
     config = dataclasses.replace(config, **{key: value for key, value in chosen.items() if key not in given})
-    if not why:
-        why = "No scores: score_every is 0" if not config.score_every else (
-            f"Computes KID against held-out images every {config.score_every:,} steps; the best snapshot becomes the "
-            f"result")  # fmt: skip
-    notes = [why]
+    if config.score_every:
+        why = f"Computes {config.score} every {config.score_every:,} steps; the best snapshot becomes the result"
+    notes = [why or "No scores: score_every is 0"]
     known = donor.classes
     order = [name for name in known if name in data.classes] + [name for name in data.classes if name not in known]
     like = parse_like(config.like, order, known)
@@ -97,7 +99,10 @@ def make_plan(
     if unconditional:
         fields_d |= {"conditioning": "projection"}
     if donor.discriminator is None:
-        warm = config.d_warm_up or D_WARM_UP
+        if "freeze_d" in given and config.freeze_d:
+            raise ValueError(f"freeze_d must be 0, because {config.donor} has no discriminator whose blocks could be "
+                             f"frozen (got {config.freeze_d})")  # fmt: skip
+        warm = config.d_warm_up if "d_warm_up" in given else D_WARM_UP
         config = dataclasses.replace(config, d_warm_up=warm, freeze_d=0)
         notes.append(f"{config.donor} has no discriminator: a new one is trained alone for the first {warm:,} steps")
     config = dataclasses.replace(
@@ -110,7 +115,15 @@ def make_plan(
 
 
 def going_on(config: Config, old: dict[str, Any], given: Collection[str]) -> Config:
-    """The settings of a resumed run. Values that were chosen automatically are taken from ``old``."""
+    """The settings of a resumed run. Values that were chosen automatically are taken from ``old``.
+
+    Raises ``ValueError`` if a given value differs from that of a setting which the start of the run has fixed.
+    """
+    changed = [f"{name}: was {old[name]!r}, now {getattr(config, name)!r}" for name in OF_THE_DONOR
+               if name in given and getattr(config, name) != old[name]]  # fmt: skip
+    if changed:
+        raise ValueError(f"{config.out} contains a run with other settings; choose another --out or undo the changes:"
+                         "\n  " + "\n  ".join(changed))  # fmt: skip
     kept = {name: old[name] for name in OF_THE_DONOR} | {name: old[name] for name in SENSIBLE if name not in given}
     return dataclasses.replace(config, **kept)
 

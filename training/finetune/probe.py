@@ -20,12 +20,12 @@ from torch import Tensor
 from sngan_hub.data import Images, load_images
 from sngan_hub.hub.load import load_discriminator, load_generator
 from sngan_hub.metrics.discriminator_scores import as_input, scores_of
-from sngan_hub.networks.mixin import read_config
 from sngan_hub.networks.resnet import Discriminator
 from sngan_hub.sampling.refine import Calibration, gamma_for
 from sngan_hub.text import nearest
 
-from ..config.schema import Config
+from ..config.schema import Config, load_config
+from ..feed.images import whole_images
 from ..feed.near_copies import check_strangers
 
 BATCH = 100
@@ -42,7 +42,9 @@ def probe(
     d = load_discriminator(model, device=device)
     if not isinstance(d, Discriminator):
         raise ValueError(f"--from must be a ResNet discriminator (got {model}, a {type(d).__name__})")
-    train, test = (some_of(load_images(source, split, d.size), n, seed) for split in ("train", "test"))
+    stretch = _config_of(model).contrast_stretch
+    train, test = (some_of(load_images(source, split, d.size, stretch), n, seed) for split in ("train", "test"))
+    check_unseen(model, source, test, d.size)
     if len(train.classes) < 2:
         raise ValueError(f"data must have 2 or more classes (got {source}, with 1)")
     torch.manual_seed(seed)
@@ -69,7 +71,7 @@ def calibrate(model: str, source: str, seed: int = 0, device: str = "cpu") -> Ca
     Then finds the largest ratio among generated images. Raises ``ValueError`` if the data cannot be used.
     """
     g, d = load_generator(model, device=device), load_discriminator(model, device=device)
-    test = load_images(source, held_out_split(model, source), d.size, left_out=[])
+    test = load_images(source, held_out_split(model, source), d.size, _config_of(model).contrast_stretch, [])
     check_unseen(model, source, test, d.size)
     if d.n_classes:
         known = list(d.classes or map(str, range(d.n_classes)))
@@ -138,7 +140,7 @@ def check_unseen(model: str, source: str, test: Images, size: int) -> None:
     if not config.data:
         return
     try:
-        training = load_images(config.data, config.split, size, left_out=[])
+        training = whole_images(config, size)
     except (ValueError, OSError) as error:
         print(f"data: could not compare {source} with the training images of {model}: {error}", file=sys.stderr)
         return
@@ -148,7 +150,7 @@ def check_unseen(model: str, source: str, test: Images, size: int) -> None:
 def _config_of(model: str) -> Config:
     """The settings of a run; the defaults if ``model`` is not a run."""
     path = Path(model) / "config.json"
-    return Config(**read_config(path)) if (Path(model) / "generator").is_dir() and path.is_file() else Config()
+    return load_config(Path(model)) if (Path(model) / "generator").is_dir() and path.is_file() else Config()
 
 
 def some_of(data: Images, n: int, seed: int) -> Images:

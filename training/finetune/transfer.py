@@ -25,7 +25,7 @@ from sngan_hub.metrics.discriminator_scores import as_input
 from sngan_hub.networks.base import AnyDiscriminator, AnyGenerator
 from sngan_hub.networks.resnet import Discriminator, Generator
 
-from ..config.schema import Config
+from ..config.schema import Config, config_from
 from ..engine.checkpoints import checkpoints
 from ..engine.state import State, is_trained
 from .plan import NEAREST, ClassStart
@@ -150,7 +150,7 @@ def keep_moments(state: State, start: Start, donor: Path) -> list[str]:
         return ["Adam's moments start at 0, because the donor is not a run with checkpoints"]
     path = checkpoints(donor)[-1]
     parts = torch.load(path, map_location="cpu", weights_only=True)
-    old = Config(**parts["config"])
+    old = config_from(parts["config"], donor)
     kept, fresh = 0, []
     pairs = ((state.generator, start.generator, state.opt_g, "opt_g"),
              (state.discriminator, start.discriminator, state.opt_d, "opt_d"))  # fmt: skip

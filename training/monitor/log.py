@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sngan_hub.data import Images
-from sngan_hub.files import write_text
+from sngan_hub.files import append_json, read_json_lines, write_text
 from sngan_hub.metrics.spectrum import spectra
 from sngan_hub.networks.base import AnyDiscriminator, AnyGenerator
 from sngan_hub.sampling.generate import outputs
@@ -36,7 +36,7 @@ class Log:
 
         self.path = out / "log.jsonl"
         for path in (out / name for name in LINES if (out / name).is_file()):
-            kept = [line for line in path.read_text().splitlines(True) if _step(line) <= step]
+            kept = [json.dumps(row) + "\n" for row in read_lines(path) if row["step"] <= step]
             write_text(path, "".join(kept))
         self.writer = SummaryWriter(str(out / "tensorboard"), purge_step=step)
         self.spread, self.seen, self.clock, self.waited = spread, step, time.perf_counter(), 0.0
@@ -51,8 +51,7 @@ class Log:
                   "seconds_per_step": (now - self.clock) / (step - self.seen),
                   "data_wait_per_step": (waited - self.waited) / (step - self.seen)}  # fmt: skip
         self.seen, self.clock, self.waited = step, now, waited
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
+        append_json(self.path, {"step": step, **values})
         for name, value in values.items():
             self.writer.add_scalar(name, value, step)
         return values["spread"]
@@ -64,8 +63,7 @@ class Log:
                         "stable_rank": row.stable_rank}
             for row in spectra(discriminator)
         }  # fmt: skip
-        with open(self.path.with_name("spectrum.jsonl"), "a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, "layers": layers}) + "\n")
+        append_json(self.path.with_name("spectrum.jsonl"), {"step": step, "layers": layers})
         for name, values in layers.items():
             self.writer.add_scalar(f"largest_singular_value/{name}", values["largest"], step)
 
@@ -79,15 +77,7 @@ def read_log(out: Path) -> list[dict[str, Any]]:
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """The complete lines of a run's log. A partly written line is ignored."""
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    return [json.loads(line) for line in text.splitlines() if _step(line) < float("inf")]
-
-
-def _step(line: str) -> float:
-    try:
-        return json.loads(line)["step"]
-    except (ValueError, KeyError):  # the run was killed while it wrote this line
-        return float("inf")
+    return [row for row in read_json_lines(path) if isinstance(row, dict) and "step" in row]
 
 
 def shown_classes(n_classes: int) -> list[int]:

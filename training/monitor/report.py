@@ -14,15 +14,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sngan_hub.data import Images, load_images
+from sngan_hub.data import Images
 from sngan_hub.files import write_text
 from sngan_hub.hub.load import load_generator
 from sngan_hub.networks.base import AnyGenerator
-from sngan_hub.networks.mixin import read_config
 from sngan_hub.sampling.pictures import class_names, labelled_grid
 
-from ..config.schema import Config, make_config
+from ..config.schema import Config, load_config, make_config
 from ..engine.run_folder import linked_step
+from ..feed.images import at_size, held_out_images, whole_images
 from ..feed.near_copies import ALARM, copying, nearest, small
 from ..finetune.load import START
 from .log import PER_CLASS, read_log, shown_classes
@@ -50,7 +50,7 @@ def write_report(out: Path, data: Images | None = None) -> tuple[Path, str]:
     if not (out / "generator").exists() or not (out / "config.json").is_file():
         there = "" if out.exists() else ", which does not exist"
         raise FileNotFoundError(f"run must be a run's folder with a snapshot (got {out}{there})")
-    config, generator = Config(**read_config(out / "config.json")), load_generator(out)
+    config, generator = load_config(out), load_generator(out)
     about = json.loads((out / START).read_text(encoding="utf-8")) if (out / START).is_file() else {}
     step = linked_step(out)
     chosen = shown_classes(generator.n_classes) if generator.n_classes else None
@@ -83,7 +83,7 @@ def compare(
 ) -> dict[str, Any]:
     """Compares generated images with the nearest training images. ``alarm``: they are nearer than real images."""
     try:
-        data = data or load_images(config.data, config.split, generator.size, left_out=[])
+        data = at_size(data, generator.size) if data else whole_images(config, generator.size)
         held = held_out(config, generator.size)
     except (ValueError, OSError) as error:
         return {"said": f"could not compare with the training images: {error}", "alarm": False}
@@ -108,7 +108,7 @@ def compare(
             "training images are to each other",
         )
     else:
-        share, real = 1.0, "any other image, as there is only one"
+        share, real = 0.5, ""
     alarm = share > ALARM
     meaning = ""
     if alarm:
@@ -118,6 +118,8 @@ def compare(
         meaning = "; the generated images are unlike the training images"
     said = (f"{share:.0%} of generated images are nearer to a training image than {real} (50% is expected of new "
             f"images, 100% of copies){meaning}")  # fmt: skip
+    if not real:
+        said = "copies cannot be told from new images, because there is only one training image"
     if len(shown) < len(data.images):
         space += f", and {len(shown):,} of {len(data.images):,} training images were searched"
     beside = torch.stack([images, shown[found.row]], 1).unflatten(0, (len(names), -1))[:, : COLUMNS // 2].flatten(1, 2)
@@ -141,12 +143,9 @@ def strips(images: Iterable[Tensor], names: list[str]) -> Strips:
 
 def held_out(config: Config, size: int) -> Tensor | None:
     """Up to ``REAL`` real images that were not used for training; None if there are none."""
-    if config.held_out == "none":
-        return None
     try:
-        of = (config.test_folder, "all") if config.test_folder else (config.data, "test")
-        images = load_images(*of, size, left_out=[]).images
-    except ValueError:  # a split without images
+        images = held_out_images(config, size).images
+    except ValueError:  # none are held out, or a split is empty
         return None
     return torch.from_numpy(np.array(images[np.arange(min(len(images), REAL))]))
 

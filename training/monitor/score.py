@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sngan_hub.data import source_classes
+from sngan_hub.files import append_json
+from sngan_hub.networks.base import AnyGenerator
 from sngan_hub.text import nearest
 
 from ..config.schema import Config
@@ -23,7 +25,6 @@ if TYPE_CHECKING:  # imported at run time only by the loop
     from accelerate import Accelerator
 
 SCORES = "scores.jsonl"
-LOWER_IS_BETTER = ("fid", "kid", "intra_fid")
 
 
 def check_scoring(config: Config) -> None:
@@ -40,16 +41,25 @@ def check_scoring(config: Config) -> None:
         raise ValueError(f"held_out must have the classes of {config.data} (got {config.held_out}, with other classes)")
 
 
+def check_data_for_scores(generator: AnyGenerator, config: Config) -> None:
+    """Raises ``ValueError`` if the data do not have what the protocol needs. Computes no features."""
+    from sngan_hub.metrics.protocols import evaluate
+
+    evaluate(generator, *_of_score(config), plan_only=True)
+
+
+def _of_score(config: Config) -> tuple[str, list[str], int, str, str]:
+    return config.data, [config.score], config.seed, config.test_folder, config.precision
+
+
 def score_snapshot(state: State, config: Config, out: Path) -> float:
     """Adds a line to ``out/scores.jsonl`` and links the best snapshot. Returns the seconds that it took."""
     from sngan_hub.metrics.protocols import evaluate
 
     start = time.perf_counter()
-    of = (config.data, [config.score], config.seed, config.test_folder, config.precision)
-    for name, score in evaluate(settled(state.average), *of):
+    for name, score in evaluate(settled(state.average), *_of_score(config)):
         line = {"step": state.step, "protocol": name, **asdict(score)}
-        with open(out / SCORES, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append_json(out / SCORES, line)
     best = best_score(out, config.score)
     if best:
         link_snapshot(out, best["step"])
@@ -61,17 +71,23 @@ def scores_of_run(out: Path, protocol: str) -> list[dict[str, Any]]:
 
 
 def best_score(out: Path, protocol: str) -> dict[str, Any] | None:
-    rows = scores_of_run(out, protocol)
+    from sngan_hub.metrics.protocols import PROTOCOLS  # here, as everything of scores: not all runs have any
+
+    rows = [row for row in scores_of_run(out, protocol) if math.isfinite(row["value"])]
     if not rows:
         return None
-    pick = min if protocol.startswith(LOWER_IS_BETTER) else max
+    pick = min if PROTOCOLS[protocol].lower_is_better else max
     return pick(rows, key=lambda row: row["value"])
+
+
+def scores_since_best(out: Path, protocol: str) -> int:
+    best = best_score(out, protocol)
+    return sum(row["step"] > best["step"] for row in scores_of_run(out, protocol)) if best else 0
 
 
 def out_of_patience(out: Path, config: Config, accelerator: Accelerator) -> bool:
     """Whether the last ``patience`` scores did not improve on an earlier one. The same in all processes."""
     if not config.patience:
         return False
-    best = best_score(out, config.score) if accelerator.is_main_process else None
-    later = sum(row["step"] > best["step"] for row in scores_of_run(out, config.score)) if best else 0
+    later = scores_since_best(out, config.score) if accelerator.is_main_process else 0
     return bool(accelerator.reduce(torch.tensor(float(later), device=accelerator.device), "sum") >= config.patience)  # type: ignore

@@ -10,14 +10,15 @@ from pathlib import Path
 from sngan_hub.networks.mixin import read_config
 
 from ..engine.checkpoints import checkpoints
+from ..engine.run_folder import is_run
 from .log import read_log
-from .score import best_score
+from .score import best_score, scores_since_best
 
 
 def status(out: Path) -> dict[str, object]:
     """Raises ``FileNotFoundError`` if ``out`` is not a run."""
-    if not (out / "config.json").is_file():
-        raise FileNotFoundError(f"{out} is not a run: it has no config.json")
+    if not is_run(out):
+        raise FileNotFoundError(f"{out} is not a run: it has no config.json of a run")
     config, rows = read_config(out / "config.json"), read_log(out)
     step, steps = (rows[-1]["step"] if rows else 0), config["steps"]
     seconds = statistics.median(row["seconds_per_step"] for row in rows[-20:]) if rows else None
@@ -38,6 +39,13 @@ def status(out: Path) -> dict[str, object]:
         "best": f"{best['protocol']} {best['value']:.4g} at step {best['step']}" if best else None,
         "snapshots": sorted(int(p.name) for p in (out / "snapshots").glob("[0-9]*")),
     }
+
+
+def has_ended(out: Path) -> bool:
+    """Whether the run has done all its steps, or its scores have not improved for ``patience`` scores."""
+    found, config = status(out), read_config(out / "config.json")
+    patience = config.get("patience", 0)
+    return found["step"] >= found["steps"] or 0 < patience <= scores_since_best(out, config["score"])  # type: ignore[operator]
 
 
 def lines(found: dict[str, object]) -> str:

@@ -67,6 +67,8 @@ class Recipe:
 
 def prepare(listing: Listing, out: Path, recipe: Recipe, source: str = "", workers: int = 0) -> dict[str, Any]:
     """Writes or completes ``out``. Returns the content of dataset.json. Raises ``ValueError`` or ``OSError``."""
+    if workers < 0:
+        raise ValueError(f"workers must be 0 (one per core) or more (got {workers})")
     n, rows = len(listing.names), block_rows(recipe.size)
     blocks = -(-n // rows)
     plan = {**asdict(recipe), "rows": n, "classes": listing.classes, "listing": _digest(listing)}
@@ -113,9 +115,11 @@ def _begin(out: Path, plan: dict[str, Any], size: int) -> dict[int, dict] | None
         changed = [key for key in plan if known.get(key) != plan[key]]
         differing = ", ".join(f"{key} was {_short(known.get(key))}, now {_short(plan[key])}" for key in changed)
         raise ValueError(f"out: {out} contains another data set or other settings ({differing}); choose another folder")
-    if known is not None and (out / ABOUT).is_file():
-        return None
     images = out / IMAGES
+    if known is not None and (out / ABOUT).is_file():
+        if images.is_file() and images.stat().st_size == size and (out / LABELS).is_file():
+            return None
+        (out / ABOUT).unlink()  # a file has been deleted or cut: decode all images again
     if known is None or not images.is_file() or images.stat().st_size != size:
         free = shutil.disk_usage(out).free
         if size > free:
@@ -201,11 +205,16 @@ def _finish(listing: Listing, out: Path, recipe: Recipe, source: str, parts: lis
                                errors="backslashreplace")  # fmt: skip
     if not (labels >= 0).any():
         raise ValueError(f"source has no usable images (got {len(labels):,}); {out / REFUSED} lists the reasons")
+    counts = np.bincount(labels[labels >= 0], minlength=len(listing.classes))
+    if not counts.all():
+        empty = listing.classes[int(counts.argmin())]
+        raise ValueError(f"source must have a usable image of every class (got none of {empty}; see "
+                         f"{out / REFUSED}); repair or remove the class, and prepare it in another folder")  # fmt: skip
     np.save(out / LABELS, labels)
     about = {
         "source": source, **asdict(recipe), "rows": len(labels), "images": int((labels >= 0).sum()),
         "refused": len(refused), "classes": listing.classes,
-        "counts": np.bincount(labels[labels >= 0], minlength=len(listing.classes)).tolist(),
+        "counts": counts.tolist(),
         "labels_sha256": hashlib.sha256((out / LABELS).read_bytes()).hexdigest(),
         "blocks": [part["digest"] for part in parts],
     }  # fmt: skip

@@ -18,6 +18,7 @@ from sngan_hub.metrics.discriminator_scores import scores_of
 from sngan_hub.networks.mixin import read_config
 from sngan_hub.weights.records import KINDS, PRETRAINED, find_record
 
+from ..engine.run_folder import is_run
 from .record import SOURCES, network_facts, recipe_of
 
 
@@ -29,6 +30,8 @@ def ship(
     ``source``: the card's texts, a row of ``SOURCES``, where they are not those of the run's data. ``before``: the run
     that this one went on from with other settings; ``note``: what its settings do not say.
     """
+    if not is_run(run):
+        raise FileNotFoundError(f"run must be the folder of a finished run (got {run}, without its config.json)")
     config = read_config(run / "config.json")
     if name.count(".") != 1 or name.split(".")[0] != config["architecture"]:
         raise ValueError(f"name must be {config['architecture']}.TAG for this run (got {name!r})")
@@ -36,9 +39,10 @@ def ship(
     if source not in SOURCES:
         raise ValueError(f"source must be one of {', '.join(SOURCES)} (got {source!r}); other data need a card text in "
                          f"training/publish/record.py")  # fmt: skip
+    recipe = {**recipe_of(run), "data": source, **first_stage(run, before, note)}
+    trained = {kind: load_any(run / kind) for kind in KINDS}  # before any file is replaced
     networks, folder, classes = {}, pretrained / name, None
-    for kind in KINDS:
-        network = load_any(run / kind)
+    for kind, network in trained.items():
         shutil.rmtree(folder / kind, ignore_errors=True)
         (folder / kind).mkdir(parents=True)
         network._save_pretrained(folder / kind)
@@ -49,7 +53,7 @@ def ship(
         "licence": "MIT",
         "classes": classes,
         "networks": networks,
-        "recipe": {**recipe_of(run), "data": source, **first_stage(run, before, note)},
+        "recipe": recipe,
         "scores": {},
     }
     write_json(folder / "record.json", record)

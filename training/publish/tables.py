@@ -152,7 +152,7 @@ def seconds_lines() -> list[str]:
 
 
 BENCHMARKS = (
-    "prepare", "normalizers", "probe", "space", "static", "walk", "finetune", "refining", "copies", "recipes",
+    "prepare", "normalizers", "probe", "space", "static", "walk", "finetune", "refining", "copies", "recipes", "noise",
 )  # fmt: skip
 #: Marker in README.md and docs/ -> its lines
 TABLES: dict[str, Callable[[], list[str]]] = {
@@ -165,22 +165,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "seconds": seconds_lines,
     "steps": lambda: step_rows(RECORDS / "steps.jsonl"),
     "gpu": lambda: gpu_rows(RECORDS / "gpu.jsonl"),
-    **{
-        name: partial(benchmark_lines, name)
-        for name in (
-            "prepare",
-            "normalizers",
-            "probe",
-            "space",
-            "static",
-            "walk",
-            "finetune",
-            "refining",
-            "copies",
-            "recipes",
-            "noise",
-        )
-    },
+    **{name: partial(benchmark_lines, name) for name in BENCHMARKS},
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -55,24 +56,17 @@ def cells(methods: Iterable[str], settings: Iterable[str], seeds: Iterable[int],
 
 
 def config_of(cell: Cell, preset: str, fields: Mapping[str, Any]) -> Config:
-    """The run of a cell. ``fields``: settings for all runs; those of the method and the optimizer setting replace them.
+    """The run of a cell.
 
-    ``discriminator_fields`` of both are merged.
+    ``fields``: settings for all runs; those of the method and of the optimizer setting replace them.
     """
-    row = METHODS[cell.method]
-    own = json.loads(fields.get("discriminator_fields", "{}")) | row.get("discriminator_fields", {})
-    given = {name: value for name, value in fields.items() if name not in SETTINGS[cell.setting] and name not in row}
-    config = make_config(
-        preset, **{**given, "method": cell.method, "setting": cell.setting, "seed": cell.seed,
-                   "discriminator_fields": json.dumps(own)},
-    )  # fmt: skip
+    own = (SETTINGS[cell.setting].keys() | METHODS[cell.method].keys()) - {"discriminator_fields"}
+    given = {name: value for name, value in fields.items() if name not in own}
+    config = make_config(preset, **given, method=cell.method, setting=cell.setting, seed=cell.seed)
     if cell.width == 1:
         return config
-    widths = last_widened(config, cell.width)
-    return make_config(
-        preset, **{**given, "method": cell.method, "setting": cell.setting, "seed": cell.seed,
-                   "discriminator_fields": json.dumps({**own, "widths": widths})},
-    )  # fmt: skip
+    changed = {**json.loads(config.discriminator_fields), "widths": last_widened(config, cell.width)}
+    return dataclasses.replace(config, discriminator_fields=json.dumps(changed))
 
 
 def last_widened(config: Config, factor: float) -> list[int]:

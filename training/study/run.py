@@ -12,14 +12,13 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from sngan_hub import create_generator
-from sngan_hub.data import Images, load_images
+from sngan_hub.data import Images
 from sngan_hub.devices import resolve_device
-from sngan_hub.files import write_json
+from sngan_hub.files import append_json, read_json_lines, write_json
 from sngan_hub.hub.load import load_discriminator, load_generator
 from sngan_hub.metrics.protocols import Evaluation, machine, versions
 from sngan_hub.metrics.scores import fid, kid
@@ -29,6 +28,7 @@ from sngan_hub.networks.registry import find_model
 from ..config.dry_run import plural
 from ..config.schema import Config
 from ..engine.loop import train
+from ..feed.images import stored_images
 from ..monitor.log import fixed_samples, read_log, save_grid
 from .beside import made_beside
 from .plan import Cell, config_of
@@ -70,14 +70,7 @@ def begin(folder: Path, study: Study) -> None:
 
 def read_results(folder: Path) -> list[dict[str, Any]]:
     """The finished runs. A last line that a kill cut off is left out."""
-    path = folder / RESULTS
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            print(f"{path}: ignored an incomplete line", file=sys.stderr)
-    return rows
+    return read_json_lines(folder / RESULTS)
 
 
 def cell_of(row: Mapping[str, Any]) -> Cell:
@@ -90,16 +83,24 @@ def missing(folder: Path, wanted: list[Cell]) -> list[Cell]:
 
 
 def times(folder: Path, study: Study, methods: list[str], data: Images, rounds: int) -> dict[str, Seconds]:
-    """Seconds per iteration in setting A, of five D steps and a G step, measured once for each set of methods."""
-    path = folder / TIMES
-    if path.is_file():
-        known = {name: Seconds(*row) for name, row in json.loads(path.read_text(encoding="utf-8"))["seconds"].items()}
-        if set(methods) <= set(known):
-            return known
-    configs = {method: study.config(Cell(method, "A", 0), folder) for method in methods}
+    """Seconds per iteration in setting A, of five D steps and a G step.
+
+    All methods of the folder are measured together, again if one is new, so that their times can be compared.
+    """
+    known = read_times(folder)
+    if set(methods) <= set(known):
+        return known
+    configs = {method: study.config(Cell(method, "A", 0), folder) for method in dict.fromkeys([*known, *methods])}
     found = seconds_per_iteration(configs, data, rounds)
-    write_json(path, {"seconds": found, "rounds": rounds, "machine": machine(), "versions": versions()})
+    write_json(folder / TIMES, {"seconds": found, "rounds": rounds, "machine": machine(), "versions": versions()})
     return found
+
+
+def read_times(folder: Path) -> dict[str, Seconds]:
+    """The measured seconds per iteration of each method; empty if there are none."""
+    path = folder / TIMES
+    rows = json.loads(path.read_text(encoding="utf-8"))["seconds"] if path.is_file() else {}
+    return {name: Seconds(*row) for name, row in rows.items()}
 
 
 def cost_lines(todo: list[Cell], study: Study, folder: Path, seconds: Mapping[str, Seconds]) -> list[str]:
@@ -135,7 +136,7 @@ def make(
         begin(folder, study)
     todo = missing(folder, wanted)
     methods = list(dict.fromkeys(cell.method for cell in wanted))
-    seconds = {} if dry_run or not rounds else times(folder, study, methods, data_of(first), rounds)
+    seconds = read_times(folder) if dry_run or not rounds else times(folder, study, methods, data_of(first), rounds)
     print("\n".join(cost_lines(todo, study, folder, seconds)), file=sys.stderr)
     if dry_run:
         print("\n".join(cell.name for cell in todo))
@@ -143,8 +144,7 @@ def make(
     if parallel > 1 and todo and score is None:
         features_of_real_images(study, first)  # once, before all processes need them
     for number, row in enumerate(results(todo, study, folder, score or fid_and_kid, parallel), 1):
-        with open(folder / RESULTS, "a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        append_json(folder / RESULTS, row)
         cell = cell_of(row)
         shutil.rmtree(folder / "runs" / cell.name / "checkpoints", ignore_errors=True)
         said = f"FID {row['fid']:.1f}" if row["fid"] is not None else f"diverged at {row['diverged']}"
@@ -164,10 +164,14 @@ def results(todo: list[Cell], study: Study, folder: Path, score: Score, parallel
 
 def data_of(config: Config) -> Images:
     size = find_model(config.architecture).size
-    return _data(config.data, config.split, config.stored_size or size, config.stretches_at_load(size))
+    key = config.data, config.split, config.stored_size or size, config.stretches_at_load(size)
+    if key not in _data:
+        _data.clear()
+        _data[key] = stored_images(config, size)
+    return _data[key]
 
 
-_data = lru_cache(maxsize=1)(load_images)  # all runs of a process train on the same images
+_data: dict[tuple[str, str, int, bool], Images] = {}  # all runs of a process train on the same images
 
 
 def result_of(cell: Cell, study: Study, folder: Path, score: Score) -> dict[str, Any]:
