@@ -7,7 +7,15 @@ import threading
 import numpy as np
 import pytest
 
-from sngan_hub.files import write_array, write_atomically, write_folder, write_json, write_text
+from sngan_hub.files import (
+    append_json,
+    read_json_lines,
+    write_array,
+    write_atomically,
+    write_folder,
+    write_json,
+    write_text,
+)
 
 
 def names(folder):
@@ -28,6 +36,19 @@ def test_what_is_written_takes_the_old_files_place(tmp_path):
     umask = os.umask(0)
     os.umask(umask)
     assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask  # as any new file
+
+
+@pytest.mark.parametrize("cut", ["", '{"a": 1', "{", '"\u00fc'])
+def test_a_line_that_a_kill_cut_off_is_removed_by_the_next(tmp_path, cut):
+    path = tmp_path / "a.jsonl"
+    assert read_json_lines(path) == []
+    append_json(path, {"first": "\u00fc"})
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(cut)
+    assert read_json_lines(path) == [{"first": "\u00fc"}]
+    append_json(path, [2])
+    append_json(path, 3)
+    assert read_json_lines(path) == [{"first": "\u00fc"}, [2], 3] and path.read_bytes().count(b"\n") == 3
 
 
 @pytest.mark.parametrize("temporary", [None, ".writing"])

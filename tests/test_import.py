@@ -100,12 +100,14 @@ def test_the_command_makes_a_run_that_trains_on(tmp_path, capsys):
             )
     flags = {**RECIPE, "data": tmp_path / "data", "out": tmp_path / "run", "batch_size": 8, "g_batch_size": 8}
     arguments = ["--preset", "cifar10", *[f"--{key}={value}" for key, value in flags.items()]]
-    assert training(["import", str(SNAPSHOT), *arguments]) == 0
-    assert "iteration 6" in capsys.readouterr().out
-    state = train(
-        make_config("cifar10", **{**{k: str(v) if k in ("data", "out") else v for k, v in flags.items()}, "steps": 8})
-    )
-    assert state.step == 8
+    for held_out in ("none", "tenth"):
+        assert training(["import", str(SNAPSHOT), *arguments, f"--held-out={held_out}"]) == 0
+        assert "iteration 6" in capsys.readouterr().out
+        given = {k: str(v) if k in ("data", "out") else v for k, v in flags.items()}
+        state = train(make_config("cifar10", **{**given, "steps": 8, "held_out": held_out}))
+        assert state.step == 8
+        arguments[-3] = f"--out={tmp_path / 'second'}"
+        flags["out"] = tmp_path / "second"
     with pytest.raises(SystemExit):
         training(["import", str(SNAPSHOT), *arguments])
     assert "out must not contain a run (got " in capsys.readouterr().err

@@ -37,6 +37,8 @@ def test_a_run_without_scores_says_why():
     assert without.notes[0] == "No scores: no Inception weights" and without.config.score_every == 0
     assert "every image is used for training" in plan(held_out="none").notes[0]
     assert plan(given={"score_every"}, score_every=0).notes[0] == "No scores: score_every is 0"
+    few = plan(images=40, held=4, given={"score_every", "held_out"}, score_every=500, held_out="tenth")
+    assert few.notes[0].startswith("Computes kid1k_test every 500 steps") and few.config.score_every == 500
     assert "every 250 steps" in plan(given={"score_every"}, score_every=250).notes[0]
 
 
@@ -72,6 +74,7 @@ def test_networks_are_the_donors_but_for_their_classes():
 def test_a_donor_without_a_discriminator():
     found = plan(donor=Donor(G, None), images=100, held=10)
     assert found.config.freeze_d == 0 and found.config.d_warm_up == 200
+    assert plan(donor=Donor(G, None), given={"d_warm_up"}, d_warm_up=0).config.d_warm_up == 0
     assert "trained alone for the first 200 steps" in found.notes[-1]
 
 
@@ -85,6 +88,10 @@ def test_what_is_refused():
         plan(like="zebra=owls")
     with pytest.raises(ValueError, match=r"like must be CLASS=DONOR'S CLASS, .* \(got 'cat=owl'\)"):
         plan(like="cat=owl")  # the data have no such class
+    with pytest.raises(ValueError, match="architecture is the donor's in a fine-tuning run and cannot be set"):
+        plan(given={"architecture"}, architecture="sngan_cifar10")
+    with pytest.raises(ValueError, match="freeze_d must be 0, because .* has no discriminator .*got 1"):
+        plan(donor=Donor(G, None), given={"freeze_d"}, freeze_d=1)
     assert parse_like("", ["a"], ["b"]) == {} and parse_like(" a = b ; ", ["a"], ["b"]) == {"a": "b"}
 
 
@@ -94,3 +101,6 @@ def test_a_run_that_goes_on_keeps_what_was_chosen():
     config = going_on(asked, began, {"batch_size"})
     assert (config.batch_size, config.steps, config.freeze_d, config.held_out) == (64, 9000, 2, "none")
     assert json.loads(config.class_order) == ["owl", "zebra"]
+    assert going_on(make_config("finetune", conditioning="projection"), began, {"conditioning"})
+    with pytest.raises(ValueError, match="conditioning: was 'projection', now 'none'"):
+        going_on(make_config("finetune", conditioning="none"), began, {"conditioning"})

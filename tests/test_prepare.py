@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sngan_hub.data import load_images, prepared, source_classes
+from sngan_hub.data import count_images, load_images, prepared, source_classes
 from sngan_hub.data.images import cropped, read_picture, square
 from sngan_hub.networks.registry import MODELS, Model
 from training.__main__ import main
@@ -90,7 +90,27 @@ def test_a_tree_of_class_folders(tmp_path, image_folder, capsys):
     assert [of[image.tobytes()] for image, _ in rows] == [name for _, name in rows]
     assert len({image.tobytes() for image, _ in rows}) == 39  # no picture twice, none lost
     assert prepare(out) == 0 and "all checksums match" in capsys.readouterr().out
+    written = (out / "images.npy").read_bytes()
     assert prepare(image_folder, out, "--size", 32) == 0  # once more: done already
+    for name in ("images.npy", "labels.npy"):
+        (out / name).unlink()
+        assert prepare(image_folder, out, "--size", 32) == 0  # what is missing is written again
+        assert (out / "images.npy").read_bytes() == written and prepare(out) == 0
+    half = load_images(str(out), "train", 16)
+    assert half.images.shape == (36, 3, 16, 16) and half.fingerprint() != train.fingerprint()
+    assert np.array_equal(half.images[3], cropped(train.images[3].transpose(1, 2, 0), 0, 0, 32, 16))
+    assert np.array_equal(np.asarray(half.images)[[5, 3]], half.images[np.array([5, 3])])
+    assert count_images(str(out)) == (39, 3)
+
+
+def test_a_class_without_a_usable_image_and_a_negative_number_of_workers(tmp_path, image_folder, capsys):
+    assert "workers must be 0 (one per core) or more (got -3)" in refusal(
+        capsys, image_folder, tmp_path / "out", "--workers", -3
+    )
+    for path in (image_folder / "left").iterdir():
+        path.write_bytes(b"<html>")
+    said = refusal(capsys, image_folder, tmp_path / "out", "--size", 32)
+    assert "a usable image of every class (got none of left; see " in said
 
 
 def test_a_preset_brings_its_recipe(tmp_path):

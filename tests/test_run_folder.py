@@ -18,13 +18,15 @@ from sngan_hub.layers.normalizers import BatchNorm2d
 from training.__main__ import main
 from training.config.dry_run import describe
 from training.config.schema import differences, make_config, same_rates
+from training.engine.checkpoints import checkpoints, kept
 from training.engine.loop import train
 from training.engine.run_folder import check_out, link_snapshot, linked_step, locked
 from training.engine.snapshots import save_snapshot
 from training.engine.state import new_state
 from training.engine.transition import settled
 from training.monitor.log import Log
-from training.monitor.status import lines, status
+from training.monitor.score import best_score
+from training.monitor.status import has_ended, lines, status
 
 from .conftest import ROOT
 
@@ -281,6 +283,46 @@ def test_flags_are_whole_and_those_of_fine_tuning_belong_to_it(tmp_path, image_f
 
 
 # What crashed
+
+
+def test_other_files_beside_checkpoints_are_left_alone(run):
+    for name in ("0000001 (copy).pt", "0000009_old.pt"):
+        shutil.copy(run / "checkpoints" / "0000002.pt", run / "checkpoints" / name)
+    assert [path.name for path in checkpoints(run)] == ["0000002.pt"] and "of step 2" in kept(run)
+    assert "step 2" in lines(status(run))
+
+
+def test_steps_below_the_checkpoint_and_another_split_are_named(run, image_folder):
+    given = dict(data=str(image_folder), out=str(run), decay_to=0, decay_from=0, transition_from=0, transition_to=0)
+    with pytest.raises(ValueError, match="steps must be 2 or more, because .* has a checkpoint of that step .got 1"):
+        train(config_of(**given, steps=1))
+    with pytest.raises(ValueError, match="held_out: was 'tenth', now 'none', so other images are held out"):
+        train(config_of(**given, steps=2, held_out="none"))
+
+
+def test_a_network_is_no_run_and_a_finished_run_has_ended(run):
+    with pytest.raises(FileNotFoundError, match="is not a run"):
+        status(run / "generator")
+    assert has_ended(run)
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps({**config, "steps": 9, "patience": 2, "score": "kid1k_test"}))
+    scores = [(1, 0.5), (2, float("nan")), (3, 0.6)]
+    text = "".join(json.dumps({"step": s, "protocol": "kid1k_test", "value": v}) + "\n" for s, v in scores)
+    (run / "scores.jsonl").write_text(text.splitlines(True)[0])
+    assert not has_ended(run)
+    (run / "scores.jsonl").write_text(text)
+    assert has_ended(run) and best_score(run, "kid1k_test")["step"] == 1
+
+
+def test_what_scores_need_is_checked_before_the_first_step(tmp_path, image_folder, monkeypatch):
+    from sngan_hub.metrics import inception
+
+    monkeypatch.setattr(inception, "find_weights", lambda: None)
+    pytest.importorskip("scipy")
+    given = dict(data=str(image_folder), out=str(tmp_path / "run"), steps=2, score_every=1, score="kid1k_held_out")
+    with pytest.raises(ValueError, match="kid1k_held_out needs at least 20 test images .got 4"):
+        train(config_of(**given))
+    assert not (tmp_path / "run" / "log.jsonl").exists()
 
 
 def test_the_status_of_a_run_of_no_steps(run):

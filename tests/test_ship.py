@@ -29,6 +29,11 @@ def test_a_run_on_a_folder_is_shipped_with_the_texts_of_a_source(runs, tmp_path)
     first, second = runs
     with pytest.raises(ValueError, match="source must be one of fashion, cifar10_jpeg, avatars .got .*other data need"):
         ship(second, "sngan_fashion32.v2", tmp_path / "package")
+    with pytest.raises(FileNotFoundError):
+        ship(second, "sngan_fashion32.v2", tmp_path / "package", "cifar10_jpeg", tmp_path / "typo")
+    with pytest.raises(FileNotFoundError, match="run must be the folder of a finished run"):
+        ship(second / "generator", "sngan_fashion32.v2", tmp_path / "package", "cifar10_jpeg")
+    assert not (tmp_path / "package").exists()  # nothing is written before all is read
     ship(second, "sngan_fashion32.v2", tmp_path / "package", "cifar10_jpeg", first, "Two stages.")
     record = read_records(tmp_path / "package")["sngan_fashion32.v2"]
     assert record.data == SOURCES["cifar10_jpeg"]["data"] and record.classes == ("left", "right")

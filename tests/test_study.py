@@ -105,6 +105,27 @@ def test_runs_are_made_once_and_more_can_be_added(folder_of_images, tmp_path, ca
     assert set(json.loads((out / "times.json").read_text())["seconds"]) == {"none", "spectral_norm"}
 
 
+def test_times_of_further_methods_are_measured_with_those_that_are_known(folder_of_images, tmp_path, monkeypatch):
+    from training.study import run
+
+    asked = []
+    monkeypatch.setattr(run, "seconds_per_iteration", lambda configs, *_: (
+        asked.append(list(configs)), {name: run.Seconds(1, 1, 1) for name in configs})[1])  # fmt: skip
+    study, out = Study("cnn_cifar10", {**SMALL, "data": str(folder_of_images)}), tmp_path / "study"
+    for method in ("none", "weight_norm", "none"):
+        made = (result for result in [{"method": method, "setting": "B", "seed": 0, "width": 1.0, "fid": 1.0}])
+        monkeypatch.setattr(run, "results", lambda *_, made=made: made)
+        make(out, study, cells([method], ["B"], [0], []), rounds=1, score=invented)
+    assert asked == [["none"], ["none", "weight_norm"]]
+    assert set(run.read_times(out)) == {"none", "weight_norm"}
+    (out / "results.jsonl").write_text((out / "results.jsonl").read_text()[:-9])  # a kill in mid-line
+    make(out, study, cells(["none"], ["B"], [0], []), rounds=0, score=invented)
+    monkeypatch.setattr(run, "results", lambda *_: iter([{"method": "none", "setting": "B", "seed": 1, "width": 1.0,
+                                                          "fid": 2.0}]))  # fmt: skip
+    make(out, study, cells(["none"], ["B"], [1], []), rounds=0, score=invented)
+    assert read_results(out)[-1]["fid"] == 2.0, "the line after the one that was cut off is whole"
+
+
 def test_another_study_in_the_same_folder_is_refused(tmp_path):
     begin(tmp_path, Study("cnn_cifar10", {"steps": 2}))
     begin(tmp_path, Study("cnn_cifar10", {"steps": 2}))
