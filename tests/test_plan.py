@@ -64,6 +64,9 @@ def test_what_a_new_class_starts_from(new_classes, how):
 def test_networks_are_the_donors_but_for_their_classes():
     config = plan().config
     assert config.architecture == "sngan_fashion32" and config.conditioning == "projection"
+    assert plan(donor=PAIR.__class__(G, D, True, "sngan_cifar10")).config.architecture == "sngan_cifar10"
+    with pytest.raises(ValueError, match="--from must be a model of 32, 48, 64, 128, 256 px .got .*, of 16 px"):
+        plan(donor=Donor({**G, "size": 16}, {**D, "size": 16}))
     assert json.loads(config.generator_fields) == {"size": 32, "widths": [8]}
     assert json.loads(config.discriminator_fields) == {"size": 32, "widths": [8], "conditioning": "projection"}
     without = plan(conditioning="none")

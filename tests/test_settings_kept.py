@@ -5,13 +5,18 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from sngan_hub.data import Images
+from training.__main__ import main
 from training.config.dry_run import rates_of, warnings
 from training.config.presets import METHODS, PRESETS
 from training.config.schema import config_from, differences, load_config, make_config
 from training.engine.state import new_networks
 from training.feed.checks import findings
+from training.finetune.load import read_data
+
+from .pictures import prepare
 
 ASDICT = vars(make_config("fashion32"))
 
@@ -81,3 +86,32 @@ def test_a_run_that_trains_nothing_at_its_end_or_no_generator_is_told_before():
     late = make_config("fashion32", steps=30, decay_from=10, decay_to=20)
     assert "reach 0 at step 20, so the last 10 steps have no effect" in " ".join(warnings(late, "cpu"))
     assert rates_of(make_config("fashion32", steps=9, warm_up=3)).startswith("rise linearly to step 3, then constant")
+
+
+def test_images_stored_larger_are_trained_on_reported_and_probed(tmp_path, image_folder, capsys):
+    """As the presets of dogs and cats store them: 1.25 times as large, with random crops."""
+    stored, out = tmp_path / "stored", tmp_path / "run"
+    assert prepare(image_folder, stored, "--size", 40) == 0
+    small = ["--generator-fields", '{"widths": [8, 8], "bottom_width": 16}', "--batch-size=4", "--g-batch-size=4",
+             "--discriminator-fields", '{"widths": [4, 8], "down": "10"}', "--precision=fp32", "--threads=1"]  # fmt: skip
+    given = ["--preset=fashion32", f"--data={stored}", f"--out={out}", "--steps=2", "--stored-size=40", "--crop=0.9"]
+    assert main(["train", *given, *small, "--n-dis=1", "--spectrum-every=0"]) == 0
+    assert main(["report", str(out)]) == 0
+    assert "could not compare" not in capsys.readouterr().out
+    assert "36 images" in (out / "report.html").read_text(encoding="utf-8")
+    assert main(["probe", "--from", str(out), "--data", str(stored), "--n=20"]) == 0
+    assert json.loads(capsys.readouterr().out)["test"] == 4
+    tuned = ["--from", str(out), f"--data={stored}", f"--out={tmp_path / 'tuned'}", "--steps=1", "--batch-size=4"]
+    assert main(["finetune", *tuned, "--stored-size=40", "--crop=0.9", "--g-batch-size=4", "--threads=1"]) == 0
+    assert "Skipped" not in capsys.readouterr().err
+
+
+def test_the_stretch_of_a_fine_tuning_run_is_that_of_a_run(image_folder):
+    for path in image_folder.rglob("*.png"):  # of low contrast
+        Image.fromarray((np.asarray(Image.open(path)) // 8 + 100).astype(np.uint8)).save(path)
+    config = make_config("finetune", donor="sngan_fashion32", data=str(image_folder), contrast_stretch=True)
+    assert (
+        read_data(config, 32, []).images.max()
+        == 255
+        > read_data(make_config("finetune", donor="sngan_fashion32", data=str(image_folder)), 32, []).images.max()
+    )

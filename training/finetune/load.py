@@ -20,6 +20,7 @@ from sngan_hub.weights.records import find_record
 
 from ..config.schema import Config
 from ..engine.checkpoints import checkpoints
+from ..engine.run_folder import is_run
 from ..engine.state import State
 from ..feed.checks import say_left_out
 from ..feed.images import stored_images
@@ -46,7 +47,9 @@ def prepare_run(
         return config, data.in_order(json.loads(config.class_order)), None
     facts = DataFacts(source_classes(config.data), *count_images(config.data))
     g, d = load_donor(config.donor)
-    donor = Donor(g.config, d.config if d is not None else None, bool(checkpoints(Path(config.donor))))
+    run = Path(config.donor)
+    architecture = read_config(run / "config.json")["architecture"] if is_run(run) else ""
+    donor = Donor(g.config, d.config if d is not None else None, bool(checkpoints(run)), architecture)
     plan = make_plan(config, given, donor, facts, why_no_scores)
     damaged: list[str] = []
     data = read_data(plan.config, g.size, damaged) if open_images else no_images(plan.config)

@@ -34,6 +34,7 @@ class Donor:
     generator: dict[str, Any]
     discriminator: dict[str, Any] | None
     is_run: bool = False  # a run with checkpoints, which contain Adam's moments
+    architecture: str = ""  # of a run
 
     @property
     def classes(self) -> list[str]:
@@ -106,7 +107,7 @@ def make_plan(
         config = dataclasses.replace(config, d_warm_up=warm, freeze_d=0)
         notes.append(f"{config.donor} has no discriminator: a new one is trained alone for the first {warm:,} steps")
     config = dataclasses.replace(
-        config, architecture=architecture_of(config.donor, int(donor.generator["size"])),
+        config, architecture=donor.architecture or architecture_of(config.donor, int(donor.generator["size"])),
         class_order=json.dumps(order, ensure_ascii=False),
         conditioning="none" if unconditional else str(fields_d.get("conditioning", config.conditioning)),
         generator_fields=json.dumps(fields_g), discriminator_fields=json.dumps(fields_d),
@@ -207,8 +208,14 @@ def check_conditioning(config: Config, given: Collection[str], donor: Donor) -> 
 
 
 def architecture_of(donor: str, size: int) -> str:
-    """The donor's architecture in the registry; if its name is unknown, the first ResNet of its size."""
+    """The donor's architecture in the registry; if its name is unknown, the first ResNet of its size.
+
+    Raises ``ValueError`` if there is none.
+    """
     fits = [name for name, model in MODELS.items() if model.size == size and model.family == "resnet"]
+    if not fits:
+        sizes = sorted({model.size for model in MODELS.values() if model.family == "resnet"})
+        raise ValueError(f"--from must be a model of {', '.join(map(str, sizes))} px (got {donor}, of {size} px)")
     return next((name for name in fits if name == donor.split(".")[0]), fits[0])
 
 
