@@ -62,8 +62,8 @@ def add_finetune(subparsers: Any) -> None:
         subparsers, "finetune", commands.finetune, "fine-tune a trained pair on your own classes",
         "Adapts a trained generator and discriminator to the classes of a folder. The same command resumes an "
         "interrupted run. The number of images and the model after --from change the defaults of --augment, "
-        "--batch-size, --g-batch-size, --freeze-d, --d-warm-up, --warm-up, --conditioning, --held-out, --score and --score-every; "
-        "--dry-run prints the values that a run uses.", FINETUNE,
+        "--batch-size, --g-batch-size, --freeze-d, --d-warm-up, --warm-up, --conditioning, --held-out, --score and "
+        "--score-every; --dry-run prints the values that a run uses.", FINETUNE,
     )  # fmt: skip
     command.add_argument("--from", dest="donor", required=True, metavar="MODEL", help=f"{MODEL}, or a file of another "
                          "code base that contains both networks")  # fmt: skip
