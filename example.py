@@ -1,4 +1,4 @@
-"""A minimal example: samples both included models and writes a labelled grid. Needs no GPU and no internet."""
+"""A minimal example: samples the three included models and writes a labelled grid. Needs no GPU and no internet."""
 
 from PIL import Image
 

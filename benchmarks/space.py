@@ -1,7 +1,7 @@
-"""Measures the web page: cold start, and time from click to image. ``python benchmarks/space.py [--record]``
+"""Measures the web page: cold start, and calls of its API. ``python benchmarks/space.py [--record]``
 
-The included models are measured through the page's server and a client on this machine. For sizes without included
-weights, the function behind the button is measured with an untrained network.
+The included models are measured through the page's server and a client on this machine, without a browser. For sizes
+without included weights, the function behind the button is measured with an untrained network.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ def main() -> None:
         what = f"8 images of {size} px ({classes:,} classes; network only)"
         rows.append((what, [timed(call) for _ in range(runs)]))
     cold = f"{statistics.median(starts):.1f} ({min(starts):.1f} to {max(starts):.1f}), of {cold_starts}"
-    lines = [f"| from click to | seconds, median of {runs} (least to most) |", "|---|---|",
-             f"| the page itself, cold start | {cold} |"]  # fmt: skip
+    lines = [f"| call of the page's API, without a browser | seconds, median of {runs} (least to most) |", "|---|---|",
+             f"| from start to the page's HTML | {cold} |"]  # fmt: skip
     lines += [f"| {what} | {statistics.median(s):.2f} ({min(s):.2f} to {max(s):.2f}) |" for what, s in rows]
     text = "\n".join([*lines, "", f"{device_kind('cpu')}, torch {torch.__version__}."]) + "\n"
     print(text)

@@ -90,14 +90,14 @@ def main() -> None:
         page = browser.new_page()
         page.goto(url)
         lines = [f"| | median of {runs} (least to most) |", "|---|---|",
-                 row("first visit, files from this machine: seconds to 32 pictures", first),
-                 row("later visit, without a network: seconds to 32 pictures", again)]  # fmt: skip
+                 row("first visit, files from this machine: seconds to 32 images", first),
+                 row("later visit, without a network: seconds to 32 images", again)]  # fmt: skip
         for model in found["models"]:
             page.evaluate(PREPARE, [found["runtime"]["folder"], model])
             what = f"`{model['name'].split('.')[0]}` ({model['bytes'] / 1e6:.1f} MB): "
             page.evaluate("() => timed.walk(1)")  # the browser compiles what runs often
             lines.append(
-                row(f"{what}seconds to 32 new pictures", [page.evaluate("() => timed.pictures()") for _ in range(runs)])
+                row(f"{what}seconds to 32 new images", [page.evaluate("() => timed.pictures()") for _ in range(runs)])
             )
             rates = [page.evaluate("seconds => timed.walk(seconds)", seconds) for _ in range(runs)]
             lines.append(row(f"{what}frames per second of a walk", rates, 0))
@@ -123,7 +123,7 @@ def main() -> None:
 
 
 def visits(browser: Any, url: str) -> tuple[float, float]:
-    """Seconds from opening the page to its pictures: with nothing stored, and then with everything stored."""
+    """Seconds from opening the page to its images: with nothing stored, and then with everything stored."""
     context = browser.new_context()
     page = context.new_page()
     taken = []
@@ -131,7 +131,7 @@ def visits(browser: Any, url: str) -> tuple[float, float]:
         context.set_offline(later)
         start = time.perf_counter()
         page.goto(url)
-        page.locator("#status", has_text="pictures in").wait_for(timeout=120_000)
+        page.locator("#status", has_text="images in").wait_for(timeout=120_000)
         taken.append(time.perf_counter() - start)
         page.locator("#offline", has_text="Available offline").wait_for(timeout=120_000)
     context.close()

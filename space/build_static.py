@@ -116,7 +116,7 @@ def _model(name: str, title: str, folder: Path) -> dict[str, Any]:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     file = f"{record.name}-{digest[:12]}.onnx"  # another content has another address, whatever caches hold
     path.rename(folder / file)
-    fid = record.scores.get("fid5k_test")
+    fid = record.scores.get("fid_paper") or record.scores.get("fid5k_test")
     return {
         "name": record.name, "title": title, "about": record.about, "licence": record.licence,
         "file": file, "bytes": (folder / file).stat().st_size, "sha256": digest, "weights_sha256": record.sha256,

@@ -11,12 +11,14 @@ import torch
 
 from sngan_hub import WEIGHTS, AnyDiscriminator, AnyGenerator, Record, load_discriminator, load_generator
 from sngan_hub.hub.cards import repositories
-from sngan_hub.hub.load import load_calibration
+from sngan_hub.hub.load import cached_folder, load_calibration
+from sngan_hub.hub.resolve import resolve
 from sngan_hub.networks.mixin import read_config
 from sngan_hub.networks.registry import MODELS
 from sngan_hub.sampling.pictures import class_names
+from sngan_hub.sampling.refine import CALIBRATION, read_calibration
 from sngan_hub.text import nearest
-from sngan_hub.weights.records import Score, default_tag, reference_scores
+from sngan_hub.weights.records import Score, default_tag, find_record, reference_scores
 
 OPENS_WITH = "sngan_cifar10_small"  # FIDs of different data do not compare
 #: Models named on the command line: the name shown on the page -> folder or repository. The page shows no server paths.
@@ -181,9 +183,16 @@ def classes_of(name: str) -> list[str]:
 def ranges_of(name: str) -> dict[str, dict[str, list[float]]]:
     """{class: {real, generated: 10th, 50th and 90th percentile of the scores}}; empty if they were not measured."""
     known = reference_scores(source(name))
-    if known or needs_download(name):
+    if known:
         return known
     try:
+        if needs_download(name):  # only what is in the cache: asking for the ranges must not start a download
+            return read_calibration(cached_folder(find_record(name, "discriminator")) / CALIBRATION).ranges
         return load_calibration(source(name)).ranges
     except (OSError, ValueError):
         return {}
+
+
+def is_on_hub(name: str) -> bool:
+    """Whether it is a user's model in a Hub repository, whose ranges only its publisher can add."""
+    return resolve(source(name)).kind == "repository"

@@ -107,7 +107,10 @@ def waiting(model: str, button: str) -> str:
 
 
 def failed() -> str:
-    return '<div class="drawn waiting"><p>The images of this link could not be drawn. The field says why.</p></div>'
+    return (
+        '<div class="drawn waiting"><p>The images of this link could not be drawn. See the message below the field.'
+        "</p></div>"
+    )
 
 
 def error(text: str) -> str:
@@ -154,7 +157,8 @@ def about(model: str) -> str:
     if record is None:
         count = len(models.classes_of(model))
         return f'<div class="about"><p>{escape(model)}: your model, {count or "no"} classes.</p></div>'
-    classes = f"{len(record.classes):,} classes" if record.classes else "no classes"
+    count = len(models.classes_of(model))  # their names may be unknown
+    classes = f"{count:,} classes" if count else "no classes"
     here = {"shipped": "included", "folder": "in a folder of this machine"}.get(
         record.where, f"downloaded on first use, {record.file_bytes / 1e6:.0f} MB"
     )
@@ -301,9 +305,11 @@ def _bar(value: float, known: dict[str, list[float]]) -> str:
 
 
 def _no_range(model: str) -> str:
+    if models.is_on_hub(model):
+        return "<p>The publisher of this model has not measured the ranges of real and generated images.</p>"
     return (
         "<p>To measure the ranges of real and generated images, run this command with images that were not used in "
-        f"training, and start the page again:</p><pre>{escape(CALIBRATE.replace('MODEL', model))}</pre>"
+        f"training, and then score the image again:</p><pre>{escape(CALIBRATE.replace('MODEL', model))}</pre>"
     )
 
 

@@ -184,6 +184,12 @@ def test_what_is_refused(folders, tmp_path, capsys):
     assert "there is no folder or data set 'none'" in refusal(
         capsys, "--from", DONOR, "--data", "none", "--out", tmp_path / "run"
     )
+    trained = tmp_path / "trained"
+    (trained / "checkpoints").mkdir(parents=True)
+    (trained / "checkpoints" / "1.pt").touch()
+    (trained / "config.json").write_text(json.dumps({"preset": "fashion32", "donor": "", "generator_fields": "{}"}))
+    said = refusal(capsys, "--from", DONOR, "--data", folder, "--out", trained)
+    assert f"out: {trained} contains a run of sngan train; choose another folder for fine-tuning" in said
     with pytest.raises(SystemExit):
         main(["train", "--preset", "fashion32", "--donor", DONOR, "--dry-run"])
     assert "sngan finetune --from" in capsys.readouterr().err

@@ -241,10 +241,12 @@ def test_cards_are_valid_metadata(run, tmp_path):
         card = ModelCard(text)
         assert isinstance(card.data, ModelCardData)
         assert card.data.library_name == "sngan-hub" and card.data.license in ("mit", "other")
-        assert card.data.pipeline_tag in ("unconditional-image-generation", "image-classification")
+        assert card.data.pipeline_tag in ("unconditional-image-generation", "image-feature-extraction")
         assert all(result.metric_value is not None for result in card.data.eval_results)
         for heading in ("## Scores", "## Data and licence", "## Limits", "## Recipe"):
             assert heading in card.text
+        assert not re.search(r"^\| [^|]+ \| (\{\}|\[\])? *\|$", card.text, re.M), "a setting without a value"
+    assert "with the preset fashion32 of sngan-hub" in texts[6] and "`sngan app --model alice/pets`" in texts[6]
     assert 'load_generator("alice/pets")' in texts[6] and "torch.hub" not in texts[6]
     assert Image.open(tmp_path / "staged" / "generator" / "samples.png").height == 2 * 66 + 2  # two classes, a row each
 

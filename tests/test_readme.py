@@ -73,6 +73,7 @@ SHELL = {block.name: [line for line in block.lines if line.strip()] for block in
 #: Lines that a test cannot run -> why, and what runs instead
 ELSEWHERE = {
     "pip install .": "needs package registries; test_release.py builds and installs the wheel",
+    "pip install '": "the same, with extras",
     "sngan app": "serves until it is stopped; test_space.py starts it",
 }
 

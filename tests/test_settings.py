@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from sngan_hub.cli.main import ORDER
 from sngan_hub.cli.main import main as sngan
 from training.__main__ import main as training
 from training.cli import help_of
@@ -39,7 +40,7 @@ def test_the_config_is_made_of_the_groups():
 def test_every_setting_is_explained(field, capsys):
     known = meaning(field)
     assert known.help.endswith(".") and len(known.help) > 15
-    if field.name in ("donor", "class_order"):
+    if field.name in ("donor", "class_order", "source"):
         return
     code, text = said(capsys, "finetune" if "fine" in _group(field).lower() else "train", "--help")
     assert code == 0 and f"{flag(field)} " in text
@@ -91,6 +92,13 @@ def test_the_help_has_three_examples_that_parse(command, capsys):
     assert "--batch_size" not in text
 
 
+def test_the_help_of_fine_tuning_has_the_defaults_of_its_preset(capsys):
+    _, text = said(capsys, "finetune", "--help")
+    for name, value in (("--steps", "2000"), ("--n-dis", "1"), ("--beta2", "0.99"), ("--ema-decay", "0.998")):
+        assert re.search(rf" {name} [NX] [^-]*\(default: {value}\)", text), name
+    assert "--architecture" not in text and "--generator-fields" not in text  # the donor's
+
+
 def test_flags_of_fine_tuning_are_refused_by_train(capsys):
     for field in dataclasses.fields(FineTuningSettings):
         code, text = said(capsys, "train", "--preset", "fashion32", flag(field), "x")
@@ -107,6 +115,7 @@ def test_the_command_alone_prints_its_help(capsys):
     assert sngan([]) == 0
     text = capsys.readouterr().out
     assert all(re.search(rf"^    {verb} ", text, re.M) for verb in VERBS)
+    assert tuple(re.findall(r"^    (\w+) ", text, re.M)) == ORDER
     code, version = said(capsys, "--version")
     assert code == 0 and re.fullmatch(r"sngan-hub \d+\.\d+\.\d+", version)
 

@@ -217,6 +217,35 @@ def test_what_a_class_or_model_is_called_is_escaped():
     assert "<script>" not in shown and "&lt;script&gt;" in shown
 
 
+def test_a_model_whose_classes_have_no_names_is_described_with_their_number():
+    from space import views
+
+    assert "100 classes" in views.about("sngan_babyimagenet64")
+    assert "no classes" in views.about("sngan_cnn_cifar10")
+
+
+def test_the_ranges_of_a_downloaded_model_are_those_in_the_cache(tmp_path, monkeypatch):
+    """Nothing is fetched for them. For a model in a Hub repository, no command is offered that cannot add them."""
+    from sngan_hub.hub.load import cached_folder
+    from sngan_hub.sampling.refine import Calibration, save_calibration
+    from sngan_hub.weights import find_record
+    from space import models, views
+
+    monkeypatch.setenv("SNGAN_HUB_CACHE", str(tmp_path))
+    assert models.ranges_of("sngan_imagenet128") == {}
+    folder = cached_folder(find_record("sngan_imagenet128", "discriminator"))
+    folder.mkdir(parents=True)
+    ranges = {"tench": {"real": [1.0, 2.0, 3.0], "generated": [0.0, 1.0, 2.0]}}
+    save_calibration(Calibration(1.0, 0.0, [0.0], [0.0], 0.25, 20, 200, 0, "data", ranges), folder)
+    assert models.ranges_of("sngan_imagenet128") == ranges
+    image = torch.zeros(3, 128, 128, dtype=torch.uint8)
+    assert "sngan probe --from" in views.score_of("sngan_imagenet128", "goldfish", {"goldfish": 0.0}, image)
+    monkeypatch.setitem(models.OWN, "me/pets", "me/pets")
+    monkeypatch.setattr(models, "ranges_of", lambda name: {})
+    shown = views.score_of("me/pets", "cat", {"cat": 0.0}, image)
+    assert "sngan probe" not in shown and "publisher" in shown
+
+
 def test_the_sentence_about_a_score_says_where_it_lies():
     from space.views import _verdict
 

@@ -126,6 +126,17 @@ def test_classes_to_begin_with_are_those_best_recognised():
     assert len(first_classes(replace(record, scores={}))) == 4
 
 
+def test_the_page_shows_the_fid_that_the_documentation_shows(tmp_path, monkeypatch):
+    """Against all test images where that was measured."""
+    from sngan_hub.weights import find_record
+    from space import build_static
+
+    monkeypatch.setattr(build_static, "write_onnx", lambda generator, path, *_, **__: path.write_bytes(b"network"))
+    monkeypatch.setattr(build_static, "difference", lambda path, generator: 0.0)
+    entry = build_static._model("sngan_fashion32", "Clothes", tmp_path)
+    assert entry["fid"] == round(find_record("sngan_fashion32", "generator").scores["fid_paper"].value, 3)
+
+
 def test_another_package_file_is_refused(tmp_path, capsys):
     pytest.importorskip("onnxscript")
     pytest.importorskip("onnxruntime")

@@ -152,11 +152,11 @@ def test_a_slider_redraws_while_it_moves_and_ends_with_its_last_place(browser, u
 def test_new_pictures_unless_the_seed_is_kept(browser, url):
     page = visit(browser, url)
     first = drawn(page, 0)
-    page.get_by_role("button", name="New pictures").click()
+    page.get_by_role("button", name="New images").click()
     seed = page.locator("#seed").input_value()
     assert seed != "0" and not np.array_equal(drawn(page, seed), first)
     page.get_by_label("Keep this seed").check()
-    page.get_by_role("button", name="New pictures").click()
+    page.get_by_role("button", name="New images").click()
     assert page.locator("#seed").input_value() == seed
 
 
@@ -172,7 +172,7 @@ def test_no_picture_of_another_model_stays(browser, url, models):
     }""")
     assert not any(left) and len(left) == 8 * len(models[1]["first"])
     assert models[1]["title"] in status
-    wait_for(page, "#status", "pictures in")
+    wait_for(page, "#status", "images in")
     expected = load_generator(models[1]["name"]).sample(models[1]["first"], n=8, seed=0)
     assert levels(pictures(page), expected) <= 2
 
@@ -213,7 +213,7 @@ def test_saved_files_hold_the_pictures_and_what_made_them(browser, url, models, 
     found = [grid[2 + r * step :: 2, grid.shape[1] - (3 - c) * step :: 2][: model["size"], : model["size"]]
              for r in range(2) for c in range(3)]  # fmt: skip
     assert np.array_equal(np.stack(found), shown)
-    page.get_by_role("button", name=f"{names[1]}, picture 2: show large").click()
+    page.get_by_role("button", name=f"{names[1]}, image 2: show large").click()
     assert page.locator("#large canvas").bounding_box()["width"] == 512
     with page.expect_download() as download:
         page.locator("#large-save").click()
@@ -244,14 +244,14 @@ def test_by_keyboard(browser, url, models):
     first = models[-1]["classes"]
     press_until(models[-1]["name"])
     press_until("tab-sample")
-    press_until(f"{first[0]}, picture 1: show large")
+    press_until(f"{first[0]}, image 1: show large")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowRight")
-    assert focused() == f"{first[1]}, picture 2: show large"
+    assert focused() == f"{first[1]}, image 2: show large"
     page.keyboard.press("Enter")
     assert page.locator("#large").is_visible()
     page.keyboard.press("Escape")
-    assert page.locator("#large").is_hidden() and focused() == f"{first[1]}, picture 2: show large"
+    assert page.locator("#large").is_hidden() and focused() == f"{first[1]}, image 2: show large"
     press_until("again")
     press_until(first[2])
     page.keyboard.press("Space")

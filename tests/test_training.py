@@ -241,6 +241,10 @@ def test_hours_follow_from_a_committed_throughput_or_are_unknown(monkeypatch, tm
     (tmp_path / "t.json").write_text(json.dumps([row]))
     said = describe.hours_of(config, 9 * 10**12)  # 9 TFLOP at 0.5 TFLOP/s
     assert said.startswith("about 5.0, measured (18 s per iteration")
+    (tmp_path / "t.json").write_text(json.dumps([{**row, "tflop": 9.0004}]))
+    assert ", measured (" in describe.hours_of(config, 9 * 10**12)
+    (tmp_path / "t.json").write_text(json.dumps([{**row, "tflop": 3.0}]))  # of narrower networks
+    assert "5.0, estimated from a measurement of another network" in describe.hours_of(config, 9 * 10**12)
 
 
 @pytest.mark.parametrize("overrides, text", [

@@ -27,6 +27,10 @@ sngan prepare imagenet/train prepared/imagenet --preset imagenet128_projection
 sngan prepare images.tar prepared/images --size 64
 sngan prepare prepared/images"""
 
+#: Flags that ``finetune`` refuses with a reason (NOT_GIVEN of finetune/plan.py, which imports torch); not in its help
+OF_THE_DONOR = ("architecture", "generator_fields", "discriminator_fields")
+#: Settings that a fine-tuning run takes from its donor; ``make_plan`` refuses them
+NOT_OF_FINE_TUNING = ("preset", "architecture", "generator_fields", "discriminator_fields")
 STUDY = """\
 sngan study --preset cnn_cifar10 --data cifar10 --out study --steps 2000
 sngan study --preset cnn_cifar10 --data cifar10 --out study --steps 2000 --methods none --settings A,D --seeds 0,1,2
@@ -57,8 +61,9 @@ def add_finetune(subparsers: Any) -> None:
     command = new_command(
         subparsers, "finetune", commands.finetune, "fine-tune a trained pair on your own classes",
         "Adapts a trained generator and discriminator to the classes of a folder. The same command resumes an "
-        "interrupted run. The number of images decides some defaults; --dry-run prints the values that a run uses.",
-        FINETUNE,
+        "interrupted run. The number of images and the model after --from change the defaults of --augment, "
+        "--batch-size, --g-batch-size, --freeze-d, --d-warm-up, --warm-up, --conditioning, --held-out, --score and "
+        "--score-every; --dry-run prints the values that a run uses.", FINETUNE,
     )  # fmt: skip
     command.add_argument("--from", dest="donor", required=True, metavar="MODEL", help=f"{MODEL}, or a file of another "
                          "code base that contains both networks")  # fmt: skip
@@ -181,7 +186,7 @@ def add_settings(command: argparse.ArgumentParser, preset: str = "") -> None:
             continue
         section = command.add_argument_group(group.__doc__)
         for field in dataclasses.fields(group):
-            if field.name in ("donor", "class_order", "source") or (preset and field.name == "preset"):
+            if field.name in ("donor", "class_order", "source") or (preset and field.name in NOT_OF_FINE_TUNING):
                 continue
             kind, known = type(field.default), meaning(field)
             shown = "true|false" if kind is bool else {int: "N", float: "X", str: "TEXT"}[kind]
@@ -192,13 +197,16 @@ def add_settings(command: argparse.ArgumentParser, preset: str = "") -> None:
             section.add_argument(
                 flag(field), type=truth if kind is bool else kind, default=argparse.SUPPRESS,
                 metavar="|".join(filter(None, known.choices)) if 0 < len(known.choices) < 7 else shown,
-                help=help_of(field),
+                help=argparse.SUPPRESS if preset and field.name in OF_THE_DONOR else help_of(field, preset),
             )  # fmt: skip
 
 
-def help_of(field: dataclasses.Field[Any]) -> str:
-    """The help of a flag: meaning, default if there is one, and the legal values if they are many."""
-    known, default = meaning(field), field.default
+def help_of(field: dataclasses.Field[Any], preset: str = "") -> str:
+    """The help of a flag: meaning, default if there is one, and the legal values if they are many.
+
+    ``preset``: its row replaces the default.
+    """
+    known, default = meaning(field), PRESETS.get(preset, {}).get(field.name, field.default)
     text = known.help
     if len(known.choices) >= 7:
         text += f" One of: {', '.join(filter(None, known.choices))}."

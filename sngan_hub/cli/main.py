@@ -12,6 +12,12 @@ from . import drawing, exporting, library, page, scoring, weights
 from .parser import Parser, run
 from .parts import import_part
 
+#: Commands in the order of the help: using models, making pages and files, training, publishing
+ORDER = (
+    "list", "info", "sample", "morph", "walk", "score", "app", "static", "evaluate", "spectrum", "export", "train",
+    "finetune", "prepare", "import", "study", "status", "report", "probe", "publish", "push", "convert", "mirror",
+)  # fmt: skip
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(
@@ -22,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     subparsers = parser.add_subparsers(dest="command", parser_class=Parser, metavar="COMMAND")
     for group in command_groups():
         group.add_commands(subparsers)
+    subparsers._choices_actions.sort(key=lambda action: ORDER.index(action.dest))  # type: ignore[attr-defined]
     _offer_completion(parser)
     arguments, unknown = parser.parse_known_args(argv)
     if not arguments.command:
@@ -33,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def command_groups() -> list[ModuleType]:
-    """The modules whose ``add_commands`` adds subcommands, in the order of the help."""
+    """The modules whose ``add_commands`` adds subcommands."""
     groups = [weights, library, drawing, scoring, exporting]
     try:
         groups.append(import_part("training.cli"))

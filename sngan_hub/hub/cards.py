@@ -18,6 +18,9 @@ PICTURE = "samples.png"  # file name of the sample image beside the card
 METRICS = {"fid": "Frechet Inception Distance", "kid": "Kernel Inception Distance"}
 
 GIVEN = ("data", "donor", "like", "class_order")  # rows of a recipe with text from the user, which is escaped
+EMPTY = ("", "{}", "[]", None)  # settings that were not used have no row in the card
+OFF_AT_ZERO = ("clip", "noise", "noise_to", "warm_up", "l2_sp", "freeze_d", "d_warm_up", "stored_size", "bn_group_d",
+               "bn_group_g", "transition_from", "transition_to")  # fmt: skip
 
 
 def repositories(record: Record) -> dict[str, str]:
@@ -39,14 +42,17 @@ def model_card(record: Record, repos: Mapping[str, str] | None = None, size: int
     title = title if named else f"{repos[record.kind]}: {record.kind}"
     shown = f"![Generated images, one row per class]({PICTURE})\n\n" if picture else ""
     recipe = "\n".join(
-        f"| {key} | {as_text(str(value)) if key in GIVEN else value} |" for key, value in record.recipe.items()
+        f"| {key} | {as_text(str(value)) if key in GIVEN else value} |"
+        for key, value in record.recipe.items()
+        if value not in EMPTY and not (key in OFF_AT_ZERO and not value)
+        if key != "penalty_weight" or record.recipe.get("penalty")
     )
     classes = f"Classes: {listed(record.classes)}.\n\n" if record.classes else ""
     donor = record.recipe.get("donor")
     origin = f"Fine-tuned from {as_text(str(donor))}, generator and discriminator.\n\n" if donor else ""
     # Only for the project's own models: torch.hub loads by the name of an architecture.
     hub = f'With torch.hub: `torch.hub.load("{REPOSITORY}", "{_entry(record)}")`.\n' if named else ""
-    page = "python space/app.py" if named else f"python space/app.py --model {handle}"
+    page = "sngan app" if named else f"sngan app --model {handle}"
     return f"""---
 {_metadata(record, repos)}
 ---
@@ -61,7 +67,7 @@ def model_card(record: Record, repos: Mapping[str, str] | None = None, size: int
 {use_snippet(record.kind, record.classes, handle, size)}
 ```
 
-{hub}On the command line: `{_command(record, handle)}`. As a web page, in a clone of the repository: `{page}`.
+{hub}On the command line: `{_command(record, handle)}`. As a web page: `{page}`.
 
 ## Scores
 

@@ -14,12 +14,14 @@ from .load import is_cached, load_discriminator, load_generator
 from .resolve import resolve
 
 LEGEND = """
-* marks the default tag of an architecture. D +: NAME_discriminator can be loaded too. MB: all
-files. how: shipped is part of the package, folder is in a mirror; download, hub and drive are
-fetched on first use, then cached (drive needs pip install 'sngan-hub[drive]'); by hand: loading
-the name prints which file to fetch. licence: of the weights. FID: as the publisher states it, by a
-protocol of its own; figures of different publishers cannot be compared. `sngan info NAME` prints
-the licence, all scores and the source.
+*: default tag of an architecture. D +: NAME_discriminator can be loaded too. MB: all files.
+how: shipped: in the package; folder: in a mirror; cached: already downloaded; download, hub,
+  drive: fetched on first use (drive needs pip install 'sngan-hub[drive]'); by hand: loading the
+  name prints which file to fetch; untrained: no weights are published.
+licence: of the weights.
+FID: shipped models: measured here against all test images; others: as the publisher states it.
+  FIDs of different publishers or data sets cannot be compared.
+`sngan info NAME` prints the licence, all scores and the source.
 """
 #: Terminal columns of ``sngan list``
 WIDTH = 100

@@ -14,7 +14,7 @@ from ..text import REPOSITORY
 if TYPE_CHECKING:
     from .base import Network
 
-PIPELINES = {"generator": "unconditional-image-generation", "discriminator": "image-classification"}
+PIPELINES = {"generator": "unconditional-image-generation", "discriminator": "image-feature-extraction"}
 
 
 def network_card(network: Network, repo: str = "") -> str:

@@ -34,7 +34,7 @@ export class Engine {
     return this.ask({ kind: "open", model });
   }
 
-  /** Pictures of a model, all from one seed -> a list of ImageData.
+  /** Images of a model, all from one seed -> a list of ImageData.
    *
    * model: an entry of models.json. seed: BigInt or digits. places: the images' numbers, or with walk: true their
    * times in [0, 1). weights: for each image, a list of [class index, weight]. truncation: 0 for none.

@@ -52,7 +52,7 @@ function drawn() {
   $("#failure").hidden = true;
   if (state.view === "walk") return;
   const count = views[state.view].images().reduce((sum, row) => sum + row.images.length, 0);
-  tell(`${count} pictures in ${((performance.now() - begun) / 1000).toFixed(1)} s, seed ${state.seed}`);
+  tell(`${count} images in ${((performance.now() - begun) / 1000).toFixed(1)} s, seed ${state.seed}`);
 }
 
 function tell(text) {
@@ -60,7 +60,7 @@ function tell(text) {
 }
 
 function failed(error) {
-  $("#failure").textContent = `Nothing was drawn: ${error.message}`;
+  $("#failure").textContent = `The images could not be generated: ${error.message}`;
   $("#failure").hidden = false;
   tell("");
   pause();
@@ -152,7 +152,7 @@ function showControls() {
     $(`#view-${name}`).hidden = !here;
   }
   for (const field of document.querySelectorAll("[data-views]")) field.hidden = field.dataset.views !== state.view;
-  $("#again").textContent = state.view === "walk" ? "New walk" : "New pictures";
+  $("#again").textContent = state.view === "walk" ? "New walk" : "New images";
   for (const name of ["n", "steps", "seconds"]) $(`#${name}`).value = state[name];
   $("#truncation").value = state.truncation || NO_TRUNCATION;
   $("#seed").value = state.seed;
@@ -189,7 +189,7 @@ function chooseModel(model) {
   showNewModel();
 }
 
-/** No picture of the other model stays. */
+/** No image of the other model stays. */
 function showNewModel() {
   pause();
   redrawing.stop();
@@ -356,7 +356,7 @@ $("#copy").onclick = async () => {
     await navigator.clipboard.writeText(link);
     $("#copy").textContent = "Link copied";
   } catch {
-    $("#copy").textContent = "The address holds the link";
+    $("#copy").textContent = "Copy the link from the address bar";
   }
   setTimeout(() => ($("#copy").textContent = "Copy link"), 3000);
 };

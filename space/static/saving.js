@@ -1,8 +1,8 @@
-// PNG files: pictures enlarged without smoothing, rows with their labels, and what made them as text in the file.
+// PNG files: images enlarged without smoothing, rows with their labels, and what made them as text in the file.
 
 const GAP = 2;
 
-/** rows: [{ label, images: [ImageData] }] -> a canvas; pictures are about `side` pixels wide. */
+/** rows: [{ label, images: [ImageData] }] -> a canvas; images are about `side` pixels wide. */
 export function sheet(rows, side) {
   const size = rows[0].images[0].width;
   const cell = size * Math.max(1, Math.floor(side / size));

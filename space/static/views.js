@@ -12,7 +12,7 @@ function paint(canvas, image) {
   canvas.image = image;
 }
 
-/** Rows of pictures: [{ label, title, count, wide, request() }], one drawing each. */
+/** Rows of images: [{ label, title, count, wide, request() }], one drawing each. */
 class Sheet {
   constructor(section, engine, enlarge) {
     Object.assign(this, { section, engine, enlarge, rows: [], shape: "" });
@@ -46,7 +46,7 @@ class Sheet {
       const button = document.createElement("button");
       button.type = "button";
       button.tabIndex = r + i ? -1 : 0;
-      const title = `${row.title ?? row.label}, picture ${i + 1}`;
+      const title = `${row.title ?? row.label}, image ${i + 1}`;
       button.setAttribute("aria-label", `${title}: show large`);
       const canvas = document.createElement("canvas");
       canvas.width = canvas.height = model.size;
@@ -69,7 +69,7 @@ class Sheet {
     });
   }
 
-  /** Arrow keys go from picture to picture: Tab passes all of them in one step. */
+  /** Arrow keys go from image to image: Tab passes all of them in one step. */
   move(event) {
     const [dx, dy] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key] ?? [];
     if (dx === undefined || event.target.tagName !== "BUTTON") return;

@@ -1,4 +1,4 @@
-// Computes pictures away from the page's thread: onnxruntime-web and one session for each model. One request at a time.
+// Computes images away from the page's thread: onnxruntime-web and one session for each model. One request at a time.
 
 import { latent, toByte, walkLatent } from "./latents.js";
 

@@ -168,7 +168,9 @@ def hours_of(config: Config, flops: int, device: str = "") -> str:
         same = row["device"] == device or (known is not None and known.name == device)
         if same and (row["precision"], row["architecture"]) == (config.precision, config.architecture):
             seconds = flops / (row["tflops"] * 1e12)
-            return f"about {seconds * config.steps / 3600:,.1f}, measured ({seconds:.3g} s per iteration on {device})"
+            exact = abs(row.get("tflop", flops / 1e12) * 1e12 / flops - 1) < 0.01  # of the same iteration
+            how = "measured" if exact else "estimated from a measurement of another network or batch size"
+            return f"about {seconds * config.steps / 3600:,.1f}, {how} ({seconds:.3g} s per iteration on {device})"
     return "shown after the first steps (not measured on this machine)"
 
 

@@ -24,11 +24,15 @@ class Meaning(NamedTuple):
     below: float | None = None
     resume: bool = False  # a resumed run may change it, because it does not affect the finished steps
     flag: str = ""  # if it differs from the name
+    resume_if: str = ""  # the condition under which a resumed run may change it, for docs/settings.md
 
 
 def option(default: Any, help: str, **known: Any) -> Any:
     """A field of a group. ``known``: further fields of ``Meaning``."""
     return dataclasses.field(default=default, metadata={"meaning": Meaning(help, **known)})
+
+
+SAME_VALUES = "if the values that it selects stay the same"
 
 
 @dataclass(frozen=True)
@@ -39,11 +43,12 @@ class ModelSettings:
     source: str = option("ours", "Where the numbers of the preset come from.", resume=True)
     setting: str = option(
         "", "Optimizer settings A to F of the SN paper (Table 1), in place of the preset's.",
-        choices=("", *SETTINGS), resume=True,
+        choices=("", *SETTINGS), resume=True, resume_if=SAME_VALUES,
     )  # fmt: skip
     method: str = option(
-        "", "Method that the SN paper compares, in place of the preset's.", choices=("", *METHODS), resume=True
-    )
+        "", "Method that the SN paper compares, in place of the preset's.", choices=("", *METHODS), resume=True,
+        resume_if=SAME_VALUES,
+    )  # fmt: skip
     architecture: str = option("sngan_fashion32", "Architecture, as `sngan list` names it.")
     conditioning: str = option(
         "projection", "How the discriminator uses the class. With none, both networks are unconditional.",
@@ -61,11 +66,12 @@ class DataSettings:
 
     data: str = option(
         "", "Training images: fashion, avatars, cifar10, cifar100, stl10, a prepared folder, or a folder with one "
-        "folder per class.", resume=True,
+        "folder per class.", resume=True, resume_if="the path, if the images are the same",
     )  # fmt: skip
     held_out: str = option(
-        "tenth", "Images for scores: tenth (every tenth image of a folder's classes), none, or a folder.", resume=True
-    )
+        "tenth", "Images for scores: tenth (every tenth image of a folder's classes), none, or a folder.", resume=True,
+        resume_if="if the training images stay the same",
+    )  # fmt: skip
     n_classes: int = option(
         0, "Number of classes for a dry run without data. 0: that of the data.", least=0, resume=True
     )
@@ -172,7 +178,7 @@ class MachineSettings:
     precision: str = option("fp32", "Precision of the networks.", choices=("fp32", "bf16"))
     speed: str = option(
         "", "Settings for speed in place of the preset's: gpu or cpu. The algorithm is the same.",
-        choices=("", *SPEEDS), resume=True,
+        choices=("", *SPEEDS), resume=True, resume_if=SAME_VALUES,
     )  # fmt: skip
     tf32: bool = option(True, "Multiply float32 in TF32 (10 bits of mantissa) on a GPU.")
     compile: str = option(
@@ -251,11 +257,13 @@ def settings_tables() -> list[str]:
         lines += ["", f"## {group.__doc__}", "", "| flag | default | meaning | a resumed run may change it |",
                   "|---|---|---|---|"]  # fmt: skip
         for field in dataclasses.fields(group):
+            if field.name == "source":  # stated by the preset; no flag
+                continue
             known, default = meaning(field), field.default
             shown = str(default).lower() if isinstance(default, bool) else str(default)
             legal = f" One of {', '.join(f'`{c}`' for c in known.choices if c)}." if known.choices else ""
             if known.choices and field.name == "preset":
                 legal = ""
             lines.append(f"| `{flag(field)}` | {f'`{shown}`' if shown else ''} | {known.help}{legal} | "
-                         f"{'yes' if known.resume else 'no'} |")  # fmt: skip
+                         f"{known.resume_if or ('yes' if known.resume else 'no')} |")  # fmt: skip
     return lines[1:]

@@ -41,7 +41,10 @@ def prepare_run(
     """
     out = Path(config.out)
     if config.out and checkpoints(out):
-        config = going_on(config, read_config(out / "config.json"), given)
+        old = read_config(out / "config.json")
+        if not old.get("donor"):
+            raise ValueError(f"out: {out} contains a run of sngan train; choose another folder for fine-tuning")
+        config = going_on(config, old, given)
         size = int(json.loads(config.generator_fields)["size"])
         data = read_data(config, size, []) if open_images else no_images(config)
         return config, data.in_order(json.loads(config.class_order)), None

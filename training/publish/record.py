@@ -98,7 +98,7 @@ def run_records(run: Path, about: str = "", data: str = "", licence: str = "") -
         records[kind] = Record(
             name=f"{slug}.run", kind=kind, licence=licence or "not stated",
             about=about or f"{'A conditional' if network.n_classes else 'An unconditional'} SNGAN of {network.size} px,"
-            f" trained for {step:,} iterations by the recipe of {config['source']}.",
+            f" trained for {step:,} iterations with the preset {config['preset']} of sngan-hub.",
             data=data or known.get("data", f"Trained on {as_text(data_name)}, which the publisher did not "
                                    f"describe."),
             data_licence=known.get("data_licence", "not stated"),

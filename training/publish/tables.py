@@ -138,7 +138,7 @@ def benchmark_lines(name: str) -> list[str]:
 
 
 def seconds_lines() -> list[str]:
-    """For the README: seconds from click to images, of the page and of the static page."""
+    """For the README: seconds that images of the page and of the static page take."""
 
     def median(record: str, start: str) -> str:
         lines = (RECORDS / record).read_text(encoding="utf-8").splitlines()
@@ -146,7 +146,7 @@ def seconds_lines() -> list[str]:
 
     page, static = median("space.md", "8 images of 32 px"), median("static.md", "`sngan_cifar10_small`")
     return [
-        f"On a CPU, 8 images of the [web page](docs/web-page.md) take {page} s from the click, and 32 images of the",
+        f"On a CPU, a call of the [web page](docs/web-page.md)'s API for 8 images takes {page} s, and 32 images of the",
         f"[static page](docs/static-page.md), which computes in the browser, take {static} s.",
     ]
 
