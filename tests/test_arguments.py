@@ -45,6 +45,14 @@ CASES = [
         lambda g, d: d.class_scores(X * 0 + 255),
         r"x must have values in \[-1, 1\] \(got 255 to 255\); scale .* / 127.5 - 1",
     ),
+    (
+        lambda g, d: Discriminator(32, 3, **TINY, conditioning="concat", concat_after=4),
+        "concat_after must be below 4.*got 4",
+    ),
+    (
+        lambda g, d: Discriminator(32, 3, **TINY, conditioning="concat", concat_after=9),
+        "concat_after must be below 4.*got 9",
+    ),
     (lambda g, d: g.sample(8), r"sample\(8\) is ambiguous; write classes=8 or n=8"),
     (lambda g, d: g.for_sampling().sample(np.int64(8)), r"sample\(8\) is ambiguous; write classes=8 or n=8"),
     (lambda g, d: sample(g, 1), r"sample\(1\) is ambiguous; write classes=1 or n=1"),

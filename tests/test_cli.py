@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sngan_hub import MODELS, WEIGHTS, load_generator
+from sngan_hub import MODELS, WEIGHTS, Generator, load_generator
 from sngan_hub.cli.main import main as sngan
 from training.__main__ import main as training
 
@@ -106,6 +106,23 @@ def test_sample_to_a_folder_gives_the_same_pixels(tmp_path):
         with Image.open(path) as written:
             pixels = torch.frombuffer(bytearray(written.tobytes()), dtype=torch.uint8).view(32, 32, 3).permute(2, 0, 1)
             assert (pixels.int() - image.int()).abs().max() <= 1 and "index" in written.text
+
+
+def test_a_class_whose_name_is_a_number_is_drawn_by_its_name(tmp_path):
+    folder = tmp_path / "digits"
+    torch.manual_seed(0)
+    g = Generator(32, 3, widths=[8] * 4, classes=["1", "2", "3"]).eval()
+    for table in (p for p in g.parameters() if p.ndim == 2 and len(p) == 3):  # the classes' gains and biases differ
+        torch.nn.init.normal_(table)
+    g.save_pretrained(folder)
+    assert sngan(["sample", str(folder), "--classes", "2", "--n", "1", "--seed", "0", "--device", "cpu",
+                  "--by-class", "--out", str(tmp_path / "out")]) == 0  # fmt: skip
+    (path,) = (tmp_path / "out").rglob("*.png")
+    with Image.open(path) as image:
+        assert path.parent.name == image.text["classes"] == "2"
+        pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(32, 32, 3).permute(2, 0, 1)
+    assert (pixels.int() - g.sample(classes=[1], n=1, seed=0)[0].int()).abs().max() <= 1
+    assert (pixels.int() - g.sample(classes=[0], n=1, seed=0)[0].int()).abs().max() > 1
 
 
 def test_without_a_seed_one_is_drawn_and_shown(tmp_path, capsys):

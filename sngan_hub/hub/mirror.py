@@ -21,7 +21,8 @@ from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, read_config
 from ..weights.records import RECORDS_VARIABLE, WEIGHTS, Record, find_record
 from .cache import cache_folder, sha256_of
 from .cards import score_table
-from .load import hub_errors, local_folder, provenance
+from .errors import hub_errors
+from .load import local_folder, provenance
 from .resolve import REPOSITORY
 
 RECORDS, CARD = "records.json", "README.md"

@@ -287,6 +287,8 @@ class Discriminator(
         check_classes(n_classes, classes)
         self.size, self.n_classes, self.classes, self.widths = size, n_classes, classes, widths
         concat = conditioning == "concat" and n_classes > 0
+        if concat and concat_after >= len(widths):
+            raise ValueError(f"concat_after must be below {len(widths)}, the number of blocks (got {concat_after})")
         self.concat_after = concat_after if concat else None
         of_weights = of_head = of_classes = WEIGHT_NORMALIZERS[normalizer]
         if normalizer == "spectral":
