@@ -38,6 +38,8 @@ CASES = [
         "x must be .*got torch.uint8.; convert uint8 images with images / 127.5 - 1",
     ),
     (lambda g, d: d(X.numpy(), Y), "x must be .*got ndarray"),
+    (lambda g, d: scores_of(d, X), "images must be uint8 of shape .*got float32.; .* discriminator.class_scores"),
+    (lambda g, d: scores_of(d, X.numpy().astype(int)), "images must be uint8 .*got int64"),
     (lambda g, d: d(X.double(), Y), "x must be torch.float32, .*got torch.float64"),
     (lambda g, d: d(g(Z.double(), Y), Y), "x must be torch.float32, .*got torch.float64"),
     (lambda g, d: d.class_scores(X.to(torch.uint8)), "x must be .*got torch.uint8"),

@@ -111,8 +111,13 @@ def test_what_is_refused(arguments, text, capsys, folder, monkeypatch):
 
 
 def test_nothing_to_score_is_said(tmp_path):
+    for hidden in (".thumbnails/a.png", ".a.png"):
+        (tmp_path / hidden).parent.mkdir(exist_ok=True)
+        (tmp_path / hidden).touch()
     with pytest.raises(FileNotFoundError, match="contains no image"):
         pictures_in(tmp_path)
+    (tmp_path / "a.png").touch()
+    assert pictures_in(tmp_path) == [tmp_path / "a.png"]
 
 
 # The other two commands that look at a generator
