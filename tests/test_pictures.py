@@ -162,6 +162,10 @@ def test_a_folder_that_sample_wrote_is_evaluated(tiny, tmp_path, capsys):
     assert sngan([*command, "--dry-run"]) == 0
     said = capsys.readouterr()
     assert not said.out and "cached" in said.err
+    command[command.index("--protocol") + 1] = "kid1k_held_out, diversity"
+    assert sngan([*command, "--dry-run", "--json"]) == 0
+    said = capsys.readouterr()
+    assert not said.err and "cached" in json.loads(said.out)["plan"]
     with pytest.raises(SystemExit):
         sngan(["sample", "sngan_fashion32", "--by-class", "--n", "1", "--out", str(tmp_path / "fake")])
     assert "exists; images of another call would be counted too" in capsys.readouterr().err

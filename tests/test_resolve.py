@@ -150,6 +150,14 @@ def test_weights_must_fit_the_name_that_they_are_given_for(name, text):
         load_generator(name, weights=WEIGHTS["sngan_fashion32.v1"].folder)
 
 
+def test_the_cache_can_be_in_the_home_folder(tmp_path, monkeypatch):
+    from sngan_hub.hub.cache import cache_folder
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SNGAN_HUB_CACHE", "~/weights")
+    assert cache_folder() == tmp_path / "weights"
+
+
 def test_weights_with_other_classes_fit_a_name_and_its_tag(tmp_path):
     """Fine-tuning changes the number of classes."""
     Generator(32, 3, widths=[4] * 4).save_pretrained(tmp_path / "pets")
