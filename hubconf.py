@@ -17,6 +17,10 @@ from sngan_hub.hub.listing import about_architecture as _about  # noqa: E402
 
 def _entry(name, kind, create, load):
     def entry(weights=None, pretrained=True, **arguments):
+        if weights is not None and not pretrained:
+            raise ValueError(
+                f"weights must be None with pretrained=False, which builds a new network (got {weights!r})"
+            )
         return load(name, weights, **arguments) if pretrained else create(name, **arguments)
 
     entry.__name__ = entry.__qualname__ = name if kind == "generator" else f"{name}_discriminator"

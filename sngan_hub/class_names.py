@@ -53,15 +53,18 @@ def synset_names(folders: Sequence[str]) -> list[str] | None:
 def resolve_classes(classes: Sequence[str | int] | str | int, names: Sequence[str] | None, n_classes: int) -> list[int]:
     """Names, synsets, synonyms (in any case, _ for a space) or indices -> indices.
 
-    An exact match has priority: ImageNet has the classes Cardigan and cardigan. Raises ``ValueError`` that lists the
-    nearest names, or both meanings of an ambiguous name.
+    An integer is always an index, also where a class has it as its name. An exact match has priority: ImageNet has the
+    classes Cardigan and cardigan. Raises ``ValueError`` that lists the nearest names, or both meanings of an ambiguous
+    name.
     """
     if not n_classes:
         raise ValueError("classes must be None: this generator is unconditional")
     given_classes = as_list(classes)
     if not given_classes:
         raise ValueError("classes must not be empty; name at least one class, or omit the argument for all classes")
-    exact = {name: i for i, name in enumerate(names or [])}
+    exact: dict[str, list[int]] = {}
+    for i, name in enumerate(names or []):
+        exact.setdefault(name, []).append(i)
     known = _aliases(tuple(names or []))
     indices: list[int] = []
     for given in given_classes:
@@ -73,10 +76,8 @@ def resolve_classes(classes: Sequence[str | int] | str | int, names: Sequence[st
         if given is None:
             raise ValueError(f"classes must be names, or integers between 0 and {n_classes - 1} "
                              f"(got {reprlib.repr(classes)})")  # fmt: skip
-        found = known.get(_key(str(given)), [])
-        if str(given) in exact:
-            index = exact[str(given)]
-        elif len(found) > 1:
+        found = (exact.get(given) or known.get(_key(given), [])) if isinstance(given, str) else []
+        if len(found) > 1:
             assert names is not None
             meant = " or ".join(f"{i} ({names[i]})" for i in found)
             raise ValueError(f"class {given!r} is ambiguous; use its index: {meant}")

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from .evaluating import evaluating
 from .files import write_atomically
-from .hub.download import sha256_of
+from .hub.cache import sha256_of
 from .hub.resolve import resolve
 from .layers.spectral_norm import NormalizedLayer
 from .networks import resnet
@@ -264,7 +264,7 @@ def _expected(network: Any, inputs: dict[str, Tensor]) -> Tensor:
 
 
 def _runner(path: Path) -> Callable[[dict[str, Tensor]], Tensor]:
-    if path.suffix == ".pt2":
+    if path.suffix.lower() == ".pt2":
         module = torch.export.load(path).module()
 
         def run_archive(inputs: dict[str, Tensor]) -> Tensor:

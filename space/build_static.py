@@ -22,7 +22,7 @@ from typing import Any
 from sngan_hub import load_generator
 from sngan_hub.exporting import describe, difference, write_onnx
 from sngan_hub.files import write_folder, write_json
-from sngan_hub.hub.download import cache_folder
+from sngan_hub.hub.cache import cache_folder
 from sngan_hub.text import REPOSITORY
 from sngan_hub.weights import Record, find_record
 

@@ -38,12 +38,22 @@ CASES = [
         "x must be .*got torch.uint8.; convert uint8 images with images / 127.5 - 1",
     ),
     (lambda g, d: d(X.numpy(), Y), "x must be .*got ndarray"),
+    (lambda g, d: scores_of(d, X), "images must be uint8 of shape .*got float32.; .* discriminator.class_scores"),
+    (lambda g, d: scores_of(d, X.numpy().astype(int)), "images must be uint8 .*got int64"),
     (lambda g, d: d(X.double(), Y), "x must be torch.float32, .*got torch.float64"),
     (lambda g, d: d(g(Z.double(), Y), Y), "x must be torch.float32, .*got torch.float64"),
     (lambda g, d: d.class_scores(X.to(torch.uint8)), "x must be .*got torch.uint8"),
     (
         lambda g, d: d.class_scores(X * 0 + 255),
         r"x must have values in \[-1, 1\] \(got 255 to 255\); scale .* / 127.5 - 1",
+    ),
+    (
+        lambda g, d: Discriminator(32, 3, **TINY, conditioning="concat", concat_after=4),
+        "concat_after must be below 4.*got 4",
+    ),
+    (
+        lambda g, d: Discriminator(32, 3, **TINY, conditioning="concat", concat_after=9),
+        "concat_after must be below 4.*got 9",
     ),
     (lambda g, d: g.sample(8), r"sample\(8\) is ambiguous; write classes=8 or n=8"),
     (lambda g, d: g.for_sampling().sample(np.int64(8)), r"sample\(8\) is ambiguous; write classes=8 or n=8"),

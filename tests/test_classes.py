@@ -69,6 +69,22 @@ def test_names_beat_synonyms_and_other_lists_have_none():
     assert resolve_classes("aquarium fish", class_list("cifar100"), 100) == [1]
 
 
+def test_an_integer_is_an_index_also_where_a_class_has_it_as_its_name():
+    names = ["1", "2", "3"]
+    assert resolve_classes([1], names, 3) == [1] and resolve_classes(["1"], names, 3) == [0]
+    once = resolve_classes(["2", "3", 0], names, 3)
+    assert resolve_classes(once, names, 3) == once == [1, 2, 0]
+    with pytest.raises(ValueError, match="an index must be between 0 and 2 .got 3."):
+        resolve_classes(3, names, 3)
+
+
+def test_two_classes_of_one_name_are_refused_and_ambiguous():
+    with pytest.raises(ValueError, match="classes must be different names .got 'crane' for the classes 0 and 2."):
+        Generator(32, 3, widths=[4] * 4, classes=["crane", "bag", "crane"])
+    with pytest.raises(ValueError, match="'crane' is ambiguous; use its index: 0 .crane. or 2 .crane."):
+        resolve_classes("crane", ["crane", "bag", "crane"], 3)
+
+
 def test_names_given_later_travel_in_the_configuration(tmp_path):
     g = Generator(32, 10, widths=[4] * 4)
     g.name_classes(class_list("cifar10"))

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sngan_hub import MODELS, WEIGHTS, load_generator
+from sngan_hub import MODELS, WEIGHTS, Generator, load_generator
 from sngan_hub.cli.main import main as sngan
 from training.__main__ import main as training
 
@@ -108,12 +108,88 @@ def test_sample_to_a_folder_gives_the_same_pixels(tmp_path):
             assert (pixels.int() - image.int()).abs().max() <= 1 and "index" in written.text
 
 
+def test_a_class_whose_name_is_a_number_is_drawn_by_its_name(tmp_path):
+    folder = tmp_path / "digits"
+    torch.manual_seed(0)
+    g = Generator(32, 3, widths=[8] * 4, classes=["1", "2", "3"]).eval()
+    for table in (p for p in g.parameters() if p.ndim == 2 and len(p) == 3):  # the classes' gains and biases differ
+        torch.nn.init.normal_(table)
+    g.save_pretrained(folder)
+    assert sngan(["sample", str(folder), "--classes", "2", "--n", "1", "--seed", "0", "--device", "cpu",
+                  "--by-class", "--out", str(tmp_path / "out")]) == 0  # fmt: skip
+    (path,) = (tmp_path / "out").rglob("*.png")
+    with Image.open(path) as image:
+        assert path.parent.name == image.text["classes"] == "2"
+        pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(32, 32, 3).permute(2, 0, 1)
+    assert (pixels.int() - g.sample(classes=[1], n=1, seed=0)[0].int()).abs().max() <= 1
+    assert (pixels.int() - g.sample(classes=[0], n=1, seed=0)[0].int()).abs().max() > 1
+
+
 def test_without_a_seed_one_is_drawn_and_shown(tmp_path, capsys):
     said = []
     for i in range(2):
         assert sngan(["sample", "sngan_fashion32", "--n", "1", "--out", str(tmp_path / f"{i}.png")]) == 0
         said.append(capsys.readouterr().out.split("seed ")[1])
     assert said[0] != said[1]
+
+
+def test_a_folder_with_images_is_not_sampled_into(tmp_path, capsys):
+    command = ["sample", "sngan_fashion32", "--n", "1", "--seed", "0", "--out", str(tmp_path)]
+    (tmp_path / "notes.txt").touch()
+    assert sngan(command) == 0
+    written = (tmp_path / "000000.png").read_bytes()
+    with pytest.raises(SystemExit) as stop:
+        sngan([*command[:-3], "1", *command[-2:]])
+    said = capsys.readouterr().err
+    assert stop.value.code == 2 and "000000.png exists; images of two calls would be mixed; choose a new" in said
+    assert (tmp_path / "000000.png").read_bytes() == written
+
+
+@pytest.mark.parametrize("command", [
+    ["sample", "M", "--out", "d.png"], ["morph", "M", "--classes", "0", "1", "--out", "d.png"],
+    ["walk", "M", "--out", "d.gif"], ["export", "M", "--out", "d.pt2"], ["spectrum", "M", "--out", "d.png"],
+])  # fmt: skip
+def test_a_folder_with_a_files_name_is_refused_before_anything_is_loaded(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / command[-1]).mkdir()
+    with pytest.raises(SystemExit) as stop:
+        sngan(command)
+    assert stop.value.code == 2 and f"out: {command[-1]} is a folder; choose a file name" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("n, width, height", [(17, 9, 4), (16, 16, 2), (20, 10, 4), (34, 12, 6), (3, 3, 2)])
+def test_a_grid_has_at_most_16_columns(n, width, height, tmp_path):
+    from sngan_hub.cli.drawing import _wrapped
+
+    columns, lines = _wrapped(n)
+    assert (columns, 2 * lines) == (width, height)
+    if n == 17:
+        out = tmp_path / "grid.png"
+        assert (
+            sngan(["sample", "sngan_fashion32", "--classes", "2", "Bag", "--n", "17", "--seed", "0", "--out", str(out)])
+            == 0
+        )
+        with Image.open(out) as image:
+            assert image.height == 4 * 66 + 2 and image.width > 9 * 66
+            last = image.crop((image.width - 66, 68, image.width - 2, 132))  # the 18th of the first class
+            assert last.getextrema() == ((255, 255),) * 3
+
+
+def test_insufficient_memory_is_one_line(capsys):
+    from sngan_hub.cli.parser import run
+
+    def fill():
+        torch.empty(2**60)
+
+    def other():
+        raise RuntimeError("another error")
+
+    with pytest.raises(SystemExit) as stop:
+        run("sngan sample", fill)
+    said = capsys.readouterr().err
+    assert stop.value.code == 2 and "memory is not sufficient; lower --batch-size" in said and said.count("\n") == 1
+    with pytest.raises(RuntimeError, match="another error"):
+        run("sngan sample", other)
 
 
 BAD = [

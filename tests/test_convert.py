@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from sngan_hub import Discriminator, Generator, load_discriminator, load_generator, to_chainer
+from sngan_hub import Discriminator, Generator, create_generator, load_discriminator, load_generator, to_chainer
 from sngan_hub.class_names import class_list
 from sngan_hub.cli.main import main as sngan
 from sngan_hub.convert import Options, convert_file, convert_path, from_chainer, load_chainer
@@ -293,6 +293,21 @@ def test_what_the_authors_code_could_not_compute_is_not_written_in_its_form(netw
         sngan(["convert", str(tmp_path / "n"), str(tmp_path / "back.npz")])
     said = capsys.readouterr().err
     assert text in said and said.count("\n") == 1 and not (tmp_path / "back.npz").exists()
+
+
+@pytest.mark.parametrize("folder, flags, text", [
+    ("resnet", ["--gain-offset", "1", "--channel-order", "bgr"], "gain_offset, channel_order: only for files of other code"),
+    ("resnet", ["--classes", "imagenet"], "classes: only for files of other code bases, but"),
+    ("cnn/generator", [], "only ResNets can be written in the format of sngan_projection (got a CNNGenerator)"),
+    ("cnn", [], "use OUT/cnn/generator\n"),
+])  # fmt: skip
+def test_what_a_snapshot_cannot_be_made_of(folder, flags, text, tmp_path, capsys):
+    Generator(32, 2, widths=[4] * 4).save_pretrained(tmp_path / "resnet")
+    create_generator("sngan_cnn_cifar10", width=8).save_pretrained(tmp_path / "cnn" / "generator")
+    with pytest.raises(SystemExit):
+        sngan(["convert", str(tmp_path / folder), str(tmp_path / "x.npz"), *flags])
+    said = capsys.readouterr().err
+    assert text.replace("OUT", str(tmp_path)) in said and said.count("\n") == 1 and not (tmp_path / "x.npz").exists()
 
 
 def test_nothing_is_overwritten(tmp_path, capsys):

@@ -9,7 +9,7 @@ import torch
 from sngan_hub import create_discriminator, create_generator, load_generator
 from sngan_hub.cli.main import main
 from sngan_hub.exporting import METADATA, describe, difference, example, settled, to_half, write_onnx, write_program
-from sngan_hub.hub.download import sha256_of
+from sngan_hub.hub.cache import sha256_of
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
@@ -81,6 +81,12 @@ def test_an_archive_is_the_same_function_and_says_what_it_is(name, tmp_path):
     extra = {METADATA: ""}
     torch.export.load(tmp_path / "file.pt2", extra_files=extra)
     assert json.loads(extra[METADATA]) == {"model": name, "kind": network.kind}
+
+
+def test_a_suffix_in_capitals_is_verified(tmp_path, capsys):
+    create_generator("sngan_cnn_cifar10", width=8).save_pretrained(tmp_path / "net")
+    assert main(["export", str(tmp_path / "net"), "--out", str(tmp_path / "X.PT2"), "--verify"]) == 0
+    assert "verified: greatest difference" in capsys.readouterr().out
 
 
 def test_settled_weights_are_those_in_use():

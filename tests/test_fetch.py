@@ -4,6 +4,7 @@ import hashlib
 import json
 import random
 import re
+import shutil
 import signal
 import sys
 import time
@@ -126,6 +127,20 @@ def test_a_cut_download_goes_on_in_the_next_call(setup, server):
     server.answer["/file.pth"] = whole(DATA)
     works()
     assert ("/file.pth", 70_000) in server.log and left(cache) == WHOLE
+
+
+def test_a_part_without_a_known_hash_is_complete_only_at_the_full_length(setup, server, capsys):
+    """The server refuses to resume it: a part of the right length is whole, another one is fetched again."""
+    for size, again in ((len(DATA) + 5000, True), (len(DATA), False)):
+        cache = setup(sha256=None, file="file.pth")
+        part = cache / "downloads" / NAME / "file.pth.part"
+        part.parent.mkdir(parents=True)
+        part.write_bytes((DATA + bytes(5000))[:size])
+        server.answer["/file.pth"] = whole(DATA)
+        server.log.clear()
+        works()
+        assert (("/file.pth", 0) in server.log) == again and ("/file.pth", size) in server.log
+        shutil.rmtree(cache)
 
 
 @pytest.mark.parametrize("status, tries", [(404, 1), (403, 1), (410, 1), (503, 4), (500, 4), (429, 4)])

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from sngan_hub.hub.download import sha256_of
+from sngan_hub.hub.cache import sha256_of
 
 from . import full_size
 from .conftest import ROOT

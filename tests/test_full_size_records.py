@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from sngan_hub import WEIGHTS, load_discriminator, load_generator
-from sngan_hub.hub.download import sha256_of
+from sngan_hub.hub.cache import sha256_of
 from sngan_hub.weights.records import is_drive
 
 from . import full_size

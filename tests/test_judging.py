@@ -35,6 +35,17 @@ def test_class_scores_are_a_forward_a_class(options):
 
 
 @pytest.mark.skipif(not FASHION_DEBIAN.is_dir(), reason="Debian's dataset-fashion-mnist is not installed")
+@pytest.mark.parametrize("strength", [0.0, 0.3, torch.tensor(0.6)])
+def test_class_scores_within_a_class_transition_are_those_of_forward(strength):
+    torch.manual_seed(0)
+    d = create_discriminator("sngan_cifar10", **TINY, n_classes=3).eval()
+    d.class_strength = strength
+    x = torch.rand(2, 3, 32, 32) * 2 - 1
+    with torch.no_grad():
+        expected = torch.cat([d(x, torch.full((2,), label)) for label in range(3)], 1)
+        assert torch.allclose(d.class_scores(x), expected, atol=1e-5)
+
+
 def test_the_shipped_discriminator_tells_real_from_generated_and_from_noise():
     """As their own class. It is no classifier: pictures under a wrong label were never shown to it as fakes."""
     g, d = load_generator("sngan_fashion32"), load_discriminator("sngan_fashion32")
@@ -111,8 +122,13 @@ def test_what_is_refused(arguments, text, capsys, folder, monkeypatch):
 
 
 def test_nothing_to_score_is_said(tmp_path):
+    for hidden in (".thumbnails/a.png", ".a.png"):
+        (tmp_path / hidden).parent.mkdir(exist_ok=True)
+        (tmp_path / hidden).touch()
     with pytest.raises(FileNotFoundError, match="contains no image"):
         pictures_in(tmp_path)
+    (tmp_path / "a.png").touch()
+    assert pictures_in(tmp_path) == [tmp_path / "a.png"]
 
 
 # The other two commands that look at a generator

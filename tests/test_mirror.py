@@ -190,6 +190,25 @@ def test_what_is_refused_in_a_line(arguments, said, published, tmp_path, monkeyp
     assert (tmp_path / "full" / "thesis.tex").read_text() == "x"
 
 
+def test_a_new_folder_of_two_names_is_not_uploaded(published, tmp_path, monkeypatch, capsys):
+    from huggingface_hub import constants
+
+    server, hub, url = minihub.start(tokens={"hf_me": "me"})
+    for name, value in {"ENDPOINT": url, "HF_HUB_OFFLINE": False}.items():
+        monkeypatch.setattr(constants, name, value)
+    monkeypatch.setenv("HF_TOKEN", "hf_me")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        sngan(["mirror", "sngan_cifar10", "newdir/weights"])
+    said = capsys.readouterr().err
+    assert stop.value.code == 2 and not hub.repos and not (tmp_path / "cache").exists()
+    assert (
+        "newdir is not a namespace of your Hub account (me); for a folder of this machine, write ./newdir/weights"
+        in said
+    )
+    server.shutdown()
+
+
 def test_a_target_is_a_folder_where_its_first_part_is_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here").mkdir()

@@ -66,6 +66,7 @@ def test_tensors_that_do_not_fit_are_named(folder, change, text):
     (lambda c: c.pop("size"), "the key size is missing"),
     (lambda c: c.update({"class": "Discriminator"}), "describes a Discriminator, not a generator"),
     (lambda c: c.update(size="big"), "size"),
+    (lambda c: c.update({"class": 5}), "class must be the name of a network's class .got 5."),
 ])  # fmt: skip
 def test_a_wrong_configuration_is_refused(folder, change, text):
     path = folder / "config.json"
@@ -89,6 +90,17 @@ def test_damaged_and_missing_files(folder):
     path.write_bytes(whole)
     with pytest.raises(ValueError, match="not valid JSON"):
         Generator.from_pretrained(folder)
+
+
+def test_a_missing_file_of_weights_is_not_called_damaged(folder, tmp_path):
+    from sngan_hub.convert import load_chainer
+    from sngan_hub.convert.archive import read_torch
+    from sngan_hub.networks.mixin import load_weights
+
+    for name, read in (("x.safetensors", lambda path: load_weights(Generator.from_pretrained(folder), path)),
+                       ("x.npz", load_chainer), ("x.pth", read_torch)):  # fmt: skip
+        with pytest.raises(FileNotFoundError, match=f"[Nn]o such file.*{name}"):
+            read(tmp_path / name)
 
 
 def test_no_pickle_is_ever_read(folder):

@@ -100,7 +100,9 @@ def test_the_truncated_deviation_is_that_of_truncated_latents():
     for t in (0.3, 1.0, 2.5):
         drawn, _ = latents(0, 0, 500, 128, truncation=t)
         assert truncated_deviation(t) == pytest.approx(drawn.std().item(), rel=0.01)
-    assert truncated_deviation(20) == pytest.approx(1)
+    assert truncated_deviation(20) == pytest.approx(1) and truncated_deviation(math.inf) == 1
+    z = walk_latents(4, 100, 128)
+    assert torch.equal(walk_latents(4, 100, 128, math.inf), z) and z.abs().max() > 1
 
 
 def test_walks_through_classes_return(generator):

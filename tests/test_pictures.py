@@ -97,6 +97,32 @@ def test_class_folders_are_taken_in_turn_and_by_name(tiny, monkeypatch, tmp_path
         pictures.draw(1, np.arange(187, 188), cycle)
 
 
+def test_features_of_pictures_are_cached_by_the_order_of_their_classes(tiny, monkeypatch, tmp_path):
+    """The order decides which picture is sample i."""
+    images = torch.arange(40)[:, None, None, None].expand(-1, 3, 8, 8).to(torch.uint8)
+    save(images, torch.arange(40) % 2, tmp_path / "set", ["left", "right"])
+    real, stores = fixed_reals(monkeypatch, 40), []
+    for classes in (["left", "right"], ["right", "left"], ["up", "down"], ["left", "right"]):
+        own = real._replace(classes=classes)
+        monkeypatch.setattr(evaluation, "load_images", lambda *_, own=own, **__: own)
+        e = Evaluation(Pictures(str(tmp_path / "set")), "source")
+        again = Evaluation(e.pictures, "source")
+        assert e.pictures.digest == e.weights_sha256 == again.weights_sha256
+        stores.append(e.sample_store("turn"))
+    assert len(set(stores)) == 3 and stores[0] == stores[3]
+
+
+def test_damaged_real_images_are_counted_and_named(tiny, image_folder, capsys):
+    for i in range(9, 14):
+        (image_folder / "left" / f"{i:02d}.png").write_bytes(b"no picture")
+    e = Evaluation(Generator(32, 2, widths=[4] * 4, classes=["left", "right"]), str(image_folder))
+    said = capsys.readouterr().err
+    assert said.startswith(f"data: 1 damaged image(s) of {image_folder} are left out: {image_folder}/left/09.png: ")
+    assert len(e.test.images) == 3 and len(e.train.images) == len(e.squashed.images) == 32
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "4 damaged image(s)" in said and "left/12.png" in said and "; and 1 more" in said
+
+
 def test_a_folder_that_sample_wrote_is_evaluated(tiny, tmp_path, capsys):
     """`sngan sample --by-class`, then `sngan evaluate FOLDER`: the commands, with a folder as the data too."""
     for name, seed, n in (("fake", "1", "101"), ("real", "2", "120")):
@@ -136,6 +162,10 @@ def test_a_folder_that_sample_wrote_is_evaluated(tiny, tmp_path, capsys):
     assert sngan([*command, "--dry-run"]) == 0
     said = capsys.readouterr()
     assert not said.out and "cached" in said.err
+    command[command.index("--protocol") + 1] = "kid1k_held_out, diversity"
+    assert sngan([*command, "--dry-run", "--json"]) == 0
+    said = capsys.readouterr()
+    assert not said.err and "cached" in json.loads(said.out)["plan"]
     with pytest.raises(SystemExit):
         sngan(["sample", "sngan_fashion32", "--by-class", "--n", "1", "--out", str(tmp_path / "fake")])
     assert "exists; images of another call would be counted too" in capsys.readouterr().err

@@ -302,6 +302,18 @@ def test_needs_are_checked_before_anything_is_measured(tiny):
     tiny["train"] = tiny["train"]._replace(images=tiny["train"].images[:9000], labels=tiny["train"].labels[:9000])
     with pytest.raises(ValueError, match="prdc10k needs at least 10,000 training images .got 9,000."):
         evaluate(Tiny(), "source", ["fid_paper", "prdc10k"])
+    uneven = np.repeat([0, 1, 2], [4300, 1600, 100])
+    tiny["test"] = tiny["test"]._replace(labels=uneven)
+    for name, text in (("fid5k_test", "1,667 test images of every class .got 100 of class c.; kid1k_held_out takes"),
+                       ("kid1k_test", "334 test images of every class .got 100 of class c.")):  # fmt: skip
+        for plan_only in (False, True):
+            with pytest.raises(ValueError, match=f"data: {name} needs at least {text}"):
+                evaluate(Tiny(), "source", ["kid1k_held_out", name], plan_only=plan_only)
+    tiny["test"] = tiny["test"]._replace(labels=np.minimum(uneven, 1))
+    with pytest.raises(ValueError, match="data: cas needs test images of every class .got 0 of class c."):
+        evaluate(Tiny(), "source", ["cas"])
+    with pytest.raises(ValueError, match="diversity needs at least 2 test images of every class .got 0 of class c."):
+        evaluate(Tiny(), "source", ["diversity"], plan_only=True)
     plain = Generator(32, 0, widths=[4] * 4)
     for name in ("intra_fid", "cas", "agreement2k"):
         with pytest.raises(ValueError, match=f"{name} needs a conditional generator; this one is unconditional"):

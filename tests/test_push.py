@@ -273,6 +273,25 @@ def test_bad_pushes(arguments, text, capsys):
     assert stop.value.code == 2 and text in said and "Traceback" not in said
 
 
+def test_a_configuration_of_another_type_is_one_line(tmp_path, capsys):
+    (tmp_path / "config.json").write_text('{"class": 5}')
+    shutil.copy(PAIR / "generator" / "model.safetensors", tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        sngan(["push", str(tmp_path), "a/b", "--dry-run"])
+    said = capsys.readouterr().err
+    assert stop.value.code == 2 and "class must be the name of a network's class (got 5)" in said
+
+
+def test_without_a_connection_a_push_is_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setenv("HF_TOKEN", "hf_alice")
+    with pytest.raises(SystemExit) as stop:
+        sngan(["push", str(PAIR), "alice/mine"])
+    said = capsys.readouterr().err
+    assert stop.value.code == 2 and "alice/mine: the Hub cannot be reached (" in said and said.count("\n") == 1
+
+
 def test_publishing_what_is_no_run(tmp_path, capsys):
     with pytest.raises(SystemExit):
         training(["publish", str(tmp_path), "a/b", "--dry-run"])

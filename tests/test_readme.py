@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from sngan_hub.data import source_classes
-from sngan_hub.hub.download import sha256_of
+from sngan_hub.hub.cache import sha256_of
 from sngan_hub.weights.records import WEIGHTS
 
 from . import full_size, minihub, warm

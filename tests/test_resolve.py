@@ -1,8 +1,11 @@
 """What MODEL means: a folder, a file, a Hub repository or a name; and that nothing else touches the network."""
 
+import json
+import shutil
+
 import pytest
 
-from sngan_hub import load_discriminator, load_generator
+from sngan_hub import WEIGHTS, Generator, load_discriminator, load_generator
 from sngan_hub.cli.main import main as sngan
 from sngan_hub.hub.resolve import resolve
 
@@ -91,3 +94,84 @@ def test_without_a_network_a_repository_is_answered_at_once(tmp_path, monkeypatc
     assert time.perf_counter() - start < 3
     monkeypatch.setattr(hub, "getproxies", lambda: {"https": "http://proxy:3128"})
     assert not hub.offline()
+
+
+# Folders, and names with weights of their own -------------------------------------------------------------------------
+
+
+def test_a_folder_that_lacks_a_network_is_told_from_one_that_needs_conversion(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Generator(32, 2, widths=[4] * 4).save_pretrained("half/generator")
+    with pytest.raises(FileNotFoundError, match="^half: contains a generator but no discriminator$"):
+        load_discriminator("half")
+    (tmp_path / "sngan_fashion32").mkdir()
+    with pytest.raises(
+        FileNotFoundError, match="no config.json; .* folder sngan_fashion32 hides the model of that name"
+    ):
+        load_generator("sngan_fashion32")
+    (tmp_path / "other").mkdir()
+    with pytest.raises(FileNotFoundError, match="sngan convert other OUT$"):
+        load_generator("other")
+
+
+def test_a_damaged_network_of_a_pair_is_an_error_of_info_and_a_missing_one_is_not(tmp_path, capsys):
+    pair = tmp_path / "pair"
+    shutil.copytree(WEIGHTS["sngan_fashion32.v1"].folder.parent, pair)
+
+    def parameters():
+        assert sngan(["info", str(pair), "--json"]) == 0
+        return set(json.loads(capsys.readouterr().out)["parameters"])
+
+    def damaged(text):
+        with pytest.raises(SystemExit) as stop:
+            sngan(["info", str(pair)])
+        said = capsys.readouterr()
+        assert stop.value.code == 2 and text in said.err and not said.out
+
+    weights = pair / "generator" / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:1000])
+    damaged("not a valid safetensors file")
+    weights.unlink()
+    damaged("there is no model.safetensors")
+    shutil.rmtree(pair / "generator")
+    assert parameters() == {"discriminator"}
+    pair = pair / "discriminator"
+    assert parameters() == {"discriminator"}
+
+
+@pytest.mark.parametrize("name, text", [
+    ("sngan_nothing", "there is no model 'sngan_nothing'; .*without a name, load_generator.weights. loads any network"),
+    ("sngan_imagenet64", "is a network of 32 px and 10 classes, but sngan_imagenet64 has 64 px and 1000 classes; use a name"),
+    ("sngan_cifar10_unconditional", "32 px and 10 classes, but sngan_cifar10_unconditional has 32 px and no classes"),
+])  # fmt: skip
+def test_weights_must_fit_the_name_that_they_are_given_for(name, text):
+    with pytest.raises(ValueError, match=text):
+        load_generator(name, weights=WEIGHTS["sngan_fashion32.v1"].folder)
+
+
+def test_the_cache_can_be_in_the_home_folder(tmp_path, monkeypatch):
+    from sngan_hub.hub.cache import cache_folder
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SNGAN_HUB_CACHE", "~/weights")
+    assert cache_folder() == tmp_path / "weights"
+
+
+def test_weights_with_other_classes_fit_a_name_and_its_tag(tmp_path):
+    """Fine-tuning changes the number of classes."""
+    Generator(32, 3, widths=[4] * 4).save_pretrained(tmp_path / "pets")
+    for name in ("sngan_cifar10", "sngan_cifar10.mmgen_fid", "sngan_fashion32"):
+        assert load_generator(name, weights=tmp_path / "pets").n_classes == 3
+
+
+def test_what_has_no_effect_is_refused(tmp_path):
+    import hubconf
+
+    folder = WEIGHTS["sngan_fashion32.v1"].folder
+    for model, kind in (("sngan_fashion32", "name"), (folder, "folder")):
+        with pytest.raises(ValueError, match=f"revision applies to a Hub repository .got revision 'v1' for the {kind}"):
+            load_generator(model, revision="v1")
+        assert load_generator(model, token=False).n_classes == 10  # code for any source passes a token
+    with pytest.raises(ValueError, match="weights must be None with pretrained=False"):
+        hubconf.sngan_fashion32(weights="v1", pretrained=False)

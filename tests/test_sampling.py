@@ -41,6 +41,22 @@ def test_latents_are_a_function_of_seed_and_index():
     assert torch.equal(latents(9, 0, 40, 128, 1000)[0], z)  # not of the number of classes
 
 
+def test_the_greatest_random_number_is_below_1(monkeypatch):
+    class Greatest:
+        def __init__(self, key):
+            pass
+
+        def advance(self, _):
+            return self
+
+        def random_raw(self, n):
+            return np.full(n, 2**64 - 1, np.uint64)
+
+    monkeypatch.setattr(np.random, "Philox", Greatest)
+    z, y = latents(0, 0, 1, 8, 10)
+    assert torch.isfinite(z).all() and z.max() > 8 and y.tolist() == [9]
+
+
 def test_latents_are_standard_normal_and_labels_uniform():
     z, y = latents(0, 0, 20_000, 32, 10)
     values = z.double()

@@ -134,6 +134,8 @@ def test_a_tampered_file_is_refused_before_it_is_read(tmp_path):
     (lambda: load_discriminator("sngan_cifar10.mimicry"), "no published discriminator for sngan_cifar10.mimicry; tags with a discriminator: mmgen_fid"),
     (lambda: load_discriminator("sngan_stl10"), "no published discriminator for sngan_stl10.mimicry; create_d"),
     (lambda: load_generator("sngan_imagenet128.mmgen"), "no weights 'mmgen' of sngan_imagenet128; choose one of authors_450k, authors_850k"),
+    (lambda: load_generator("sngan_fashion.v1.x"), "no model, folder or file 'sngan_fashion.v1.x'; the nearest are sngan_fashion32"),
+    (lambda: load_generator("sngan_fashion32.v1.x"), "no weights 'v1.x' of sngan_fashion32; choose one of v1"),
     (lambda: find_record("x", "generator"), "there is no model, folder or file 'x'; choose one of sngan_imagenet128"),
 ])  # fmt: skip
 def test_names_that_nobody_has(call, text):
@@ -313,6 +315,20 @@ def test_the_users_records_add_and_replace_field_by_field(tmp_path, monkeypatch)
     ({"a.b": {"url": "http://x/y", "sha256": "xyz"}}, "sha256 must be hexadecimal digits (got 'xyz')"),
     ({"a.b": {"url": 3}}, "url must be a string or a list of strings (got 3)"),
     ({"a.b": {"licence": "MIT"}}, "one of url, repo or folder is required"),
+    ({"a.b": {"url": "http://x/y", "file": 5}}, "records.json: a.b: file must be a string (got 5)"),
+    ({"a.b": {"url": "http://x/y", "license": None}}, "a.b: license must be a string (got None)"),
+    ({"a.b": {"url": "http://x/y", "recipe": [1]}}, "a.b: recipe must be an object (got [1])"),
+    ({"a.b": {"url": "http://x/y", "parameters": "many"}}, "a.b: parameters must be an integer (got 'many')"),
+    ({"a.b": {"url": "http://x/y", "parameters": True}}, "a.b: parameters must be an integer (got True)"),
+    ({"a.b": {"repo": 7}}, "a.b: repo must be a string (got 7)"),
+    ({"a.b": {"url": "http://x/y", "scores": {"fid": 5}}}, "a.b: scores: "),
+    ({"a.b": {"url": "http://x/y", "scores": {"fid": {"value": "low", "n": 5, "evaluator": "x"}}}},
+     "a.b: scores: fid: value must be a number, and n an integer or null (got 'low' and 5)"),
+    ({"a.b": {"url": "http://x/y", "file": "../../../victim.npz"}}, "a.b: file must be a file name or a path below the cache"),
+    ({"a.b": {"url": "http://x/y", "file": "/victim.npz"}}, "without .., drive or backslash"),
+    ({"a.b": {"url": "http://x/y", "file": "a\\victim.npz"}}, "without .., drive or backslash"),
+    ({"a.b": {"url": "http://x/y", "file": "C:victim.npz"}}, "without .., drive or backslash"),
+    ({"a.b": {"url": "http://x/.."}}, "without .., drive or backslash"),
 ])  # fmt: skip
 def test_bad_records_are_one_line(content, text, tmp_path, monkeypatch, capsys):
     records_file(tmp_path, monkeypatch, content)

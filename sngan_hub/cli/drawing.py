@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .parser import MODEL, add_device, check_writable, new_command
+from .parser import MODEL, add_device, check_file, check_writable, new_command
 
 if TYPE_CHECKING:  # torch is imported in the functions, so that errors in arguments are reported at once
     from ..networks.base import AnyGenerator
@@ -67,15 +67,19 @@ def add_commands(subparsers: Any) -> None:
         "--classes", nargs="+", metavar="NAME", help="one class for all frames, or up to four in sequence"
     )
     command.add_argument("--seconds", type=float, default=8.0, help="length of the video (default: 8)")
-    add_latent_flags(command)
+    add_latent_flags(
+        command, "reduce the radius of the path to that of latents with |z| < T; single values may exceed T"
+    )
     add_precision(command)
     command.add_argument("--out", type=Path, required=True, metavar="FILE.gif|.mp4", help="the video file")
     add_device(command)
 
 
-def add_latent_flags(command: argparse.ArgumentParser) -> None:
+def add_latent_flags(
+    command: argparse.ArgumentParser, truncation: str = "restrict the latents to |z| < T"
+) -> None:  # fmt: skip
     command.add_argument("--seed", type=int, metavar="N", help="0 to 2^63 - 1 (default: random; it is printed)")
-    command.add_argument("--truncation", type=float, metavar="T", help="restrict the latents to |z| < T")
+    command.add_argument("--truncation", type=float, metavar="T", help=truncation)
 
 
 def add_precision(command: argparse.ArgumentParser) -> None:
@@ -90,6 +94,7 @@ def sample(arguments: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from ..class_names import resolve_classes
+    from ..data.folders import is_image
     from ..hub.load import load_calibration, load_discriminator, load_generator
     from ..sampling import generate as sampling
     from ..sampling.pictures import class_names, labelled_grid, save_png, to_pil
@@ -102,7 +107,14 @@ def sample(arguments: argparse.Namespace) -> None:
         raise ValueError(f"out must be FILE.png or a folder (got {out})")
     if arguments.by_class and as_file:
         raise ValueError(f"out must be a folder with --by-class (got {out})")
-    check_writable(out.parent if as_file else out, create=not as_file)
+    if as_file:
+        check_file(out)
+    else:
+        check_writable(out, create=True)
+        if not arguments.by_class and (
+            taken := next(filter(is_image, out.iterdir()) if out.is_dir() else iter(()), None)
+        ):
+            raise FileExistsError(f"out: {taken} exists; images of two calls would be mixed; choose a new folder")
     method = "rejection" if arguments.rejection else "ddls" if arguments.ddls else None
     calibration = load_calibration(arguments.model) if method else None
     generator = load_generator(arguments.model, device=arguments.device)
@@ -148,14 +160,25 @@ def sample(arguments: argparse.Namespace) -> None:
         pictures = torch.cat(images)
         rows = None
         if chosen is not None:
-            # One row per class, wrapped after at most 16 images.
-            columns = next(c for c in range(min(arguments.n, 16), 0, -1) if arguments.n % c == 0)
-            rows = [names[c] if k == 0 else "" for c in chosen for k in range(arguments.n // columns)]
+            columns, lines = _wrapped(arguments.n)
+            rows = [names[c] if k == 0 else "" for c in chosen for k in range(lines)]
+            if blank := columns * lines - arguments.n:  # the last row of each class is filled with white
+                parts = pictures.unflatten(0, (len(chosen), arguments.n))
+                white = pictures.new_full((len(chosen), blank, *pictures.shape[1:]), 255)
+                pictures = torch.cat([parts, white], 1).flatten(0, 1)
         else:
             columns = min(total, max(1, round(total**0.5)))
         picture = labelled_grid(pictures, columns, rows)
         save_png(picture, out, {**about, "classes": ", ".join(names[label] for label in dict.fromkeys(labels))})
     print(f"{out}: {total} images of {arguments.model}, seed {seed}")
+
+
+def _wrapped(n: int) -> tuple[int, int]:
+    """Columns and rows of ``n`` images of a class: at most 16 columns, if possible 8 or more in full rows."""
+    columns = next((c for c in range(min(n, 16), 7, -1) if n % c == 0), 0)
+    if not columns:
+        columns = -(-n // -(-n // 16))
+    return columns, -(-n // columns)
 
 
 def _folders_of(names: list[str], chosen: list[int], out: Path) -> list[int]:
@@ -181,7 +204,7 @@ def morph(arguments: argparse.Namespace) -> None:
     suffix = out.suffix.lower()
     if suffix not in (".png", *FILMS):
         raise ValueError(f"out must be one of FILE.png, {', '.join('FILE' + film for film in FILMS)} (got {out})")
-    check_writable(out.parent, create=False)
+    check_file(out)
     generator = load_generator(arguments.model, device=arguments.device)
     seed = sampling.random_seed_from_system() if arguments.seed is None else arguments.seed
     rows = arguments.n if suffix == ".png" else 1
@@ -213,7 +236,7 @@ def walk(arguments: argparse.Namespace) -> None:
         raise ValueError(f"out must be one of {', '.join('FILE' + film for film in FILMS)} (got {out})")
     if not 0 < arguments.seconds <= 60:
         raise ValueError(f"seconds must be above 0 and at most 60 (got {arguments.seconds})")
-    check_writable(out.parent, create=False)
+    check_file(out)
     generator = load_generator(arguments.model, device=arguments.device)
     seed = sampling.random_seed_from_system() if arguments.seed is None else arguments.seed
     count = max(2, round(arguments.seconds * FRAMES_PER_SECOND))

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .parser import MODEL, check_writable, new_command
+from .parser import MODEL, check_file, new_command
 
 
 def add_commands(subparsers: Any) -> None:
@@ -36,7 +36,7 @@ def export(arguments: argparse.Namespace) -> None:
         raise ValueError(f"out must be FILE.onnx or FILE.pt2 (got {out})")
     if arguments.half and suffix != ".onnx":
         raise ValueError("half applies to FILE.onnx only")
-    check_writable(out.parent, create=False)
+    check_file(out)
     if suffix == ".onnx":
         import onnx  # noqa: F401  (before anything is loaded or computed)
         import onnxscript  # noqa: F401

@@ -90,7 +90,7 @@ def convert(arguments: argparse.Namespace) -> None:
         if out.exists():
             raise FileExistsError(f"out: {out} exists; choose another name")
         check_writable(out.parent, create=False)
-        network = _one_network(file, options)
+        network = _one_network(file, arguments, options)
         save_snapshot(network, out)
         print(f"{out}: {type(network).__name__.lower()}, {network.size} px, in the authors' format")
         return
@@ -120,20 +120,22 @@ def _class_names(given: str | None) -> tuple[str, ...] | None:
         raise ValueError(f"classes: {given} is not a UTF-8 text file") from error
 
 
-def _one_network(file: Path, options: object):
+def _one_network(file: Path, arguments: argparse.Namespace, options: object):
     """The network to write in the authors' format, from a folder in this project's format or a foreign file."""
     from ..convert import Options, convert_path
-    from ..networks.mixin import CONFIG_NAME, read_config
-    from ..networks.resnet import Discriminator, Generator
+    from ..hub.push import load_any
+    from ..networks.mixin import CONFIG_NAME
+    from ..weights.records import KINDS
 
     if (file / CONFIG_NAME).is_file():
-        kind = read_config(file / CONFIG_NAME).get("class")
-        return (Discriminator if kind == "Discriminator" else Generator).from_pretrained(file)
-    if (file / "generator" / CONFIG_NAME).is_file():
-        raise ValueError(
-            f"file: {file} contains two networks, but an .npz file can store only one; use {file}/generator or "
-            f"{file}/discriminator"
-        )
+        names = ("gain_offset", "shortcut_relu", "channel_order", "code_base", "classes")
+        if given := [name for name in names if getattr(arguments, name) is not None]:
+            raise ValueError(f"{', '.join(given)}: only for files of other code bases, but {file} has the format of "
+                             f"sngan-hub; omit {'them' if len(given) > 1 else 'it'}")  # fmt: skip
+        return load_any(file)
+    if inner := [str(file / kind) for kind in KINDS if (file / kind / CONFIG_NAME).is_file()]:
+        raise ValueError(f"file: {file} is a folder of networks, but an .npz file can store only one; use "
+                         f"{' or '.join(inner)}")  # fmt: skip
     assert isinstance(options, Options)
     converted = convert_path(file, options)
     if len(converted) > 1:

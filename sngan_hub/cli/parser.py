@@ -104,10 +104,21 @@ def run(program: str, command: Callable[[], Any]) -> int:
         return 130
     except (ValueError, OSError, FloatingPointError) as error:
         fail(program, str(error))
+    except (MemoryError, RuntimeError) as error:  # torch has no class for an allocation on the CPU that failed
+        if not isinstance(error, MemoryError) and not re.search(r"out of memory|can't allocate memory", str(error)):
+            raise
+        fail(program, "the memory is not sufficient; lower --batch-size, or --n, or choose another --device")
     except KeyboardInterrupt:
         print(f"{program}: interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def check_file(path: Path) -> None:
+    """Raises ``OSError`` if a file cannot be written to ``path``; to be called before any work is done."""
+    check_writable(path.parent, create=False)
+    if path.is_dir():
+        raise IsADirectoryError(f"out: {path} is a folder; choose a file name")
 
 
 def check_writable(folder: Path, create: bool) -> None:

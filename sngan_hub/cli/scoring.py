@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .parser import MODEL, add_device, check_writable, new_command
+from .parser import MODEL, add_device, check_file, new_command
 
 RANGES = 3  # classes whose usual scores are printed
 
@@ -140,7 +140,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
         from ..metrics.protocols import evaluate as measure
     except ImportError as error:
         raise ValueError(f"{error}; the scores need pip install 'sngan-hub[metrics]'") from error
-    devices = list(dict.fromkeys(resolve_device(name) for name in arguments.device.split(",")))
+    devices = list(dict.fromkeys(resolve_device(name.strip()) for name in arguments.device.split(",")))
     pictures = is_pictures(arguments.model)
     if arguments.size is not None and (not pictures or arguments.size < 1):
         raise ValueError(f"size must be at least 1, and is for a folder of pictures (got {arguments.size})")
@@ -157,12 +157,19 @@ def evaluate(arguments: argparse.Namespace) -> None:
         Pictures(arguments.model, arguments.size) if pictures else load_generator(arguments.model, device=devices[0])
     )
     model = record.name if record else arguments.model
-    asked = arguments.protocol.split(",")
+    asked = [name.strip() for name in arguments.protocol.split(",")]
+
+    def say(line: str) -> None:
+        if not arguments.json:
+            print(line, file=sys.stderr, flush=True)
+        elif arguments.dry_run:
+            print(json.dumps({"plan": line}, ensure_ascii=False), flush=True)
+
     scores = measure(
         generator, arguments.data, asked, arguments.seed, arguments.held_out, seeds=arguments.seeds,
         truncation=arguments.truncation, standing=arguments.standing, devices=devices, workers=arguments.workers,
         batch_size=arguments.batch_size, plan_only=arguments.dry_run,
-        say=None if arguments.json else lambda line: print(line, file=sys.stderr, flush=True),
+        say=say if arguments.dry_run or not arguments.json else None,
     )  # fmt: skip
     for name, score in scores:
         line = json_line(model, arguments.data, name, score)
@@ -196,7 +203,7 @@ def spectrum(arguments: argparse.Namespace) -> None:
     if arguments.out:
         if arguments.out.suffix.lower() != ".png":
             raise ValueError(f"out must be FILE.png (got {arguments.out})")
-        check_writable(arguments.out.parent, create=False)
+        check_file(arguments.out)
     load = load_generator if arguments.network == "generator" else load_discriminator
     rows = spectra(load(arguments.model, device=arguments.device))
     if arguments.json:

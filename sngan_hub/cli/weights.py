@@ -32,7 +32,8 @@ def add_commands(subparsers: Any) -> None:
         "sngan mirror sngan_imagenet128 sngan_cifar10.mimicry /srv/weights --url https://lab.example/weights",
     )  # fmt: skip
     command.add_argument("names", metavar="NAME", nargs="+", help="architecture or architecture.tag")
-    command.add_argument("target", metavar="FOLDER|REPO", help="a folder, or NAMESPACE/NAME on the Hub")
+    command.add_argument("target", metavar="FOLDER|REPO", help="a folder, or NAMESPACE/NAME of your account "
+                         "on the Hub (a folder of two new names: ./NAME/NAME)")  # fmt: skip
     command.add_argument("--url", default="", metavar="ADDRESS",
                          help="address at which FOLDER will be served (default: records.json leads to it)")  # fmt: skip
     command.add_argument("--private", action="store_true", help="create a new REPO as private")

@@ -70,6 +70,8 @@ def file_kind(path: Path) -> str:
 def _open(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
+    except (FileNotFoundError, PermissionError):
+        raise
     except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError, IndexError) as error:
         raise ValueError(f"{path}: the file is damaged or incomplete ({error}); download it again") from error
 
@@ -155,7 +157,7 @@ def read_torch(path: str | Path) -> Any:
         mapped = zipped and _is_stored(path)  # then tensors that are not used, such as the optimizer's, take no memory
         with torch.serialization.safe_globals(_ALLOWED):
             return torch.load(str(path), map_location="cpu", mmap=mapped, weights_only=True)
-    except Refused:
+    except (Refused, FileNotFoundError, PermissionError):
         raise
     except Exception as error:  # torch does not document which errors it raises
         called = re.search(r"GLOBAL (\S+) (?:was not an allowed global|whose module)", str(error))

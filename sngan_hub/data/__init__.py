@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..class_names import class_list
-from ..hub.download import cache_folder
+from ..hub.cache import cache_folder
 from ..text import nearest
 from .avatars import AVATAR_STYLES, AVATARS_PER_CLASS, draw_avatars, load_avatars
 from .folders import folder_classes, load_folder

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from ..files import write_array
-from ..hub.download import cache_folder
+from ..hub.cache import cache_folder
 from .images import Images, square
 
 FASHION_CLASSES = [

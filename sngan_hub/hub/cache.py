@@ -20,7 +20,11 @@ from ..weights.records import Record
 def cache_folder() -> Path:
     """``$SNGAN_HUB_CACHE``, by default sngan_hub in the user's cache folder."""
     base = os.environ.get("SNGAN_HUB_CACHE")
-    return Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "sngan_hub"
+    return (
+        Path(base).expanduser()
+        if base
+        else Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "sngan_hub"
+    )
 
 
 def place(record: Record) -> Path:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
 from ..weights.records import Record, is_drive
 from .cache import cache_folder, check_first, forget, place, sha256_of
 from .drive import transfer_from_drive
+from .errors import http_errors
 from .transfer import NotServed, transfer
 
 
@@ -129,7 +129,7 @@ def _from_hub(record: Record, revision: str) -> Fetched:
         ) from error
     except HfHubHTTPError as error:
         raise FileNotFoundError(f"{record.key}: {record.repo}: {_first_line(error)}; {by_hand}") from error
-    except (OSError, OfflineModeIsEnabled, *_http_errors()) as error:
+    except (OSError, OfflineModeIsEnabled, *http_errors()) as error:
         if isinstance(error, FileNotFoundError) and str(error).startswith(record.key):
             raise
         raise FileNotFoundError(f"{record.key}: the download failed: {_first_line(error)}; {by_hand}") from error
@@ -145,17 +145,6 @@ def _from_hub(record: Record, revision: str) -> Fetched:
 def _is_sha256(etag: str) -> bool:
     """Whether the Hub's tag is a sha256: it is for large files."""
     return bool(re.fullmatch(r"[0-9a-f]{64}", etag))
-
-
-def _http_errors() -> tuple[type[Exception], ...]:
-    """The error that the Hub client's HTTP library raises without a connection. The library depends on the version."""
-    found = []
-    for library in ("httpx", "httpx2", "requests"):
-        module = sys.modules.get(library)
-        error = getattr(module, "HTTPError", None) or getattr(module, "RequestException", None)
-        if error is not None:
-            found.append(error)
-    return tuple(found)
 
 
 def _first_line(error: BaseException) -> str:

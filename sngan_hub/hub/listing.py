@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..networks.base import Network
+from ..networks.mixin import OtherKind
 from ..networks.registry import MODELS, create_discriminator, create_generator
 from ..text import nearest
 from ..weights.records import KINDS, WEIGHTS, Record, default_tag, find_record
@@ -226,11 +227,13 @@ def _has(name: str, kind: str) -> bool:
 
 def _about_place(model: str) -> dict[str, Any]:
     networks: list[Network] = []
-    for load in (load_generator, load_discriminator):
+    found = resolve(model)
+    for kind, load in zip(KINDS, (load_generator, load_discriminator), strict=True):
         try:
             networks.append(load(model))
-        except (ValueError, FileNotFoundError):
-            if load is load_discriminator and not networks:
+        except (OtherKind, FileNotFoundError) as error:
+            damaged = isinstance(error, FileNotFoundError) and (found.path / kind).exists()
+            if (found.kind == "folder" and damaged) or (load is load_discriminator and not networks):
                 raise
     return {"model": model, "size": networks[0].size, "n_classes": networks[0].n_classes,
             "parameters": count_parameters(networks), "classes": networks[0].classes, "scores": {}}  # fmt: skip

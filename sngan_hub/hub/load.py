@@ -9,8 +9,6 @@ import json
 import shutil
 import socket
 import tempfile
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,12 +26,14 @@ from ..convert import Converted, Options, convert_file
 from ..devices import resolve_device
 from ..files import write_folder, write_json
 from ..networks.base import AnyDiscriminator, AnyGenerator, Network
-from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, check_values
+from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, OtherKind, check_values
+from ..networks.registry import MODELS, find_model
 from ..sampling.refine import CALIBRATION, Calibration, read_calibration
 from ..weights.records import KINDS, WEIGHTS, Record, find_record
 from .cache import cache_folder, forget, keep_first, one_process_at_a_time, place, sha256_of
 from .download import Fetched, fetch
-from .resolve import resolve
+from .errors import hub_errors
+from .resolve import Resolved, resolve
 
 Moved = TypeVar("Moved", bound=Network)
 
@@ -51,9 +51,10 @@ def load_generator(
     Args:
         name: ``architecture[.tag]`` (sngan_fashion32), a run, a network's folder, a folder with generator/ and
             discriminator/, the authors' .npz, a .pth of another code base, or a Hub repository id.
-        weights: a tag, or another source of the same kinds, to use instead of the default weights of ``name``.
-        revision: branch, tag or commit of a Hub repository.
-        token: access token of the Hub; True: the token of ``hf auth login``.
+        weights: a tag, or another source of the same kinds, to use instead of the default weights of ``name``, which
+            must be a model's name; the network must have its image size, and classes if it has.
+        revision: branch, tag or commit of a Hub repository; None for any other source.
+        token: access token of the Hub; True: the token of ``hf auth login``. Other sources do not use it.
         device: auto, cpu, cuda, cuda:N or mps.
         dtype: float32 (default), float64, bfloat16 or float16.
 
@@ -87,9 +88,10 @@ def load_discriminator(
     Args:
         name: ``architecture[.tag]`` (sngan_fashion32), a run, a network's folder, a folder with generator/ and
             discriminator/, the authors' .npz, a .pth of another code base, or a Hub repository id.
-        weights: a tag, or another source of the same kinds, to use instead of the default weights of ``name``.
-        revision: branch, tag or commit of a Hub repository.
-        token: access token of the Hub; True: the token of ``hf auth login``.
+        weights: a tag, or another source of the same kinds, to use instead of the default weights of ``name``, which
+            must be a model's name; the network must have its image size, and classes if it has.
+        revision: branch, tag or commit of a Hub repository; None for any other source.
+        token: access token of the Hub; True: the token of ``hf auth login``. Other sources do not use it.
         device: auto, cpu, cuda, cuda:N or mps.
         dtype: float32 (default), float64, bfloat16 or float16.
 
@@ -128,20 +130,67 @@ def _load(
 ) -> AnyGenerator | AnyDiscriminator:
     cls = AnyGenerator if kind == "generator" else AnyDiscriminator
     found = resolve(name if weights is None else weights)
-    path = found.path
-    if found.kind == "folder":
-        folder = path / kind if (path / kind).is_dir() else path
-        if not (folder / CONFIG_NAME).is_file():
-            raise FileNotFoundError(f"{folder}: there is no {CONFIG_NAME}; the folder of a network contains "
-                                    f"{CONFIG_NAME} and {SAFETENSORS_SINGLE_FILE}. Convert the folder of another "
-                                    f"code base first: sngan convert {path} OUT")  # fmt: skip
-        return cls.from_pretrained(folder)
-    if found.kind == "file":
-        return _from_file(path, kind, None if weights is None else str(name))
-    if found.kind == "repository":
-        return _from_hub(cls, found.text, kind, revision, token)
+    if revision is not None and found.kind != "repository":
+        raise ValueError(f"revision applies to a Hub repository (got revision {revision!r} for the {found.kind} "
+                         f"{found.text}); omit it")  # fmt: skip
+    if found.kind != "name":
+        if weights is not None:
+            _check_name(str(name), kind)
+        if found.kind == "folder":
+            network = cls.from_pretrained(_folder_of(found, kind))
+        elif found.kind == "file":
+            network = _from_file(found.path, kind, None if weights is None else str(name))
+        else:
+            network = _from_hub(cls, found.text, kind, revision, token)
+        if weights is not None:
+            _check_fits(str(name), network, found.text)
+        return network
     record = find_record(str(name), kind, None if weights is None else str(weights))
     return cls.from_pretrained(local_folder(record))
+
+
+def _architecture(name: str) -> str:
+    return name.partition(".")[0].removesuffix("_discriminator")
+
+
+def _check_name(name: str, kind: str) -> None:
+    """Raises ``ValueError`` if ``name``, given with ``weights``, is not the name of a model."""
+    if not any(record.architecture == _architecture(name) for record in WEIGHTS.values()):
+        try:
+            find_model(_architecture(name))
+        except ValueError as error:
+            raise ValueError(f"{error}; without a name, load_{kind}(weights) loads any network") from None
+
+
+def _check_fits(name: str, network: Network, source: str) -> None:
+    """Raises ``ValueError`` if a network is not of the size of the model ``name``, or one of both has no classes.
+
+    The number of classes may differ: fine-tuning changes it.
+    """
+    model = MODELS.get(_architecture(name))
+    if model and (network.size, network.n_classes > 0) != (model.size, model.n_classes > 0):
+        given, own = (f"{one.size} px and {one.n_classes or 'no'} classes" for one in (network, model))
+        raise ValueError(f"weights: {source} is a network of {given}, but {name} has {own}; use a name that fits, or "
+                         f"load_{network.kind}({source!r})")  # fmt: skip
+
+
+def _folder_of(found: Resolved, kind: str) -> Path:
+    """The folder of the network of this kind. Raises ``FileNotFoundError`` if there is none."""
+    path = found.path
+    folder = path / kind if (path / kind).is_dir() else path
+    if (folder / CONFIG_NAME).is_file():
+        return folder
+    other = KINDS[kind == "generator"]
+    if (path / other / CONFIG_NAME).is_file() and folder == path:
+        said = f"{path}: contains a {other} but no {kind}"
+    else:
+        said = (f"{folder}: there is no {CONFIG_NAME}; the folder of a network contains {CONFIG_NAME} and "
+                f"{SAFETENSORS_SINGLE_FILE}. Convert the folder of another code base first: sngan convert {path} "
+                f"OUT")  # fmt: skip
+    if _architecture(found.text) in {*MODELS, *(record.architecture for record in WEIGHTS.values())}:
+        said += (f". The local folder {found.text} hides the model of that name; rename the folder, or work in another "
+                 f"one")  # fmt: skip
+    raise FileNotFoundError(said)
 
 
 def _from_hub(
@@ -209,57 +258,14 @@ def offline() -> bool:
     return False
 
 
-@contextmanager
-def hub_errors(repo: str) -> Generator[None, None, None]:
-    """Converts errors of the Hub client to one-line messages that name the repository and state what to do."""
-    from huggingface_hub import errors
-
-    try:
-        yield
-    except errors.GatedRepoError as error:
-        raise PermissionError(
-            f"{repo}: this repository is gated; accept its terms on its page, then run `hf auth login`"
-        ) from error
-    except errors.RepositoryNotFoundError as error:
-        raise FileNotFoundError(
-            f"{repo}: there is no such repository on the Hub, or it is private and the token gives no access; run "
-            f"`hf auth login`, or pass token=..."
-        ) from error
-    except errors.RevisionNotFoundError as error:
-        raise FileNotFoundError(f"{repo}: there is no such revision; omit it for the newest") from error
-    except errors.RemoteEntryNotFoundError as error:
-        raise FileNotFoundError(
-            f"{repo}: there is no config.json or no model.safetensors, so it is not a network of sngan-hub"
-        ) from error
-    except errors.LocalEntryNotFoundError as error:
-        raise FileNotFoundError(
-            f"{repo}: there is no such folder, it is not in the cache, and the Hub cannot be reached; connect to the "
-            f"internet for the first download"
-        ) from error
-    except errors.HFValidationError as error:
-        raise ValueError(f"{repo}: this is not a valid repository id ({str(error).splitlines()[0]})") from error
-    except errors.HfHubHTTPError as error:
-        status: int = getattr(error.response, "status_code", 0)
-        hint = {401: ": the token is missing or invalid; run `hf auth login`", 403: ": the token lacks this permission",
-                429: ": too many requests; try again later"}.get(status, "")  # fmt: skip
-        raise ConnectionError(f"{repo}: the Hub answered {status}{hint} ({_first_line(error)})") from error
-
-
-def _first_line(error: Exception) -> str:
-    server = getattr(error, "server_message", None)
-    return " ".join((server or str(error) or repr(error)).split())[:200]
-
-
 def _from_file(path: Path, kind: str, name: str | None) -> AnyGenerator | AnyDiscriminator:
     """Loads a file of another code base. ``name``: the architecture whose class names it gets."""
     converted = convert_file(path)
     networks = [one.network for one in converted if one.kind == kind]
     if not networks:
-        raise ValueError(
-            f"{path}: this file contains a {converted[0].kind}, not a {kind}; use load_{converted[0].kind}"
-        )
+        raise OtherKind(f"{path}: this file contains a {converted[0].kind}, not a {kind}; use load_{converted[0].kind}")
     (network,) = networks
-    classes = next((r.classes for r in WEIGHTS.values() if r.architecture == str(name).split(".")[0]), ())
+    classes = next((r.classes for r in WEIGHTS.values() if r.architecture == _architecture(str(name))), ())
     if not network.classes and len(classes) == network.n_classes > 0:
         network.name_classes(classes)
     return network

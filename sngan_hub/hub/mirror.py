@@ -21,7 +21,8 @@ from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, read_config
 from ..weights.records import RECORDS_VARIABLE, WEIGHTS, Record, find_record
 from .cache import cache_folder, sha256_of
 from .cards import score_table
-from .load import hub_errors, local_folder, provenance
+from .errors import hub_errors
+from .load import local_folder, provenance
 from .resolve import REPOSITORY
 
 RECORDS, CARD = "records.json", "README.md"
@@ -94,11 +95,21 @@ def mirror_to_hub(names: Sequence[str], repo: str, private: bool, records: Path)
 
     Raises:
         ValueError: A name is unknown.
+        PermissionError: The namespace is not the user's; nothing was downloaded.
         OSError: A download or the upload failed; a repeated call uploads what is missing.
     """
+    api = HfApi()
+    with hub_errors(repo):
+        who = api.whoami()
+    owner = repo.partition("/")[0]
+    mine = [who["name"], *(organization["name"] for organization in who.get("orgs", []))]
+    if owner not in mine:
+        raise PermissionError(f"target: {owner} is not a namespace of your Hub account ({', '.join(mine)}); for a "
+                              f"folder of this machine, write ./{repo}")  # fmt: skip
+    yield f"{repo}: a repository on {api.endpoint}; for a folder of this machine, write ./{repo}"
     folder = cache_folder() / "mirrors" / repo.replace("/", "--")
     yield from list(mirror_to_folder(names, folder))[:-1]
-    api, entries = HfApi(), _entries(folder)
+    entries = _entries(folder)
     with hub_errors(repo):
         api.create_repo(repo, private=private, exist_ok=True)
         commit = api.upload_folder(repo_id=repo, folder_path=folder, ignore_patterns=[RECORDS, ".*"],

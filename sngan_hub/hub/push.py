@@ -17,7 +17,7 @@ from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, read_config
 from ..sampling.refine import CALIBRATION
 from ..weights.records import KINDS
 from .cards import PICTURE
-from .load import hub_errors
+from .errors import hub_errors
 
 CARD = "README.md"
 FILES = (CONFIG_NAME, SAFETENSORS_SINGLE_FILE, CARD, PICTURE, CALIBRATION)
@@ -47,7 +47,7 @@ def networks_in(folder: Path, repo: str) -> Iterator[tuple[Path, str]]:
 
 def load_any(folder: Path) -> Network:
     """Loads the network in ``folder``, generator or discriminator."""
-    generator = read_config(folder / CONFIG_NAME).get("class", "").endswith("Generator")
+    generator = str(read_config(folder / CONFIG_NAME).get("class")).endswith("Generator")
     return (AnyGenerator if generator else AnyDiscriminator).from_pretrained(folder)
 
 

@@ -43,8 +43,10 @@ def transfer(url: str, part: Path, record: Record) -> None:
             return
         except urllib.error.HTTPError as error:
             said = f"HTTP {error.code} {str(error.reason).splitlines()[0] if error.reason else ''}".rstrip()
-            if error.code == 416 and before:  # the partial file is already complete
-                if sha256_of(part).startswith(record.sha256):
+            if error.code == 416 and before:  # the partial file is already complete, or of another file
+                length = re.fullmatch(r"bytes \*/(\d+)", error.headers.get("Content-Range", ""))
+                whole = length is not None and int(length[1]) == before
+                if sha256_of(part).startswith(record.sha256) if record.sha256 else whole:
                     return
                 part.unlink()
             elif error.code < 500 and error.code not in (408, 425, 429):

@@ -27,12 +27,13 @@ class Scored(NamedTuple):
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """An image file, or all images below a folder, sorted by name. Raises ``FileNotFoundError``."""
+    """An image file, or all images below a folder without hidden names, sorted. Raises ``FileNotFoundError``."""
     if folder.is_file():
         return [folder]
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no file or folder {folder}")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()
+                   and not any(part.startswith(".") for part in path.relative_to(folder).parts))  # fmt: skip
     if not paths:
         raise FileNotFoundError(f"folder: {folder} contains no image ({', '.join(sorted(SUFFIXES))})")
     return paths
@@ -55,10 +56,17 @@ def scores_of(discriminator: Any, images: np.ndarray | Tensor, batch_size: int =
     Returns:
         float32 (N, n_classes) on the CPU, or (N, 1) without classes. A score has no unit: higher is more real.
 
+    Raises:
+        ValueError: for images of another type than uint8, or another shape.
+
     Example:
         >>> images = load_generator("sngan_fashion32").sample(["Sneaker"], n=4, seed=0)
         >>> scores = scores_of(load_discriminator("sngan_fashion32"), images)
     """
+    given = str(getattr(images, "dtype", type(images).__name__)).removeprefix("torch.")
+    if given != "uint8":
+        raise ValueError(f"images must be uint8 of shape (N, 3, S, S), 0 to 255 (got {given}); for images in [-1, 1], "
+                         f"call discriminator.class_scores(images)")  # fmt: skip
     like = next(discriminator.parameters())
     network = evaluating(discriminator)
     return torch.cat([network.class_scores(as_input(images[i : i + batch_size]).to(like)).float().cpu()

@@ -82,8 +82,8 @@ class Evaluation:
         self.pictures = generator if isinstance(generator, Pictures) else None
         if self.pictures and (truncation is not None or standing):
             raise ValueError("truncation and standing statistics need a generator; a folder of pictures has neither")
-        self.test = load_images(*((held_out, "all") if held_out else (source, "test")), generator.size, left_out=[])
-        self.test = by_name(self.test)
+        self._left_out: set[str] = set()
+        self.test = by_name(self._load(held_out, "all") if held_out else self._load(source, "test"))
         if self.pictures:
             self.pictures.match(self.test.classes)
         self.n_classes = generator.n_classes or 1
@@ -110,8 +110,18 @@ class Evaluation:
 
     def _training_images(self, squash: bool) -> Images:
         split = "all" if self.held_out else "train"
-        data = load_images(self.source, split, self.generator.size, left_out=[], squash=squash)
-        return in_order_of(by_name(data), self.test.classes, self.source)
+        return in_order_of(by_name(self._load(self.source, split, squash)), self.test.classes, self.source)
+
+    def _load(self, source: str, split: str, squash: bool = False) -> Images:
+        """The images that can be read; prints how many others are left out, once for each of them."""
+        damaged: list[str] = []
+        data = load_images(source, split, self.generator.size, left_out=damaged, squash=squash)
+        if new := [line for line in damaged if line not in self._left_out]:
+            self._left_out |= {*new}
+            more = f"; and {len(new) - 3:,} more" if len(new) > 3 else ""
+            print(f"data: {len(new):,} damaged image(s) of {source} are left out: {'; '.join(new[:3])}{more}",
+                  file=sys.stderr)  # fmt: skip
+        return data
 
     def real(self, split: str) -> Images:
         """``split``: test, train or squashed."""

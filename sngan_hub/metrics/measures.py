@@ -129,6 +129,14 @@ def _class_store(e: Evaluation) -> Path | None:
     return cache_folder() / f"intra-fid-{key}.json" if key else None
 
 
+def check_tested_classes(e: Evaluation) -> None:
+    """Raises ``ValueError`` if a class has no test image: it would have no accuracy."""
+    counts = np.bincount(e.test.labels, minlength=len(e.test.classes))
+    if not counts.min():
+        raise ValueError(f"data: cas needs test images of every class (got 0 of class "
+                         f"{e.test.classes[int(counts.argmin())]})")  # fmt: skip
+
+
 def cas(e: Evaluation) -> Score:
     n = 50_000
     batches = list(e.samples(0, n))
@@ -150,19 +158,29 @@ def agreement2k(e: Evaluation) -> Score:
     return Score(float(right.mean()), 2000, judge.name, floor=judge.accuracy, per_class=per_class)
 
 
+def diverse_classes(e: Evaluation) -> tuple[np.ndarray, list[int]]:
+    """The classes that a diversity is measured on, and the numbers of test and training images of each.
+
+    Raises ``ValueError`` if there are fewer than 2.
+    """
+    chosen = np.unique(np.linspace(0, e.n_classes - 1, min(e.n_classes, DIVERSE_CLASSES)).astype(int))
+    fewest: list[int] = []
+    for what, data in (("test", e.test), ("training", e.train)):
+        counts = np.bincount(data.labels, minlength=e.n_classes)[chosen]
+        if e.generator.n_classes and counts.min() < 2:
+            raise ValueError(f"data: diversity needs at least 2 {what} images of every class (got {counts.min()} of "
+                             f"class {e.test.classes[chosen[counts.argmin()]]})")  # fmt: skip
+        fewest.append(min(PER_CLASS, int(counts.min())))
+    return chosen, fewest
+
+
 def diversity(e: Evaluation) -> Score:
     if not e.generator.n_classes:
         return _diversity_of_all(e)
-    chosen = np.unique(np.linspace(0, e.n_classes - 1, min(e.n_classes, DIVERSE_CLASSES)).astype(int))
+    chosen, fewest = diverse_classes(e)
     k = len(chosen)
     names: list[str] = [e.test.classes[label] for label in chosen]
-    counts = [np.bincount(data.labels, minlength=e.n_classes)[chosen] for data in (e.test, e.train)]
-    fewest = [min(PER_CLASS, int(of.min())) for of in counts]
     said = [f"{fewest[0]} test and {fewest[1]} training images of each class"] if min(fewest) < PER_CLASS else []
-    for what, of in zip(("test", "training"), counts, strict=True):
-        if of.min() < 2:
-            raise ValueError(f"data: diversity needs at least 2 {what} images of every class (got {of.min()} of class "
-                             f"{names[int(of.argmin())]})")  # fmt: skip
     if k < e.n_classes:
         said.append(f"{k} of {e.n_classes:,} classes, spread evenly: {', '.join(names[:2])} ... {names[-1]}")
         real, again = (e.real_features(split, k * n, of=chosen) for split, n in zip(SPLITS, fewest, strict=True))

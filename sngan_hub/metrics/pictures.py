@@ -10,6 +10,8 @@ are an even choice.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
 from pathlib import Path
 
@@ -58,20 +60,29 @@ class Pictures:
         self.data = by_name(load_images(folder, "all", self.size))
         self.classes: list[str] | None = self.data.classes if len(self.data.classes) > 1 else None
         self.n_classes = len(self.classes or [])
-        self.digest = self.data.sha256()
+        self.digest = self._content = self.data.sha256()
         self._orders: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:
         return len(self.data.images)
 
     def match(self, classes: list[str]) -> None:
-        """Orders the classes as the data's. Where they have other names, the pictures become one set, which is said."""
+        """Orders the classes as the data's. Where they have other names, the pictures become one set, which is said.
+
+        ``digest``, by which features are cached, depends on the order: it decides which picture is sample i.
+        """
         if self.classes is None:
             return
         if sorted(self.classes) == sorted(classes):
             self.data = self.data.in_order(classes)
             self.classes = self.data.classes
-            return
+        else:
+            self._forget_classes(classes)
+        self._orders = {}
+        self.digest = hashlib.sha256(json.dumps([self._content, self.classes]).encode()).hexdigest()
+
+    def _forget_classes(self, classes: list[str]) -> None:
+        assert self.classes is not None
         other = next((name for name in self.classes if name not in classes), next(iter(set(classes) - {*self.classes})))
         print(f"{self.folder}: its folders are not the classes of the data ({other!r} is only in one of them), so all "
               f"pictures are taken as one set, without classes", file=sys.stderr)  # fmt: skip

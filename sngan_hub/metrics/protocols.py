@@ -48,18 +48,20 @@ class Protocol(NamedTuple):
     labels: str = "turn"  # of the samples: all classes in turn, at random, or its own
     network: str = "Inception"  # Inception, logits (of Inception), or classifier
     lower_is_better: bool = True
+    evenly: tuple[str, ...] = ()  # splits of ``real`` of which every class must give the same number
+    check: Callable[[Evaluation], object] | None = None  # raises ``ValueError`` for other needs that are not met
 
 
 #: Name -> protocol, in the order of the help
 PROTOCOLS: dict[str, Protocol] = {
     "fid5k_test": Protocol(
         "FID of 5,000 samples against 5,000 test images; floor: 5,000 training images in the samples' place",
-        measures.fid5k_test, 5000, (("test", 5000), ("train", 5000)),
+        measures.fid5k_test, 5000, (("test", 5000), ("train", 5000)), evenly=("test", "train"),
     ),
     "fid_paper": Protocol(
         "FID of 5,000 samples against all test images, 5,000 or more (the papers' CIFAR-10 figures: against "
         "10,000); floor: 5,000 training images in the samples' place",
-        measures.fid_paper, 5000, (("test", 0), ("train", 5000)), least=("test", 5000),
+        measures.fid_paper, 5000, (("test", 0), ("train", 5000)), least=("test", 5000), evenly=("train",),
     ),
     "fid50k_train": Protocol(
         "FID of 50,000 samples against all training images; floor: all test images in the samples' place",
@@ -67,7 +69,7 @@ PROTOCOLS: dict[str, Protocol] = {
     ),
     "kid1k_test": Protocol(
         "KID of 1,000 samples against 1,000 test images: cheap, for comparing settings; floor likewise",
-        measures.kid1k_test, 1000, (("test", 1000), ("train", 1000)),
+        measures.kid1k_test, 1000, (("test", 1000), ("train", 1000)), evenly=("test", "train"),
     ),
     "kid1k_held_out": Protocol(
         "KID of 1,000 samples against all test images that there are, 20 or more; the samples take their classes "
@@ -104,6 +106,7 @@ PROTOCOLS: dict[str, Protocol] = {
         "accuracy on the real test images of a classifier that is trained on 50,000 samples; floor (higher than "
         "the value): of the same classifier trained on the training images",
         measures.cas, 50_000, classes=True, network="classifier", lower_is_better=False,
+        check=measures.check_tested_classes,
     ),
     "agreement2k": Protocol(
         "share of 2,000 samples that a classifier trained on real images gives the class that was asked for; "
@@ -116,7 +119,7 @@ PROTOCOLS: dict[str, Protocol] = {
         "fewer real images, so many of each class are taken. Above 50 classes, 50 that are spread evenly over "
         "them are measured, and the samples take these in turn",
         measures.diversity, PER_CLASS, (("test", PER_CLASS), ("train", PER_CLASS)), per_class=True,
-        lower_is_better=False,
+        lower_is_better=False, check=measures.diverse_classes,
     ),
 }  # fmt: skip
 
@@ -124,14 +127,26 @@ PROTOCOLS: dict[str, Protocol] = {
 def check(e: Evaluation, name: str) -> None:
     """Raises ``ValueError`` if the samples or the data do not have what a protocol needs. Measures nothing."""
     row = PROTOCOLS[name]
+    kinds = {"test": "held-out" if e.held_out else "test", "train": "training"}
     split, least = row.least
     if least and len(e.real(split).images) < least:
-        what = "held-out" if e.held_out and split == "test" else {"test": "test", "train": "training"}[split]
-        raise ValueError(f"data: {name} needs at least {least:,} {what} images (got {len(e.real(split).images):,})")
+        raise ValueError(
+            f"data: {name} needs at least {least:,} {kinds[split]} images (got {len(e.real(split).images):,})"
+        )
+    for split, n in row.real:
+        if split in row.evenly:
+            data = e.real(split)
+            counts, each = np.bincount(data.labels, minlength=len(data.classes)), -(-n // len(data.classes))
+            if counts.min() < each:
+                raise ValueError(f"data: {name} needs at least {each:,} {kinds[split]} images of every class (got "
+                                 f"{counts.min():,} of class {data.classes[int(counts.argmin())]}); kid1k_held_out "
+                                 f"takes any number")  # fmt: skip
     if row.classes:
         e.need_classes(name, row.samples if row.per_class else 1)
     if not row.per_class:
         e.check_samples(row.samples)
+    if row.check:
+        row.check(e)
 
 
 def evaluate(

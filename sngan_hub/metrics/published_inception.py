@@ -13,7 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..hub.download import fetch, place, sha256_of
+from ..hub.cache import place, sha256_of
+from ..hub.download import fetch
 from ..weights.records import Record
 
 PUBLISHED = Record(

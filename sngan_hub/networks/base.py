@@ -187,7 +187,7 @@ def _is_legal(value: Any, kind: type, least: float, most: float) -> bool:
 
 
 def check_classes(n_classes: int, classes: Sequence[str] | None) -> None:
-    """Raises ``ValueError`` where ``classes`` are not the names of ``n_classes`` classes, nor None."""
+    """Raises ``ValueError`` where ``classes`` are not the different names of ``n_classes`` classes, nor None."""
     if n_classes < 0:
         raise ValueError(f"n_classes must be 0 (unconditional) or more (got {n_classes})")
     if classes is None:
@@ -196,6 +196,10 @@ def check_classes(n_classes: int, classes: Sequence[str] | None) -> None:
         raise ValueError(f"classes must be a list of names (got {reprlib.repr(classes)})")
     if len(classes) != n_classes:
         raise ValueError(f"classes must have {n_classes} names, as many as n_classes (got {len(classes)})")
+    if len(set(classes)) < len(classes):
+        twice = next(name for i, name in enumerate(classes) if name in classes[:i])
+        places = " and ".join(str(i) for i, name in enumerate(classes) if name == twice)
+        raise ValueError(f"classes must be different names (got {reprlib.repr(twice)} for the classes {places})")
 
 
 class AnyGenerator(Network):

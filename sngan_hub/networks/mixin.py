@@ -27,6 +27,10 @@ from .card import network_card
 Network = TypeVar("Network", bound="StrictHubMixin")
 
 
+class OtherKind(ValueError):
+    """The place contains a network, but not of the kind that was asked for."""
+
+
 class StrictHubMixin(nn.Module, PyTorchModelHubMixin):
     """An ``nn.Module`` whose constructor takes JSON values and passes all of them to ``set_config``."""
 
@@ -132,11 +136,13 @@ class StrictHubMixin(nn.Module, PyTorchModelHubMixin):
         if abstract and "class" not in arguments:
             raise ValueError(f"{source}: the key class is missing")
         kind = arguments.pop("class", cls.__name__)
+        if not isinstance(kind, str):
+            raise ValueError(f"{source}: class must be the name of a network's class (got {kind!r})")
         if kind != cls.__name__ or abstract:
             for known in _subclasses(cls):
                 if known.__name__ == kind:
                     return known.from_config(config, source)
-            raise ValueError(
+            raise OtherKind(
                 f"{source}: describes a {kind}, not a {getattr(cls, 'kind', cls.__name__)}; load it as a {kind}"
             )
         parameters = inspect.signature(cls).parameters
@@ -188,6 +194,8 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
             header = {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
         _refuse(network, str(path), _misfits(network, header))
         tensors = {name: tensor.clone() for name, tensor in load_file(path).items()}  # not views of the file
+    except (FileNotFoundError, PermissionError):
+        raise
     except (SafetensorError, OSError) as error:
         raise ValueError(
             f"{path}: this is not a valid safetensors file ({error}); download or save it again"

@@ -14,7 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..layers.normalizers import WEIGHT_NORMALIZERS, BatchNorm2d, Conv2d, Embedding, Linear, WeightNormalizer
+from ..layers.normalizers import (
+    WEIGHT_NORMALIZERS,
+    BatchNorm2d,
+    Conv2d,
+    Embedding,
+    Linear,
+    WeightNormalizer,
+    lookup_class,
+)
 from ..layers.resample import UPSAMPLE_MODES, Resampling, conv_down, downsample2x, up_conv, upsample2x
 from ..layers.spectral_norm import full_precision, spectral_norm
 from .base import AnyDiscriminator, AnyGenerator, check_arguments, check_classes
@@ -287,6 +295,8 @@ class Discriminator(
         check_classes(n_classes, classes)
         self.size, self.n_classes, self.classes, self.widths = size, n_classes, classes, widths
         concat = conditioning == "concat" and n_classes > 0
+        if concat and concat_after >= len(widths):
+            raise ValueError(f"concat_after must be below {len(widths)}, the number of blocks (got {concat_after})")
         self.concat_after = concat_after if concat else None
         of_weights = of_head = of_classes = WEIGHT_NORMALIZERS[normalizer]
         if normalizer == "spectral":
@@ -347,7 +357,9 @@ class Discriminator(
         self.check_images(x)
         features = self._pooled(x, None)  # the image once, then a product with every class's embedding
         with full_precision(x):
-            return self.linear(features) + features @ self.embed.effective_weight().t()
+            labels = torch.arange(self.n_classes, device=x.device)
+            table = lookup_class(self.embed.effective_weight(), labels, strength=self.class_strength)
+            return self.linear(features) + features @ table.t()
 
     def features(self, x: Tensor, layer: int | None = None) -> Tensor:
         """relu of the map behind a block, summed over positions.

@@ -102,7 +102,8 @@ def uniforms(seed: int, start: int, n: int, each: int, stream: int = 0) -> Tenso
     """Images ``start`` to ``start + n`` of ``seed`` -> ``each`` numbers in (0, 1) or a few more for each, float64."""
     words = each + -each % 4  # whole Philox blocks
     bits = np.random.Philox(key=[seed, stream]).advance(start * words // 4).random_raw(n * words).reshape(n, words)
-    return torch.from_numpy(((bits >> np.uint64(11)) + 0.5) * 2.0**-53)
+    # The greatest of the 2^53 numbers would round to 1, whose quantile is infinite.
+    return torch.from_numpy(np.minimum(((bits >> np.uint64(11)) + 0.5) * 2.0**-53, 1 - 2.0**-53))
 
 
 def as_tensor(images: np.ndarray | Tensor) -> Tensor:

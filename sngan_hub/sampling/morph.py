@@ -10,6 +10,7 @@ draws of the pure classes.
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -172,6 +173,8 @@ def walk_latents(seed: int, frames: int, z_dim: int, truncation: float | None = 
 
 def truncated_deviation(t: float) -> float:
     """Standard deviation of the standard normal restricted to |z| < t."""
+    if math.isinf(t):
+        return 1.0
     density = math.exp(-t * t / 2) / math.sqrt(2 * math.pi)
     inside = math.erf(t / math.sqrt(2))
     return math.sqrt(max(0.0, 1 - 2 * t * density / inside))
@@ -193,7 +196,8 @@ def walk(
         classes: one class for all frames, or up to four in turn. None: the first class, or none if unconditional.
         frames: number of frames.
         seed: 0 to 2^63 - 1. None: taken from torch's global generator.
-        truncation: draws latents with |z| < ``truncation`` only. None: all.
+        truncation: reduces the radius of the path to that of latents with |z| < ``truncation``; single values of z
+            may exceed it. None: the radius of all latents.
         batch_size: images computed at once.
 
     Returns:
@@ -249,7 +253,8 @@ def save_film(frames: Iterator[Tensor], path: str | Path, fps: int = FRAMES_PER_
     if path.suffix.lower() not in FILMS:
         raise ValueError(f"out must be one of {', '.join('FILE' + suffix for suffix in FILMS)} (got {path})")
     write = _write_gif if path.suffix.lower() == ".gif" else _write_mp4
-    temporary = path.with_name(f".{path.stem}.part{path.suffix}")  # by its suffix the encoder knows the format
+    # By its suffix the encoder knows the format. Two calls that write one file have two names.
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")
     return write_atomically(path, lambda place: write(_enlarged(frames, side), place, fps), temporary)
 
 

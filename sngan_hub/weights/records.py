@@ -96,7 +96,7 @@ class Record:
 
     @property
     def tag(self) -> str:
-        return self.name.split(".")[1]
+        return self.name.partition(".")[2]
 
     @property
     def key(self) -> str:
@@ -119,7 +119,7 @@ def is_drive(url: str) -> bool:
 
 
 def _key(name: str, kind: str) -> str:
-    architecture, tag = name.split(".")
+    architecture, _, tag = name.partition(".")
     return name if kind == "generator" else f"{architecture}_discriminator.{tag}"
 
 
@@ -208,9 +208,15 @@ class _Weights(Mapping[str, Record]):
 
 #: What an entry of SNGAN_HUB_RECORDS may hold besides the fields of Record.
 _SPELLINGS = {"license": "licence", "filename": "file", "url": "urls", "data_license": "data_licence"}
-_ENTRY_FIELDS = {"licence", "data", "data_licence", "about", "limits", "classes", "parameters", "recipe", "scores",
-                 "sha256", "publisher", "file", "urls", "mirrors", "repo", "path", "revision", "page", "folder",
-                 "config_sha256", "code_base"}  # fmt: skip
+#: Field of an entry -> its types in JSON, and their names
+_ENTRY_FIELDS: dict[str, tuple[tuple[type, ...], str]] = {
+    **dict.fromkeys(("licence", "data", "data_licence", "about", "limits", "publisher", "file", "repo", "path",
+                     "revision", "page", "folder", "config_sha256", "code_base"), ((str,), "a string")),
+    **dict.fromkeys(("urls", "mirrors", "classes"), ((str, list), "a string or a list of strings")),
+    **dict.fromkeys(("recipe", "scores"), ((dict,), "an object")),
+    "sha256": ((str, type(None)), "a string, or null where it is unknown"),
+    "parameters": ((int,), "an integer"),
+}  # fmt: skip
 
 
 def with_user_records(records: Mapping[str, Record], path: Path) -> dict[str, Record]:
@@ -252,22 +258,30 @@ def with_user_records(records: Mapping[str, Record], path: Path) -> dict[str, Re
 
 def _user_record(record: Record, entry: Mapping[str, Any], where: str, home: Path) -> Record:
     fields = {_SPELLINGS.get(key, key): value for key, value in entry.items() if key not in ("name", "kind")}
-    unknown = sorted(set(fields) - _ENTRY_FIELDS)
+    unknown = sorted(set(fields) - set(_ENTRY_FIELDS))
     if unknown:
         raise ValueError(f"{RECORDS_VARIABLE}: {where}: unknown field {', '.join(unknown)}; the allowed fields are "
                          f"name, url, {', '.join(sorted(_ENTRY_FIELDS))}")  # fmt: skip
+    for key, value in entry.items():
+        types, legal = _ENTRY_FIELDS.get(_SPELLINGS.get(key, key), ((), ""))
+        if types and not any(type(value) is one for one in types):
+            raise ValueError(f"{RECORDS_VARIABLE}: {where}: {key} must be {legal} (got {value!r})")
     given = _texts(fields.pop("urls", []), where, "url")
     published = () if fields.get("repo") else record.urls[:1]  # an entry's repository replaces addresses
     urls = [*(given or published), *_texts(fields.pop("mirrors", []), where, "mirrors")]
     try:
         if "scores" in fields:
             fields["scores"] = _scores(fields["scores"])
+            for name, score in fields["scores"].items():
+                if type(score.value) not in (int, float) or type(score.n) not in (int, type(None)):
+                    raise TypeError(f"{name}: value must be a number, and n an integer or null (got {score.value!r} "
+                                    f"and {score.n!r})")  # fmt: skip
         if "classes" in fields:
             fields["classes"] = tuple(_texts(fields["classes"], where, "classes"))
     except TypeError as error:
         raise ValueError(f"{RECORDS_VARIABLE}: {where}: scores: {error}") from error
     if "folder" in fields:
-        if not isinstance(fields["folder"], str) or not fields["folder"]:
+        if not fields["folder"]:
             raise ValueError(f"{RECORDS_VARIABLE}: {where}: folder must be a path (got {fields['folder']!r})")
         fields |= {"folder": (home / Path(fields["folder"]).expanduser()).absolute(), "urls": (), "repo": ""}
         if not re.fullmatch(r"[0-9a-f]{64}", str(fields.get("sha256"))):
@@ -293,6 +307,12 @@ def _user_record(record: Record, entry: Mapping[str, Any], where: str, home: Pat
         or record.page
     ):
         raise ValueError(f"{RECORDS_VARIABLE}: {where}: one of url, repo or folder is required")
+    file: str = fields.get("file", record.file)
+    plain = not {"", ".", ".."} & set(file.split("/")) and not re.match(r"[A-Za-z]:|.*[\\\0]", file)
+    if not plain and (file or urls or fields.get("repo")):
+        raise ValueError(f"{RECORDS_VARIABLE}: {where}: file must be a file name or a path below the cache folder, "
+                         f"such as generator/model.safetensors, without .., drive or backslash (got {file!r})"
+                         )  # fmt: skip
     return replace(record, **fields)
 
 

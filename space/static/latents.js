@@ -29,7 +29,7 @@ export function uniforms(seed, index, zDim) {
   const found = new Float64Array(4 * blocks);
   for (let i = 0; i < blocks; i++) {
     philoxBlock([seed, 0n], index * blocks + i).forEach((word, k) => {
-      found[4 * i + k] = (Number(word >> 11n) + 0.5) * 2 ** -53;
+      found[4 * i + k] = Math.min((Number(word >> 11n) + 0.5) * 2 ** -53, 1 - 2 ** -53); // never 1
     });
   }
   return found.subarray(0, zDim + 1);
