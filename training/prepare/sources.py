@@ -19,7 +19,7 @@ from PIL.Image import Image
 
 from sngan_hub.class_names import DOGS_AND_CATS, synset_names
 from sngan_hub.data.folders import Parts, arrange, find_images, folder_classes, is_image, of_no_class, product
-from sngan_hub.hub.download import cache_folder
+from sngan_hub.hub.cache import cache_folder
 
 
 class Listing(NamedTuple):
