@@ -85,7 +85,7 @@ CONFIGS = {
         lambda c: c.update({"class": "FastGenerator"}),
         "FastGenerator|converted by for_sampling",
     ),
-    "a list for a class": (lambda c: c.update({"class": ["Generator"]}), "describes a"),
+    "a list for a class": (lambda c: c.update({"class": ["Generator"]}), "class must be the name of a network's class"),
 }
 
 

@@ -114,12 +114,14 @@ def test_every_protocol_states_what_it_measured(tiny):
         assert Score(**json.loads(json.dumps(asdict(score)))).value == score.value
 
 
-def test_the_best_snapshot_is_chosen_in_the_direction_of_the_protocol():
-    from training.monitor.score import LOWER_IS_BETTER
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_the_best_snapshot_is_chosen_in_the_direction_of_the_protocol(name, tmp_path):
+    from training.monitor.score import best_score
 
-    assert {name for name, row in PROTOCOLS.items() if row.lower_is_better} == {
-        name for name in PROTOCOLS if name.startswith(LOWER_IS_BETTER)
-    }
+    rows = [{"step": step, "protocol": name, "value": value} for step, value in enumerate((2.0, 1.0, 3.0))]
+    (tmp_path / "scores.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    best = 1.0 if name.startswith(("fid", "kid", "intra_fid")) else 3.0
+    assert best_score(tmp_path, name)["value"] == best
 
 
 def test_fid50k_train_and_fid_paper_are_scipys(tiny):

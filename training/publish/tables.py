@@ -153,6 +153,7 @@ def seconds_lines() -> list[str]:
 
 BENCHMARKS = (
     "prepare", "normalizers", "probe", "space", "static", "walk", "finetune", "refining", "copies", "recipes", "noise",
+    "curve",
 )  # fmt: skip
 #: Marker in README.md and docs/ -> its lines
 TABLES: dict[str, Callable[[], list[str]]] = {

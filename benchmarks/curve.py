@@ -1,0 +1,95 @@
+"""KID and diversity of a run's snapshots over its computing time.
+
+``python benchmarks/curve.py RUN --data avatars --steps 0,2000,4000 --note TEXT [--record]`` scores the snapshots of a
+run by the protocols kid1k_test and diversity, and adds the hours from its log. Inception computes in bfloat16 where the
+processor has it (``--precision``): the values differ from those of float32 in the fourth digit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from sngan_hub import load_generator  # noqa: E402
+from sngan_hub.files import write_text  # noqa: E402
+from sngan_hub.metrics.protocols import evaluate, machine, made_on, versions  # noqa: E402
+from training.config.schema import load_config, make_config  # noqa: E402
+from training.engine.run_folder import snapshot_folder  # noqa: E402
+from training.monitor.log import read_log  # noqa: E402
+
+RECORD = ROOT / "benchmarks" / "records" / "curve.jsonl"
+SHOWN = ("donor", "n_dis", "lr_g", "lr_d", "batch_size", "augment", "noise", "transition_to", "steps", "decay_from")
+
+
+def measure(run: Path, data: str, step: int, note: str, precision: str) -> dict[str, Any]:
+    """The scores of one snapshot, and the hours of training until it."""
+    generator, config = load_generator(snapshot_folder(run, step) / "generator"), load_config(run)
+    scores = dict(evaluate(generator, data, ["kid1k_test", "diversity"], precision=precision))
+    seconds, before = 0.0, 0
+    for row in read_log(run):
+        if row["step"] <= step:
+            seconds, before = seconds + (row["step"] - before) * row["seconds_per_step"], row["step"]
+    diversity = scores["diversity"]
+    per_class = diversity.per_class or {}
+    worst = min(per_class, key=lambda name: per_class[name])
+    return {"run": run.name, "data": data, "step": step, "hours": round(seconds / 3600, 2), "note": note,
+            "kid": scores["kid1k_test"].value, "diversity": diversity.value, "worst": [worst, per_class[worst]],
+            "evaluator": scores["kid1k_test"].evaluator, "settings": {name: getattr(config, name) for name in SHOWN},
+            "machine": machine(), "versions": versions()}  # fmt: skip
+
+
+def lines(rows: list[dict[str, Any]]) -> list[str]:
+    table = ["| run | iteration | hours | KID1k | diversity | worst class |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        worst = f"{row['worst'][1]:.2f} ({row['worst'][0]})"
+        table.append(f"| {row['note']} | {row['step']:,} | {row['hours']:.1f} | {row['kid']:.4f} | "
+                     f"{row['diversity']:.2f} | {worst} |")  # fmt: skip
+    return [*table, "", f"Hours of one core, beside other programs. {rows[0]['evaluator']}. {made_on(rows)}."]
+
+
+def smoke() -> None:
+    """Two tiny snapshots of a run of two steps; the scores are computed from a few images by the real Inception."""
+    from training.engine.loop import train
+
+    with tempfile.TemporaryDirectory() as folder:
+        fields = {"widths": [8, 8], "bottom_width": 16}
+        train(make_config("fashion32", data="fashion", out=folder, steps=1, n_dis=1, batch_size=4, g_batch_size=4,
+                          precision="fp32", generator_fields=json.dumps(fields), spectrum_every=0, log_every=1,
+                          discriminator_fields='{"widths": [4, 8], "down": "10"}'))  # fmt: skip
+        print("\n".join(lines([measure(Path(folder), "fashion", 1, "smoke", "bf16")])))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, nargs="?", help="folder of a run")
+    parser.add_argument("--data", default="avatars", help="real images, as `sngan train` reads them")
+    parser.add_argument("--steps", default="", metavar="N,M", help="iterations of snapshots")
+    parser.add_argument("--note", default="", help="name of the run in the table")
+    parser.add_argument("--precision", default="bf16", choices=("bf16", "fp32"), help="of Inception (default: bf16)")
+    parser.add_argument("--record", action="store_true", help="add the rows to the records and print the table anew")
+    parser.add_argument("--smoke", action="store_true", help="a run of one step, as a test")
+    arguments = parser.parse_args()
+    if arguments.smoke:
+        smoke()
+        return
+    if arguments.run is None or not arguments.steps:
+        parser.error("RUN or --steps is missing")
+    rows = [json.loads(line) for line in RECORD.read_text().splitlines()] if RECORD.is_file() else []
+    for step in map(int, arguments.steps.split(",")):
+        row = measure(arguments.run, arguments.data, step, arguments.note or arguments.run.name, arguments.precision)
+        rows = [old for old in rows if (old["run"], old["step"]) != (row["run"], step)] + [row]
+        print(json.dumps(row), flush=True)
+        if arguments.record:
+            write_text(RECORD, "".join(json.dumps(row) + "\n" for row in rows))
+            write_text(RECORD.with_suffix(".md"), "\n".join(lines(rows)) + "\n")
+
+
+if __name__ == "__main__":
+    main()
