@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,7 @@ from training.engine.loop import train
 from training.publish.publish import stage
 
 from . import minihub
+from .conftest import ROOT
 
 PAIR = WEIGHTS["sngan_fashion32.v1"].folder.parent
 
@@ -383,3 +386,11 @@ def test_a_published_runs_card_holds_any_name(run, tmp_path):
         rows = [line for line in body.splitlines() if line.startswith("| ")]
         assert all(len(re.findall(r"(?<!\\)\|", row)) in (3, 7) for row in rows), rows
         ModelCard(text)
+
+
+def test_a_push_alone_knows_every_network():
+    """In a process of its own: here, other tests have imported the networks."""
+    code = ("from pathlib import Path; from sngan_hub.hub.push import load_any; from sngan_hub.weights.records import PRETRAINED; "
+            "print(type(load_any(Path(PRETRAINED, 'sngan_fashion32.v1', 'generator'))).__name__)")  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "Generator", done.stderr

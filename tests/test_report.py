@@ -325,7 +325,7 @@ def test_the_default_walk_with_scores(tmp_path, capsys, monkeypatch):
     out = tmp_path / "run"
     precision = "bf16" if fast_bfloat16("cpu") else "fp32"  # emulated, two thousand images take over an hour
     finetune(tmp_path / "data", out, "--steps=2", f"--precision={precision}", "--threads=2")
-    assert "KID against held-out images every 500 steps" in capsys.readouterr().err
+    assert "Computes kid1k_held_out every 500 steps" in capsys.readouterr().err
     (score,) = scores_of_run(out, "kid1k_held_out")
     in_precision = "in bfloat16; " if precision == "bf16" else ""
     assert f"{in_precision}22 held-out images" in score["evaluator"] and score["n"] == 200

@@ -11,9 +11,10 @@ from pathlib import Path
 from huggingface_hub import HfApi
 from huggingface_hub.utils import validate_repo_id
 
-from ..networks.base import AnyDiscriminator, AnyGenerator, Network
+from ..networks.base import AnyDiscriminator, Network
 from ..networks.card import network_card
 from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, read_config
+from ..networks.registry import FAMILIES
 from ..sampling.refine import CALIBRATION
 from ..weights.records import KINDS
 from .cards import PICTURE
@@ -47,8 +48,9 @@ def networks_in(folder: Path, repo: str) -> Iterator[tuple[Path, str]]:
 
 def load_any(folder: Path) -> Network:
     """Loads the network in ``folder``, generator or discriminator."""
-    generator = str(read_config(folder / CONFIG_NAME).get("class")).endswith("Generator")
-    return (AnyGenerator if generator else AnyDiscriminator).from_pretrained(folder)
+    known = {network.__name__: network for pair in FAMILIES.values() for network in pair}
+    kind = str(read_config(folder / CONFIG_NAME).get("class"))
+    return known.get(kind, AnyDiscriminator).from_pretrained(folder)
 
 
 def card_of(folder: Path, repo: str) -> str:

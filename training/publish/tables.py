@@ -152,8 +152,8 @@ def seconds_lines() -> list[str]:
 
 
 BENCHMARKS = (
-    "prepare", "normalizers", "probe", "space", "static", "walk", "finetune", "refining", "copies", "recipes", "noise",
-    "curve",
+    "prepare", "normalizers", "probe", "space", "static", "walk", "finetune", "refining", "copies", "recipes",
+    "changed", "curve",
 )  # fmt: skip
 #: Marker in README.md and docs/ -> its lines
 TABLES: dict[str, Callable[[], list[str]]] = {
