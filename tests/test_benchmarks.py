@@ -13,7 +13,15 @@ from .conftest import ROOT
 
 BENCHMARKS = sorted(path.name for path in (ROOT / "benchmarks").glob("*.py"))
 ELSEWHERE = {"gpu.py": "test_gpu_benchmark.py runs its small form, piece by piece"}
-MINUTES = {"refining.py", "finetune.py", "recipes.py", "curve.py"}  # run by make soak
+MINUTES = {
+    "refining.py",
+    "finetune.py",
+    "recipes.py",
+    "curve.py",
+    "changed.py",
+    "cost.py",
+    "static_page.py",
+}  # run by make soak
 AS_A_READER = {"convert.py", "resample.py"}  # the others are forked: what they start themselves is not
 NEEDS = {"probe.py": "fashion", "refining.py": "fashion inception", "changed.py": "fashion inception", "walk.py": "dicebear", "finetune.py": "dicebear",
          "space.py": "gradio_client", "copies.py": "fashion", "recipes.py": "fashion", "curve.py": "fashion inception",

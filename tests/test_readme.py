@@ -252,10 +252,15 @@ def words_of(line):
     return line.split("#")[0].split()
 
 
+MINUTE = ("sngan mirror ", "sngan spectrum ", "--rejection")  # blocks with such a line are run by make soak
+
+
 @pytest.mark.long
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name, lines in SHELL.items() if not all(
-    any(start in line for start in ELSEWHERE) for line in lines)])  # fmt: skip
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=[pytest.mark.soak] * any(word in line for word in MINUTE for line in lines))
+    for name, lines in SHELL.items() if not all(any(start in line for start in ELSEWHERE) for line in lines)
+])  # fmt: skip
 def test_shell_lines_run(name, tmp_path, request):
     """In the order of the page, in one folder; a line that trains starts without the runs of the lines before it."""
     variables = needed(SHELL[name], request)

@@ -71,7 +71,7 @@ def levels(found, expected):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("number", [0, *(pytest.param(n, marks=pytest.mark.soak) for n in (1, 2))])
 def test_ten_seeds_draw_pythons_pictures_to_two_levels(browser, url, models, number):
     model = models[number]
     generator = load_generator(model["name"])
