@@ -144,9 +144,9 @@ def seconds_lines() -> list[str]:
         lines = (RECORDS / record).read_text(encoding="utf-8").splitlines()
         return next(line for line in lines if line.startswith(f"| {start}")).split("|")[2].split()[0]
 
-    page, static = median("space.md", "8 images of 32 px"), median("static.md", "`sngan_cifar10_small`")
+    page, static = median("space.md", "from a click on Sample"), median("static.md", "`sngan_cifar10_small`")
     return [
-        f"On a CPU, a call of the [web page](docs/web-page.md)'s API for 8 images takes {page} s, and 32 images of the",
+        f"On a CPU, new images of the [web page](docs/web-page.md) take {page} s from the click, and 32 images of the",
         f"[static page](docs/static-page.md), which computes in the browser, take {static} s.",
     ]
 
