@@ -110,7 +110,10 @@ def clicks(url: str, runs: int) -> list[tuple[str, list[float]]]:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page()
         page.goto(url)
-        page.locator("#sample-result img").first.wait_for(timeout=60_000)
+        page.wait_for_function(  # until the first images are complete: a click before is lost
+            f"() => document.querySelector('#sample-link input, #sample-link textarea')?.value.startsWith('http') && "
+            f"{images}.length && {images}.every(e => e.complete)", timeout=60_000,
+        )  # fmt: skip
 
         def click() -> None:
             page.locator("#sample-go").click()
