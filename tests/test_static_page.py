@@ -118,9 +118,9 @@ def test_without_a_network_it_works_as_before(browser, site, models):
         stop()
         page.reload()
         assert np.array_equal(drawn(page, 0), first)
-        for model in models:  # also those that were never opened
-            follow(page, link("sample", model, 7, model["classes"][:1], n=1))
-            assert levels(drawn(page, 7), load_generator(model["name"]).sample([0], n=1, seed=7)) <= 2
+        for seed, model in enumerate(models, 7):  # also those that were never opened
+            follow(page, link("sample", model, seed, model["classes"][:1], n=1))
+            assert levels(drawn(page, seed), load_generator(model["name"]).sample([0], n=1, seed=seed)) <= 2
         assert page.outside == []
 
 
@@ -175,6 +175,17 @@ def test_no_picture_of_another_model_stays(browser, url, models):
     wait_for(page, "#status", "images in")
     expected = load_generator(models[1]["name"]).sample(models[1]["first"], n=8, seed=0)
     assert levels(pictures(page), expected) <= 2
+
+
+@pytest.mark.slow
+def test_a_link_counts_though_the_page_writes_its_own_address_at_that_moment(browser, url, models):
+    page = visit(browser, url)
+    drawn(page, 0)
+    address = link("sample", models[-1], 12, models[-1]["classes"][:1], n=1)
+    page.evaluate(
+        "address => { const own = location.href; location.hash = address; history.replaceState(null, '', own) }", address
+    )
+    assert levels(drawn(page, 12), load_generator(models[-1]["name"]).sample([0], n=1, seed=12)) <= 2
 
 
 @pytest.mark.slow

@@ -361,9 +361,10 @@ $("#copy").onclick = async () => {
   setTimeout(() => ($("#copy").textContent = "Copy link"), 3000);
 };
 
-addEventListener("hashchange", () => { // a link that was pasted over this one
+addEventListener("hashchange", ({ newURL }) => { // a link that was pasted over this one
   const { model } = state;
-  Object.assign(state, readState(location.hash, site.models));
+  // Not location.hash: showLink's timer may have written the old address again before this event arrived.
+  Object.assign(state, readState(new URL(newURL).hash, site.models));
   if (state.model !== model) return showNewModel();
   pause();
   showControls();
