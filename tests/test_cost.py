@@ -100,6 +100,14 @@ def test_many_d_steps_are_what_one_tells(tiny):
         assert count_iteration(tiny(**fields), 2).ops == whole and 0 < of_d.total() < whole.total() / fields["n_dis"]
 
 
+def test_a_lazy_penalty_counts_in_its_share_of_the_iterations(tiny):
+    without, always, lazy = (
+        count_iteration(tiny(penalty=penalty, penalty_every=every), 2).flops
+        for penalty, every in (("", 1), ("r1", 1), ("r1", 4))
+    )
+    assert always > without and lazy == pytest.approx(without + (always - without) / 4)
+
+
 def test_flops_are_linear_in_the_batch_and_shared_by_processes(tiny):
     small, middle, large = (
         count_iteration(tiny(batch_size=n, g_batch_size=2 * n, bn_group_g=8), 2).flops for n in (8, 16, 32)

@@ -79,7 +79,8 @@ def test_auto_takes_graphs_for_one_process_on_a_gpu(tmp_path, monkeypatch, capsy
         ).compile
 
     assert decided() == "graphs" and decided(steps=400) == "graphs_only"
-    assert decided(penalty="gradient", augment="") == "graphs_only"
+    assert decided(penalty="gradient", augment="") == decided(penalty="r1") == "graphs_only"
+    assert decided(penalty="r1", penalty_every=8) == "on" and decided(penalty_every=8) == "graphs"
     assert decided(donor="x", l2_sp=0.1) == "on" and not capsys.readouterr().err.count("CUDA graphs")
     assert decided(donor="x", l2_sp=0.1, compile="graphs") == "on"
     assert decided(donor="x", l2_sp=0.1, compile="graphs_only") == "off"

@@ -7,7 +7,7 @@ import torch
 
 from sngan_hub.layers.normalizers import Conv2d, Linear
 from sngan_hub.networks.cnn import CNNDiscriminator
-from training.engine.penalties import clip_weights_, gradient_penalty, orthonormal_penalty
+from training.engine.penalties import clip_weights_, gradient_penalty, orthonormal_penalty, r1_penalty
 
 
 def smooth_discriminator():
@@ -29,6 +29,7 @@ def test_the_gradient_penalty_is_zero_for_a_unit_gradient_and_known_for_a_linear
     x, y, e = torch.randn(5, 3, 8, 8).double(), torch.randn(5, 3, 8, 8).double(), torch.rand(5).double()
     assert gradient_penalty(Map(1.0), x, y, e).item() == pytest.approx(0, abs=1e-12)
     assert gradient_penalty(Map(3.0), x, y, e).item() == pytest.approx(4)
+    assert r1_penalty(Map(3.0), x).item() == pytest.approx(4.5)
 
 
 def test_it_is_taken_between_real_and_fake():
@@ -43,12 +44,14 @@ def test_it_is_taken_between_real_and_fake():
     assert torch.equal(seen[0][0], torch.full((3, 4, 4), 0.25)) and torch.equal(seen[0][1], real[1])
 
 
-@pytest.mark.parametrize("penalty", ["gradient", "orthonormal"])
+@pytest.mark.parametrize("penalty", ["gradient", "r1", "orthonormal"])
 def test_gradients_by_finite_differences(penalty):
     d = smooth_discriminator()
     real, fake, e = torch.randn(3, 3, 8, 8).double(), torch.randn(3, 3, 8, 8).double(), torch.rand(3).double()
 
     def value(net):
+        if penalty == "r1":
+            return r1_penalty(net, real)
         return gradient_penalty(net, real, fake, e) if penalty == "gradient" else orthonormal_penalty(net)
 
     value(d).backward()

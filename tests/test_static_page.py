@@ -183,7 +183,8 @@ def test_a_link_counts_though_the_page_writes_its_own_address_at_that_moment(bro
     drawn(page, 0)
     address = link("sample", models[-1], 12, models[-1]["classes"][:1], n=1)
     page.evaluate(
-        "address => { const own = location.href; location.hash = address; history.replaceState(null, '', own) }", address
+        "address => { const own = location.href; location.hash = address; history.replaceState(null, '', own) }",
+        address,
     )
     assert levels(drawn(page, 12), load_generator(models[-1]["name"]).sample([0], n=1, seed=12)) <= 2
 

@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -52,22 +52,22 @@ class Op(NamedTuple):
 class Cost:
     """Of one iteration on one of ``processes`` devices."""
 
-    ops: Counter[Op]
+    ops: Mapping[Op, float]  # how often; a fraction if not in every iteration
     processes: int
     reduced_bytes: int  # gradients, averaged over all processes: G's once, D's n_dis times
     tf32: bool = True  # on a GPU: what is float32 is multiplied in TF32
 
     @property
     def flops(self) -> int:
-        return sum(op.flops * n for op, n in self.ops.items())
+        return round(sum(op.flops * n for op, n in self.ops.items()))
 
     @property
     def bytes(self) -> int:
-        return sum(op.bytes * n for op, n in self.ops.items())
+        return round(sum(op.bytes * n for op, n in self.ops.items()))
 
     @property
     def launches(self) -> int:
-        return self.ops.total()
+        return round(sum(self.ops.values()))
 
 
 # These operations move no data; views are recognised by their schema.
@@ -150,6 +150,15 @@ def count_iteration(config: Config, n_classes: int, processes: int = 1, kind: st
     batch-norm group.
     """
     check_shares(config, processes)
+    if config.penalty and config.penalty_every > 1:  # averaged over the iterations with and without the penalty
+        every = replace(config, penalty_every=1)
+        costs = [count_iteration(c, n_classes, processes, kind) for c in (replace(config, penalty=""), every)]
+        without, own = (cost.ops for cost in costs)
+        average = {
+            op: without.get(op, 0) + (own.get(op, 0) - without.get(op, 0)) / config.penalty_every
+            for op in {**own, **without}
+        }
+        return replace(costs[0], ops=average)
     state, ops, of_d = run_on_fakes(replace(config, n_dis=1), n_classes, processes, kind)
     for op, n in of_d.items():
         ops[op] += n * (config.n_dis - 1)

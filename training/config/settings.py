@@ -91,10 +91,14 @@ class GameSettings:
 
     loss: str = option("hinge", "Adversarial loss.", choices=("hinge", "non_saturating", "wasserstein"))
     penalty: str = option(
-        "", "Penalty added to the discriminator's loss: gradient (Gulrajani et al. 2017) or orthonormal (Brock et al. "
-        "2016).", choices=("", "gradient", "orthonormal"),
+        "", "Penalty added to the discriminator's loss: gradient (Gulrajani et al. 2017), r1 (Mescheder et al. "
+        "2018) or orthonormal (Brock et al. 2016).", choices=("", "gradient", "r1", "orthonormal"),
     )  # fmt: skip
     penalty_weight: float = option(10.0, "Weight of the penalty.", least=0)
+    penalty_every: int = option(
+        1, "Iterations from one penalty to the next. The penalty is multiplied by this number (lazy regularisation, "
+        "Karras et al. 2020).", least=1,
+    )  # fmt: skip
     clip: float = option(0.0, "Clip every parameter of the discriminator to +-clip after its step. 0: off.", least=0)
     n_dis: int = option(5, "Discriminator steps per iteration.", least=1)
     batch_size: int = option(64, "Real images, and as many generated ones, per discriminator step.", least=1)

@@ -51,7 +51,7 @@ def decide_compile(config: Config) -> Config:
             say(f"compile: CUDA graphs need a GPU (device is {config.device}); {then}")
             config = dataclasses.replace(config, compile=without)
         elif not can_record(config):
-            say(f"compile: CUDA graphs are for one process and need l2_sp 0; {then}")
+            say(f"compile: CUDA graphs are for one process and need l2_sp 0 and penalty_every 1; {then}")
             config = dataclasses.replace(config, compile=without)
     if config.compiles:
         # In the folder of the run, so that a resumed run finds it; not changed if the user has set it.
@@ -91,14 +91,21 @@ def wanted_compile(config: Config) -> str:
             return known
     graphs = kind_of(config.device).startswith("cuda") and can_record(config)
     # Gradient penalties cannot be compiled, so that most of such an iteration would not be
-    if config.steps < REPAID_BY or not compiling_pays(config.device) or (graphs and config.penalty == "gradient"):
+    if (
+        config.steps < REPAID_BY
+        or not compiling_pays(config.device)
+        or (graphs and config.penalty in ("gradient", "r1"))
+    ):
         return "graphs_only" if graphs else "off"
     return "graphs" if graphs else "on"
 
 
 def can_record(config: Config) -> bool:
-    """Whether CUDA graphs are possible: not with several processes, nor with l2_sp, which would become a constant."""
-    return not config.l2_sp and int(os.environ.get("WORLD_SIZE", "1")) == 1
+    """Whether CUDA graphs are possible: not with several processes, l2_sp, which would become a constant, or a penalty
+    in some iterations only.
+    """
+    lazy = config.penalty and config.penalty_every > 1
+    return not config.l2_sp and not lazy and int(os.environ.get("WORLD_SIZE", "1")) == 1
 
 
 def compiling_pays(device: str) -> bool:

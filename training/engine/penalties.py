@@ -1,4 +1,4 @@
-"""Regularisers of the SN paper's comparison: gradient penalties, orthonormal penalty and weight clipping."""
+"""Regularisers of D: gradient penalties, and the SN paper's orthonormal penalty and weight clipping."""
 
 from __future__ import annotations
 
@@ -21,6 +21,17 @@ def gradient_penalty(
     score = discriminator(x) if y is None else discriminator(x, y)
     (gradient,) = torch.autograd.grad(score.sum(), x, create_graph=True)
     return ((gradient.flatten(1).norm(dim=1) - 1) ** 2).mean()
+
+
+def r1_penalty(discriminator: nn.Module, real: Tensor, y: Tensor | None = None) -> Tensor:
+    """E |grad D(x)|^2 / 2 at real images x: R1 of Mescheder et al. 2018, eq. 9, without its factor.
+
+    Needs double backward, so D runs uncompiled.
+    """
+    x = real.detach().requires_grad_()
+    score = discriminator(x) if y is None else discriminator(x, y)
+    (gradient,) = torch.autograd.grad(score.sum(), x, create_graph=True)
+    return (gradient.flatten(1) ** 2).sum(1).mean() / 2
 
 
 def orthonormal_penalty(network: nn.Module) -> Tensor:

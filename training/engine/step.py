@@ -19,7 +19,7 @@ from .cuda_graph import RecordedUpdates
 from .distributed import Share, average_gradients, shares
 from .ema import update_ema
 from .losses import LOSSES
-from .penalties import clip_weights_, gradient_penalty, orthonormal_penalty
+from .penalties import clip_weights_, gradient_penalty, orthonormal_penalty, r1_penalty
 from .state import State
 from .transition import set_class_strength
 
@@ -143,7 +143,7 @@ def discriminator_step(
                         found = losses(d, x, y, draws)
                     add(found, share)
                     forwards.next_micro_batch()
-    if config.penalty:
+    if config.penalty and (state.step + 1) % config.penalty_every == 0:
         values["penalty"] = add_penalty(state, config, reals, fakes, drawn, i, accelerator)
     average_gradients(d, accelerator)
     state.opt_d.step()
@@ -156,18 +156,21 @@ def discriminator_step(
 def add_penalty(
     state: State, config: Config, reals: Images, fakes: Images, drawn: Iteration, i: int, accelerator: Accelerator
 ) -> Tensor:
-    """Adds the gradient of the penalty on D. Returns the value of the penalty."""
-    d, device = state.discriminator, accelerator.device
+    """Adds the gradient of the penalty on D, at images without augmentation. Returns the value of the penalty."""
+    d, device, weight = state.discriminator, accelerator.device, config.penalty_weight * config.penalty_every
     if config.penalty == "orthonormal":
-        term = config.penalty_weight * orthonormal_penalty(d)
+        term = weight * orthonormal_penalty(d)
         accelerator.backward(term)
         return term.detach()
     total = torch.zeros((), device=device)
     own = shares(config.batch_size, config.micro_batch, accelerator)
     with logical_forwards(d, batch_norm_group=config.bn_group_d, twice=True) as forward:
         for share, (x, y), (fake, _) in zip(own, reals, fakes, strict=True):
-            term = gradient_penalty(d, x, fake, drawn.points[i][share.slice], y)
-            total += add_gradient(config.penalty_weight * term, share, accelerator)
+            if config.penalty == "r1":
+                term = r1_penalty(d, x, y)
+            else:
+                term = gradient_penalty(d, x, fake, drawn.points[i][share.slice], y)
+            total += add_gradient(weight * term, share, accelerator)
             forward.next_micro_batch()
     return total
 
