@@ -46,7 +46,7 @@ class Study(NamedTuple):
     """``lay_out(study, data, folder)`` writes one folder of training images per size, and ``held_out``."""
 
     classes: list[str]
-    what: str  # the classes, in the table's last line
+    what: str  # the classes, above the table
     sizes: list[int]  # training images per class
     held_out: int  # per class
     common: dict[str, Any]
@@ -93,7 +93,7 @@ COMMON: dict[str, Any] = dict(
 )
 STUDIES: dict[str, Study] = {
     "avatars": Study(
-        classes=["cameo", "clay", "open-peeps", "slice", "voxel-bot"], what="Styles", sizes=[20, 100, 500],
+        classes=["cameo", "clay", "open-peeps", "slice", "voxel-bot"], what="Drawings, styles", sizes=[20, 100, 500],
         held_out=200, common=COMMON, lay_out=draw, curves="fine-tuning.png",
         arms={
             "full":           {"from": "sngan_avatars32", "trained": "all",   "freeze_d": 0},
@@ -108,7 +108,8 @@ STUDIES: dict[str, Study] = {
         + [Run(arm, n, 0) for n in (20, 500) for arm in ("full", "from scratch", "FreezeD")],
     ),
     "photographs": Study(
-        classes=["cat", "horse", "ship"], what="Classes of CIFAR-10 as JPEG", sizes=[100, 500], held_out=1000,
+        classes=["cat", "horse", "ship"], what="Photographs, classes of CIFAR-10 as JPEG", sizes=[100, 500],
+        held_out=1000,
         common=COMMON | dict(flip="true"), lay_out=choose, curves="fine-tuning-photographs.png",
         arms={
             "full":         {"from": DONOR, "trained": "all", "freeze_d": 0},
@@ -188,7 +189,8 @@ def kids(rows: list[dict[str, Any]], arm: str, images: int) -> np.ndarray:
 
 def table(study: Study, rows: list[dict[str, Any]]) -> list[str]:
     points = list(map(int, rows[0]["kid"]))
-    lines = ["| images of each class | started | seeds | " + " | ".join(f"step {step}" for step in points) + " |",
+    lines = [f"{study.what}: {', '.join(study.classes)}.", "",
+             "| images of each class | started | seeds | " + " | ".join(f"step {step}" for step in points) + " |",
              "|---" * (3 + len(points)) + "|"]  # fmt: skip
     known = {(row["images"], row["arm"]) for row in rows}
     for images, arm in [(n, arm) for n in study.sizes for arm in study.arms if (n, arm) in known]:
@@ -209,7 +211,7 @@ def table(study: Study, rows: list[dict[str, Any]]) -> list[str]:
     total = study.held_out * len(study.classes)
     lines += ["", f"KID of 1,000 samples against {total:,} images that no run was trained on, mean (least to most) "
               f"over seeds; {rows[-1]['evaluator']}. Training images in the samples' place: {min(floors):.4f} to "
-              f"{max(floors):.4f}. {study.what}: {', '.join(study.classes)}. {made_on(rows)}."]  # fmt: skip
+              f"{max(floors):.4f}. {made_on(rows)}."]  # fmt: skip
     return lines
 
 
