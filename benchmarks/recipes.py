@@ -66,6 +66,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "EMA 0.9995":                dict(ema_decay=0.9995),
     "z_dim 64":                  dict(generator_fields='{"widths": [96, 96, 64, 48], "z_dim": 64}'),
     "non-saturating loss":       dict(loss="non_saturating"),
+    "R1, weight 1":              dict(penalty="r1", penalty_weight=1.0, penalty_every=8),
+    "R1, weight 10":             dict(penalty="r1", penalty_weight=10.0, penalty_every=8),
     "class transition":          dict(transition=True),
     "rates fall to 0":           dict(decay=True),
     "D 32-64-96-128":            dict(discriminator_fields='{"widths": [32, 64, 96, 128]}'),
