@@ -93,11 +93,11 @@ def model_card(record: Record, repos: Mapping[str, str] | None = None, size: int
 
 def _metadata(record: Record, repos: Mapping[str, str]) -> str:
     licence = record.licence.lower()
+    dataset = str(record.recipe.get("data") or record.recipe.get("preset", record.architecture))
     known = licence in ("mit", "apache-2.0", "cc0-1.0", "cc-by-4.0", "bsd-3-clause")
     results = [
         EvalResult(
-            task_type=PIPELINES["generator"], dataset_type=record.architecture.removeprefix("sngan_"),
-            dataset_name=str(record.recipe.get("data") or record.recipe.get("preset", record.architecture)),
+            task_type=PIPELINES["generator"], dataset_type=dataset.replace("-", "_"), dataset_name=dataset,
             metric_type=name,
             metric_name=f"{METRICS.get(name[:3], name)}, {score.n:,} images" if score.n else name,
             metric_value=float(f"{score.value:.5g}"),
