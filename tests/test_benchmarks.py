@@ -21,6 +21,7 @@ MINUTES = {
     "changed.py",
     "cost.py",
     "static_page.py",
+    "space.py",
 }  # run by make soak
 AS_A_READER = {"convert.py", "resample.py"}  # the others are forked: what they start themselves is not
 NEEDS = {"probe.py": "fashion", "refining.py": "fashion inception", "changed.py": "fashion inception", "walk.py": "dicebear", "finetune.py": "dicebear",

@@ -37,7 +37,7 @@ def python(*arguments, **environment):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("family", ["mmgeneration", "authors"])
+@pytest.mark.parametrize("family", [pytest.param("mmgeneration", marks=pytest.mark.soak), "authors"])
 def test_by_name_at_full_size(family, tmp_path):
     server = Server()
     records = {}

@@ -291,7 +291,9 @@ def test_by_keyboard(browser, url, models):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("width, theme", [(1280, "light"), (390, "dark"), (390, "light"), (1280, "dark")])
+@pytest.mark.parametrize("width, theme", [
+    (1280, "light"), (390, "dark"), *(pytest.param(*pair, marks=pytest.mark.soak) for pair in ((390, "light"), (1280, "dark"))),
+])  # fmt: skip
 def test_every_view_at_desktop_and_phone_width_light_and_dark(browser, url, models, width, theme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     for view, model in zip(("sample", "morph", "walk"), models, strict=True):
