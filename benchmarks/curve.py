@@ -32,6 +32,9 @@ def measure(run: Path, data: str, step: int, note: str, precision: str) -> dict[
     """The scores of one snapshot, and the hours of training until it."""
     generator, config = load_generator(snapshot_folder(run, step) / "generator"), load_config(run)
     scores = dict(evaluate(generator, data, ["kid1k_test", "diversity"], precision=precision))
+    settings = {name: getattr(config, name) for name in SHOWN}
+    if Path(config.donor).is_dir():  # its place is of no interest elsewhere
+        settings["donor"] = Path(config.donor).name
     seconds, before = 0.0, 0
     for row in read_log(run):
         if row["step"] <= step:
@@ -41,7 +44,7 @@ def measure(run: Path, data: str, step: int, note: str, precision: str) -> dict[
     worst = min(per_class, key=lambda name: per_class[name])
     return {"run": run.name, "data": data, "step": step, "hours": round(seconds / 3600, 2), "note": note,
             "kid": scores["kid1k_test"].value, "diversity": diversity.value, "worst": [worst, per_class[worst]],
-            "evaluator": scores["kid1k_test"].evaluator, "settings": {name: getattr(config, name) for name in SHOWN},
+            "evaluator": scores["kid1k_test"].evaluator, "settings": settings,
             "machine": machine(), "versions": versions()}  # fmt: skip
 
 
