@@ -93,8 +93,8 @@ COMMON: dict[str, Any] = dict(
 )
 STUDIES: dict[str, Study] = {
     "avatars": Study(
-        classes=["cameo", "clay", "open-peeps", "slice", "voxel-bot"], what="Drawings, styles", sizes=[20, 100, 500],
-        held_out=200, common=COMMON, lay_out=draw, curves="fine-tuning.png",
+        classes=["cameo", "clay", "open-peeps", "slice", "voxel-bot"], what="New styles of drawings",
+        sizes=[20, 100, 500], held_out=200, common=COMMON, lay_out=draw, curves="fine-tuning.png",
         arms={
             "full":           {"from": "sngan_avatars32", "trained": "all",   "freeze_d": 0},
             "FreezeD":        {"from": "sngan_avatars32", "trained": "all",   "freeze_d": 2},
@@ -108,9 +108,8 @@ STUDIES: dict[str, Study] = {
         + [Run(arm, n, 0) for n in (20, 500) for arm in ("full", "from scratch", "FreezeD")],
     ),
     "photographs": Study(
-        classes=["cat", "horse", "ship"], what="Photographs, classes of CIFAR-10 as JPEG", sizes=[100, 500],
-        held_out=1000,
-        common=COMMON | dict(flip="true"), lay_out=choose, curves="fine-tuning-photographs.png",
+        classes=["cat", "horse", "ship"], what="New classes of photographs, CIFAR-10 as JPEG", sizes=[100, 500],
+        held_out=1000, common=COMMON | dict(flip="true"), lay_out=choose, curves="fine-tuning-photographs.png",
         arms={
             "full":         {"from": DONOR, "trained": "all", "freeze_d": 0},
             "FreezeD":      {"from": DONOR, "trained": "all", "freeze_d": 2},
