@@ -270,7 +270,7 @@ def test_bad_settings_are_refused(overrides, text):
 
 def test_what_a_resumed_run_may_change():
     old = dataclasses.asdict(make_config("fashion32", decay_from=100, decay_to=200))
-    assert differences(old, Config(**{**old, "steps": 999, "log_every": 7, "out": "x"}), 50) == []
+    assert differences(old, Config(**{**old, "steps": 999, "log_every": 7, "out": "x", "threads": 2}), 50) == []
     assert differences(old, Config(**{**old, "decay_to": 300}), 50) == []
     changed = differences(old, Config(**{**old, "decay_to": 300, "lr_g": 1.0}), 150)
     assert changed == ["lr_g: was 0.0004, now 1.0", "decay_to: was 200, now 300"]

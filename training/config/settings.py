@@ -193,7 +193,7 @@ class MachineSettings:
     )  # fmt: skip
     one_pass: bool = option(False, "Real and generated images go through the discriminator in one pass.")
     channels_last: bool = option(False, "Use the channels-last memory format.")
-    threads: int = option(0, "CPU threads. 0: as torch chooses.", least=0, below=1025)
+    threads: int = option(0, "CPU threads. 0: as torch chooses.", least=0, below=1025, resume=True)
     micro_batch: int = option(
         0, "Images computed at once, to save memory: a multiple of the batch-norm groups. 0: all.", least=0, resume=True
     )
