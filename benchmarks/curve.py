@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import sys
 import tempfile
 from pathlib import Path
@@ -35,10 +36,12 @@ def measure(run: Path, data: str, step: int, note: str, precision: str) -> dict[
     settings = {name: getattr(config, name) for name in SHOWN}
     if Path(config.donor).is_dir():  # its place is of no interest elsewhere
         settings["donor"] = Path(config.donor).name
+    log = [row for row in read_log(run) if row["step"] <= step]
+    usual = statistics.median(row["seconds_per_step"] for row in log) if log else 0.0
     seconds, before = 0.0, 0
-    for row in read_log(run):
-        if row["step"] <= step:
-            seconds, before = seconds + (row["step"] - before) * row["seconds_per_step"], row["step"]
+    for row in log:  # time in which the run was suspended does not count
+        took = min(row["seconds_per_step"], 3 * usual)
+        seconds, before = seconds + (row["step"] - before) * took, row["step"]
     diversity = scores["diversity"]
     per_class = diversity.per_class or {}
     worst = min(per_class, key=lambda name: per_class[name])
@@ -54,7 +57,7 @@ def lines(rows: list[dict[str, Any]]) -> list[str]:
         worst = f"{row['worst'][1]:.2f} ({row['worst'][0]})"
         table.append(f"| {row['note']} | {row['step']:,} | {row['hours']:.1f} | {row['kid']:.4f} | "
                      f"{row['diversity']:.2f} | {worst} |")  # fmt: skip
-    return [*table, "", f"Hours of one core, beside other programs. {rows[0]['evaluator']}. {made_on(rows)}."]
+    return [*table, "", f"Hours of training, beside other programs. {rows[0]['evaluator']}. {made_on(rows)}."]
 
 
 def smoke() -> None:

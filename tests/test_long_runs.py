@@ -218,6 +218,13 @@ def test_singular_values_at_intervals_are_exact(tmp_path):
     assert same(state, train(settings(tmp_path / "without"), some_data()))  # looking changes nothing
 
 
+def test_a_lazy_penalty_stands_in_every_line_of_the_log_after_its_first(tmp_path):
+    lazy = dict(penalty="r1", penalty_weight=10.0, penalty_every=2, log_every=1, steps=5, decay_from=5, decay_to=5)
+    train(settings(tmp_path, **lazy), some_data())
+    values = [row.get("penalty") for row in read_lines(tmp_path / "log.jsonl")]
+    assert values[0] is None and values[1] == values[2] and values[3] == values[4] and values[1] != values[3]
+
+
 def test_the_best_snapshot_is_the_one_that_is_offered(tmp_path, monkeypatch, capsys):
     from sngan_hub.metrics import inception, protocols
     from training.__main__ import main

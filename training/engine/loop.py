@@ -94,9 +94,10 @@ def _train(config: Config, data: Images | None, begin: Callable[[State], None] |
         closing(log) if log else nullcontext(),
     ):
         ended = out_of_patience(out, config, accelerator)
+        losses: dict[str, torch.Tensor] = {}
         while state.step < config.steps and not ended:
             try:
-                losses = train_step(state, config, feed, accelerator)
+                losses |= train_step(state, config, feed, accelerator)  # a lazy penalty keeps its last value
                 progress.update(state.step)
                 stopping = any_process(bool(stop), state.step, accelerator)
                 saving = due(config.checkpoint_every) or stopping
