@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
 import tempfile
 from pathlib import Path
@@ -23,7 +22,7 @@ from sngan_hub.files import write_text  # noqa: E402
 from sngan_hub.metrics.protocols import evaluate, machine, made_on, versions  # noqa: E402
 from training.config.schema import load_config, make_config  # noqa: E402
 from training.engine.run_folder import snapshot_folder  # noqa: E402
-from training.monitor.log import read_log  # noqa: E402
+from training.monitor.log import hours_of, read_log  # noqa: E402
 
 RECORD = ROOT / "benchmarks" / "records" / "curve.jsonl"
 SHOWN = ("donor", "n_dis", "lr_g", "lr_d", "batch_size", "augment", "noise", "transition_to", "steps", "decay_from")
@@ -36,16 +35,11 @@ def measure(run: Path, data: str, step: int, note: str, precision: str) -> dict[
     settings = {name: getattr(config, name) for name in SHOWN}
     if Path(config.donor).is_dir():  # its place is of no interest elsewhere
         settings["donor"] = Path(config.donor).name
-    log = [row for row in read_log(run) if row["step"] <= step]
-    usual = statistics.median(row["seconds_per_step"] for row in log) if log else 0.0
-    seconds, before = 0.0, 0
-    for row in log:  # time in which the run was suspended does not count
-        took = min(row["seconds_per_step"], 3 * usual)
-        seconds, before = seconds + (row["step"] - before) * took, row["step"]
+    hours = hours_of([row for row in read_log(run) if row["step"] <= step])
     diversity = scores["diversity"]
     per_class = diversity.per_class or {}
     worst = min(per_class, key=lambda name: per_class[name])
-    return {"run": run.name, "data": data, "step": step, "hours": round(seconds / 3600, 2), "note": note,
+    return {"run": run.name, "data": data, "step": step, "hours": hours, "note": note,
             "kid": scores["kid1k_test"].value, "diversity": diversity.value, "worst": [worst, per_class[worst]],
             "evaluator": scores["kid1k_test"].evaluator, "settings": settings,
             "machine": machine(), "versions": versions()}  # fmt: skip

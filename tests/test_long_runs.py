@@ -22,7 +22,7 @@ from training.engine.checkpoints import checkpoints
 from training.engine.loop import train
 from training.engine.state import new_state
 from training.feed.checks import check_held_out, contact_sheet, findings
-from training.monitor.log import fixed_samples, read_lines, real_spread, shown_classes
+from training.monitor.log import fixed_samples, hours_of, read_lines, real_spread, shown_classes
 
 from . import tiny_runs, warm
 from .conftest import ROOT
@@ -223,6 +223,13 @@ def test_a_lazy_penalty_stands_in_every_line_of_the_log_after_its_first(tmp_path
     train(settings(tmp_path, **lazy), some_data())
     values = [row.get("penalty") for row in read_lines(tmp_path / "log.jsonl")]
     assert values[0] is None and values[1] == values[2] and values[3] == values[4] and values[1] != values[3]
+
+
+def test_hours_leave_out_time_in_which_a_run_was_suspended():
+    log = [{"step": step, "seconds_per_step": 0.36} for step in range(100, 10_001, 100)]
+    assert hours_of(log) == 1.0 and hours_of([]) == 0.0
+    log[50]["seconds_per_step"] = 3600.0  # a hundred hours
+    assert hours_of(log) == pytest.approx(1.02)
 
 
 def test_the_best_snapshot_is_the_one_that_is_offered(tmp_path, monkeypatch, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 import time
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,17 @@ class Log:
 
 def read_log(out: Path) -> list[dict[str, Any]]:
     return read_lines(out / "log.jsonl")
+
+
+def hours_of(log: list[dict[str, Any]]) -> float:
+    """Hours of training that the lines of a log tell of. Time in which the run was suspended does not count: a line
+    counts at most three times the usual seconds per step.
+    """
+    most = 3 * statistics.median([row["seconds_per_step"] for row in log] or [0.0])
+    steps = [0, *(row["step"] for row in log)]
+    seconds = sum((row["step"] - before) * min(row["seconds_per_step"], most)
+                  for row, before in zip(log, steps, strict=False))  # fmt: skip
+    return round(seconds / 3600, 2)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

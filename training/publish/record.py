@@ -16,7 +16,7 @@ from sngan_hub.weights.records import KINDS, Record, Score
 
 from ..config.schema import FREE
 from ..engine.run_folder import linked_step
-from ..monitor.log import read_lines, read_log
+from ..monitor.log import hours_of, read_lines, read_log
 from ..monitor.score import SCORES
 
 #: Card texts for each source of the included models.
@@ -59,13 +59,11 @@ SOURCES = {
 
 def recipe_of(run: Path) -> dict[str, Any]:
     """The settings of the run, and its hours."""
-    config, log = read_config(run / "config.json"), read_log(run)
-    steps = [0] + [row["step"] for row in log]
-    seconds = sum(row["seconds_per_step"] * (row["step"] - before) for row, before in zip(log, steps, strict=False))
+    config = read_config(run / "config.json")
     recipe = {key: value for key, value in config.items() if key not in FREE - {"steps"} | {"architecture"}}
     if config["donor"]:
         recipe["donor"] = donor_name(config["donor"])
-    return {**recipe, "hours": round(seconds / 3600, 2)}
+    return {**recipe, "hours": hours_of(read_log(run))}
 
 
 def donor_name(donor: str) -> str:
