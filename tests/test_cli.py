@@ -303,7 +303,7 @@ def test_dry_run_prints_the_run_and_creates_nothing(tmp_path, capsys):
         training(["train", "--preset=avatars32", "--dry-run", "--out", str(tmp_path / "run"), "--batch-size", "8"]) == 0
     )
     said = capsys.readouterr().out
-    assert "736,451" in said and re.search(r"batch_size +8\n", said)
+    assert "1,022,467" in said and re.search(r"batch_size +8\n", said)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -35,10 +35,10 @@ def _row(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     )
 
 
-# This project's own architectures, small enough to include in the package. As in the 64-px rows, the avatars' width
-# halves when the resolution doubles. Fashion's discriminator is the authors' at 32 px with fewer channels.
-_FASHION = {"widths": [128, 128, 64, 64]}, {"widths": [64, 96, 128, 128], "down": "1100", "head_bias": True}
-_AVATARS = {"widths": [128, 128, 64, 32]}, {"widths": [32, 64, 128, 192], "down": "1110", "head_bias": True}
+# This project's own architectures, small enough to include in the package: the authors' at 32 px with fewer channels.
+_SMALL_D = {"widths": [64, 96, 128, 128], "down": "1100", "head_bias": True}
+_FASHION = {"widths": [128, 128, 64, 64]}, _SMALL_D
+_AVATARS = {"widths": [128, 128, 128, 64]}, _SMALL_D
 
 # The authors' 32-px discriminator, and a generator with fewer channels where maps are large: 11 MB for both in float32.
 _CIFAR_SMALL = {"widths": [192, 192, 128, 96]}, {"widths": [128, 128, 128, 128], "down": "1100", "head_bias": True}

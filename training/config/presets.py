@@ -89,6 +89,6 @@ PRESETS: dict[str, dict[str, Any]] = {
     # ours: chosen by the pilots that docs/shipped-models.md records
     "fashion32":  dict(architecture="sngan_fashion32", data="fashion", augment="translation", n_dis=2, lr_g=4e-4, lr_d=8e-4, steps=9_600, decay_from=5_600, decay_to=9_600, **_OURS),
     "cifar10_small": dict(architecture="sngan_cifar10_small", n_classes=10, flip=True, n_dis=2, batch_size=128, g_batch_size=128, lr_g=4e-4, lr_d=8e-4, beta2=0.99, ema_decay=0.9995, steps=20_000, decay_from=20_000, decay_to=20_000, precision="bf16", channels_last=True, one_pass=True, source="ours (docs/shipped-models.md)"),
-    "avatars32":  dict(architecture="sngan_avatars32", data="avatars", augment="color,translation", n_dis=1, lr_g=3e-4, lr_d=6e-4, steps=13_000, decay_from=7_000, decay_to=13_000, transition_from=2_500, transition_to=5_000, **_OURS),
+    "avatars32":  dict(architecture="sngan_avatars32", data="avatars", n_dis=1, lr_g=4e-4, lr_d=8e-4, penalty="r1", penalty_weight=10.0, penalty_every=8, steps=20_000, decay_from=11_000, decay_to=20_000, **_OURS),
 }
 # fmt: on
