@@ -120,6 +120,13 @@ def test_the_shipped_model_in_half_draws_the_same_pictures(tmp_path, capsys):
     assert (to_uint8(torch.from_numpy(images)).int() - expected.int()).abs().max() <= 2
 
 
+@pytest.mark.parametrize("name", ["sngan_cifar10_small", "sngan_fashion32", "sngan_avatars32"])
+def test_weights_in_half_change_no_picture_by_more_than_two_levels(name, tmp_path):
+    generator = load_generator(name)
+    write_onnx(generator, tmp_path / "half.onnx", {}, half=True)
+    assert 0 < difference(tmp_path / "half.onnx", generator, n=200) * 127.5 < 1.9
+
+
 def _weights(name):
     from sngan_hub.weights import find_record
 
@@ -142,7 +149,7 @@ def test_metadata_of_a_folder(tmp_path):
 
 
 def test_half_refuses_what_float16_cannot_hold():
-    values = np.full(100, 1e6, np.float32)
+    values = np.full(5000, 1e6, np.float32)
     graph = onnx.helper.make_graph([], "g", [], [], [onnx.numpy_helper.from_array(values, "weight")])
     with pytest.raises(ValueError, match="half: weight has values up to 1e\\+06"):
         to_half(onnx.helper.make_model(graph))
