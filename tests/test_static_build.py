@@ -132,7 +132,7 @@ def test_the_page_shows_the_fid_that_the_documentation_shows(tmp_path, monkeypat
     from space import build_static
 
     monkeypatch.setattr(build_static, "write_onnx", lambda generator, path, *_, **__: path.write_bytes(b"network"))
-    monkeypatch.setattr(build_static, "difference", lambda path, generator: 0.0)
+    monkeypatch.setattr(build_static, "difference", lambda path, generator, n: 0.0)
     entry = build_static._model("sngan_fashion32", "Clothes", tmp_path)
     assert entry["fid"] == round(find_record("sngan_fashion32", "generator").scores["fid_paper"].value, 3)
 
