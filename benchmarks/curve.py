@@ -25,7 +25,8 @@ from training.engine.run_folder import snapshot_folder  # noqa: E402
 from training.monitor.log import hours_of, read_log  # noqa: E402
 
 RECORD = ROOT / "benchmarks" / "records" / "curve.jsonl"
-SHOWN = ("donor", "n_dis", "lr_g", "lr_d", "batch_size", "augment", "noise", "transition_to", "steps", "decay_from")
+SHOWN = ("donor", "n_dis", "lr_g", "lr_d", "batch_size", "augment", "noise", "penalty", "penalty_weight",
+         "penalty_every", "transition_to", "steps", "decay_from")  # fmt: skip
 
 
 def measure(run: Path, data: str, step: int, note: str, precision: str) -> dict[str, Any]:

@@ -40,6 +40,7 @@ def test_a_run_on_a_folder_is_shipped_with_the_texts_of_a_source(runs, tmp_path)
     recipe = record.recipe
     assert recipe["augment"] == "cutout" and recipe["first stage: augment"] == "" and recipe["lr_g"] == 4e-4
     assert recipe["first stage: lr_g"] == 1e-4 and "first stage: n_dis" not in recipe
+    assert recipe["steps"] == 2 and "threads" in recipe and "device" not in recipe
     assert recipe["note"] == "Two stages." and recipe["data"] == "cifar10_jpeg"
     assert not any(str(tmp_path) in str(value) for value in recipe.values())
     card = ModelCard(

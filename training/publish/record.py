@@ -60,7 +60,8 @@ SOURCES = {
 def recipe_of(run: Path) -> dict[str, Any]:
     """The settings of the run, and its hours."""
     config = read_config(run / "config.json")
-    recipe = {key: value for key, value in config.items() if key not in FREE - {"steps"} | {"architecture"}}
+    left_out = FREE - {"steps", "threads"} | {"architecture"}  # hours mean little without the threads
+    recipe = {key: value for key, value in config.items() if key not in left_out}
     if config["donor"]:
         recipe["donor"] = donor_name(config["donor"])
     return {**recipe, "hours": hours_of(read_log(run))}
