@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # fmt: off
 MUTATIONS: list[tuple[str, str, str, str, str]] = [  # what, file, right, wrong, tests that must fail
     ("bilinear upsampling",              "sngan_hub/layers/resample.py",    'if mode == "nearest":\n        return F.interpolate(x, scale_factor=2, mode="nearest")', 'if False:\n        return x', "test_models.py::test_upsampling_is_nearest"),
-    ("in-place relu before the shortcut", "sngan_hub/networks/resnet.py",     "h = x if self.first else F.relu(x)  #", "h = x if self.first else F.relu(x, inplace=True)  #", "test_models.py::test_shortcut_reads_the_input_before_relu_and_nothing_is_overwritten"),
+    ("in-place relu before the shortcut", "sngan_hub/networks/blocks.py",     "h = x if self.first else F.relu(x)  #", "h = x if self.first else F.relu(x, inplace=True)  #", "test_models.py::test_shortcut_reads_the_input_before_relu_and_nothing_is_overwritten"),
     ("a discriminator too thin",         "sngan_hub/networks/resnet.py",      '"128":   Row(4,  64, (16, 16, 8, 4, 2, 1),     64,', '"128":   Row(4,  64, (16, 16, 8, 4, 2, 1),     8,', "test_models.py::test_parameter_counts"),
     ("an extra downsampling",            "sngan_hub/networks/resnet.py",      '"111110"),\n    "256"', '"111111"),\n    "256"', "test_models.py::test_wide_discriminator_no_extra_downsampling_and_block_maps"),
     ("batch-norm epsilon 1e-5",          "sngan_hub/networks/resnet.py",      "bn_eps: float = 2e-5", "bn_eps: float = 1e-5", "test_goldens.py"),

@@ -29,7 +29,8 @@ OUTSIDE = {"index.md": "README.md", "changelog.md": "CHANGELOG.md", "tour.md": "
 MODULES = """
 sngan_hub
 sngan_hub.sampling.generate sngan_hub.sampling.pictures sngan_hub.sampling.morph sngan_hub.sampling.refine
-sngan_hub.networks.registry sngan_hub.networks.base sngan_hub.networks.resnet sngan_hub.networks.cnn
+sngan_hub.networks.registry sngan_hub.networks.base sngan_hub.networks.blocks sngan_hub.networks.resnet
+sngan_hub.networks.cnn
 sngan_hub.layers.spectral_norm sngan_hub.layers.normalizers sngan_hub.layers.logical_forward sngan_hub.layers.resample
 sngan_hub.metrics.discriminator_scores sngan_hub.metrics.spectrum
 sngan_hub.weights.records sngan_hub.data
