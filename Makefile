@@ -38,7 +38,7 @@ static: $(VENV)/.installed
 
 # WORKERS processes with one thread each; WORKERS=0 runs all tests in one process.
 WORKERS ?= 2
-PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist worksteal
+PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist worksteal --durations 10
 
 test: $(VENV)/.installed debian
 	$(PYTEST) -m "not slow"

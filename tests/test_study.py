@@ -168,13 +168,13 @@ def test_the_page_shows_means_over_seeds_beside_the_paper_s(tmp_path):
     (tmp_path / "samples").mkdir()
     for setting, colour in (("A", "red"), ("D", "blue")):
         Image.new("RGB", (265, 34), colour).save(tmp_path / "samples" / f"spectral_norm-{setting}-0.png")
-    (tmp_path / "notes.json").write_text('{"settings": "Seen at this size."}')
+    (tmp_path / "notes.json").write_text('{"runs": "Of 32 px.", "settings": "Seen at this size."}')
     text = write_page(tmp_path, tmp_path / "docs").read_text()
     sheet = Image.open(tmp_path / "docs" / "study-samples.png").convert("RGB").getcolors(10**6)
     assert {(255, 0, 0), (0, 0, 255)} <= {colour for _, colour in sheet}
-    assert "Here: Seen at this size." in text.split("## ")[1]
+    assert "Of 32 px." in text.split("## ")[0] and "Here: Seen at this size." in text.split("## ")[1]
     (tmp_path / "notes.json").write_text('{"setting": ""}')
-    with pytest.raises(ValueError, match="unknown setting; known are settings"):
+    with pytest.raises(ValueError, match="unknown setting; known are runs, settings"):
         write_page(tmp_path)
     for name in ("settings", "spectrum", "width", "time", "samples"):
         assert (tmp_path / "docs" / f"study-{name}.png").stat().st_size > 5000 and f"study-{name}.png" in text
@@ -189,7 +189,8 @@ def test_runs_beside_each_other_are_those_made_one_after_the_other(folder_of_ima
     one, three = ({cell_of(row): row["spectrum"] for row in read_results(tmp_path / n)} for n in ("one", "three"))
     assert one == three and len(one) == 6
     assert "16 images" in (tmp_path / "three" / "runs" / "none-B-0.log").read_text()
-    assert "6 of 6 runs done" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "6 of 6 runs done" in said and "shared by 3 processes" in said and "shared by 1" not in said
 
 
 @pytest.mark.slow

@@ -20,13 +20,15 @@ from .run import SAMPLES, STUDY, TIMES, cell_of, read_results
 from .timing import Seconds
 
 PAGE, NOTES = "study.md", "notes.json"
+RUNS = "runs"  # a remark on all runs, above the sections
 Rows = list[dict[str, Any]]
 
 
 def write_page(folder: Path, out: Path | None = None) -> Path:
     """Writes ``study.md`` and its figures from the results of ``folder`` to ``out`` (default: the folder itself).
 
-    ``notes.json`` in ``folder``, if it exists, has remarks for sections: settings, spectrum, width, time, samples.
+    ``notes.json`` in ``folder``, if it exists, has remarks: on the runs (runs), and for the sections settings,
+    spectrum, width, time and samples.
     """
     rows = read_results(folder)
     if not rows:
@@ -35,14 +37,16 @@ def write_page(folder: Path, out: Path | None = None) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     study = json.loads((folder / STUDY).read_text(encoding="utf-8"))
     notes = json.loads((folder / NOTES).read_text(encoding="utf-8")) if (folder / NOTES).is_file() else {}
-    if unknown := set(notes) - set(FIGURES):
-        raise ValueError(f"{folder / NOTES}: unknown {', '.join(sorted(unknown))}; known are {', '.join(FIGURES)}")
+    if unknown := set(notes) - {RUNS, *FIGURES}:
+        legal = ", ".join([RUNS, *FIGURES])
+        raise ValueError(f"{folder / NOTES}: unknown {', '.join(sorted(unknown))}; known are {legal}")
     seconds = times_of(folder)
     plain = [row for row in rows if row["width"] == 1]
     parts = [
         "# Comparison of normalisation methods",
         f"Runs of the preset `{study['preset']}` with methods and optimizer settings of Miyato et al. 2018. "
         + what_ran(rows, study),
+        *([notes[RUNS]] if RUNS in notes else []),
     ]
     sections: list[tuple[str, list[str], Callable[[Path], None] | None]] = [
         ("settings", settings_table(plain), lambda path: draw_settings(plain, path)),

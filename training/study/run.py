@@ -103,7 +103,9 @@ def read_times(folder: Path) -> dict[str, Seconds]:
     return {name: Seconds(*row) for name, row in rows.items()}
 
 
-def cost_lines(todo: list[Cell], study: Study, folder: Path, seconds: Mapping[str, Seconds]) -> list[str]:
+def cost_lines(
+    todo: list[Cell], study: Study, folder: Path, seconds: Mapping[str, Seconds], parallel: int = 1
+) -> list[str]:
     """How many runs are missing, and their hours on this machine, without scoring. A D step is counted as one sixth of
     a timed iteration, which has five of them and a G step.
     """
@@ -113,9 +115,10 @@ def cost_lines(todo: list[Cell], study: Study, folder: Path, seconds: Mapping[st
         total += seconds[cell.method].median * (config.n_dis + 1) / 6 * config.steps if cell.method in seconds else 0.0
     done = len(read_results(folder))
     hours = f"about {total / 3600:.1f} hours" if total >= 3600 else f"about {total / 60:.0f} minutes"
-    return [f"{plural(len(todo), 'run', 'runs')} to make, {done} done",
-            f"{hours if seconds else 'an unknown time'} of training on this machine, and {study.samples:,} samples to "
-            f"score after each run"]  # fmt: skip
+    hours = hours if seconds else "an unknown time"
+    shared = f", shared by {parallel} processes" if parallel > 1 else ""
+    cost = f"{hours} of training on this machine{shared}, and {study.samples:,} samples to score after each run"
+    return [f"{plural(len(todo), 'run', 'runs')} to make, {done} done", cost]
 
 
 Score = Callable[[Path, Study, Config], dict[str, Any]]
@@ -137,12 +140,12 @@ def make(
     todo = missing(folder, wanted)
     methods = list(dict.fromkeys(cell.method for cell in wanted))
     seconds = read_times(folder) if dry_run or not rounds else times(folder, study, methods, data_of(first), rounds)
-    print("\n".join(cost_lines(todo, study, folder, seconds)), file=sys.stderr)
+    print("\n".join(cost_lines(todo, study, folder, seconds, parallel)), file=sys.stderr)
     if dry_run:
         print("\n".join(cell.name for cell in todo))
         return
     if parallel > 1 and todo and score is None:
-        features_of_real_images(study, first)  # once, before all processes need them
+        features_of_real_images(study, first, parallel)  # once, before all processes need them
     for number, row in enumerate(results(todo, study, folder, score or fid_and_kid, parallel), 1):
         append_json(folder / RESULTS, row)
         cell = cell_of(row)
@@ -223,12 +226,14 @@ def floor_of(n: int, data: str, held_out: str, e: Evaluation) -> float:
     return _floors[key]
 
 
-def evaluation_of(generator: Any, config: Config) -> Evaluation:
-    return Evaluation(generator, config.data, held_out=config.test_folder, precision=config.precision)
+def evaluation_of(generator: Any, config: Config, workers: int = 1) -> Evaluation:
+    return Evaluation(generator, config.data, held_out=config.test_folder, precision=config.precision, workers=workers)
 
 
-def features_of_real_images(study: Study, config: Config) -> None:
-    """Computes them, unless they are in the cache."""
-    e = evaluation_of(create_generator(config.architecture).to(resolve_device(config.device)), config)
+def features_of_real_images(study: Study, config: Config, workers: int) -> None:
+    """Computes them on ``workers`` threads, unless they are in the cache."""
+    e = evaluation_of(create_generator(config.architecture).to(resolve_device(config.device)), config, workers)
+    print(f"real images: features of {len(e.real('test').labels):,} test and {study.samples:,} training images, "
+          f"unless they are in the cache", file=sys.stderr)  # fmt: skip
     e.real_features("test", None, balanced=False)
     e.real_features("train", study.samples)
