@@ -261,13 +261,13 @@ def settings_tables() -> list[str]:
         lines += ["", f"## {group.__doc__}", "", "| flag | default | meaning | a resumed run may change it |",
                   "|---|---|---|---|"]  # fmt: skip
         for field in dataclasses.fields(group):
-            if field.name == "source":  # stated by the preset; no flag
+            if field.name in ("source", "class_order"):  # set by the preset or the run; no flags
                 continue
             known, default = meaning(field), field.default
             shown = str(default).lower() if isinstance(default, bool) else str(default)
             legal = f" One of {', '.join(f'`{c}`' for c in known.choices if c)}." if known.choices else ""
-            if known.choices and field.name == "preset":
-                legal = ""
+            if field.name == "preset":
+                shown, legal = "", " `train` needs it; `sngan train --help` lists the names."
             lines.append(f"| `{flag(field)}` | {f'`{shown}`' if shown else ''} | {known.help}{legal} | "
                          f"{known.resume_if or ('yes' if known.resume else 'no')} |")  # fmt: skip
     return lines[1:]
