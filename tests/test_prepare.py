@@ -231,6 +231,10 @@ def test_data_that_changed_since_is_told_in_a_line(tmp_path, image_folder, capsy
     labels.write_bytes(whole[:-4] + b"\x09\0\0\0")
     with pytest.raises(ValueError, match=r"labels.npy: the file does not match dataset.json"):
         load_images(str(out), "train", 16)
+    assert "labels.npy: the file has changed since it was written" in refusal(capsys, out)
+    labels.unlink()
+    assert "labels.npy: the file is missing" in refusal(capsys, out)
+    labels.write_bytes(whole[:-4] + b"\x09\0\0\0")
     about = json.loads((out / "dataset.json").read_text())
     import hashlib
 

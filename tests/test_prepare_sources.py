@@ -270,6 +270,9 @@ def test_celeba_and_lsun_are_prepared_first(tmp_path, monkeypatch):
     folder = tmp_path / "torchvision" / "celeba" / "img_align_celeba"
     folder.mkdir(parents=True)
     picture(0, (178, 218)).save(folder / "000001.jpg")
+    with pytest.raises(FileNotFoundError, match=f"celeba must have 202,599 images .got 1 in {folder}.; unpack "):
+        list_source("celeba")
+    monkeypatch.setattr("training.prepare.sources.CELEBA", 1)
     listing = list_source("celeba")
     assert listing.classes == ["face"] and Path(listing.names[0]).name == "000001.jpg"
 

@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 from PIL import Image
 
 from training.config.presets import METHODS, SETTINGS
+from training.config.schema import make_config
 from training.study.page import write_page
 from training.study.plan import Cell, cells, config_of
 from training.study.run import Study, begin, cell_of, make, read_results
@@ -127,10 +129,83 @@ def test_times_of_further_methods_are_measured_with_those_that_are_known(folder_
 
 
 def test_another_study_in_the_same_folder_is_refused(tmp_path):
-    begin(tmp_path, Study("cnn_cifar10", {"steps": 2}))
-    begin(tmp_path, Study("cnn_cifar10", {"steps": 2}))
+    begin(tmp_path, Study("cnn_cifar10", {"steps": 3, "data": "mistyped"}))
+    (tmp_path / "times.json").write_text("{}")
+    begin(tmp_path, Study("cnn_cifar10", {"steps": 2, "device": "cuda"}))  # no run has begun
+    assert not (tmp_path / "times.json").exists(), "the times are of other settings"
+    (tmp_path / "runs" / "none-A-0").mkdir(parents=True)
+    (tmp_path / "runs" / "none-A-0" / "config.json").write_text("{}")
+    begin(tmp_path, Study("cnn_cifar10", {"steps": 2, "device": "cpu", "threads": 2, "log_every": 7}))
     with pytest.raises(ValueError, match="steps: was 2, now 3"):
         begin(tmp_path, Study("cnn_cifar10", {"steps": 3}))
+
+
+def test_without_held_out_images_a_study_is_refused_before_it_writes(tmp_path):
+    study = Study("cnn_cifar10", {**SMALL, "data": "nowhere", "held_out": "none"})
+    with pytest.raises(ValueError, match="needs held-out images .got held_out none.; set --held-out"):
+        make(tmp_path / "study", study, cells(["none"], ["B"], [0], []))
+    assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.parametrize("conditioning", ["none", "projection"])
+def test_real_features_that_a_study_computes_first_are_in_the_runs_order(tmp_path, monkeypatch, conditioning):
+    """Also where the data have another number of classes than the architecture."""
+    from sngan_hub.hub.load import load_generator
+    from sngan_hub.metrics.evaluation import Evaluation
+    from training.engine.state import new_networks
+    from training.study import run
+
+    for name, n in (("a", 12), ("b", 21), ("c", 30)):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for i in range(n):
+            Image.new("RGB", (32, 32), (i, n, 0)).save(tmp_path / "data" / name / f"{i:02}.png")
+    asked = []
+    monkeypatch.setattr(Evaluation, "real_features", lambda e, split, *_, **__: asked.append(
+        (e.real_store(e.real(split)), e.real(split).classes)))  # fmt: skip
+    config = make_config("fashion32", data=str(tmp_path / "data"), device="cpu", conditioning=conditioning,
+                         generator_fields='{"widths": [4, 4, 4, 4]}')  # fmt: skip
+    run.features_of_real_images(Study("fashion32", {}, 3), config, 2)
+    new_networks(config, 3, ["a", "b", "c"])[0].save_pretrained(tmp_path / "generator")
+    e = run.evaluation_of(load_generator(str(tmp_path / "generator")), config)
+    for split in ("test", "train"):
+        e.real_features(split, 3)
+    assert asked[:2] == asked[2:] and len(asked) == 4
+
+
+def test_a_run_and_the_times_have_the_threads_of_the_settings(folder_of_images, tmp_path, monkeypatch):
+    import torch
+
+    from training.study import run, timing
+
+    used = []
+    monkeypatch.setattr(run, "train", lambda *_: (_ for _ in ()).throw(FloatingPointError("step 1: not finite")))
+    monkeypatch.setattr(timing, "train_step", lambda *_: used.append(torch.get_num_threads()) or {"loss_d": 0.0})
+    study = Study("cnn_cifar10", {**SMALL, "threads": 2, "data": str(folder_of_images)})
+    cell = Cell("none", "B", 0)
+    try:
+        row = run.result_of(cell, study, tmp_path, invented)
+        torch.set_num_threads(1)
+        config = study.config(cell, tmp_path)
+        timing.seconds_per_iteration({"none": config}, run.data_of(config), rounds=1)
+    finally:
+        torch.set_num_threads(1)
+    assert "2 threads" in row["machine"] and set(used) == {2}
+
+
+def test_hours_are_those_of_the_timed_methods():
+    from training.study.run import Seconds, cost_lines
+
+    todo = cells(["none", "weight_norm"], ["A"], [0, 1], [])
+    study = Study("cnn_cifar10", {**SMALL, "steps": 3600})
+
+    def said(seconds):
+        return cost_lines(todo, study, Path("nowhere"), seconds)[1]
+
+    timed = {method: Seconds(1, 1, 1) for method in ("none", "weight_norm")}
+    assert said(timed).startswith("about 4.0 hours of training")
+    assert said({"none": timed["none"]}).startswith("about 2.0 hours for 2 runs and an unknown time for 2 runs (not "
+                                                    "timed: weight_norm) of training on this machine")  # fmt: skip
+    assert said({}).startswith("an unknown time of training")
 
 
 def test_a_run_that_diverges_is_a_result(folder_of_images, tmp_path, monkeypatch):
@@ -178,6 +253,42 @@ def test_the_page_shows_means_over_seeds_beside_the_paper_s(tmp_path):
         write_page(tmp_path)
     for name in ("settings", "spectrum", "width", "time", "samples"):
         assert (tmp_path / "docs" / f"study-{name}.png").stat().st_size > 5000 and f"study-{name}.png" in text
+
+
+ACTS = """
+import time
+from pathlib import Path
+from training.engine.signals import stop_requests
+from training.study import beside
+
+def act(kind, folder):
+    Path(folder, kind).touch()
+    if kind == "scores":
+        with beside.nothing_to_save():
+            time.sleep(60)
+    if kind == "trains":
+        with stop_requests() as stop:
+            while not stop:
+                time.sleep(0.01)
+            time.sleep(0.5)  # while the others end
+        Path(folder, "saved").touch()
+"""
+
+
+@pytest.mark.parametrize("kinds", [["trains", "waits"], ["trains", "waits", "scores", "never", "never"]])
+def test_a_stopped_study_lets_a_training_save_and_ends_the_other_workers(tmp_path, monkeypatch, kinds):
+    from training.study.beside import made_beside
+
+    (tmp_path / "acts_of_a_study.py").write_text(ACTS)  # quickly imported by a new process, without torch
+    monkeypatch.syspath_prepend(tmp_path)
+    from acts_of_a_study import act  # pyright: ignore[reportMissingImports]
+
+    made = made_beside(act, [(kind, str(tmp_path)) for kind in kinds], 2, [tmp_path / "log"] * len(kinds))
+    next(made)
+    wait_until(lambda: all((tmp_path / kind).exists() for kind in kinds if kind != "never"))
+    began = time.time()
+    made.close()  # pyright: ignore[reportAttributeAccessIssue]
+    assert (tmp_path / "saved").exists() and not (tmp_path / "never").exists() and time.time() - began < 30
 
 
 @pytest.mark.slow

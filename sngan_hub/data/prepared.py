@@ -22,6 +22,7 @@ from .images import Images, Rows, in_split
 IMAGES, LABELS, ABOUT, REFUSED = "images.npy", "labels.npy", "dataset.json", "refused.tsv"
 BLOCK_BYTES = 2**25  # size of the blocks of rows that are written and checksummed together
 HEADER = 128  # bytes of images.npy before its first row
+AGAIN = "prepare the data set again in another folder"  # the same command would keep the changed file
 
 
 def is_prepared(source: str) -> bool:
@@ -89,9 +90,9 @@ def _read_labels(folder: Path, about: dict[str, Any]) -> np.ndarray:
         raw = path.read_bytes()
         labels = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: the file cannot be read ({error}); run sngan prepare again") from error
+        raise ValueError(f"{path}: the file cannot be read ({error}); {AGAIN}") from error
     if hashlib.sha256(raw).hexdigest() != about["labels_sha256"] or labels.shape != (about["rows"],):
-        raise ValueError(f"{path}: the file does not match {ABOUT}; run sngan prepare again")
+        raise ValueError(f"{path}: the file does not match {ABOUT}; {AGAIN}")
     if labels.max(initial=-1) >= len(about["classes"]):
         raise ValueError(f"{path}: labels must be between 0 and {len(about['classes']) - 1} (got {labels.max()})")
     return labels

@@ -26,6 +26,7 @@ from tqdm import tqdm
 from sngan_hub.data.images import DAMAGED, read_picture
 from sngan_hub.data.prepared import (  # fmt: skip
     ABOUT,
+    AGAIN,
     HEADER,
     IMAGES,
     LABELS,
@@ -224,8 +225,12 @@ def _finish(listing: Listing, out: Path, recipe: Recipe, source: str, parts: lis
 
 
 def verify(out: Path) -> str:
-    """Raises ``ValueError`` if the checksum of a block has changed."""
-    damaged = damaged_blocks(out, read_about(str(out)))
-    if damaged:
-        raise ValueError(f"{out / IMAGES}: {changed_blocks(damaged)}; prepare the data set again in another folder")
+    """Raises ``ValueError`` if labels.npy or the checksum of a block has changed."""
+    about, labels = read_about(str(out)), out / LABELS
+    if not labels.is_file():
+        raise ValueError(f"{labels}: the file is missing; {AGAIN}")
+    if hashlib.sha256(labels.read_bytes()).hexdigest() != about["labels_sha256"]:
+        raise ValueError(f"{labels}: the file has changed since it was written; {AGAIN}")
+    if damaged := damaged_blocks(out, about):
+        raise ValueError(f"{out / IMAGES}: {changed_blocks(damaged)}; {AGAIN}")
     return f"{out}: all checksums match"

@@ -21,6 +21,8 @@ from sngan_hub.class_names import DOGS_AND_CATS, synset_names
 from sngan_hub.data.folders import Parts, arrange, find_images, folder_classes, is_image, of_no_class, product
 from sngan_hub.hub.cache import cache_folder
 
+CELEBA = 202_599  # images
+
 
 class Listing(NamedTuple):
     names: list[str]  # for the report
@@ -287,8 +289,13 @@ def _celeba() -> Listing:
         except Exception as error:  # sockets, servers and archives raise many kinds of errors
             why = (str(error) or repr(error)).splitlines()[0]
             raise FileNotFoundError(f"source: could not download celeba ({why}); unpack img_align_celeba.zip by hand, "
-                                    f"so that its 202,599 images are in {folder}") from error  # fmt: skip
-    return _named([("face", [_whole(path) for path in sorted(folder.glob("*.jpg"))])])
+                                    f"so that its {CELEBA:,} images are in {folder}") from error  # fmt: skip
+    paths = sorted(folder.glob("*.jpg"))
+    if len(paths) != CELEBA:
+        raise FileNotFoundError(f"source: celeba must have {CELEBA:,} images (got {len(paths):,} in {folder}); unpack "
+                                f"img_align_celeba.zip in {folder.parent} again, over these files, or move this folder "
+                                f"away and run the command again, which downloads them")  # fmt: skip
+    return _named([("face", [_whole(path) for path in paths])])
 
 
 def _lsun() -> Listing:

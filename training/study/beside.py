@@ -9,20 +9,29 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..engine.signals import stop_requests
 
 PATIENCE = 60.0  # seconds that a call has to save its state when its parent has ended
-_parent = 0  # in a worker: the process that started it
+EVERY = 0.3  # seconds between two looks at whether the calls shall end
+
+# In a worker
+_parent = 0  # the process that started it
+_asked: Any = None  # its value is not 0 when the calls shall end
+_may_save = False  # whether there is a call, which may have a state to save
 
 
 def made_beside(
     act: Callable[..., Any], calls: Sequence[tuple[Any, ...]], processes: int, logs: Sequence[Path]
 ) -> Iterator[Any]:
     """Results in the order in which the calls end.
+
+    When calls are stopped, each gets one SIGTERM, in a block of ``stop_requests``, and may take the time to save its
+    state. A call that is in a block of ``nothing_to_save`` ends at once.
 
     Args:
         act: a function of a module, so that a new process can import it.
@@ -35,9 +44,8 @@ def made_beside(
         Exception: of the first call that fails; the running ones are stopped.
     """
     context = multiprocessing.get_context("spawn")  # a process with CUDA cannot be forked
-    pool = ProcessPoolExecutor(processes, context, initializer=_follow, initargs=(os.getpid(),))
-    waiting: set[Future[Any]] = set()
-    ended = False
+    asked = context.RawValue("b", 0)  # without a lock, which a killed worker could hold
+    pool = ProcessPoolExecutor(processes, context, initializer=_follow, initargs=(os.getpid(), asked))
     try:
         with stop_requests() as stop:
             waiting = {pool.submit(_call, act, call, log) for call, log in zip(calls, logs, strict=True)}
@@ -47,47 +55,70 @@ def made_beside(
                     yield future.result()
                 if stop:
                     raise InterruptedError("stopped; the same command resumes")
-        ended = True
+    except BaseException:
+        asked.value = 1
+        raise
     finally:
-        if not ended:
-            _stop(pool, waiting)  # once: a second signal would end a call before it has saved its state
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def nothing_to_save() -> Iterator[None]:
+    """A part of a call that may be killed when the calls are stopped. Without effect outside of a worker."""
+    global _may_save
+    before, _may_save = _may_save, False
+    try:
+        yield
+    finally:
+        _may_save = before
 
 
 def _call(act: Callable[..., Any], call: tuple[Any, ...], log: Path) -> Any:
     """``act`` in a worker, with what it prints in ``log``."""
+    global _may_save
+    if _shall_end():  # the pool hands out calls that it had queued before
+        raise InterruptedError("stopped before it began")
     log.parent.mkdir(parents=True, exist_ok=True)
     before = sys.stdout, sys.stderr
     with open(log, "a", encoding="utf-8", buffering=1) as file:
         sys.stdout = sys.stderr = file
+        _may_save = True
         try:
             return act(*call)
         finally:
+            _may_save = False
             sys.stdout, sys.stderr = before
-            if _parent and os.getppid() != _parent:
-                os._exit(1)  # nobody waits for the result
 
 
-def _follow(parent: int) -> None:
-    """Runs in each new worker. Ctrl-C reaches the parent alone, which passes it on. A worker ends after its parent."""
-    global _parent
+def _follow(parent: int, asked: Any) -> None:
+    """Runs in each new worker. Ctrl-C reaches the parent alone, which sets ``asked``. A worker ends after its parent.
+
+    Outside of ``stop_requests``, SIGTERM does nothing, also after the first one there, while a state is saved: when one
+    worker has ended, the pool sends it to all others.
+    """
+    global _parent, _asked
     os.setsid()
-    _parent = parent
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(PATIENCE)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    _parent, _asked = parent, asked
+    signal.signal(signal.SIGTERM, _do_nothing)  # processes that a call starts would inherit SIG_IGN
+    threading.Thread(target=_watch, daemon=True).start()
 
 
-def _stop(pool: ProcessPoolExecutor, waiting: set[Future[Any]]) -> None:
-    """Cancels the calls that have not begun, and tells the others to save their state and end."""
-    for future in waiting:
-        future.cancel()
-    for process in list((pool._processes or {}).values()):  # the executor offers no way to signal its processes
-        if process.pid and process.is_alive():
-            os.kill(process.pid, signal.SIGTERM)
+def _do_nothing(number: int, frame: object) -> None:
+    pass
+
+
+def _shall_end() -> bool:
+    return bool(_asked.value) or os.getppid() != _parent
+
+
+def _watch() -> None:
+    """Ends the worker when it shall end and has nothing to save; before, asks its call to save."""
+    while not _shall_end():
+        time.sleep(EVERY)
+    left = PATIENCE
+    while _may_save and left > 0:
+        if signal.getsignal(signal.SIGTERM) is not _do_nothing:  # else not yet, or no more, in stop_requests
+            os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(EVERY)
+        left -= EVERY if os.getppid() != _parent else 0
+    os._exit(1)

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sngan_hub import create_generator
 from sngan_hub.data import Images
 from sngan_hub.devices import resolve_device
 from sngan_hub.files import append_json, read_json_lines, write_json
@@ -26,11 +25,13 @@ from sngan_hub.metrics.spectrum import spectra
 from sngan_hub.networks.registry import find_model
 
 from ..config.dry_run import plural
-from ..config.schema import Config
+from ..config.schema import FREE, Config
 from ..engine.loop import train
+from ..engine.machine import set_up
+from ..engine.state import new_networks
 from ..feed.images import stored_images
 from ..monitor.log import fixed_samples, read_log, save_grid
-from .beside import made_beside
+from .beside import made_beside, nothing_to_save
 from .plan import Cell, config_of
 from .timing import Seconds, seconds_per_iteration
 
@@ -38,6 +39,9 @@ RESULTS, TIMES, STUDY, SAMPLES = "results.jsonl", "times.json", "study.json", "s
 STRIP = 8  # images of a strip
 POINTS = 64  # singular values that are kept of a layer
 KID_SAMPLES = 1000
+#: Settings that may change between the runs of a folder: those that a resumed run may change, but not those on which
+#: the results of whole runs depend
+LOOSE = FREE - {"data", "held_out", "speed", "steps", "score_every", "score", "patience"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,19 +57,21 @@ class Study:
 
 
 def begin(folder: Path, study: Study) -> None:
-    """Writes study.json, or raises ``ValueError`` where the folder holds a study with other settings."""
+    """Writes study.json, or raises ``ValueError`` where the folder holds runs of a study with other settings."""
     path, now = folder / STUDY, json.loads(json.dumps(dataclasses.asdict(study)))
     if path.is_file():
         old = json.loads(path.read_text(encoding="utf-8"))
-        if old != now:
-            was, wanted = ({**other, **other["fields"]} for other in (old, now))
-            changed = [f"{name}: was {was.get(name)!r}, now {wanted.get(name)!r}" for name in {**was, **wanted}
-                       if name != "fields" and was.get(name) != wanted.get(name)]  # fmt: skip
+        was, wanted = ({**other, **other["fields"]} for other in (old, now))
+        changed = [f"{name}: was {was.get(name)!r}, now {wanted.get(name)!r}" for name in {**was, **wanted}
+                   if name not in {"fields", *LOOSE} and was.get(name) != wanted.get(name)]  # fmt: skip
+        if not changed:
+            return
+        if read_results(folder) or any((folder / "runs").glob("*/config.json")):
             raise ValueError(f"out: {folder} holds a study with other settings ({'; '.join(changed)}); use these, or "
                              f"another --out")  # fmt: skip
-    else:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(path, now)
+        (folder / TIMES).unlink(missing_ok=True)  # of the other settings
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(path, now)
 
 
 def read_results(folder: Path) -> list[dict[str, Any]]:
@@ -107,15 +113,20 @@ def cost_lines(
     todo: list[Cell], study: Study, folder: Path, seconds: Mapping[str, Seconds], parallel: int = 1
 ) -> list[str]:
     """How many runs are missing, and their hours on this machine, without scoring. A D step is counted as one sixth of
-    a timed iteration, which has five of them and a G step.
+    a timed iteration, which has five of them and a G step. Of methods without a time, the hours are unknown.
     """
-    total = 0.0
-    for cell in todo:
+    total, timed = 0.0, [cell for cell in todo if cell.method in seconds]
+    for cell in timed:
         config = study.config(cell, folder)
-        total += seconds[cell.method].median * (config.n_dis + 1) / 6 * config.steps if cell.method in seconds else 0.0
+        total += seconds[cell.method].median * (config.n_dis + 1) / 6 * config.steps
     done = len(read_results(folder))
     hours = f"about {total / 3600:.1f} hours" if total >= 3600 else f"about {total / 60:.0f} minutes"
-    hours = hours if seconds else "an unknown time"
+    if todo and not timed:
+        hours = "an unknown time"
+    elif len(timed) < len(todo):
+        untimed = list(dict.fromkeys(cell.method for cell in todo if cell.method not in seconds))
+        hours += (f" for {plural(len(timed), 'run', 'runs')} and an unknown time for "
+                  f"{plural(len(todo) - len(timed), 'run', 'runs')} (not timed: {', '.join(untimed)})")  # fmt: skip
     shared = f", shared by {parallel} processes" if parallel > 1 else ""
     cost = f"{hours} of training on this machine{shared}, and {study.samples:,} samples to score after each run"
     return [f"{plural(len(todo), 'run', 'runs')} to make, {done} done", cost]
@@ -135,6 +146,8 @@ def make(
     if not wanted:
         raise ValueError("the study has no runs: name at least one method, one setting and one seed")
     first = study.config(wanted[0], folder)
+    if first.held_out == "none":
+        raise ValueError("a study needs held-out images (got held_out none); set --held-out to tenth or a folder")
     if not dry_run:
         begin(folder, study)
     todo = missing(folder, wanted)
@@ -179,18 +192,19 @@ _data: dict[tuple[str, str, int, bool], Images] = {}  # all runs of a process tr
 
 def result_of(cell: Cell, study: Study, folder: Path, score: Score) -> dict[str, Any]:
     """Trains (or resumes) a run and measures it. A run whose losses are not finite has no scores."""
-    config, out = study.config(cell, folder), folder / "runs" / cell.name
+    config, out = set_up(study.config(cell, folder)), folder / "runs" / cell.name  # before machine(), which has threads
     row: dict[str, Any] = {**cell._asdict(), "steps": config.steps, "machine": machine(), "versions": versions()}
     try:
         state = train(config, data_of(config))
     except FloatingPointError as error:
         return {**row, "diverged": str(error).partition(":")[0], "fid": None, "kid": None}
-    lines = read_log(out)
-    shown = fixed_samples(state.average, config.seed)[:STRIP]
-    save_grid(shown, folder / SAMPLES / f"{cell.name}.png", STRIP)
-    seconds = sorted(line["seconds_per_step"] for line in lines)
-    return {**row, **score(out, study, config), "loss_d": lines[-1]["loss_d"], "spread": lines[-1]["spread"],
-            "seconds_per_step": seconds[len(seconds) // 2], "spectrum": singular_values(out)}  # fmt: skip
+    with nothing_to_save():  # the run is finished: the same command measures it again
+        lines = read_log(out)
+        shown = fixed_samples(state.average, config.seed)[:STRIP]
+        save_grid(shown, folder / SAMPLES / f"{cell.name}.png", STRIP)
+        seconds = sorted(line["seconds_per_step"] for line in lines)
+        return {**row, **score(out, study, config), "loss_d": lines[-1]["loss_d"], "spread": lines[-1]["spread"],
+                "seconds_per_step": seconds[len(seconds) // 2], "spectrum": singular_values(out)}  # fmt: skip
 
 
 def singular_values(run: Path) -> dict[str, list[float]]:
@@ -232,7 +246,9 @@ def evaluation_of(generator: Any, config: Config, workers: int = 1) -> Evaluatio
 
 def features_of_real_images(study: Study, config: Config, workers: int) -> None:
     """Computes them on ``workers`` threads, unless they are in the cache."""
-    e = evaluation_of(create_generator(config.architecture).to(resolve_device(config.device)), config, workers)
+    classes = data_of(config).classes
+    generator, _ = new_networks(config, len(classes), classes)  # with the classes of the runs, which order the images
+    e = evaluation_of(generator.to(resolve_device(config.device)), config, workers)
     print(f"real images: features of {len(e.real('test').labels):,} test and {study.samples:,} training images, "
           f"unless they are in the cache", file=sys.stderr)  # fmt: skip
     e.real_features("test", None, balanced=False)

@@ -8,12 +8,14 @@ import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import torch
+
 from sngan_hub.data import Images
-from sngan_hub.devices import resolve_device
 
 from ..config.schema import Config
 from ..engine.cuda_graph import WARM_UP
 from ..engine.distributed import new_accelerator
+from ..engine.machine import set_up
 from ..engine.state import new_state
 from ..engine.step import train_step
 from ..feed.feed import new_feed
@@ -28,9 +30,11 @@ class Seconds(NamedTuple):
 def seconds_per_iteration(configs: Mapping[str, Config], data: Images, rounds: int = 5) -> dict[str, Seconds]:
     """Trains one iteration of each in turn, ``rounds`` times. Uncompiled, with CUDA graphs on a GPU if these are set.
 
+    The settings of the process, such as threads, are those of the last one, and stay.
     The first iteration does not count; nor do those before the replays of CUDA graphs.
     """
-    accelerator = new_accelerator(resolve_device(next(iter(configs.values())).device).type)
+    configs = {name: set_up(config) for name, config in configs.items()}
+    accelerator = new_accelerator(torch.device(next(iter(configs.values())).device).type)
     runs, untimed = {}, 1
     for name, config in configs.items():
         graphs = config.uses_graphs and accelerator.device.type == "cuda"
