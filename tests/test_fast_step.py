@@ -343,3 +343,25 @@ def test_adam_counts_its_steps_through_a_checkpoint():
 
     assert updates(False)[1] == updates(True)[1] == 3
     assert torch.equal(updates(False)[0], updates(True)[0])
+
+
+def test_moments_take_the_layout_of_the_parameter():
+    """The fused kernel reads raw memory in order, so moments of another layout would belong to other weights."""
+    torch.manual_seed(0)
+    start, gradient = torch.randn(4, 3, 3, 3), torch.randn(4, 3, 3, 3)
+    moments = {"step": torch.tensor(5.0), "exp_avg": torch.randn(4, 3, 3, 3), "exp_avg_sq": torch.rand(4, 3, 3, 3)}
+    after = []
+    for own in (torch.contiguous_format, torch.channels_last):
+        for saved in (torch.contiguous_format, torch.channels_last):
+            p = torch.nn.Parameter(start.clone(memory_format=own))
+            optimizer = ChainerAdam([p], 1e-3, (0.5, 0.9))
+            row = {k: v.clone(memory_format=saved) if v.ndim else v for k, v in moments.items()}
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": {0: row}})
+            for name in ("exp_avg", "exp_avg_sq"):
+                assert optimizer.state[p][name].stride() == p.stride()
+                assert torch.equal(optimizer.state[p][name], moments[name])
+            p.grad = gradient.clone(memory_format=own)
+            optimizer.step()
+            assert optimizer.t == 6
+            after.append(p.detach())
+    assert all(torch.allclose(other, after[0], atol=1e-7) for other in after)

@@ -1,5 +1,7 @@
 """A donor on other classes: what is kept acts as before, what is frozen stays, and what can be a donor."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -7,10 +9,11 @@ import torch
 from sngan_hub import create_generator, load_discriminator, load_generator
 from sngan_hub.convert import convert_file
 from sngan_hub.metrics.discriminator_scores import scores_of
+from sngan_hub.networks.resnet import Discriminator, Generator
 from training.config.schema import make_config
 from training.engine.state import new_state
 from training.finetune.load import has_discriminator, prepare_run
-from training.finetune.transfer import nearest_classes
+from training.finetune.transfer import Start, adopt, nearest_classes, with_scales
 
 from . import tuning
 from .conftest import GOLDEN
@@ -75,6 +78,51 @@ def test_fewer_classes_and_chosen_ones(folders, tmp_path, capsys):
     images = donor_g.sample(["moods"], 3, 1)
     columns = [donor_g.classes.index("moods"), donor_g.classes.index("planets")]
     assert (scores_of(d, images) - scores_of(donor_d, images)[:, columns]).abs().max() < 1e-4
+
+
+def small_donor(normalizer, n_classes=3):
+    torch.manual_seed(0)
+    g = Generator(32, n_classes, widths=[4, 4, 4, 4], classes=["a", "b", "c"][:n_classes] or None)
+    d = Discriminator(32, n_classes, widths=[4, 6, 8, 8], normalizer=normalizer, classes=g.classes)
+    if normalizer == "spectral_gain":
+        for layer in (d.embed, d.linear):
+            if layer is not None:
+                layer.gamma.data.fill_(1.7)
+    return g, d.eval()
+
+
+def adopted(g, d, mixture, classes, conditioning="projection"):
+    fields = [{k: v for k, v in n.config.items() if k not in ("class", "classes", "n_classes")} for n in (g, d)]
+    config = make_config("finetune", donor="donor", conditioning=conditioning, generator_fields=json.dumps(fields[0]),
+                         discriminator_fields=json.dumps(fields[1]))  # fmt: skip
+    config = with_scales(config, d, mixture)
+    state = new_state(config, classes)
+    adopt(state, Start(g, d, mixture, [], []), config)
+    return state.discriminator.eval()
+
+
+@pytest.mark.parametrize("normalizer", ["spectral", "spectral_gain", "weight", "none"])
+def test_kept_classes_keep_their_scores_whatever_the_normalizer(normalizer):
+    g, donor = small_donor(normalizer)
+    mixture = torch.eye(3, dtype=torch.float64)[[2, 0, 0]]
+    mixture[2] = 1 / 3
+    d = adopted(g, donor, mixture, ["c", "a", "new"])
+    x = torch.rand(4, 3, 32, 32) * 2 - 1
+    with torch.no_grad():
+        ours, theirs = d.class_scores(x), donor.class_scores(x)
+        assert torch.allclose(ours[:, :2], theirs[:, [2, 0]], atol=1e-4)
+        table = d.embed.effective_weight()
+        assert torch.allclose(d.embed.train().effective_weight(), table, atol=1e-5)  # u has converged
+        if normalizer != "weight":
+            one = adopted(g, donor, mixture[:1], ["all"], "none")
+            assert torch.allclose(one(x), theirs.mean(1, keepdim=True), atol=1e-4)
+
+
+def test_an_unconditional_donor_with_a_gain_gets_a_class_table():
+    g, donor = small_donor("spectral_gain", 0)
+    d = adopted(g, donor, torch.zeros(2, 0, dtype=torch.float64), ["a", "b"])
+    assert torch.equal(d.linear.gamma, donor.linear.gamma)
+    assert torch.allclose(d.embed.effective_weight(), d.embed.weight, atol=1e-5)  # random, as in an untrained network
 
 
 def test_a_class_is_nearest_to_itself():

@@ -12,6 +12,7 @@ from training.__main__ import main as training
 from training.config.schema import make_config
 from training.engine.import_chainer import import_snapshot
 from training.engine.loop import train
+from training.engine.state import new_state
 
 from .conftest import GOLDEN
 
@@ -68,6 +69,23 @@ def test_the_next_update_is_chainers():
             v = beta2 * arrays[f"{key}/v"].astype("f8") + (1 - beta2) * grad**2
             expected = before[name] - alpha * np.sqrt(1 - beta2**t) * grad / (np.sqrt(v) + 1e-8)  # beta1 = 0: m = grad
             assert np.abs(parameter.detach().numpy() - expected).max() < 1e-6, name
+
+
+def test_an_average_starts_as_the_imported_generator():
+    own = config(ema_decay=0.9)
+    state = import_snapshot(SNAPSHOT, own, CLASSES)
+    saved, resumed = state.state_dict(), new_state(own, CLASSES)
+    resumed.load_state_dict(saved)
+    assert resumed.average is not resumed.generator and not resumed.average.training
+    for name, value in resumed.average.state_dict().items():
+        assert torch.equal(value, state.generator.state_dict()[name]), name
+    without = {name: value for name, value in saved.items() if name != "average"}
+    for ema_decay, parts, text in (
+        (0.9, without, "with .*, average, step"),
+        (0.0, saved, r"with .*\(got .*, average, step"),
+    ):
+        with pytest.raises(ValueError, match=f"out must have a checkpoint {text}"):
+            new_state(config(ema_decay=ema_decay), CLASSES).load_state_dict(parts)
 
 
 @pytest.mark.parametrize("overrides, text", [

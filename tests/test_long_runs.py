@@ -232,6 +232,16 @@ def test_hours_leave_out_time_in_which_a_run_was_suspended():
     assert hours_of(log) == pytest.approx(1.02)
 
 
+def test_hours_keep_both_machines_of_a_run_and_leave_out_work_done_elsewhere():
+    moved = [{"step": step, "seconds_per_step": 0.36 if step <= 6_000 else 3.6} for step in range(100, 10_001, 100)]
+    assert hours_of(moved) == pytest.approx(0.6 + 4.0)
+    moved[80]["seconds_per_step"] = 3600.0
+    assert hours_of(moved) == pytest.approx(4.8)
+    imported = [{"step": 250_000 + step, "seconds_per_step": 0.36} for step in range(100, 10_001, 100)]
+    assert hours_of(imported) == pytest.approx(1.0)
+    assert hours_of(imported, 250_000) == 0.0 and hours_of(imported, 255_000) == 0.5
+
+
 def test_the_best_snapshot_is_the_one_that_is_offered(tmp_path, monkeypatch, capsys):
     from sngan_hub.metrics import inception, protocols
     from training.__main__ import main

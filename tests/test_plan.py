@@ -87,6 +87,10 @@ def test_what_is_refused():
         plan(donor=concat, conditioning="none")
     with pytest.raises(ValueError, match=r"conditioning must be concat, as in .* \(got projection\)"):
         plan(donor=concat, given={"conditioning"}, conditioning="projection")
+    weight = Donor(G, {**D, "normalizer": "weight"})
+    with pytest.raises(ValueError, match=r"conditioning must be projection, as in .* \(got none\): .*length 1"):
+        plan(donor=weight, conditioning="none")
+    assert plan(donor=weight).config.conditioning == "projection"
     with pytest.raises(ValueError, match="the donor has no class 'owls'; the nearest is owl"):
         plan(like="zebra=owls")
     with pytest.raises(ValueError, match=r"like must be CLASS=DONOR'S CLASS, .* \(got 'cat=owl'\)"):

@@ -265,7 +265,7 @@ def test_a_runs_moments_go_on_for_the_tensors_that_stay(folders, tmp_path, capsy
     from training.finetune.load import begin, prepare_run
 
     first = folders("planets", "moods")
-    finetune(first, tmp_path / "donor", "--steps=3", "--freeze_d=0", "--ema_decay=0")
+    finetune(first, tmp_path / "donor", "--steps=3", "--freeze_d=0", "--ema_decay=0", "--channels_last=false")
     parts = torch.load(checkpoints(tmp_path / "donor")[-1], weights_only=True)
     g, d = load_generator(tmp_path / "donor"), load_discriminator(tmp_path / "donor")
     for names in (("planets", "moods"), ("planets", "moods", "zebra")):
@@ -287,6 +287,7 @@ def test_a_runs_moments_go_on_for_the_tensors_that_stay(folders, tmp_path, capsy
                 found = optimizer.state.get(parameter)
                 assert bool(found) == same, name
                 if same:
+                    assert found["exp_avg"].stride() == found["exp_avg_sq"].stride() == parameter.stride()
                     assert all(torch.equal(found[k], v) for k, v in parts[key]["state"][i].items()), name
     said = capsys.readouterr().err
     assert "Adam's moments: kept from step 3 of" in said and "reset for generator blocks.0.b1.weight" in said

@@ -7,8 +7,10 @@ from huggingface_hub import ModelCard
 
 from sngan_hub.weights.records import read_records
 from training.__main__ import main
-from training.config.schema import make_config
+from training.config.schema import load_config, make_config
 from training.engine.loop import train
+from training.engine.snapshots import save_snapshot
+from training.engine.state import new_state
 from training.publish.record import SOURCES
 from training.publish.ship import ship
 
@@ -48,6 +50,22 @@ def test_a_run_on_a_folder_is_shipped_with_the_texts_of_a_source(runs, tmp_path)
     )
     assert "| first stage: lr_g | 0.0001 |" in card.text and "JPEG of quality 75" in card.text
     assert card.data.license == "mit"
+
+
+def test_the_card_of_an_earlier_snapshot_states_its_step_and_hours(runs, tmp_path, capsys):
+    run, lines = runs[0], [{"step": step, "seconds_per_step": 360.0} for step in (1, 2)]
+    (run / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    state = new_state(load_config(run), ["left", "right"])
+    state.step = 1
+    save_snapshot(state, run)  # linked, as the best one would be
+    config = json.loads((run / "config.json").read_text())
+    capsys.readouterr()
+    for steps, said in ((2, ""), (9, f"{run}: the run has not ended, and its networks are those of step 1 of 9\n")):
+        (run / "config.json").write_text(json.dumps({**config, "steps": steps}))
+        assert "copied the weights of step 1. " in ship(run, "sngan_fashion32.v2", tmp_path / "package", "fashion")
+        recipe = read_records(tmp_path / "package")["sngan_fashion32.v2"].recipe
+        assert recipe["steps"] == 1 and recipe["hours"] == 0.1
+        assert capsys.readouterr().err == said
 
 
 def test_a_name_of_another_architecture_is_refused(runs, tmp_path, capsys):

@@ -1,11 +1,13 @@
 """Creates a run from the authors' whole-trainer snapshot (``snapshot_iter_<it>``), which training can resume.
 
 Weights, u, running statistics, both Adam states, the iteration and the position in the learning-rate schedule are kept.
-The state of Chainer's random numbers and the position in the epoch cannot be kept; new random numbers are used.
+The state of Chainer's random numbers and the position in the epoch cannot be kept; new random numbers are used. If the
+run has an average, it starts as the imported generator.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 
@@ -40,7 +42,8 @@ def import_snapshot(path: Path, config: Config, classes: list[str]) -> State:
             network.name_classes(classes)
     betas = (config.beta1, config.beta2)
     opt_g, opt_d = ChainerAdam(g.parameters(), config.lr_g, betas), ChainerAdam(d.parameters(), config.lr_d, betas)
-    state = State(g, d, g, opt_g, opt_d, int(arrays["updater/iteration"]))
+    average = copy.deepcopy(g).eval() if config.ema_decay else g
+    state = State(g, d, average, opt_g, opt_d, int(arrays["updater/iteration"]))
     for network, optimizer, prefix in ((g, opt_g, OPTIMIZERS["generator"]), (d, opt_d, OPTIMIZERS["discriminator"])):
         _fill(path, arrays, network, optimizer, prefix)
     updates = [int(arrays[f"{prefix}/t"]) for prefix in OPTIMIZERS.values()]

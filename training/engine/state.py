@@ -48,6 +48,19 @@ class ChainerAdam(torch.optim.Adam):
         super().load_state_dict(state_dict)
         for group in self.param_groups:  # also for a state that was saved with other options
             group["fused"], group["foreach"] = True, None
+        for p, moments in list(self.state.items()):
+            self.set_moments(p, moments)
+        self.counted = None
+
+    def set_moments(self, p: torch.Tensor, moments: dict[str, torch.Tensor]) -> None:
+        """Sets the state of ``p`` to a copy of ``moments``, the state of a parameter in another Adam.
+
+        The copy has the memory layout of ``p``, because the fused kernel reads raw memory and ignores strides.
+        """
+        self.state[p] = {
+            name: value.to(p.device, copy=True) if name == "step" else torch.empty_like(p).copy_(value)
+            for name, value in moments.items()
+        }
         self.counted = None
 
     def next_rates(self) -> list[float]:
@@ -106,18 +119,23 @@ class State:
     )
     recorded: RecordedUpdates | None = None  # with CUDA graphs; not saved
 
+    def _parts(self) -> list[str]:
+        average = ["average"] if self.average is not self.generator else []
+        return ["generator", "discriminator", "opt_g", "opt_d", *average]
+
     def state_dict(self) -> dict[str, Any]:
-        parts = {name: getattr(self, name).state_dict() for name in ("generator", "discriminator", "opt_g", "opt_d")}
-        if self.average is not self.generator:
-            parts["average"] = self.average.state_dict()
-        return {**parts, "step": self.step}
+        return {**{name: getattr(self, name).state_dict() for name in self._parts()}, "step": self.step}
 
     def load_state_dict(self, parts: dict[str, Any]) -> None:
-        for name, value in parts.items():
-            if name == "step":
-                self.step = value
-            else:
-                getattr(self, name).load_state_dict(value)
+        """Raises ``ValueError`` if ``parts`` are not those of ``state_dict``, such as one without an average."""
+        own = self._parts()
+        if {*own, "step"} != parts.keys():
+            raise ValueError(f"out must have a checkpoint with {', '.join(own)}, step (got {', '.join(parts)}); only a "
+                             f"run with ema_decay above 0 has an average. Train, or import the snapshot, again in "
+                             f"another --out")  # fmt: skip
+        for name in own:
+            getattr(self, name).load_state_dict(parts[name])
+        self.step = parts["step"]
 
 
 def new_networks(

@@ -202,7 +202,12 @@ def check_conditioning(config: Config, given: Collection[str], donor: Donor) -> 
     own = "concat" if donor.concat else "projection"
     if own == "concat" and config.conditioning == "none":
         raise ValueError(f"conditioning must be concat, as in {config.donor} (got none); omit --conditioning")
-    if "conditioning" in given and config.conditioning not in ("none", own) and donor.discriminator is not None:
+    d = donor.discriminator
+    if d and d["n_classes"] and d.get("normalizer") == "weight" and config.conditioning == "none":
+        raise ValueError(f"conditioning must be projection, as in {config.donor} (got none): weight normalisation "
+                         f"gives D's last layer length 1, so the mean class cannot be added to it; omit "
+                         f"--conditioning")  # fmt: skip
+    if "conditioning" in given and config.conditioning not in ("none", own) and d is not None:
         legal = f"concat, as in {config.donor}" if own == "concat" else f"projection, as in {config.donor}, or none"
         raise ValueError(f"conditioning must be {legal} (got {config.conditioning}); omit --conditioning")
 

@@ -3,7 +3,7 @@
 Class tables get one row per class of the data. Classes that the donor has keep their rows; new classes start from a
 combination of the donor's rows, or from random values. D's class table is normalised as one matrix. Therefore the new
 table stores the normalised rows, u is recomputed to convergence, and the spectral norm of the new table is stored as
-the network's ``embed_scale``, so that the scores of kept classes do not change.
+the network's ``embed_scale``, or as its gain if it has one, so that the scores of kept classes do not change.
 """
 
 from __future__ import annotations
@@ -105,8 +105,8 @@ def table_rows(d: Discriminator | None, mixture: Tensor, seed: int) -> Tensor | 
 
 
 def with_scales(config: Config, d: Discriminator | None, mixture: Tensor) -> Config:
-    """``config`` with the spectral norms of the changed tables of the donor's D."""
-    if d is None:
+    """``config`` with the spectral norms of the changed tables of the donor's D, if its normaliser uses them."""
+    if d is None or d.config["normalizer"] != "spectral":
         return config
     fields_d = json.loads(config.discriminator_fields)
     if config.conditioning == "none":
@@ -164,8 +164,7 @@ def keep_moments(state: State, start: Start, donor: Path) -> list[str]:
             if not parameter.requires_grad:
                 continue
             if moments.get(name) and torch.equal(parameter.detach().cpu(), weights[name]):
-                optimizer.state[parameter] = {k: v.to(parameter.device, copy=True)
-                                              for k, v in moments[name].items()}  # fmt: skip
+                optimizer.set_moments(parameter, moments[name])
                 kept += 1
             else:
                 fresh.append(f"{network.kind} {name}")
@@ -218,8 +217,8 @@ def _adopt_discriminator(d: AnyDiscriminator, start: Start, config: Config, whol
 
 
 def _converged(layer: str, matrix: Tensor, own: dict[str, Tensor]) -> dict[str, Tensor]:
-    """u (and v) of the largest singular value, as the buffers of ``layer``."""
+    """u (and v) of the largest singular value, and the value itself as gain, of those that ``layer`` has."""
     u = torch.linalg.svd(matrix, full_matrices=False).U[:, 0]
-    _, u, v = power_iteration(matrix, u)
-    buffers = {f"{layer}.u": u, f"{layer}.v": v}
-    return {key: value.to(own[key].dtype) for key, value in buffers.items() if key in own}
+    sigma, u, v = power_iteration(matrix, u)
+    tensors = {f"{layer}.u": u, f"{layer}.v": v, f"{layer}.gamma": sigma}
+    return {key: value.to(own[key].dtype) for key, value in tensors.items() if key in own}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -76,15 +77,21 @@ def read_log(out: Path) -> list[dict[str, Any]]:
     return read_lines(out / "log.jsonl")
 
 
-def hours_of(log: list[dict[str, Any]]) -> float:
-    """Hours of training that the lines of a log tell of. Time in which the run was suspended does not count: a line
-    counts at most three times the usual seconds per step.
+def hours_of(log: list[dict[str, Any]], until: int | None = None) -> float:
+    """Hours of training that the lines of a log tell of, up to step ``until`` (None: all).
+
+    Time in which the run was suspended does not count: a line counts at most three times the median seconds per step of
+    five neighbouring lines. These follow a run that has moved to another machine. The first line counts at most the
+    steps of the longest other line, because an imported run starts at a high step.
     """
-    most = 3 * statistics.median([row["seconds_per_step"] for row in log] or [0.0])
-    steps = [0, *(row["step"] for row in log)]
-    seconds = sum((row["step"] - before) * min(row["seconds_per_step"], most)
-                  for row, before in zip(log, steps, strict=False))  # fmt: skip
-    return round(seconds / 3600, 2)
+    seconds, ends = [row["seconds_per_step"] for row in log], [row["step"] for row in log]
+    longest = max((end - before for before, end in pairwise(ends)), default=None)
+    total, start = 0.0, max(0, ends[0] - longest) if longest else 0
+    for i, end in enumerate(ends):
+        steps = (end if until is None else min(end, until)) - start
+        total += max(0, steps) * min(seconds[i], 3 * statistics.median(seconds[max(0, i - 2) : i + 3]))
+        start = end
+    return round(total / 3600, 2)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

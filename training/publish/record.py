@@ -58,13 +58,14 @@ SOURCES = {
 
 
 def recipe_of(run: Path) -> dict[str, Any]:
-    """The settings of the run, and its hours."""
+    """The settings of the run, and the steps and hours until the snapshot that ``run/generator`` links to."""
     config = read_config(run / "config.json")
     left_out = FREE - {"steps", "threads"} | {"architecture"}  # hours mean little without the threads
     recipe = {key: value for key, value in config.items() if key not in left_out}
     if config["donor"]:
         recipe["donor"] = donor_name(config["donor"])
-    return {**recipe, "hours": hours_of(read_log(run))}
+    step = linked_step(run)
+    return {**recipe, "steps": step, "hours": hours_of(read_log(run), step)}
 
 
 def donor_name(donor: str) -> str:
@@ -90,7 +91,7 @@ def run_records(run: Path, about: str = "", data: str = "", licence: str = "") -
               for row in read_lines(run / SCORES) if row["step"] == step}  # fmt: skip
     records = {}
     data_name = Path(config["data"]).name or "data"
-    recipe = {"data": data_name, "family": find_model(config["architecture"]).family, **recipe_of(run), "steps": step}
+    recipe = {"data": data_name, "family": find_model(config["architecture"]).family, **recipe_of(run)}
     slug = re.sub(r"[^0-9A-Za-z]+", "_", data_name).strip("_") or "data"
     for kind in KINDS:
         network = load_any(run / kind)

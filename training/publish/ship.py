@@ -1,8 +1,9 @@
-"""Copies a finished run's networks into the package, with a record of hashes and recipe, and with model cards."""
+"""Copies a run's networks into the package, with a record of hashes and recipe, and with model cards."""
 
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from sngan_hub.networks.mixin import read_config
 from sngan_hub.weights.records import KINDS, PRETRAINED, find_record
 
 from ..engine.run_folder import is_run
+from ..monitor.status import has_ended
 from .record import SOURCES, network_facts, recipe_of
 
 
@@ -26,6 +28,8 @@ def ship(
     run: Path, name: str, pretrained: Path = PRETRAINED, source: str = "", before: Path | None = None, note: str = ""
 ) -> str:
     """Copies the networks of a run to ``pretrained/NAME``. ``sngan evaluate NAME --record`` adds scores.
+
+    They are those of the snapshot that ``RUN/generator`` links to. Prints a line if the run has not ended.
 
     ``source``: the card's texts, a row of ``SOURCES``, where they are not those of the run's data. ``before``: the run
     that this one went on from with other settings; ``note``: what its settings do not say.
@@ -58,7 +62,13 @@ def ship(
     }
     write_json(folder / "record.json", record)
     write_cards(folder)
-    return f"{folder}: copied the weights. Next: sngan evaluate {name} --data {config['data']} --protocol ... --record"
+    if not has_ended(run):
+        print(f"{run}: the run has not ended, and its networks are those of step {recipe['steps']:,} of "
+              f"{config['steps']:,}", file=sys.stderr)  # fmt: skip
+    return (
+        f"{folder}: copied the weights of step {recipe['steps']:,}. "
+        f"Next: sngan evaluate {name} --data {config['data']} --protocol ... --record"
+    )
 
 
 def first_stage(run: Path, before: Path | None, note: str) -> dict[str, Any]:
