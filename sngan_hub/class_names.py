@@ -50,6 +50,12 @@ def synset_names(folders: Sequence[str]) -> list[str] | None:
     return [known[name] for name in folders] if folders and all(name in known for name in folders) else None
 
 
+def synsets_of(names: Sequence[str]) -> list[str] | None:
+    """The inverse of ``synset_names``: names that are all ImageNet's -> their synsets; None where one is not."""
+    known = {row.name: row.synset for row in _read("imagenet")}
+    return [known[name] for name in names] if names and all(name in known for name in names) else None
+
+
 def resolve_classes(classes: Sequence[str | int] | str | int, names: Sequence[str] | None, n_classes: int) -> list[int]:
     """Names, synsets, synonyms (in any case, _ for a space) or indices -> indices.
 

@@ -97,6 +97,19 @@ def test_the_command_ranks_a_folder(folder, capsys):
     )
 
 
+def test_a_folder_named_by_a_dot_has_its_class(folder, capsys, monkeypatch):
+    for place, given in (("planets", "."), ("planets", "a.png"), ("deeper", "../planets")):
+        monkeypatch.chdir(folder / place)
+        assert main(["score", "sngan_avatars32", given, "--json"]) == 0
+        assert {json.loads(line)["class"] for line in capsys.readouterr().out.splitlines()} == {"planets"}
+    (folder / "moods").mkdir()
+    (folder / "planets" / "a.png").rename(folder / "moods" / "a.png")
+    (folder / "moods" / "inner").mkdir()
+    monkeypatch.chdir(folder / "moods" / "inner")
+    assert main(["score", "sngan_avatars32", "..", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["class"] == "moods"
+
+
 def test_the_command_filters_a_folder(folder, capsys):
     call = ["score", "sngan_avatars32", str(folder), "--class", "moods"]
     assert main([*call, "--json"]) == 0

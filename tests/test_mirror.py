@@ -9,6 +9,7 @@ import subprocess
 import sys
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import zip_longest
 from threading import Thread
 
 import pytest
@@ -18,7 +19,9 @@ from huggingface_hub import ModelCard
 from sngan_hub import WEIGHTS, load_discriminator, load_generator
 from sngan_hub.cli.main import main as sngan
 from sngan_hub.hub.cache import place, sha256_of
-from sngan_hub.hub.mirror import is_repository
+from sngan_hub.hub.load import config_of
+from sngan_hub.hub.mirror import is_repository, mirror_to_folder
+from sngan_hub.weights.records import Record
 
 from . import minihub
 from .conftest import GOLDEN, ROOT
@@ -77,7 +80,7 @@ def test_a_folder_with_cards_and_licences_that_loads_by_name(published, tmp_path
     assert f"use it with SNGAN_HUB_RECORDS={tmp_path / 'm' / 'records.json'}" in said
     files = {str(p.relative_to(tmp_path / "m")) for p in (tmp_path / "m").rglob("*") if p.is_file()}
     kinds = [(name, kind) for name in FILES for kind in ("generator", "discriminator")][:3]
-    assert files == {"records.json", "README.md"} | {
+    assert files == {"records.json", "README.md", ".records.json.lock"} | {
         f"{name}/{kind}/{file}" for name, kind in kinds for file in ("config.json", "model.safetensors", "README.md")
     }
     card = ModelCard((tmp_path / "m/sngan_cifar10.mmgen_fid/generator/README.md").read_text())
@@ -116,6 +119,24 @@ def test_a_repeated_call_adds_models_and_copies_what_is_missing(published, tmp_p
     kept = m / "sngan_cifar10.mmgen_fid/generator/model.safetensors"
     assert kept.stat().st_mtime_ns == before[kept]
     assert (m / "sngan_cifar10.mmgen_fid/discriminator/config.json").is_file()
+
+
+def test_two_calls_at_once_keep_each_others_models(published, tmp_path):
+    calls = [mirror_to_folder([name], tmp_path / "m") for name in FILES]
+    for _ in zip_longest(*calls):
+        pass
+    records = json.loads((tmp_path / "m/records.json").read_text())
+    assert len(records) == 3 and all(key in (tmp_path / "m/README.md").read_text() for key in records)
+
+
+@pytest.mark.parametrize("address, expected", [
+    ("https://x.y/g/model.safetensors", "https://x.y/g/config.json"),
+    ("https://x.y/g/model.safetensors?download=true", "https://x.y/g/config.json?download=true"),
+    ("https://x.y/get?file=g/model.safetensors&v=2", "https://x.y/get?file=g/config.json&v=2"),
+])  # fmt: skip
+def test_the_configuration_lies_beside_an_address_with_a_query(address, expected):
+    record = config_of(Record("a.v1", "generator", file="generator/model.safetensors", urls=(address,)))
+    assert record.urls == (expected,) and record.file == "generator/config.json"
 
 
 def test_a_mirror_behind_a_web_server(published, tmp_path, monkeypatch):
@@ -172,12 +193,41 @@ def test_a_mirror_on_a_hub(published, tmp_path, monkeypatch):
     server.shutdown()
 
 
+def test_another_machine_adds_to_a_mirror_on_a_hub(published, tmp_path, monkeypatch):
+    from huggingface_hub import constants, file_download
+
+    server, hub, url = minihub.start(tokens={"hf_me": "me"})
+    template = url + "/{repo_id}/resolve/{revision}/{filename}"
+    for name, value in {"ENDPOINT": url, "HF_HUB_OFFLINE": False, "HF_HUB_DISABLE_XET": True,
+                        "HUGGINGFACE_CO_URL_TEMPLATE": template, "HF_HUB_CACHE": str(tmp_path / "hf")}.items():  # fmt: skip
+        monkeypatch.setattr(constants, name, value)
+    if hasattr(file_download, "HUGGINGFACE_CO_URL_TEMPLATE"):
+        monkeypatch.setattr(file_download, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setenv("HF_TOKEN", "hf_me")
+    first, second = FILES
+    for machine, name in (("a", first), ("b", second)):
+        (tmp_path / machine).mkdir()
+        monkeypatch.chdir(tmp_path / machine)
+        monkeypatch.setenv("SNGAN_HUB_CACHE", str(tmp_path / machine / "cache"))
+        assert sngan(["mirror", name, "me/weights"]) == 0
+        repo = hub.repos["model", "me/weights"]
+        files = repo.commits[repo.branches["main"]]["files"]
+        records = json.loads(files["records.json"]["data"])
+        assert json.loads((tmp_path / machine / "weights.records.json").read_text()) == records
+        assert len(records) == {"a": 2, "b": 3}[machine]
+        overview = files["README.md"]["data"].decode()
+        assert all(f"| {key} |" in overview and entry["path"] in files for key, entry in records.items())
+        assert all(entry["path"] in repo.commits[entry["revision"]]["files"] for entry in records.values())
+    server.shutdown()
+
+
 @pytest.mark.parametrize("arguments, said", [
     (["sngan_cifar11", "m"], "there is no model"),
     (["sngan_cifar10", "m", "--url", "lab.example"], "url must be the http or https address"),
     (["sngan_cifar10", "m", "--private"], "private and records are for a Hub repository"),
     (["sngan_cifar10", "me/m", "--url", "https://x.example"], "url is for a folder that you serve"),
     (["sngan_cifar10", "full"], "full exists and is not a mirror"),
+    (["sngan_cifar10", "~nobody.here/m"], "target: there is no user nobody.here on this machine (got "),
 ])  # fmt: skip
 def test_what_is_refused_in_a_line(arguments, said, published, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

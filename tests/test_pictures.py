@@ -5,12 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from sngan_hub.class_names import class_list
 from sngan_hub.cli.main import main as sngan
 from sngan_hub.data import Images
 from sngan_hub.metrics import evaluation, extraction, plan
@@ -188,17 +190,48 @@ def test_the_reference_of_intra_fid_is_resized_whole(tmp_path):
 def test_folders_that_no_class_can_be_written_to(tmp_path):
     from sngan_hub.cli.drawing import _folders_of
 
-    assert _folders_of(["a", "b c"], [1, 0], tmp_path) == [1, 0]
+    assert _folders_of(["a", "b c"], [1, 0], tmp_path) == {1: tmp_path / "b c", 0: tmp_path / "a"}
     for names, chosen in ((["a", "../b"], [1]), ([".."], [0]), (["x/y"], [0]), ([".hidden"], [0])):
         with pytest.raises(ValueError, match="cannot be the name of a folder"):
             _folders_of(names, chosen, tmp_path)
     with pytest.raises(ValueError, match="by_class needs a conditional generator"):
         _folders_of([], [], tmp_path)
+    with pytest.raises(ValueError, match="no folder for the class 'a{300}' of its own can be made in"):
+        _folders_of(["a" * 300], [0], tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_that_differ_only_in_case_have_folders_of_their_own(tmp_path, monkeypatch):
+    from sngan_hub.cli.drawing import _folders_of
+    from sngan_hub.metrics.references import by_name
+
+    names = list(class_list("imagenet"))
+    folders = _folders_of(names, [474, 0, 264, 474], tmp_path / "out")
+    assert [path.name for path in folders.values()] == ["n02963159", "n01440764", "n02113186"]
+    data = Images(np.empty(0), np.empty(0), sorted(path.name for path in folders.values()))
+    assert set(by_name(data).classes) == {"Cardigan", "cardigan", names[0]}
+    assert _folders_of(names, [264], tmp_path) == {264: tmp_path / "Cardigan"}
+    assert [path.name for path in _folders_of(["cat", "Cat"], [0, 1], tmp_path).values()] == ["cat", "Cat"]
+    (tmp_path / "n02963159").mkdir()
+    with pytest.raises(FileExistsError, match="n02963159 exists; images of another call"):
+        _folders_of(names, [264, 474], tmp_path)
+
+    def windows(path, *_, **__):
+        name = path.name.rstrip(". ")
+        if name.casefold() in {beside.name.casefold() for beside in path.parent.iterdir()}:
+            raise FileExistsError(path)
+        os.mkdir(path.parent / name)
+
+    monkeypatch.setattr(Path, "mkdir", windows)
+    for chosen, refused in (([0, 1], "'Cat'"), ([2], "'dog.'")):
+        with pytest.raises(ValueError, match=f"no folder for the class {refused} of its own can be made .*--classes"):
+            _folders_of(["cat", "Cat", "dog."], chosen, tmp_path)
+    assert _folders_of(["cat", "Cat", "dog."], [1], tmp_path) == {1: tmp_path / "Cat"}
 
 
 def test_what_is_a_folder_of_pictures(tmp_path, image_folder):
     assert is_pictures(image_folder) and is_pictures(str(image_folder / "left"))
-    assert not is_pictures("sngan_fashion32") and not is_pictures(tmp_path / "none")
+    assert not any(map(is_pictures, ["sngan_fashion32", tmp_path / "none", "~nobody.here"]))
     (tmp_path / "empty").mkdir()
     assert not is_pictures(tmp_path / "empty")
     shutil.copytree(image_folder, tmp_path / "theirs")

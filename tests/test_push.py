@@ -168,6 +168,64 @@ def test_an_interrupted_upload_is_repeated(hub):
     assert hub.load("load_generator('alice/mine')").startswith("Generator")
 
 
+def test_a_tag_stays_where_it_is(hub, tmp_path):
+    """It is refused before the upload, unless the push changes nothing: then it was interrupted, and is repeated."""
+    sngan_hub.Generator(32, widths=[4] * 4).save_pretrained(tmp_path / "g")
+    card = (tmp_path / "g" / "README.md").read_text()
+
+    def push(*flags):
+        return hub.call(sngan, "push", tmp_path / "g", "alice/mine", *flags)
+
+    assert push("--tag", "v1").returncode == push("--tag", "v1").returncode == 0
+    repo = hub.hub.repos["model", "alice/mine"]
+    first = repo.branches["main"]
+    (tmp_path / "g" / "README.md").write_text("# Another\n")
+    refused = push("--tag", "v1")
+    assert refused.returncode == 2 and "tag: alice/mine has the tag v1 already" in refused.stderr, refused.stderr
+    assert repo.branches == {"main": first} and repo.tags == {"v1": first}
+    assert push().returncode == 0
+    (tmp_path / "g" / "README.md").write_text(card)
+    assert push("--tag", "v1").returncode == 2  # the files of v1, but in a new commit
+    assert push("--tag", "v2").returncode == 0 and repo.tags == {"v1": first, "v2": repo.branches["main"]}
+    refused = push("--tag", "v3", "--create-pr")
+    assert refused.returncode == 2 and "a pull request gets no tag" in refused.stderr and not repo.prs
+
+
+def test_a_discriminator_of_its_own_loads_as_its_card_says(hub):
+    from sngan_hub.networks.card import network_card
+
+    for kind, repo in (("generator", "alice/pets"), ("discriminator", "alice/judge")):
+        assert hub.call(sngan, "push", PAIR / kind, repo).returncode == 0
+    assert 'load_discriminator("alice/judge")' in network_card(load_discriminator(PAIR), "alice/judge")
+    for offline in (False, True):
+        assert hub.load("load_discriminator('alice/judge')", offline=offline).startswith("Discriminator")
+    assert "discriminator 640,289" in hub.call(sngan, "info", "alice/judge").stdout
+    hub.hub.requests.clear()
+    for repo in ("alice/pets", "alice/none"):  # a generator alone, and nothing
+        said = hub.load(f"load_discriminator({repo!r})")
+        assert said.startswith(f"ERROR {repo}-discriminator: there is no such repository"), said
+    assert not any("_lfs" in request["path"] for request in hub.hub.requests)  # no weights were fetched to find out
+    assert "there is no such revision" in hub.load("load_discriminator('alice/judge', revision='v9')")
+
+
+def test_a_calibration_out_of_reach_is_not_a_missing_one(hub):
+    from sngan_hub.hub.load import load_calibration
+
+    assert hub.call(sngan, "push", PAIR, "alice/mine").returncode == 0
+    hub.user("hf_alice", True)
+    with pytest.raises(FileNotFoundError, match="alice/mine-discriminator: .* the Hub cannot be reached"):
+        load_calibration("alice/mine")
+    hub.user("hf_alice", False)
+    with pytest.raises(FileNotFoundError, match="alice/none-discriminator: there is no such repository"):
+        load_calibration("alice/none")
+    assert load_calibration("alice/mine").slope
+    repo = hub.hub.repos["model", "alice/mine-discriminator"]
+    files = {name: e for name, e in repo.commits[repo.branches["main"]]["files"].items() if name != "calibration.json"}
+    repo.commit("main", files, "not calibrated")
+    with pytest.raises(FileNotFoundError, match="there is no calibration.json; the publisher must fit it"):
+        load_calibration("alice/mine")
+
+
 def test_what_is_not_our_network_is_refused_by_name(hub, tmp_path):
     from safetensors.torch import load_file, save_file
 

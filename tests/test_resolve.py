@@ -34,7 +34,7 @@ def test_what_a_model_is(text, kind, tmp_path, monkeypatch):
 @pytest.mark.parametrize("text, said", [
     ("runs/typo", "no file or folder runs/typo (runs is a local folder, so this is not read as a Hub repository id); the nearest is type"),
     ("runs/a/b", "there is no file or folder"), ("./typo", "there is no file or folder"), ("/none/at/all", "there is no file"),
-    ("~/none", "there is no file or folder"), ("alice/weights.npz", "there is no file or folder"),
+    ("~/none", "there is no file or folder"), ("~nobody.here", "there is no file or folder ~nobody.here"), ("alice/weights.npz", "there is no file or folder"),
     ("weights.pth", "there is no file or folder"), ("runs\\typo", "there is no file or folder"), ("runs/", "the folder of a network contains"),
     ("alice/two words", "or a Hub repository id NAMESPACE/NAME"), ("alice/", "there is no file or folder"),
     ("", "model must be a name, a folder, a file or a Hub repository id (got '')"), ("sngan_fashion", "nearest are sngan_fashion32"),
@@ -156,6 +156,9 @@ def test_the_cache_can_be_in_the_home_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("SNGAN_HUB_CACHE", "~/weights")
     assert cache_folder() == tmp_path / "weights"
+    monkeypatch.setenv("SNGAN_HUB_CACHE", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", "")  # empty is as if unset
+    assert cache_folder() == tmp_path / ".cache" / "sngan_hub"
 
 
 def test_weights_with_other_classes_fit_a_name_and_its_tag(tmp_path):

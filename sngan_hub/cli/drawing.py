@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,8 +125,10 @@ def sample(arguments: argparse.Namespace) -> None:
     if chosen is not None:  # checked before anything is computed
         chosen = resolve_classes(chosen, generator.classes, generator.n_classes)
     names = class_names(generator)
+    folders: dict[int, Path] = {}
     if arguments.by_class:
-        chosen = _folders_of(names, list(range(generator.n_classes)) if chosen is None else chosen, out)
+        chosen = list(range(generator.n_classes)) if chosen is None else chosen
+        folders = _folders_of(names, chosen, out)
     seed = sampling.random_seed_from_system() if arguments.seed is None else arguments.seed
     (fast, precision), make = _fast(generator, arguments), None
     if method and calibration:
@@ -139,8 +144,8 @@ def sample(arguments: argparse.Namespace) -> None:
     images, labels, done = [], [], 0
     if not as_file:
         out.mkdir(parents=True, exist_ok=True)
-        for label in set(chosen or []) if arguments.by_class else ():
-            (out / names[label]).mkdir(exist_ok=True)
+        for folder in folders.values():
+            folder.mkdir(exist_ok=True)
     with tqdm(total=total, unit="img", disable=None, leave=False) as bar:
         for batch, y in batches:
             if as_file:
@@ -149,7 +154,7 @@ def sample(arguments: argparse.Namespace) -> None:
             else:
                 for i, image in enumerate(batch):
                     label = names[y[i]] if y else None
-                    folder = out / label if arguments.by_class and label is not None else out
+                    folder = folders[y[i]] if y and folders else out
                     path = folder / f"{done + i:06d}.png"
                     save_png(to_pil(image), path, {**about, "classes": label, "index": done + i})
             done += len(batch)
@@ -181,16 +186,44 @@ def _wrapped(n: int) -> tuple[int, int]:
     return columns, -(-n // columns)
 
 
-def _folders_of(names: list[str], chosen: list[int], out: Path) -> list[int]:
-    """``chosen``, if one folder per class can be written to ``out``. Raises ``ValueError`` or ``FileExistsError``."""
+def _folders_of(names: list[str], chosen: list[int], out: Path) -> dict[int, Path]:
+    """The folder of each chosen class in ``out``. ``sngan evaluate`` matches the folders with the data by name.
+
+    A folder has the name of its class. If chosen names differ only in case, as ImageNet's Cardigan and cardigan, they
+    would be one folder on macOS and Windows. The folders then have the synsets as names, on every system, because
+    ``sngan evaluate`` reads synsets as class names. Other names than ImageNet's cannot be replaced. Whether this file
+    system can store them is tried with empty folders: Windows refuses characters such as ? and reserved names, and
+    removes a dot at the end. Raises ``ValueError`` if it cannot, and ``FileExistsError`` if ``out`` has such folders.
+    """
+    from ..class_names import synsets_of
+
     if not chosen:
         raise ValueError("by_class needs a conditional generator; this one has no classes")
-    for name in (names[label] for label in chosen):
+    labels = list(dict.fromkeys(chosen))
+    for name in (names[label] for label in labels):
         if name in (".", "..") or name.startswith(".") or "/" in name or "\\" in name or "\0" in name:
             raise ValueError(f"by_class: the class {name!r} cannot be the name of a folder; sample without --by-class")
-    if taken := next((path for path in map(out.__truediv__, names) if path.exists()), None):
+    alike = len({names[label].casefold() for label in labels}) < len(labels)
+    synsets = synsets_of(names) if alike else None
+    folders = {label: (synsets or names)[label] for label in labels}
+    _check_folders(list(folders.values()), out)
+    if taken := next((path for path in map(out.__truediv__, [*names, *(synsets or [])]) if path.exists()), None):
         raise FileExistsError(f"out: {taken} exists; images of another call would be counted too; choose a new folder")
-    return chosen
+    return {label: out / name for label, name in folders.items()}
+
+
+def _check_folders(names: list[str], out: Path) -> None:
+    """Raises ``ValueError`` if the file system of ``out`` cannot store a folder of exactly each name."""
+    existing = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.is_dir())
+    with tempfile.TemporaryDirectory(prefix=".sngan", dir=existing) as trial:
+        for name in names:
+            with suppress(OSError):
+                Path(trial, name).mkdir()
+        made = set(os.listdir(trial))
+    if refused := next((name for name in names if name not in made), None):
+        raise ValueError(f"by_class: no folder for the class {refused!r} of its own can be made in {existing}, because "
+                         f"the file system does not allow the name or does not distinguish it from another class; "
+                         f"leave the class out with --classes, or sample without --by-class")  # fmt: skip
 
 
 def morph(arguments: argparse.Namespace) -> None:

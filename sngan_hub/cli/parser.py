@@ -127,8 +127,10 @@ def check_writable(folder: Path, create: bool) -> None:
     ``create``: the folder may be missing if it can be created.
     """
     existing = folder.absolute()
-    while not existing.exists():
+    while not existing.exists() and existing != existing.parent:  # a drive of Windows may be missing
         existing = existing.parent
+    if not existing.exists():
+        raise FileNotFoundError(f"out: there is no {existing}; choose another folder")
     if not existing.is_dir():
         raise NotADirectoryError(f"out: {existing} is not a folder")
     if existing != folder.absolute() and not create:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def add_commands(subparsers: Any) -> None:
 
 
 def score(arguments: argparse.Namespace) -> None:
-    from ..class_names import resolve_classes
+    from ..class_names import resolve_classes, synset_names
     from ..hub.listing import aligned
     from ..hub.load import load_discriminator
     from ..metrics.discriminator_scores import pictures_in, score_files
@@ -102,8 +103,9 @@ def score(arguments: argparse.Namespace) -> None:
             if arguments.json:
                 print(json.dumps({"file": str(found.path), "error": found.error}, ensure_ascii=False))
             continue
-        folder = found.path.parent.name
-        named = names.index(folder) if folder in names else int(found.scores.argmax())
+        folder = os.path.basename(os.path.abspath(found.path.parent))  # also of . and ..
+        known = [name for name in (folder, *(synset_names([folder]) or ())) if name in names]
+        named = names.index(known[0]) if known else int(found.scores.argmax())
         best = named if wanted is None else wanted
         rows.append((float(found.scores[best]), names[best], str(found.path)))
         if arguments.json and rows[-1][0] >= least:

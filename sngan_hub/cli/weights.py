@@ -88,7 +88,12 @@ def mirror(arguments: argparse.Namespace) -> None:
     else:
         if arguments.private or arguments.records:
             raise ValueError("private and records are for a Hub repository NAMESPACE/NAME")
-        folder = Path(arguments.target).expanduser()
+        try:
+            folder = Path(arguments.target).expanduser()
+        except RuntimeError as error:  # ~NAME
+            user = Path(arguments.target).parts[0][1:]
+            raise ValueError(f"target: there is no user {user} on this machine (got {arguments.target}); write "
+                             f"the whole path of the folder") from error  # fmt: skip
         check_writable(folder, create=True)
         lines = mirror_to_folder(arguments.names, folder, arguments.url)
     for line in lines:

@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 SPLITS = ("train", "test", "all")
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"}
+#: Of the content, whatever the suffix. Pillow opens others too, such as PostScript, which is a program.
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 DAMAGED = (OSError, ValueError, SyntaxError, EOFError, MemoryError, Image.DecompressionBombError)
 
 TEST_EVERY = 10  # every tenth image of a class, in name order, is held out for scores
@@ -103,17 +105,20 @@ def read_picture(
     whole image to the square, without a crop, as the authors' calc_ref_stats.py does.
     """
     try:
-        opened = Image.open(io.BytesIO(data))
+        opened = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:
-        raise ValueError("not a supported image format") from error
+        raise ValueError(f"not a supported image format ({', '.join(FORMATS)})") from error
     with opened as image:
         if min(image.size) < min_side:
             raise ValueError(f"{image.width}x{image.height} px: each side must be at least {min_side} px")
         if image.format == "JPEG" and not stretch:
             least = 2 * (short_side or size)  # the JPEG decoder reduces large images at no cost
             image.draft(image.mode, (least, least))
-        ImageOps.exif_transpose(image, in_place=True)  # avoids a copy if there is nothing to rotate
+        image.load()  # a PNG file may have its EXIF block behind the pixels
+        turn = _turn(image)
         image = to_eight_bits(image)
+    if turn is not None:
+        image = image.transpose(turn)
     if short_side and min(image.size) != short_side:
         scale = short_side / min(image.size)
         shape = (max(short_side, round(image.width * scale)), max(short_side, round(image.height * scale)))
@@ -121,6 +126,21 @@ def read_picture(
     if squash and image.width != image.height:
         image = image.resize((size, size), Image.Resampling.BILINEAR)
     return square(image, size, stretch)
+
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What the EXIF block says. ``ImageOps.exif_transpose`` also writes the block again, which odd values prevent."""
+    try:
+        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # Pillow raises many kinds of errors for a damaged block
+        return None
 
 
 def to_eight_bits(image: Image.Image) -> Image.Image:

@@ -23,7 +23,7 @@ def cache_folder() -> Path:
     return (
         Path(base).expanduser()
         if base
-        else Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "sngan_hub"
+        else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sngan_hub"
     )
 
 
@@ -64,7 +64,7 @@ def first_downloads() -> Path:
 
 def _existing(folder: Path) -> Path:
     folder = folder.absolute()
-    while not folder.exists():
+    while not folder.exists() and folder != folder.parent:  # a drive of Windows may be missing
         folder = folder.parent
     return folder
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 import tempfile
@@ -21,12 +22,13 @@ from huggingface_hub import (
     constants,
     hf_hub_download,  # pyright: ignore[reportUnknownVariableType]  (one of its parameters is a bare dict)
 )
+from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError, RepositoryNotFoundError
 
 from ..convert import Converted, Options, convert_file
 from ..devices import resolve_device
 from ..files import write_folder, write_json
 from ..networks.base import AnyDiscriminator, AnyGenerator, Network
-from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, OtherKind, check_values
+from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, OtherKind, check_values, read_config
 from ..networks.registry import MODELS, find_model
 from ..sampling.refine import CALIBRATION, Calibration, read_calibration
 from ..weights.records import KINDS, WEIGHTS, Record, find_record
@@ -196,14 +198,36 @@ def _folder_of(found: Resolved, kind: str) -> Path:
 def _from_hub(
     cls: type[AnyGenerator | AnyDiscriminator], repo: str, kind: str, revision: str | None, token: str | bool | None
 ) -> AnyGenerator | AnyDiscriminator:
-    """Loads from REPO (generator) or REPO-discriminator; either name selects the pair."""
-    other = f"{repo}-discriminator"
-    if kind == "discriminator" and not repo.endswith("-discriminator"):
-        repo = other
-    elif kind == "generator":
-        repo = repo.removesuffix("-discriminator")
-    with hub_errors(repo):
-        return cls.from_pretrained(repo, revision=revision, token=token, local_files_only=offline())
+    """Loads from REPO (generator) or REPO-discriminator; either name selects the pair.
+
+    A discriminator that was pushed alone is in REPO itself, which is tried if there is no REPO-discriminator.
+    """
+    if kind == "generator":
+        place = repo.removesuffix("-discriminator")
+    else:
+        place = repo if repo.endswith("-discriminator") else f"{repo}-discriminator"
+    try:
+        with hub_errors(place):
+            return cls.from_pretrained(place, revision=revision, token=token, local_files_only=offline())
+    except FileNotFoundError as error:
+        if kind == "generator" or place == repo or not _is_absent(error):
+            raise
+        local = isinstance(error.__cause__, LocalEntryNotFoundError)  # the Hub cannot be reached
+        try:
+            with hub_errors(repo):  # its config.json first: a generator's weights are not fetched for nothing
+                path = hf_hub_download(repo, CONFIG_NAME, revision=revision, token=token, local_files_only=local)
+                with torch.device("meta"):
+                    cls.from_config(read_config(path), path)
+                return cls.from_pretrained(repo, revision=revision, token=token, local_files_only=local)
+        except OtherKind:
+            raise error from error.__cause__
+        except FileNotFoundError as second:
+            raise (error if _is_absent(second) else second) from second.__cause__
+
+
+def _is_absent(error: FileNotFoundError) -> bool:
+    """Whether ``hub_errors`` says that there is no such repository, or nothing of it on this machine."""
+    return isinstance(error.__cause__, RepositoryNotFoundError | LocalEntryNotFoundError)
 
 
 def calibration_folder(name: str) -> Path:
@@ -222,17 +246,18 @@ def calibration_folder(name: str) -> Path:
 def load_calibration(name: str) -> Calibration:
     """The calibration of a model's discriminator, which rejection sampling and Langevin steps need.
 
-    Raises ``FileNotFoundError`` if there is none; the message states how to fit one.
+    Raises ``FileNotFoundError`` if there is none; the message states how to fit one. Raises ``OSError`` if the Hub
+    cannot be reached.
     """
     if resolve(name).kind == "repository":
         repo = name if name.endswith("-discriminator") else f"{name}-discriminator"
-        try:
-            with hub_errors(repo):
+        with hub_errors(repo):
+            try:
                 return read_calibration(hf_hub_download(repo, CALIBRATION, local_files_only=offline()))
-        except FileNotFoundError as error:
-            raise FileNotFoundError(f"{repo}: there is no {CALIBRATION}; the publisher must fit it before "
-                                    f"publishing: {_FIT}"
-                                    ) from error  # fmt: skip
+            except RemoteEntryNotFoundError as error:
+                raise FileNotFoundError(f"{repo}: there is no {CALIBRATION}; the publisher must fit it before "
+                                        f"publishing: {_FIT}"
+                                        ) from error  # fmt: skip
     path = calibration_folder(name) / CALIBRATION
     if not path.is_file():
         raise FileNotFoundError(f"{name}: the discriminator is not calibrated; calibrate it on images that were not "
@@ -356,8 +381,8 @@ def _in_own_format(record: Record, fetched: Fetched) -> Converted:
 def config_of(record: Record) -> Record:
     """The record of the config.json beside a file in this project's own format."""
 
-    def beside(address: str) -> str:
-        return address[: -len(SAFETENSORS_SINGLE_FILE)] + CONFIG_NAME
+    def beside(address: str) -> str:  # a query may follow the file's name, or contain it
+        return re.sub(rf"{re.escape(SAFETENSORS_SINGLE_FILE)}(?=$|[?&#])", CONFIG_NAME, address)
 
     return replace(record, file=beside(record.file), urls=tuple(map(beside, record.urls)),
                    path=record.path and beside(record.path), sha256=record.config_sha256, parameters=0)  # fmt: skip

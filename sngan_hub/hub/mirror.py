@@ -13,19 +13,20 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from huggingface_hub import HfApi, ModelCardData
+from huggingface_hub import CommitOperationAdd, HfApi, ModelCardData
+from huggingface_hub.errors import RemoteEntryNotFoundError
 
 from ..files import write_folder, write_json, write_text
 from ..networks.card import PIPELINES, as_text, listed, use_snippet
 from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, read_config
 from ..weights.records import RECORDS_VARIABLE, WEIGHTS, Record, find_record
-from .cache import cache_folder, sha256_of
+from .cache import cache_folder, one_process_at_a_time, sha256_of
 from .cards import score_table
 from .errors import hub_errors
 from .load import local_folder, provenance
 from .resolve import REPOSITORY
 
-RECORDS, CARD = "records.json", "README.md"
+RECORDS, CARD, LOCK = "records.json", "README.md", ".records.json.lock"
 _LICENCES = ("mit", "apache-2.0", "cc0-1.0", "cc-by-4.0", "bsd-3-clause")
 
 
@@ -63,7 +64,7 @@ def mirror_to_folder(names: Sequence[str], folder: Path, url: str = "") -> Itera
     """
     if url and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc):
         raise ValueError(f"url must be the http or https address of the served folder (got {url!r})")
-    entries = _entries(folder)
+    _entries(folder)  # before anything is downloaded
     for records in pairs_of(names):
         for record in records:
             place = folder / record.name / record.kind
@@ -74,19 +75,20 @@ def mirror_to_folder(names: Sequence[str], folder: Path, url: str = "") -> Itera
                 entry["url"] = f"{url.rstrip('/')}/{file}"
             else:
                 entry["folder"] = f"{record.name}/{record.kind}"
-            entries[record.key] = entry
-            write_json(folder / RECORDS, entries)
+            with one_process_at_a_time(folder / LOCK, "writing"):  # another call may have added models meanwhile
+                entries = {**_entries(folder), record.key: entry}
+                write_json(folder / RECORDS, entries)
+                write_text(folder / CARD, _overview(entries))
         yield f"{records[0].name}: {_licence(records[0])}"
-    write_text(folder / CARD, _overview(entries))
     yield f"{folder / RECORDS}: use it with {RECORDS_VARIABLE}={folder / RECORDS}"
 
 
 def mirror_to_hub(names: Sequence[str], repo: str, private: bool, records: Path) -> Iterator[str]:
-    """Mirrors models to one repository of the Hub, and writes their records file to ``records``.
+    """Mirrors models to one repository of the Hub, and writes its records file to ``records``.
 
     Args:
         names: ``architecture`` or ``architecture.tag``.
-        repo: NAMESPACE/NAME, created if needed.
+        repo: NAMESPACE/NAME, created if needed; it may contain other models of a mirror, which stay in its records.
         private: Create it as private.
         records: Where to write the records file; the repository gets it too.
 
@@ -94,7 +96,7 @@ def mirror_to_hub(names: Sequence[str], repo: str, private: bool, records: Path)
         A line for each network, licence and upload, as it is done.
 
     Raises:
-        ValueError: A name is unknown.
+        ValueError: A name is unknown, or the repository's records.json is not that of a mirror.
         PermissionError: The namespace is not the user's; nothing was downloaded.
         OSError: A download or the upload failed; a repeated call uploads what is missing.
     """
@@ -109,17 +111,23 @@ def mirror_to_hub(names: Sequence[str], repo: str, private: bool, records: Path)
     yield f"{repo}: a repository on {api.endpoint}; for a folder of this machine, write ./{repo}"
     folder = cache_folder() / "mirrors" / repo.replace("/", "--")
     yield from list(mirror_to_folder(names, folder))[:-1]
-    entries = _entries(folder)
+    mirrored = [record for pair in pairs_of(names) for record in pair]
+    each = (CONFIG_NAME, SAFETENSORS_SINGLE_FILE, CARD)
+    files = [f"{one.name}/{one.kind}/{file}" for one in mirrored for file in each]
+    own = _entries(folder)
     with hub_errors(repo):
         api.create_repo(repo, private=private, exist_ok=True)
-        commit = api.upload_folder(repo_id=repo, folder_path=folder, ignore_patterns=[RECORDS, ".*"],
+        commit = api.upload_folder(repo_id=repo, folder_path=folder, allow_patterns=files,
                                    commit_message="Mirror of published weights")  # fmt: skip
-        for key, entry in entries.items():
-            place = entry.pop("folder")
-            entries[key] = {**entry, "repo": repo, "path": f"{place}/{SAFETENSORS_SINGLE_FILE}", "revision": commit.oid}
+        entries = _published(api, repo, commit.oid)  # also those that other machines have uploaded
+        for one in mirrored:
+            entry = {key: value for key, value in own[one.key].items() if key != "folder"}
+            path = f"{one.name}/{one.kind}/{SAFETENSORS_SINGLE_FILE}"
+            entries[one.key] = {**entry, "repo": repo, "path": path, "revision": commit.oid}
         write_json(records, entries)
-        api.upload_file(path_or_fileobj=records, path_in_repo=RECORDS, repo_id=repo,
-                        commit_message="Records of the mirror")  # fmt: skip
+        # With parent_commit, the Hub refuses records that do not contain what another machine has added meanwhile.
+        texts = [CommitOperationAdd(RECORDS, records), CommitOperationAdd(CARD, _overview(entries).encode())]
+        api.create_commit(repo, texts, commit_message="Records of the mirror", parent_commit=commit.oid)
     yield f"{api.endpoint}/{repo}: commit {commit.oid}"
     yield f"{records}: use it with {RECORDS_VARIABLE}={records}"
 
@@ -128,16 +136,29 @@ def _entries(folder: Path) -> dict[str, dict[str, Any]]:
     """The records that a mirror's folder has. Raises ``ValueError`` for a folder with other content."""
     path = folder / RECORDS
     if path.is_file():
-        try:
-            entries = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{path}: this is not the records file of a mirror ({error})") from error
-        if isinstance(entries, dict):
-            return entries
-        raise ValueError(f"{path}: this is not the records file of a mirror")
-    if folder.exists() and (not folder.is_dir() or any(p.name not in WEIGHTS for p in folder.iterdir())):
+        return _read(path, str(path))
+    if folder.exists() and (not folder.is_dir() or any(p.name not in (*WEIGHTS, LOCK) for p in folder.iterdir())):
         raise ValueError(f"target: {folder} exists and is not a mirror; choose another folder")
     return {}
+
+
+def _published(api: HfApi, repo: str, revision: str) -> dict[str, dict[str, Any]]:
+    """The records that a mirror's repository has at this commit."""
+    try:
+        path = api.hf_hub_download(repo, RECORDS, revision=revision)
+    except RemoteEntryNotFoundError:
+        return {}
+    return _read(Path(path), f"{repo}: {RECORDS}")
+
+
+def _read(path: Path, source: str) -> dict[str, dict[str, Any]]:
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{source}: this is not the records file of a mirror ({error})") from error
+    if isinstance(entries, dict) and all(isinstance(entry, dict) for entry in entries.values()):
+        return entries
+    raise ValueError(f"{source}: this is not the records file of a mirror")
 
 
 def _copy(record: Record, place: Path) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, RepoFile
 from huggingface_hub.utils import validate_repo_id
 
 from ..networks.base import AnyDiscriminator, Network
@@ -17,6 +18,7 @@ from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, read_config
 from ..networks.registry import FAMILIES
 from ..sampling.refine import CALIBRATION
 from ..weights.records import KINDS
+from .cache import sha256_of
 from .cards import PICTURE
 from .errors import hub_errors
 
@@ -85,19 +87,51 @@ def push(
 ) -> str:
     """Uploads the folder of one network and returns its address. Uploads weights, config, card and sample image only.
 
-    Creates the repository and the branch ``revision`` if they do not exist. ``tag``: tag of the commit. ``create_pr``:
-    open a pull request instead of committing. Repeating an interrupted push uploads the remaining files. Raises
-    ``OSError`` with a one-line message.
+    Creates the repository and the branch ``revision`` if they do not exist. ``tag``: new tag of the commit, not with
+    ``create_pr``. ``create_pr``: open a pull request instead of committing. Repeating an interrupted push uploads the
+    remaining files. Raises ``OSError`` with a one-line message, and ``ValueError`` for ``tag`` with ``create_pr``.
     """
+    if tag and create_pr:
+        raise ValueError(f"tag: a pull request gets no tag (got tag {tag!r} with create_pr); omit the tag, and add it "
+                         f"on the Hub after the merge")  # fmt: skip
     api = HfApi(token=token)
     with hub_errors(repo), with_card(folder, repo) as folder:
         api.create_repo(repo, private=private, exist_ok=True)
+        tagged = bool(tag) and _is_tagged(api, folder, repo, tag, revision or "main")
         if revision and not create_pr:
             api.create_branch(repo, branch=revision, exist_ok=True)
         commit = api.upload_folder(
             repo_id=repo, folder_path=folder, allow_patterns=list(FILES), revision=revision, create_pr=create_pr,
             commit_message=message or "Upload with sngan-hub",
         )  # fmt: skip
-        if tag and not create_pr:
-            api.create_tag(repo, tag=tag, revision=commit.oid, exist_ok=True)
+        if tag and not tagged:
+            api.create_tag(repo, tag=tag, revision=commit.oid)
     return str(commit.pr_url or f"{api.endpoint}/{repo}")
+
+
+def _is_tagged(api: HfApi, folder: Path, repo: str, tag: str, branch: str) -> bool:
+    """Whether an earlier call has made the tag, and this one changes nothing.
+
+    Raises ``FileExistsError`` for a tag of another commit than the one that the push results in.
+    """
+    refs = api.list_repo_refs(repo)
+    tagged = next((ref.target_commit for ref in refs.tags if ref.name == tag), None)
+    if tagged is None:
+        return False
+    head = next((ref.target_commit for ref in refs.branches if ref.name == branch), None)
+    files = [path for path in (folder / name for name in FILES) if path.is_file()]
+    there = {entry.path: entry for entry in api.get_paths_info(repo, [path.name for path in files], revision=tagged)}
+    if tagged != head or not all(_is_same(path, there.get(path.name)) for path in files):
+        raise FileExistsError(f"tag: {repo} has the tag {tag} already, for other files or an earlier commit; nothing "
+                              f"was uploaded to it; choose a new tag")  # fmt: skip
+    return True
+
+
+def _is_same(path: Path, entry: object) -> bool:
+    """Whether the repository's file has the content of ``path``. Git's hash of a large file is that of a pointer."""
+    if not isinstance(entry, RepoFile):
+        return False
+    if entry.lfs is not None:
+        return entry.lfs.sha256 == sha256_of(path)
+    data = path.read_bytes()
+    return entry.blob_id == hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()

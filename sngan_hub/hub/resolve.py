@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -27,7 +28,7 @@ def resolve(model: str | Path) -> Resolved:
     text.
     """
     text = str(model)
-    path = Path(text).expanduser()
+    path = Path(os.path.expanduser(text))  # unlike Path.expanduser, it keeps ~NAME of an unknown user
     if not text or "\0" in text:
         raise ValueError(f"model must be a name, a folder, a file or a Hub repository id (got {text!r})")
     if path.is_dir():

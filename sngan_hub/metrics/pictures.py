@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from ..data import Images, load_images
 from ..data.folders import find_images
+from ..data.images import FORMATS
 from .references import by_name, interleaved
 
 NETWORKS = ("config.json", "generator", "discriminator", "snapshots")  # in a network's folder, a pair or a run
@@ -30,7 +32,7 @@ CHECKPOINTS = (".pth", ".npz", ".pt", ".ckpt")
 
 def is_pictures(model: str | Path) -> bool:
     """Whether MODEL is a folder of images, and not a network's folder, a pair or a run."""
-    folder = Path(model).expanduser()
+    folder = Path(os.path.expanduser(model))  # unlike Path.expanduser, it keeps ~NAME of an unknown user
     if not folder.is_dir() or any((folder / name).exists() for name in NETWORKS):
         return False
     if any(path.suffix in CHECKPOINTS for path in folder.iterdir()):
@@ -130,7 +132,7 @@ def _common_size(paths: list[Path]) -> int:
     sizes: dict[tuple[int, int], Path] = {}
     for path in paths:
         try:
-            with Image.open(path) as image:
+            with Image.open(path, formats=FORMATS) as image:
                 sizes.setdefault(image.size, path)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise ValueError(f"{path}: the image cannot be read ({error}); repair or remove it") from error
