@@ -33,7 +33,7 @@ def write_atomically(
     try:
         result = write(temporary)
         if sync:
-            with open(temporary, "rb") as file:
+            with open(temporary, "r+b") as file:  # Windows flushes only what is open for writing
                 os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:

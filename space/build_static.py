@@ -11,6 +11,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import shutil
 import subprocess
 import tarfile
@@ -21,7 +22,7 @@ from typing import Any
 
 from sngan_hub import load_generator
 from sngan_hub.exporting import describe, difference, write_onnx
-from sngan_hub.files import write_folder, write_json
+from sngan_hub.files import write_json
 from sngan_hub.hub.cache import cache_folder
 from sngan_hub.text import REPOSITORY
 from sngan_hub.weights import Record, find_record
@@ -64,6 +65,8 @@ https://github.com/{repository}; contains onnxruntime-web {version} (MIT licence
 def build(out: Path, runtime: Path | None = None, say: Callable[[str], None] = print) -> None:
     """Writes the folder ``out``, which must not exist or be empty or an earlier build.
 
+    Hidden files and CNAME in ``out`` stay as they are, so it can be a branch that is published.
+
     Args:
         out: the folder.
         runtime: the package file of onnxruntime-web, of version RUNTIME_VERSION; None: from the cache, or by npm.
@@ -74,12 +77,57 @@ def build(out: Path, runtime: Path | None = None, say: Callable[[str], None] = p
             from the original by more than two levels of 255.
         FileNotFoundError: if there is no package file and no npm.
     """
-    if out.exists() and not (out / "models.json").is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"out must be a new folder, an empty one or an earlier static page (got {out})")
+    place = out.resolve()
+    earlier = _earlier(place)
     package = runtime_package(runtime, say)
-    write_folder(out, lambda folder: _fill(folder, package, say))
-    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{place.name}.", dir=place.parent) as folder:
+        _fill(Path(folder), package, say)
+        size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+        _replace(place, earlier, Path(folder))
     say(f"{out}: {size / 1e6:.0f} MB, ready to serve")
+
+
+def _earlier(out: Path) -> set[str]:
+    """The names in ``out`` that an earlier build wrote. Raises ``ValueError`` if there are others."""
+    paths = out.iterdir() if out.exists() else []
+    names = {path.name for path in paths if not path.name.startswith(".") and path.name != "CNAME"}
+    if foreign := sorted(names - _written(out)):
+        raise ValueError(f"out must be a new folder, an empty one or an earlier static page (got {out}, where no build "
+                         f"wrote {', '.join(foreign[:8])}); choose another folder")  # fmt: skip
+    return names
+
+
+def _written(out: Path) -> set[str]:
+    """What the build that wrote sw.js says in it; see ``_fill_in_service_worker``. Nothing for another sw.js."""
+    try:
+        text = (out / "sw.js").read_text(encoding="utf-8")
+        site = json.loads(text.split("const SITE = ")[1].split(";\n")[0])
+        return {*site["files"], "sw.js", "README.md", f"{RUNTIME}-{site['runtime']}"}
+    except (OSError, ValueError, LookupError, TypeError):
+        return set()
+
+
+def _replace(out: Path, earlier: set[str], new: Path) -> None:
+    """Moves the content of ``new`` to ``out``, and removes what is only in the earlier build.
+
+    The sw.js in ``out`` names every file beside it at any time: what a killed process leaves is an earlier build.
+    """
+    names = {path.name for path in new.iterdir()}
+    out.mkdir(exist_ok=True)
+    for name in earlier - names:
+        _remove(out / name)
+    for name in ["sw.js", *sorted(names - {"sw.js"})]:
+        if (out / name).is_dir():  # it cannot be replaced by a rename
+            _remove(out / name)
+        os.replace(new / name, out / name)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _fill(folder: Path, package: bytes, say: Callable[[str], None]) -> None:

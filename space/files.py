@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as Pillow
 
-from sngan_hub.data.images import DAMAGED, read_picture
+from sngan_hub.data.images import DAMAGED, FORMATS, read_picture
 
 MAX_UPLOAD = 10 * 2**20  # bytes
 MAX_PIXELS = 40_000_000
@@ -51,7 +51,7 @@ def read_upload(path: Path, size: int) -> np.ndarray:
             f"image: the file must be at most {MAX_UPLOAD // 2**20} MB (got {path.stat().st_size / 2**20:.0f} MB)"
         )
     try:
-        with Pillow.open(path) as image:
+        with Pillow.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(
                     f"image: the image must have at most {MAX_PIXELS // 10**6} megapixels (got {image.width} x "

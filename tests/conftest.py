@@ -94,5 +94,18 @@ def draw_images(root: Path) -> Path:
 
 
 @pytest.fixture
+def without_float64(monkeypatch):
+    """A context in which "cuda" stands for a Mac's GPU, which has no float64. Tensors have shapes without values."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    def double(tensor, to=torch.Tensor.double):
+        assert tensor.device.type == "cpu", "Cannot convert a MPS Tensor to float64"
+        return to(tensor)
+
+    monkeypatch.setattr(torch.Tensor, "double", double)
+    return FakeTensorMode(allow_non_fake_inputs=True)
+
+
+@pytest.fixture
 def image_folder(tmp_path: Path) -> Path:
     return draw_images(tmp_path)

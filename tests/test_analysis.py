@@ -37,6 +37,14 @@ def test_known_matrices():
     assert row.stable_rank == pytest.approx(13 / 9)
 
 
+def test_values_are_computed_where_float64_exists(without_float64):
+    with without_float64:
+        with torch.device("cuda"):
+            g = Generator(32, 3, widths=[4] * 4).eval()
+        rows = spectra(g)
+    assert {(row.values.device.type, row.values.dtype) for row in rows} == {("cpu", torch.float64)}
+
+
 def test_the_command(tmp_path, capsys):
     out = tmp_path / "spectrum.png"
     pytest.importorskip("matplotlib")

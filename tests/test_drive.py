@@ -4,6 +4,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -209,6 +210,27 @@ def test_without_gdown_the_extra_is_named_and_the_way_by_hand():
     said = done.stdout
     assert drive.MISSING in said and "pip install 'sngan-hub[drive]'" in said and said.count("\n") == 1
     assert f"or download netG.pth from https://drive.google.com/file/d/{ID} yourself" in said
+
+
+def test_a_drive_that_is_missing_is_no_endless_loop(monkeypatch):
+    """Of Windows: no folder above the cache exists, nor any above a command's output."""
+    from sngan_hub.cli.parser import check_writable
+
+    def exists(path):
+        asked.append(path)
+        if len(asked) > 99:
+            raise TimeoutError
+        return False
+
+    for call in (lambda: cache._existing(Path("/missing/cache")), lambda: check_writable(Path("/missing/out"), True)):
+        asked, found = [], None
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "exists", exists)
+            try:
+                found = call()
+            except FileNotFoundError as error:
+                found = str(error)
+        assert str(found) in ("/", "out: there is no /; choose another folder")
 
 
 def test_the_hashes_lie_in_the_cache_where_the_folder_above_is_read_only(tmp_path, monkeypatch):

@@ -117,3 +117,14 @@ def test_writers_of_one_file_do_not_mix(tmp_path):
     for thread in threads:
         thread.join()
     assert path.read_text() in ("xx", "yy") and names(tmp_path) == ["a"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="fcntl is of Unix")
+def test_a_file_is_synced_by_a_handle_that_may_write(tmp_path, monkeypatch):
+    """Windows refuses another."""
+    import fcntl
+
+    modes = []
+    monkeypatch.setattr(os, "fsync", lambda number: modes.append(fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE))
+    write_atomically(tmp_path / "a", lambda place: place.write_text("new"), sync=True)
+    assert modes == [os.O_RDWR] and (tmp_path / "a").read_text() == "new"

@@ -155,6 +155,17 @@ def test_the_128_px_network_too():
     assert (g.for_sampling()(z, y) - g(z, y)).abs().max() < 1e-4
 
 
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_a_device_without_float64_only_gets_the_result(kind, without_float64):
+    with without_float64:
+        with torch.device("cuda"):
+            g = Generator(32, widths=[24, 24, 16, 8], **kind).eval()
+        fast = g.for_sampling(torch.bfloat16)
+    for tensor in (fast.l1.weight, fast.l1.bias, fast.table, fast.conv.bias, *(b.c1.kernel() for b in fast.blocks)):
+        assert tensor.device.type == "cuda"
+        assert tensor.dtype == (torch.float32 if tensor is fast.table else torch.bfloat16)
+
+
 # Precision
 
 

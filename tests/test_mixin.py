@@ -118,3 +118,14 @@ def test_another_class_is_refused(folder):
 def test_the_form_for_sampling_cannot_be_saved(folder, tmp_path):
     with pytest.raises(ValueError, match="cannot be saved"):
         Generator.from_pretrained(folder).for_sampling().save_pretrained(tmp_path / "fast")
+
+
+def test_a_refused_save_leaves_the_folder_and_the_hub_as_they_are(folder, monkeypatch):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    fast = Generator.from_pretrained(folder).for_sampling()
+    with pytest.raises(ValueError, match="cannot be saved"):
+        fast.save_pretrained(folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    monkeypatch.setattr("huggingface_hub.HfApi.create_repo", lambda *_, **__: pytest.fail("it made a repository"))
+    with pytest.raises(ValueError, match="cannot be saved"):
+        fast.push_to_hub("someone/fast")

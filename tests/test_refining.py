@@ -338,3 +338,12 @@ def test_a_run_is_not_calibrated_on_what_it_was_trained_on(calibrated, few, tmp_
     held_out("tenth")
     assert held_out_split(str(run), str(folder)) == "test"
     assert held_out_split(str(pair), str(folder)) == held_out_split("sngan_avatars32", "avatars") == "test"
+
+
+def test_a_device_without_float64_accepts_but_runs_no_langevin_steps(without_float64):
+    c, g = Calibration(**PLAIN, max_log_ratio=[0.0], gamma=[0.0]), Coin()
+    with without_float64:
+        assert c.acceptance_of(torch.zeros(3, device="cuda"), None).device.type == "cpu"
+        g.p = nn.Parameter(torch.empty(2, device="mps"))
+        with pytest.raises(ValueError, match="device must be cpu or cuda for method ddls.*got mps.*rejection"):
+            maker("ddls", g, Judge(), c)

@@ -1,17 +1,20 @@
 """Real images: what is read, what is refused, and that the splits are disjoint."""
 
+import gzip
 import io
 import os
+import struct
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
-from sngan_hub.data import FASHION_DEBIAN, avatars, draw_avatars, images, load_images, source_classes
+from sngan_hub.data import FASHION_DEBIAN, avatars, draw_avatars, images, load_images, source_classes, torchvision_sets
 
 from . import warm
 from .conftest import ROOT
@@ -139,3 +142,119 @@ def test_avatars_are_drawn_once_for_all_processes_and_it_is_said_first(tmp_path)
     said = one[1] if "drew" in one[0] else two[1]
     assert said.startswith("avatars: generating 20 images, about 1 min; they are cached in") and str(path) in said
     assert not [p for p in tmp_path.iterdir() if p.suffix not in (".npy", ".lock")]
+
+
+def test_a_picture_of_another_format_reaches_no_decoder(tmp_path, monkeypatch):
+    """Pillow decodes PostScript with Ghostscript, which runs programs, whatever the suffix of the file."""
+    from sngan_hub.metrics.pictures import Pictures
+    from space.files import read_upload
+
+    path = tmp_path / "a.png"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n%%EOF\n")
+    EpsImagePlugin = pytest.importorskip("PIL.EpsImagePlugin")
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_, **__: pytest.fail("it ran Ghostscript"))
+    for read in (lambda: images.read_picture(path.read_bytes(), 8), lambda: load_images(str(tmp_path), "all", 8),
+                 lambda: read_upload(path, 8), lambda: Pictures(str(tmp_path)), lambda: Pictures(str(tmp_path), 8)):  # fmt: skip
+        with pytest.raises(ValueError, match="PNG|cannot identify"):
+            read()
+    for suffix in images.SUFFIXES:  # every legal one is decoded
+        Image.new("RGB", (8, 8), "white").save(tmp_path / f"b{suffix}")
+        assert images.read_picture((tmp_path / f"b{suffix}").read_bytes(), 8).min() > 250
+
+
+def with_exif(image, *entries, kind="JPEG"):
+    """``image`` as a file with an EXIF block of ``entries``: tag, type, count and the value's four bytes."""
+    block = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + b"".join(
+        struct.pack("<HHI4s", *entry) for entry in entries) + bytes(4)  # fmt: skip
+    buffer = io.BytesIO()
+    image.save(buffer, kind, exif=block, **({"quality": 100} if kind == "JPEG" else {}))
+    return buffer.getvalue()
+
+
+TURNED = (0x0112, 3, 1, b"\6\0\0\0")
+
+
+@pytest.mark.parametrize("other", [
+    (0x011A, 2, 4, b"72\0\0"),  # XResolution as ASCII
+    (0x0128, 11, 1, struct.pack("<f", 2)),  # ResolutionUnit as FLOAT
+])  # fmt: skip
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_odd_types_in_an_exif_block_turn_the_picture_all_the_same(other, kind):
+    wide = Image.new("RGB", (20, 10), "black")
+    wide.paste("white", (10, 0, 20, 10))
+    turned = images.read_picture(with_exif(wide, TURNED, other, kind=kind), 10)  # the white half comes to lie below
+    assert turned[:, :4].max() < 20 and turned[:, 6:].min() > 235
+
+
+@pytest.mark.parametrize("block", [b"Exif\0\0II*", b"Exif\0\0nonsense"])
+def test_a_damaged_exif_block_is_no_reason_to_refuse_a_picture(block):
+    buffer = io.BytesIO()
+    Image.new("RGB", (10, 10), "white").save(buffer, "PNG", exif=block)
+    assert images.read_picture(buffer.getvalue(), 10).min() == 255
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_pillows(orientation):
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 9, 3)).astype(np.uint8))
+    data = with_exif(picture, (0x0112, 3, 1, bytes([orientation, 0, 0, 0])), kind="PNG")
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data)))).transpose(2, 0, 1)
+    assert np.array_equal(images.read_picture(data, 9), expected)
+
+
+def idx(array):
+    return gzip.compress(bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes())
+
+
+@pytest.fixture
+def fashion(tmp_path, monkeypatch):
+    """The folder of Fashion-MNIST's files, and the downloads of torchvision, which write them one by one."""
+    torchvision = pytest.importorskip("torchvision")
+    calls = []
+
+    def download(root, download):
+        calls.append(root)
+        folder = Path(root) / "FashionMNIST" / "raw"
+        folder.mkdir(parents=True)
+        for name in torchvision_sets.FASHION_FILES:
+            time.sleep(0.02)
+            (folder / name).write_bytes(idx(np.ones((3, 28, 28) if "images" in name else 3, np.uint8)))
+            if len(calls) == 1:
+                (folder / name).write_bytes(b"\x1f\x8b cut")
+                raise KeyboardInterrupt
+
+    monkeypatch.setenv("SNGAN_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(torchvision_sets, "FASHION_DEBIAN", tmp_path / "none")
+    monkeypatch.setattr(torchvision.datasets, "FashionMNIST", download)
+    return tmp_path / "FashionMNIST" / "raw", calls
+
+
+def test_an_interrupted_download_of_fashion_is_begun_again(fashion):
+    folder, calls = fashion
+    with pytest.raises(KeyboardInterrupt):
+        load_images("fashion", "train")
+    for _ in range(2):
+        assert load_images("fashion", "train").images.shape == (3, 3, 32, 32) and len(calls) == 2
+    assert sorted(path.name for path in folder.iterdir()) == sorted(torchvision_sets.FASHION_FILES)
+    (folder / "t10k-labels-idx1-ubyte.gz").unlink()  # as an interruption of earlier versions left it
+    assert len(load_images("fashion", "train").images) == 3 and len(calls) == 3
+
+
+@pytest.mark.parametrize(
+    "change", [lambda d: d[:-10], lambda d: b"", lambda d: d[:30] + b"\0\1" + d[32:], lambda d: b"<html>"]
+)
+def test_a_damaged_file_of_fashion_is_named(fashion, change):
+    folder, calls = fashion
+    calls.append("")  # not the one that is interrupted
+    load_images("fashion", "train")
+    path = folder / "train-images-idx3-ubyte.gz"
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(ValueError, match=f"{path}.*damaged.*delete"):
+        load_images("fashion", "train")
+    assert load_images("fashion", "test").images.shape == (3, 3, 32, 32)
+
+
+def test_processes_that_need_fashion_download_it_once(fashion):
+    calls = fashion[1]
+    calls.append("")
+    with ThreadPoolExecutor(4) as pool:
+        assert {len(data.images) for data in pool.map(load_images, ["fashion"] * 4)} == {3} and len(calls) == 2

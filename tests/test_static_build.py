@@ -1,6 +1,7 @@
 """The static page without a browser: its latents are Python's to the last bit, and what `sngan static` writes."""
 
 import json
+import os
 import shutil
 import subprocess
 import tarfile
@@ -154,3 +155,86 @@ def test_another_package_file_is_refused(tmp_path, capsys):
             main(["static", *words])
         assert message in capsys.readouterr().err
     assert (tmp_path / "full" / "thesis.txt").read_text() == "mine" and not (tmp_path / "new").exists()
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A page that is built without models; its one model has the name in ``site.model``."""
+    from space import build_static
+
+    def model(name, title, folder):
+        (folder / f"{name}-{build.digest}.onnx").write_text(build.digest)
+        return {}
+
+    def build(fails=False):
+        def unpack(package, folder):
+            folder.mkdir()
+            (folder / "ort.mjs").write_text(build.digest)
+            if fails:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(build_static, "unpack", unpack)
+        build_static.build(tmp_path / "site", say=lambda line: None)
+
+    build.digest, build.folder = "1", tmp_path / "site"
+    monkeypatch.setattr(build_static, "runtime_package", lambda given, say: b"")
+    monkeypatch.setattr(build_static, "_model", model)
+    return build
+
+
+def test_a_build_replaces_its_own_files_and_leaves_those_of_a_published_branch(site):
+    (site.folder / ".git").mkdir(parents=True)  # a new branch for the page
+    (site.folder / ".git" / "HEAD").write_text("ref")
+    (site.folder / "CNAME").write_text("example.org")
+    site()
+    site.digest = "2"
+    with pytest.raises(KeyboardInterrupt):
+        site(fails=True)
+    names = {path.name for path in site.folder.iterdir()}
+    assert "sngan_fashion32-1.onnx" in names and [p.name for p in site.folder.parent.iterdir()] == ["site"]
+    site()
+    assert {path.name for path in site.folder.iterdir()} == {name.replace("-1.onnx", "-2.onnx") for name in names}
+    assert next(site.folder.glob("onnxruntime-web-*/ort.mjs")).read_text() == "2"
+    assert (site.folder / ".git" / "HEAD").read_text() == "ref"
+    assert (site.folder / "CNAME").read_text() == "example.org"
+    before = {path.name: path.stat().st_mtime_ns for path in site.folder.iterdir()}
+    (site.folder / "thesis.txt").write_text("mine")
+    with pytest.raises(ValueError, match="out must be .*thesis.txt"):
+        site()
+    (site.folder / "thesis.txt").unlink()
+    assert before == {path.name: path.stat().st_mtime_ns for path in site.folder.iterdir()}
+
+
+def test_a_build_that_was_killed_while_it_moved_its_files_is_an_earlier_build(site, monkeypatch):
+    replace, left = os.replace, 0
+
+    def killed(source, target):
+        nonlocal left
+        left -= Path(target).parent == site.folder
+        if left == -1:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    site()
+    monkeypatch.setattr(os, "replace", killed)
+    for moves in (0, 1, 4):
+        site.digest, left = str(moves), moves
+        with pytest.raises(KeyboardInterrupt):
+            site()
+    left = 100
+    site()
+    assert sorted(path.name for path in site.folder.glob("*.onnx")) == [
+        "sngan_avatars32-4.onnx", "sngan_cifar10_small-4.onnx", "sngan_fashion32-4.onnx",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "names", [["models.json"], ["models.json", "index.html", "README.md"], ["models.json", "sw.js"]]
+)
+def test_a_project_with_a_models_json_is_not_an_earlier_build(site, names):
+    site.folder.mkdir()
+    for name in names:
+        (site.folder / name).write_text("[1]")
+    with pytest.raises(ValueError, match="out must be a new folder, an empty one or an earlier static page"):
+        site()
+    assert all((site.folder / name).read_text() == "[1]" for name in names)

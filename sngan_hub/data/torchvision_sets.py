@@ -6,20 +6,27 @@ Downloads are kept in the cache folder (``SNGAN_HUB_CACHE``).
 from __future__ import annotations
 
 import gzip
+import os
+import shutil
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from ..files import write_array
-from ..hub.cache import cache_folder
+from ..files import write_array, write_folder
+from ..hub.cache import cache_folder, one_process_at_a_time
 from .images import Images, square
 
 FASHION_CLASSES = [
     "T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 ]  # fmt: skip
 FASHION_DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+FASHION_FILES = (
+    "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz",
+    "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz",
+)  # fmt: skip
 
 
 def load_fashion(split: str, size: int) -> Images:
@@ -36,24 +43,45 @@ def load_fashion(split: str, size: int) -> Images:
 def _fashion_folder() -> Path:
     own = cache_folder() / "FashionMNIST" / "raw"
     for folder in (FASHION_DEBIAN, own):
-        if (folder / "train-images-idx3-ubyte.gz").is_file():
+        if _is_complete(folder):
             return folder
+    with one_process_at_a_time(cache_folder() / "fashion.lock", "downloading"):
+        if not _is_complete(own):  # another process may have downloaded it meanwhile
+            write_folder(own, _download_fashion, own.with_name(".raw.part"))
+    return own
+
+
+def _is_complete(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in FASHION_FILES)
+
+
+def _download_fashion(folder: Path) -> None:
+    """Fills ``folder`` with the four files. torchvision checks each, but writes it in place, under its own name."""
     from torchvision.datasets import FashionMNIST
 
     try:
-        FashionMNIST(str(cache_folder()), download=True)
+        FashionMNIST(str(folder), download=True)
     except Exception as error:
+        own = cache_folder() / "FashionMNIST" / "raw"
         raise FileNotFoundError(
             f"fashion: the data set is not in {FASHION_DEBIAN} and the download failed ({error}); on Debian, run "
             f"apt-get install dataset-fashion-mnist; on other systems, save the four .gz files in {own}"
         ) from error
-    return own
+    for name in FASHION_FILES:
+        os.replace(folder / "FashionMNIST" / "raw" / name, folder / name)
+    shutil.rmtree(folder / "FashionMNIST")  # the same files, decompressed
 
 
 def _read_idx(path: Path) -> np.ndarray:
-    data = gzip.decompress(path.read_bytes())
-    shape = np.frombuffer(data, ">u4", data[3], 4)
-    return np.frombuffer(data, np.uint8, offset=4 + 4 * data[3]).reshape(shape)
+    try:
+        data = gzip.decompress(path.read_bytes())
+        shape = np.frombuffer(data, ">u4", data[3], 4)
+        return np.frombuffer(data, np.uint8, offset=4 + 4 * data[3]).reshape(shape)
+    except (gzip.BadGzipFile, EOFError, zlib.error, ValueError, IndexError) as error:
+        way_out = "delete it, so that it is downloaded again"
+        if path.parent == FASHION_DEBIAN:
+            way_out = "run apt-get install --reinstall dataset-fashion-mnist"
+        raise ValueError(f"fashion: {path} is damaged ({error}); {way_out}") from error
 
 
 # ---------------------------------------------------------------------------------------------------------------------

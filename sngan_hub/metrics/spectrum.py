@@ -30,11 +30,14 @@ class Spectrum(NamedTuple):
 
 @torch.no_grad()
 def spectra(network: nn.Module) -> list[Spectrum]:
-    """One row per convolution, linear layer and class table, in network order. Does not change the network."""
+    """One row per convolution, linear layer and class table, in network order. Does not change the network.
+
+    Computed on the CPU: a Mac's GPU has no float64.
+    """
     rows = []
     for name, layer in evaluating(network).named_modules():
         if isinstance(layer, Conv2d | Linear | Embedding):
-            weight, used = layer.weight.double().flatten(1), layer.effective_weight().double().flatten(1)
+            weight, used = (part.cpu().double().flatten(1) for part in (layer.weight, layer.effective_weight()))
             sigma = None
             if layer.normalize is not None:
                 place = weight.abs().argmax()

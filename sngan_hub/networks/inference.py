@@ -52,6 +52,7 @@ class FastGenerator(AnyGenerator):
         self.blocks = nn.ModuleList()
         after = fold(generator.bn)
         l1 = generator.l1.effective_weight().detach(), generator.l1.bias.detach()
+        device = l1[0].device
         if not len(generator.blocks):
             l1 = scaled(*l1, *(part.repeat_interleave(self.bottom_width**2) for part in after))
         for i, block in enumerate(generator.blocks):
@@ -61,11 +62,11 @@ class FastGenerator(AnyGenerator):
             side = self.bottom_width * 2**i
             self.blocks.append(FastBlock(block, side, dtype, after if i + 1 == len(generator.blocks) else None, form))
         self.l1 = Linear(*generator.l1.weight.shape[::-1], device="meta")
-        self.l1.weight, self.l1.bias = (nn.Parameter(part.to(dtype, copy=True), False) for part in l1)
+        self.l1.weight, self.l1.bias = (nn.Parameter(part.to(dtype, copy=True).to(device), False) for part in l1)
         conv = generator.conv
         self.conv = FrozenConv(conv.effective_weight().detach(), conv.bias.detach(), dtype, generator.size)
         table = torch.cat([part.expand(max(self.n_classes, 1), -1) for part in parts] or [l1[0].new_zeros(1, 0)], 1)
-        self.register_buffer("table", table.float())
+        self.register_buffer("table", table.float().to(device))
         self.widths = [part.shape[-1] for part in parts]
         self._hub_mixin_config = None
         self.eval()
@@ -128,15 +129,15 @@ class FastBlock(nn.Module):
         if after is not None:
             gain, bias = after
             c2, c_sc = scaled(*c2, gain, bias), scaled(*c_sc, gain, torch.zeros_like(bias))
-        weight = c1[0]
+        weight, device = c1[0], block.c1.weight.device
         fused = self.upsample == "nearest" and (
             form == "fused"
             if form != "auto"
-            else packs(weight.device, dtype)
-            or prefers_fused("up", weight.shape[1], weight.shape[0], side, dtype, weight.device.type)
+            else packs(device, dtype) or prefers_fused("up", weight.shape[1], weight.shape[0], side, dtype, device.type)
         )
-        self.c1 = FrozenConv(*c1, dtype, side if fused else 2 * side, up=fused, relu=self.relu_follows)
-        self.c2, self.c_sc = FrozenConv(*c2, dtype, 2 * side), FrozenConv(*c_sc, dtype, side)
+        self.c1 = FrozenConv(*c1, dtype, side if fused else 2 * side, up=fused, relu=self.relu_follows, device=device)
+        self.c2 = FrozenConv(*c2, dtype, 2 * side, device=device)
+        self.c_sc = FrozenConv(*c_sc, dtype, side, device=device)
 
     def forward(
         self, x: Tensor, gain1: Tensor, bias1: Tensor, gain2: Tensor | None = None, bias2: Tensor | None = None
@@ -156,15 +157,20 @@ class FrozenConv(nn.Module):
     bias: Tensor
 
     def __init__(
-        self, weight: Tensor, bias: Tensor, dtype: torch.dtype, side: int, up: bool = False, relu: bool = False
-    ):
-        """``weight`` (O, I, k, k), k odd. ``side``: H. ``up``: nearest upsampling first. ``relu``: of the output."""
+        self, weight: Tensor, bias: Tensor, dtype: torch.dtype, side: int, up: bool = False, relu: bool = False,
+        device: torch.device | None = None,
+    ):  # fmt: skip
+        """``weight`` (O, I, k, k), k odd. ``side``: H. ``up``: nearest upsampling first. ``relu``: of the output.
+        ``device``: of the layer; None: that of ``weight``.
+        """
         super().__init__()
         self.up, self.relu = up, relu
         self.padding = 1 if up else weight.shape[-1] // 2
-        kernel = (up_kernel(weight) if up else weight).to(dtype).contiguous(memory_format=torch.channels_last)
+        device = device or weight.device
+        kernel = (up_kernel(weight) if up else weight).to(dtype).to(device)
+        kernel = kernel.contiguous(memory_format=torch.channels_last)
         self.shape = kernel.shape
-        self.register_buffer("bias", bias.to(dtype, copy=True))
+        self.register_buffer("bias", bias.to(dtype, copy=True).to(device))
         self.side = side
         self._lay_out(kernel)
 
@@ -223,21 +229,29 @@ class FrozenConv(nn.Module):
 
 
 def fold(norm: BatchNorm2d, strength: float | Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Batch norm in eval mode -> gain and bias of the multiply-add that it is, in float64: (C,) or (classes, C) each.
+    """Batch norm in eval mode -> gain and bias of the multiply-add that it is, ``exact``: (C,) or (classes, C) each.
 
     ``strength`` in [0, 1]: see ``lookup_class``; None: 1.
     """
-    gain, bias = norm.weight.detach().double(), norm.bias.detach().double()
+    gain, bias = exact(norm.weight), exact(norm.bias)
     if norm.n_classes and strength is not None and float(strength) != 1.0:
         gain, bias = (torch.lerp(t.mean(0).expand_as(t), t, float(strength)) for t in (gain, bias))
-    gain = gain * (norm.running_var.double() + norm.eps).rsqrt()
-    return gain, bias - norm.running_mean.double() * gain
+    gain = gain * (exact(norm.running_var) + norm.eps).rsqrt()
+    return gain, bias - exact(norm.running_mean) * gain
 
 
 def scaled(weight: Tensor, bias: Tensor, gain: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
-    """Weight (O, ...) and bias (O,) of a layer -> those whose output is ``gain`` (O,) times it plus ``shift`` (O,)."""
-    gain, shift = gain.double(), shift.double()
-    return weight.double() * gain.view(-1, *[1] * (weight.ndim - 1)), bias.double() * gain + shift
+    """Weight (O, ...) and bias (O,) of a layer -> those whose output is ``gain`` (O,) times it plus ``shift`` (O,).
+
+    Both are ``exact``.
+    """
+    gain, shift = exact(gain), exact(shift)
+    return exact(weight) * gain.view(-1, *[1] * (weight.ndim - 1)), exact(bias) * gain + shift
+
+
+def exact(tensor: Tensor) -> Tensor:
+    """The tensor in float64, on the CPU: a Mac's GPU has no float64."""
+    return tensor.detach().cpu().double()
 
 
 def scale_shift_relu(x: Tensor, gain: Tensor, bias: Tensor) -> Tensor:

@@ -47,6 +47,22 @@ class StrictHubMixin(nn.Module, PyTorchModelHubMixin):
             raise ValueError("a generator converted by for_sampling() cannot be saved; save the original generator")
         return dict(self._hub_mixin_config)
 
+    def save_pretrained(self, save_directory: str | Path, **arguments: Any) -> str | None:  # type: ignore[override]
+        """Like ``PyTorchModelHubMixin.save_pretrained``; what cannot be saved is refused before a file changes.
+
+        Args:
+            save_directory: the folder, which is created if it does not exist.
+            arguments: see ``PyTorchModelHubMixin.save_pretrained``.
+
+        Returns:
+            The address of the commit, with ``push_to_hub=True``; else None.
+
+        Raises:
+            ValueError: for a generator converted by ``for_sampling()``.
+        """
+        _ = self.config  # raises the error; the original method removes config.json first
+        return super().save_pretrained(save_directory, **arguments)
+
     def _save_pretrained(self, save_directory: Path) -> None:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
         # A single metadata key: with several, the saved bytes would vary.
@@ -61,6 +77,7 @@ class StrictHubMixin(nn.Module, PyTorchModelHubMixin):
 
     def push_to_hub(self, repo_id: str, *, model_card_kwargs: dict[str, Any] | None = None, **arguments: Any) -> str:
         """Like ``PyTorchModelHubMixin.push_to_hub``, with a card that names the repository."""
+        _ = self.config  # raises an error before a repository is created
         return super().push_to_hub(
             repo_id, model_card_kwargs={"repo_id": repo_id, **(model_card_kwargs or {})}, **arguments
         )

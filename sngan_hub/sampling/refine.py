@@ -55,7 +55,7 @@ class Calibration:
     def acceptance_of(self, ratio: Tensor, y: Tensor | None) -> Tensor:
         """Log ratios (N,), labels (N,) -> acceptance probabilities. Ratios are clamped to the calibration's maximum."""
         of = torch.zeros(len(ratio), dtype=torch.int64) if y is None else y.cpu()
-        over = (ratio.double().cpu() - torch.tensor(self.max_log_ratio, dtype=torch.float64)[of]).clamp(max=-1e-9)
+        over = (ratio.cpu().double() - torch.tensor(self.max_log_ratio, dtype=torch.float64)[of]).clamp(max=-1e-9)
         # F = d - M - log(1 - exp(d - M)) - gamma, accepted with sigmoid(F): with gamma 0 that is exp(d - M)
         return torch.sigmoid(over - torch.log(-torch.expm1(over)) - torch.tensor(self.gamma).double()[of])
 
@@ -117,6 +117,10 @@ def maker(
             raise ValueError(
                 "truncation cannot be combined with Langevin steps, which leave |z| < truncation; use one of the two"
             )
+        kind = next(generator.parameters()).device.type
+        if kind == "mps":
+            raise ValueError(f"device must be cpu or cuda for method ddls, which computes in float64 (got {kind}); use "
+                             f"one of them, or method rejection")  # fmt: skip
         g, d = in_double(generator), in_double(discriminator)
         return lambda *request: langevin(g, d, calibration, *request)
     return lambda *request: rejection(generator, discriminator, calibration, truncation, *request)
