@@ -10,11 +10,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 from PIL import Image
 
 from training.config.presets import METHODS, SETTINGS
 from training.config.schema import make_config
-from training.study.page import write_page
+from training.study.page import command_of, write_page
 from training.study.plan import Cell, cells, config_of
 from training.study.run import Study, begin, cell_of, make, read_results
 
@@ -151,7 +152,7 @@ def test_without_held_out_images_a_study_is_refused_before_it_writes(tmp_path):
 def test_real_features_that_a_study_computes_first_are_in_the_runs_order(tmp_path, monkeypatch, conditioning):
     """Also where the data have another number of classes than the architecture."""
     from sngan_hub.hub.load import load_generator
-    from sngan_hub.metrics.evaluation import Evaluation
+    from sngan_hub.metrics import evaluation
     from training.engine.state import new_networks
     from training.study import run
 
@@ -160,7 +161,8 @@ def test_real_features_that_a_study_computes_first_are_in_the_runs_order(tmp_pat
         for i in range(n):
             Image.new("RGB", (32, 32), (i, n, 0)).save(tmp_path / "data" / name / f"{i:02}.png")
     asked = []
-    monkeypatch.setattr(Evaluation, "real_features", lambda e, split, *_, **__: asked.append(
+    monkeypatch.setattr(evaluation, "load_inception", lambda logits: torch.nn.Identity())
+    monkeypatch.setattr(evaluation.Evaluation, "real_features", lambda e, split, *_, **__: asked.append(
         (e.real_store(e.real(split)), e.real(split).classes)))  # fmt: skip
     config = make_config("fashion32", data=str(tmp_path / "data"), device="cpu", conditioning=conditioning,
                          generator_fields='{"widths": [4, 4, 4, 4]}')  # fmt: skip
@@ -173,8 +175,6 @@ def test_real_features_that_a_study_computes_first_are_in_the_runs_order(tmp_pat
 
 
 def test_a_run_and_the_times_have_the_threads_of_the_settings(folder_of_images, tmp_path, monkeypatch):
-    import torch
-
     from training.study import run, timing
 
     used = []
@@ -289,6 +289,20 @@ def test_a_stopped_study_lets_a_training_save_and_ends_the_other_workers(tmp_pat
     began = time.time()
     made.close()  # pyright: ignore[reportAttributeAccessIssue]
     assert (tmp_path / "saved").exists() and not (tmp_path / "never").exists() and time.time() - began < 30
+
+
+def test_the_page_in_docs_is_printed_from_its_records(tmp_path):
+    """`sngan study --preset cnn_cifar10 --out benchmarks/records/study --page docs` prints it again."""
+    printed = write_page(ROOT / "benchmarks" / "records" / "study", tmp_path)
+    assert (ROOT / "docs" / "study.md").read_text(encoding="utf-8") == printed.read_text(encoding="utf-8")
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in (ROOT / "docs").glob("study*")}
+
+
+def test_the_page_states_the_command():
+    study = {"preset": "p", "fields": {"data": "my data", "channels_last": True}, "samples": 5}
+    assert command_of(study) == "sngan study --preset p --data 'my data' --channels-last true --samples 5 --out STUDY"
+    lines = command_of({"preset": "p", "fields": {f"field_{i}": "x" * 40 for i in range(4)}, "samples": 5}).split("\n")
+    assert len(lines) == 3 and all(len(line) < 120 for line in lines) and [line[-1] for line in lines[:2]] == ["\\"] * 2
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -47,6 +48,8 @@ def write_page(folder: Path, out: Path | None = None) -> Path:
         f"Runs of the preset `{study['preset']}` with methods and optimizer settings of Miyato et al. 2018. "
         + what_ran(rows, study),
         *([notes[RUNS]] if RUNS in notes else []),
+        "The settings of all runs; `--methods`, `--settings` and `--seeds` name the runs:",
+        f"```sh\n{command_of(study)}\n```",
     ]
     sections: list[tuple[str, list[str], Callable[[Path], None] | None]] = [
         ("settings", settings_table(plain), lambda path: draw_settings(plain, path)),
@@ -71,13 +74,29 @@ def write_page(folder: Path, out: Path | None = None) -> Path:
     return out / PAGE
 
 
+def command_of(study: dict[str, Any]) -> str:
+    """The command of a study with these settings, at most 120 characters a line."""
+    words = [f"sngan study --preset {study['preset']}"]
+    for name, value in {**study["fields"], "samples": study["samples"]}.items():
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        words.append(f"--{name.replace('_', '-')} {shlex.quote(text)}")
+    lines = [words[0]]
+    for word in [*words[1:], "--out STUDY"]:
+        if len(lines[-1]) + len(word) > 117:
+            lines[-1] += " \\"
+            lines.append("  " + word)
+        else:
+            lines[-1] += f" {word}"
+    return "\n".join(lines)
+
+
 def what_ran(rows: Rows, study: dict[str, Any]) -> str:
     steps = sorted({row["steps"] for row in rows})
     of = ", ".join(f"{key} `{value}`" for key, value in study["fields"].items() if key in ("generator_fields",
                    "discriminator_fields", "batch_size", "precision"))  # fmt: skip
     evaluator = next((row["evaluator"] for row in rows if "evaluator" in row), "")
     floors = [row["fid_floor"] for row in rows if row.get("fid_floor") is not None]
-    floor = f" Training images in the samples' place: FID {statistics.mean(floors):.1f}." if floors else ""
+    floor = f" Training images instead of samples: FID {statistics.mean(floors):.1f}." if floors else ""
     return (f"{len(rows)} runs of {', '.join(f'{n:,}' for n in steps)} updates of G{f'; {of}' if of else ''}. Scores: "
             f"{evaluator}.{floor} {made_on(rows)}.")  # fmt: skip
 
@@ -169,6 +188,11 @@ def figure(width: float, height: float) -> Any:
     return Figure((width, height), layout="constrained")
 
 
+def colour(method: str) -> str:
+    """The same in all figures."""
+    return f"C{list(METHODS).index(method)}"
+
+
 def draw_settings(rows: Rows, path: Path) -> None:
     """FID by setting: a line of points for each method; runs that diverged are crosses at the top."""
     methods, settings = known(rows)
@@ -180,8 +204,8 @@ def draw_settings(rows: Rows, path: Path) -> None:
         for x, setting in zip(place, settings, strict=True):
             values, diverged = scores(rows, method, setting)
             label = method if setting == settings[0] else None
-            axes.plot([x] * len(values), values, "o", markersize=5, color=f"C{i}", alpha=0.8, label=label)
-            axes.plot([x] * diverged, [top] * diverged, "x", markersize=6, color=f"C{i}")
+            axes.plot([x] * len(values), values, "o", markersize=5, color=colour(method), alpha=0.8, label=label)
+            axes.plot([x] * diverged, [top] * diverged, "x", markersize=6, color=colour(method))
     axes.set_xticks(range(len(settings)), settings)
     axes.set_xlabel("optimizer setting (crosses: the run diverged)")
     axes.set_ylabel("FID")
@@ -197,6 +221,7 @@ def draw_spectra(rows: Rows, path: Path) -> None:
     for row in rows:
         if row["fid"] is not None and row["fid"] < best.get(row["method"], {"fid": float("inf")})["fid"]:
             best[row["method"]] = row
+    best = {method: best[method] for method in METHODS if method in best}
     layers = list(next(iter(best.values()), {"spectrum": {}})["spectrum"])
     if not layers:
         return
@@ -209,7 +234,7 @@ def draw_spectra(rows: Rows, path: Path) -> None:
         for method, row in best.items():
             values = row["spectrum"].get(layer, [])
             rank = [k / max(len(values) - 1, 1) for k in range(len(values))]
-            axes.plot(rank, values, color=f"C{list(METHODS).index(method)}", label=method)
+            axes.plot(rank, values, color=colour(method), label=method)
         axes.set_title(layer, fontsize=9)
         axes.set_ylim(0, 1.05)
         axes.tick_params(labelsize=7)
@@ -252,7 +277,7 @@ def draw_samples(rows: Rows, folder: Path, path: Path) -> None:
     sheet = Image.new("RGB", (width * len(settings), height * len(methods)), "white")
     for (method, setting), strip in found.items():
         sheet.paste(strip, (width * settings.index(setting), height * methods.index(method)))
-    plot = figure(sheet.width / 100 + 1.6, sheet.height / 100 + 0.5)
+    plot = figure(sheet.width / 100 + 2, sheet.height / 100 + 0.5)
     axes = plot.subplots()
     axes.imshow(sheet, interpolation="nearest")
     axes.set_xticks([width * (k + 0.5) for k in range(len(settings))], settings)
