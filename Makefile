@@ -48,7 +48,7 @@ test-slow: $(VENV)/.installed debian metrics
 
 # Longer forms of the slow tests, run by hand.
 soak: $(VENV)/.installed debian metrics
-	SOAK=1 $(PY) -m pytest -m slow -rP tests/test_resume.py tests/test_hostile.py tests/test_machine.py tests/test_full_size_records.py
+	SOAK=1 $(PY) -m pytest -m slow -rP tests/test_resume.py tests/test_hostile.py tests/test_full_size_records.py
 	SOAK=1 $(PY) -m pytest -m slow -rP tests/test_space.py -k many_visitors
 	SOAK=1 $(PY) -m pytest -m soak -rP
 	$(PY) tests/mutations.py

@@ -304,7 +304,7 @@ def test_a_runs_moments_go_on_for_the_tensors_that_stay(folders, tmp_path, capsy
 def test_the_default_walk_with_scores(tmp_path, capsys, monkeypatch):
     """From 200 images on: held-out images are scored against, the best snapshot is linked, the report compares features.
 
-    The score takes 200 samples here, because Inception is slow without a GPU.
+    The score takes 100 samples here, because Inception is slow without a GPU.
     """
     from sngan_hub.data import draw_avatars
     from sngan_hub.metrics.inception import find_weights
@@ -317,7 +317,7 @@ def test_the_default_walk_with_scores(tmp_path, capsys, monkeypatch):
         find_weights()
     except FileNotFoundError:
         pytest.skip("no Inception weights: make metrics")
-    row = PROTOCOLS["kid1k_held_out"]._replace(samples=200, measure=partial(kid1k_held_out, n=200))
+    row = PROTOCOLS["kid1k_held_out"]._replace(samples=100, measure=partial(kid1k_held_out, n=100))
     monkeypatch.setitem(PROTOCOLS, "kid1k_held_out", row)
     for k, image in enumerate(draw_avatars(["clay", "gaze"], range(110), "walk", 48)):
         path = tmp_path / "data" / ["clay", "gaze"][k // 110] / f"{k % 110:03d}.png"
@@ -329,7 +329,7 @@ def test_the_default_walk_with_scores(tmp_path, capsys, monkeypatch):
     assert "Computes kid1k_held_out every 500 steps" in capsys.readouterr().err
     (score,) = scores_of_run(out, "kid1k_held_out")
     in_precision = "in bfloat16; " if precision == "bf16" else ""
-    assert f"{in_precision}22 held-out images" in score["evaluator"] and score["n"] == 200
+    assert f"{in_precision}22 held-out images" in score["evaluator"] and score["n"] == 100
     assert score["value"] > 0.05 > abs(score["floor"])  # two steps are too few, and the training images are near
     config = json.loads((out / "config.json").read_text())
     assert (
