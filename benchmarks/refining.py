@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from sngan_hub import load_discriminator, load_generator  # noqa: E402
-from sngan_hub.hub.load import load_calibration  # noqa: E402
+from sngan_hub.hub.calibrations import load_calibration  # noqa: E402
 from sngan_hub.metrics.inception import features  # noqa: E402
 from sngan_hub.metrics.protocols import Evaluation, machine, made_on, versions  # noqa: E402
 from sngan_hub.metrics.scores import fid, kid, mean_pairwise_distance  # noqa: E402

@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 
 from sngan_hub import WEIGHTS, AnyDiscriminator, AnyGenerator, Record, load_discriminator, load_generator
+from sngan_hub.hub.calibrations import load_calibration
 from sngan_hub.hub.cards import repositories
-from sngan_hub.hub.load import cached_folder, load_calibration
+from sngan_hub.hub.load import cached_folder
 from sngan_hub.hub.resolve import resolve
 from sngan_hub.networks.mixin import read_config
 from sngan_hub.networks.registry import MODELS

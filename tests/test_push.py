@@ -209,7 +209,7 @@ def test_a_discriminator_of_its_own_loads_as_its_card_says(hub):
 
 
 def test_a_calibration_out_of_reach_is_not_a_missing_one(hub):
-    from sngan_hub.hub.load import load_calibration
+    from sngan_hub.hub.calibrations import load_calibration
 
     assert hub.call(sngan, "push", PAIR, "alice/mine").returncode == 0
     hub.user("hf_alice", True)

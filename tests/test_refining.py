@@ -12,7 +12,7 @@ from torch import nn
 from sngan_hub import load_discriminator, load_generator
 from sngan_hub.cli.main import main as sngan
 from sngan_hub.data import draw_avatars
-from sngan_hub.hub.load import load_calibration
+from sngan_hub.hub.calibrations import load_calibration
 from sngan_hub.metrics.discriminator_scores import scores_of
 from sngan_hub.sampling.generate import latents, sample
 from sngan_hub.sampling.refine import (

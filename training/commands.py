@@ -258,7 +258,7 @@ def status(arguments: argparse.Namespace) -> None:
 def probe(arguments: argparse.Namespace) -> None:
     import json
 
-    from sngan_hub.hub.load import calibration_folder
+    from sngan_hub.hub.calibrations import calibration_folder
     from sngan_hub.sampling.refine import save_calibration
 
     from .finetune.probe import calibrate, probe

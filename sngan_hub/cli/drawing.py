@@ -98,7 +98,8 @@ def sample(arguments: argparse.Namespace) -> None:
 
     from ..class_names import resolve_classes
     from ..data.folders import is_image
-    from ..hub.load import load_calibration, load_discriminator, load_generator
+    from ..hub.calibrations import load_calibration
+    from ..hub.load import load_discriminator, load_generator
     from ..sampling import generate as sampling
     from ..sampling.pictures import class_names, labelled_grid, save_png, to_pil
     from ..sampling.refine import maker

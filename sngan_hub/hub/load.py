@@ -22,7 +22,7 @@ from huggingface_hub import (
     constants,
     hf_hub_download,  # pyright: ignore[reportUnknownVariableType]  (one of its parameters is a bare dict)
 )
-from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
 
 from ..convert import Converted, Options, convert_file
 from ..devices import resolve_device
@@ -30,7 +30,6 @@ from ..files import write_folder, write_json
 from ..networks.base import AnyDiscriminator, AnyGenerator, Network
 from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, OtherKind, check_values, read_config
 from ..networks.registry import MODELS, find_model
-from ..sampling.refine import CALIBRATION, Calibration, read_calibration
 from ..weights.records import KINDS, WEIGHTS, Record, find_record
 from .cache import cache_folder, forget, keep_first, one_process_at_a_time, place, sha256_of
 from .download import Fetched, fetch
@@ -228,44 +227,6 @@ def _from_hub(
 def _is_absent(error: FileNotFoundError) -> bool:
     """Whether ``hub_errors`` says that there is no such repository, or nothing of it on this machine."""
     return isinstance(error.__cause__, RepositoryNotFoundError | LocalEntryNotFoundError)
-
-
-def calibration_folder(name: str) -> Path:
-    """The local folder of a model's discriminator and its calibration. Raises as ``load_discriminator``."""
-    found = resolve(name)
-    path = found.path
-    if found.kind == "folder":
-        return path / "discriminator" if (path / "discriminator").is_dir() else path
-    if found.kind != "name":
-        raise FileNotFoundError(
-            f"{name}: a calibration needs a folder or the name of a model; convert or download the network first"
-        )
-    return local_folder(find_record(name, "discriminator"))
-
-
-def load_calibration(name: str) -> Calibration:
-    """The calibration of a model's discriminator, which rejection sampling and Langevin steps need.
-
-    Raises ``FileNotFoundError`` if there is none; the message states how to fit one. Raises ``OSError`` if the Hub
-    cannot be reached.
-    """
-    if resolve(name).kind == "repository":
-        repo = name if name.endswith("-discriminator") else f"{name}-discriminator"
-        with hub_errors(repo):
-            try:
-                return read_calibration(hf_hub_download(repo, CALIBRATION, local_files_only=offline()))
-            except RemoteEntryNotFoundError as error:
-                raise FileNotFoundError(f"{repo}: there is no {CALIBRATION}; the publisher must fit it before "
-                                        f"publishing: {_FIT}"
-                                        ) from error  # fmt: skip
-    path = calibration_folder(name) / CALIBRATION
-    if not path.is_file():
-        raise FileNotFoundError(f"{name}: the discriminator is not calibrated; calibrate it on images that were not "
-                                f"used in training: {_FIT.replace('MODEL', name)}")  # fmt: skip
-    return read_calibration(path)
-
-
-_FIT = "sngan probe --from MODEL --data FOLDER --calibrate"
 
 
 def offline() -> bool:

@@ -17,7 +17,7 @@ from sngan_hub.metrics.protocols import made_on
 from ..config.presets import METHODS, SETTINGS
 from .paper import FID_CIFAR10, FIGURES
 from .plan import WIDTH_METHODS, WIDTH_SETTING
-from .run import SAMPLES, STUDY, TIMES, cell_of, read_results
+from .run import SAMPLES, STUDY, cell_of, read_results, read_times
 from .timing import Seconds
 
 PAGE, NOTES = "study.md", "notes.json"
@@ -41,7 +41,7 @@ def write_page(folder: Path, out: Path | None = None) -> Path:
     if unknown := set(notes) - {RUNS, *FIGURES}:
         legal = ", ".join([RUNS, *FIGURES])
         raise ValueError(f"{folder / NOTES}: unknown {', '.join(sorted(unknown))}; known are {legal}")
-    seconds = times_of(folder)
+    seconds = read_times(folder)
     plain = [row for row in rows if row["width"] == 1]
     parts = [
         "# Comparison of normalisation methods",
@@ -99,13 +99,6 @@ def what_ran(rows: Rows, study: dict[str, Any]) -> str:
     floor = f" Training images instead of samples: FID {statistics.mean(floors):.1f}." if floors else ""
     return (f"{len(rows)} runs of {', '.join(f'{n:,}' for n in steps)} updates of G{f'; {of}' if of else ''}. Scores: "
             f"{evaluator}.{floor} {made_on(rows)}.")  # fmt: skip
-
-
-def times_of(folder: Path) -> dict[str, Seconds]:
-    path = folder / TIMES
-    if not path.is_file():
-        return {}
-    return {name: Seconds(*row) for name, row in json.loads(path.read_text(encoding="utf-8"))["seconds"].items()}
 
 
 def scores(rows: Rows, method: str, setting: str) -> tuple[list[float], int]:
