@@ -284,6 +284,7 @@ def test_every_tab_by_keyboard(browser, page_url):
             page.keyboard.press("Space")
         press_until(f"e.closest('#{tab}-advanced') !== null")
         page.keyboard.press("Enter")
+        page.wait_for_timeout(300)  # Gradio writes the values of new fields again within 50 ms; nobody types that soon
         press_until(f"e.closest('#{tab}-seed') !== null")
         page.keyboard.press("Control+A")
         page.keyboard.type("77")
