@@ -101,7 +101,7 @@ def test_killed_and_resumed_it_ends_byte_equal_without_the_donor(folders, tmp_pa
     first_g, first_d = load_generator(DONOR), load_discriminator(DONOR)
     first_g.save_pretrained(donor / "generator")
     first_d.save_pretrained(donor / "discriminator")
-    flags = ["--steps=30", "--batch_size=4", "--g_batch_size=4", "--threads=1", "--log_every=1", "--checkpoint_every=5"]
+    flags = ["--steps=16", "--batch_size=4", "--g_batch_size=4", "--threads=1", "--log_every=1", "--checkpoint_every=3"]
 
     def command(out):
         return [

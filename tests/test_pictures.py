@@ -22,6 +22,7 @@ from sngan_hub.metrics.protocols import Evaluation, evaluate
 from sngan_hub.networks.resnet import Generator
 from sngan_hub.sampling.generate import as_tensor
 
+from . import warm
 from .conftest import ROOT
 
 pytest.importorskip("torch_fidelity")
@@ -296,7 +297,5 @@ def test_the_command_scores_a_folder_with_the_real_inception(image_folder, tmp_p
     assert done.stderr.startswith("diversity: 100 samples and 40 real images to score: about ")
     assert 0.5 < line["value"] < 2 and len(line["evaluator_sha256"]) == 64 and len(line["reference_sha256"]) == 64
     assert line["seconds"] > 0 and line["device"] == "cpu" and "4 real images of each split" in line["evaluator"]
-    again = subprocess.run(
-        [*command, "--dry-run"], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
-    )
+    again = warm.run([*command, "--dry-run"], environment)
     assert again.stdout == "" and "100 samples and 32 real images to score, 8 more are cached" in again.stderr
