@@ -209,7 +209,7 @@ def table(study: Study, rows: list[dict[str, Any]]) -> list[str]:
     floors = [row["floor"] for row in rows]
     total = study.held_out * len(study.classes)
     lines += ["", f"KID of 1,000 samples against {total:,} images that no run was trained on, mean (least to most) "
-              f"over seeds; {rows[-1]['evaluator']}. Training images in the samples' place: {min(floors):.4f} to "
+              f"over seeds; {rows[-1]['evaluator']}. Training images instead of the samples: {min(floors):.4f} to "
               f"{max(floors):.4f}. {made_on(rows)}."]  # fmt: skip
     return lines
 

@@ -55,16 +55,16 @@ class Protocol(NamedTuple):
 #: Name -> protocol, in the order of the help
 PROTOCOLS: dict[str, Protocol] = {
     "fid5k_test": Protocol(
-        "FID of 5,000 samples against 5,000 test images; floor: 5,000 training images in the samples' place",
+        "FID of 5,000 samples against 5,000 test images; floor: 5,000 training images instead of the samples",
         measures.fid5k_test, 5000, (("test", 5000), ("train", 5000)), evenly=("test", "train"),
     ),
     "fid_paper": Protocol(
         "FID of 5,000 samples against all test images, 5,000 or more (the papers' CIFAR-10 figures: against "
-        "10,000); floor: 5,000 training images in the samples' place",
+        "10,000); floor: 5,000 training images instead of the samples",
         measures.fid_paper, 5000, (("test", 0), ("train", 5000)), least=("test", 5000), evenly=("train",),
     ),
     "fid50k_train": Protocol(
-        "FID of 50,000 samples against all training images; floor: all test images in the samples' place",
+        "FID of 50,000 samples against all training images; floor: all test images instead of the samples",
         measures.fid50k_train, 50_000, (("train", 0), ("test", 0)), "train",
     ),
     "kid1k_test": Protocol(
@@ -73,17 +73,17 @@ PROTOCOLS: dict[str, Protocol] = {
     ),
     "kid1k_held_out": Protocol(
         "KID of 1,000 samples against all test images that there are, 20 or more; the samples take their classes "
-        "in turn; floor: up to 1,000 training images in the samples' place",
+        "in turn; floor: up to 1,000 training images instead of the samples",
         measures.kid1k_held_out, 1000, (("test", 0), ("train", 1000)), least=("test", FEWEST), labels="own",
     ),
     "kid50k": Protocol(
         "KID of 50,000 samples against all training images: the mean of 100 random subsets of 1,000 of each; "
-        "spread: over the subsets; floor: all test images in the samples' place",
+        "spread: over the subsets; floor: all test images instead of the samples",
         measures.kid50k, 50_000, (("train", 0), ("test", 0)), "train", ("train", 1000),
     ),
     "is50k": Protocol(
         "Inception Score of 50,000 samples, shuffled, in 10 splits: OpenAI's formula, logits without bias; "
-        "spread: over the splits; floor (higher than the value): 50,000 training images in the samples' place",
+        "spread: over the splits; floor (higher than the value): 50,000 training images instead of the samples",
         measures.is50k, 50_000, (("train", 50_000),), "train", network="logits", lower_is_better=False,
     ),
     "is_paper": Protocol(
@@ -94,7 +94,7 @@ PROTOCOLS: dict[str, Protocol] = {
     ),
     "prdc10k": Protocol(
         "precision, recall, density and coverage of 10,000 samples and 10,000 training images, 5 neighbours; the "
-        "value is the coverage; floor: the next 10,000 training images in the samples' place",
+        "value is the coverage; floor: the next 10,000 training images instead of the samples",
         measures.prdc10k, 10_000, (("train", 20_000),), "train", ("train", 10_000), lower_is_better=False,
     ),
     "intra_fid": Protocol(
@@ -115,7 +115,7 @@ PROTOCOLS: dict[str, Protocol] = {
     ),
     "diversity": Protocol(
         "per class, mean pairwise distance of 100 samples in Inception features over that of 100 test images; the "
-        "value is the mean over classes; floor: 100 training images in place of the samples. Where a class has "
+        "value is the mean over classes; floor: 100 training images instead of the samples. Where a class has "
         "fewer real images, so many of each class are taken. Above 50 classes, 50 that are spread evenly over "
         "them are measured, and the samples take these in turn",
         measures.diversity, PER_CLASS, (("test", PER_CLASS), ("train", PER_CLASS)), per_class=True,

@@ -315,7 +315,13 @@ def fast_bfloat16(device: torch.device | str) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if kind != "cpu":
         return False
-    can = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}  # torch 2.10 and later
-    if can:
-        return bool(can.get("avx512_bf16") or can.get("amx_bf16"))
-    return any(getattr(torch.cpu, name, bool)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return bool(bfloat16_unit())
+
+
+def bfloat16_unit() -> str:
+    """The processor's unit that multiplies bfloat16: ``AMX``, ``AVX-512 BF16``, or nothing."""
+    can = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else None  # torch 2.10 and later
+    if can is None:
+        amx, avx = "_is_amx_tile_supported", "_is_avx512_bf16_supported"
+        can = {"amx_bf16": getattr(torch.cpu, amx, bool)(), "avx512_bf16": getattr(torch.cpu, avx, bool)()}
+    return "AMX" if can.get("amx_bf16") else "AVX-512 BF16" if can.get("avx512_bf16") else ""

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from sngan_hub.data import source_classes
 from sngan_hub.devices import resolve_device
 from sngan_hub.networks.base import AnyDiscriminator, AnyGenerator
-from sngan_hub.networks.inference import fast_bfloat16
+from sngan_hub.networks.inference import bfloat16_unit, fast_bfloat16
 
 from ..engine.machine import REPAID_BY, wanted_compile
 from ..engine.state import new_networks
@@ -179,7 +179,9 @@ def read_throughput() -> list[dict[str, Any]]:
 
 
 def device_kind(device: str) -> str:
-    """``NVIDIA H200``, or the processor's name and torch's number of threads. ``device`` may be ``auto``."""
+    """``NVIDIA H200``, or the processor's name, its bfloat16 unit and torch's number of threads. ``device`` may be
+    ``auto``. Virtual machines name very different processors alike: hence the unit.
+    """
     if device == "auto":
         device = str(resolve_device(device))
     if device.startswith("cuda") and torch.cuda.is_available():
@@ -190,4 +192,6 @@ def device_kind(device: str) -> str:
             if line.startswith("model name"):
                 name = line.partition(":")[2].strip()
                 break
+    if unit := bfloat16_unit():
+        name = f"{name} with {unit}"
     return f"{name}, {torch.get_num_threads()} threads" if not device.startswith("cuda") else device
