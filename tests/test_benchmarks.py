@@ -20,8 +20,10 @@ MINUTES = {
     "curve.py",
     "changed.py",
     "cost.py",
+    "resample.py",
     "static_page.py",
     "space.py",
+    "walk.py",
 }  # run by make soak
 AS_A_READER = {"convert.py", "resample.py"}  # the others are forked: what they start themselves is not
 NEEDS = {"probe.py": "fashion", "refining.py": "fashion inception", "changed.py": "fashion inception", "walk.py": "dicebear", "finetune.py": "dicebear",
