@@ -1,18 +1,21 @@
 """Shipping: a run's pair becomes a folder of the package, with a record and cards; also a run that continued another."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from huggingface_hub import ModelCard
 
-from sngan_hub.weights.records import read_records
+from sngan_hub.weights.records import WEIGHTS, read_records
 from training.__main__ import main
 from training.config.schema import load_config, make_config
 from training.engine.loop import train
 from training.engine.snapshots import save_snapshot
 from training.engine.state import new_state
-from training.publish.record import SOURCES
+from training.publish import ship as shipping
+from training.publish.record import SOURCES, stages_of
 from training.publish.ship import ship
+from training.publish.tables import trained_by
 
 SMALL = {"architecture": "sngan_fashion32", "generator_fields": '{"widths": [8, 8], "bottom_width": 16}',
          "discriminator_fields": '{"widths": [4, 8], "down": "10"}', "n_dis": 1, "batch_size": 4, "g_batch_size": 4,
@@ -32,11 +35,11 @@ def test_a_run_on_a_folder_is_shipped_with_the_texts_of_a_source(runs, tmp_path)
     with pytest.raises(ValueError, match="source must be one of fashion, cifar10_jpeg, avatars .got .*other data need"):
         ship(second, "sngan_fashion32.v2", tmp_path / "package")
     with pytest.raises(FileNotFoundError):
-        ship(second, "sngan_fashion32.v2", tmp_path / "package", "cifar10_jpeg", tmp_path / "typo")
+        ship(second, "sngan_fashion32.v2", tmp_path / "package", "cifar10_jpeg", [str(tmp_path / "typo")])
     with pytest.raises(FileNotFoundError, match="run must be the folder of a finished run"):
         ship(second / "generator", "sngan_fashion32.v2", tmp_path / "package", "cifar10_jpeg")
     assert not (tmp_path / "package").exists()  # nothing is written before all is read
-    ship(second, "sngan_fashion32.v2", tmp_path / "package", "cifar10_jpeg", first, "Two stages.")
+    ship(second, "sngan_fashion32.v2", tmp_path / "package", "cifar10_jpeg", [str(first)], "Two stages.")
     record = read_records(tmp_path / "package")["sngan_fashion32.v2"]
     assert record.data == SOURCES["cifar10_jpeg"]["data"] and record.classes == ("left", "right")
     recipe = record.recipe
@@ -50,6 +53,36 @@ def test_a_run_on_a_folder_is_shipped_with_the_texts_of_a_source(runs, tmp_path)
     )
     assert "| first stage: lr_g | 0.0001 |" in card.text and "JPEG of quality 75" in card.text
     assert card.data.license == "mit"
+
+
+def test_a_run_after_several_stages_states_each(runs, tmp_path):
+    """Included weights that were continued twice: their own stages come first."""
+    first, second = runs
+    small = WEIGHTS["sngan_cifar10_small.v1"]
+    ship(second, "sngan_fashion32.v2", tmp_path / "package", "cifar10_jpeg", [small.name, str(first)])
+    recipe = read_records(tmp_path / "package")["sngan_fashion32.v2"].recipe
+    assert [recipe[f"{stage} stage: steps"] for stage in ("first", "second")] == [27_316, small.recipe["steps"]]
+    stages = stages_of(recipe)
+    assert [stage["steps"] for stage in stages] == [27_316, small.recipe["steps"], 2, 2]
+    assert [stage["lr_g"] for stage in stages] == [4e-4, small.recipe["lr_g"], 1e-4, 4e-4]
+    assert trained_by(recipe).startswith("cifar10_small, 0.1 h, then finetune, 0.8 h, then fashion32, 0.0 h, then ")
+
+
+def test_the_scores_of_a_model_that_was_fine_tuned_on_named_data_are_measured(monkeypatch, tmp_path):
+    """Its preset is the one of fine-tuning."""
+
+    class Read(Exception):
+        pass
+
+    def load(source, split, size):
+        raise Read(source, split, size)
+
+    record = WEIGHTS["sngan_avatars32.v1"]
+    record = replace(record, recipe={**record.recipe, "preset": "finetune"})
+    monkeypatch.setattr(shipping, "find_record", lambda name, kind: record)
+    monkeypatch.setattr(shipping, "load_images", load)
+    with pytest.raises(Read, match="avatars.*test"):
+        shipping.reference("sngan_avatars32")
 
 
 def test_the_card_of_an_earlier_snapshot_states_its_step_and_hours(runs, tmp_path, capsys):

@@ -21,9 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument("name", metavar="ARCHITECTURE.TAG")
     command.add_argument("--source", default="", help="row of SOURCES with the texts of the cards "
                          "(training/publish/record.py; default: of the run's data)")  # fmt: skip
-    command.add_argument(
-        "--before", type=Path, metavar="RUN", help="the run that this one continued with other settings"
-    )
+    command.add_argument("--before", action="append", default=[], metavar="RUN", help="the run, or included weights, "
+                         "that this one continued; repeat it for several, the earliest first")  # fmt: skip
     command.add_argument("--note", default="", help="a line for the recipe in the cards")
     command = new_command(subparsers, "reference", commands.reference,
                   "measure the scores of an included discriminator for real and generated images")  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from ..engine.run_folder import linked_step
 from ..monitor.log import hours_of, read_lines, read_log
 from ..monitor.score import SCORES
 
+#: Names of the stages before the last in the rows of a recipe: "first stage: lr_g"
+STAGES = ("first", "second", "third", "fourth")
 #: Card texts for each source of the included models.
 SOURCES = {
     "fashion": {
@@ -66,6 +69,15 @@ def recipe_of(run: Path) -> dict[str, Any]:
         recipe["donor"] = donor_name(config["donor"])
     step = linked_step(run)
     return {**recipe, "steps": step, "hours": hours_of(read_log(run), step)}
+
+
+def stages_of(recipe: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The settings of each stage of a recipe, the earliest first. Rows of earlier stages state only what differs."""
+    last = {key: value for key, value in recipe.items() if " stage: " not in key and key != "note"}
+    stages = [{key.removeprefix(f"{stage} stage: "): value for key, value in recipe.items()
+               if key.startswith(f"{stage} stage: ")}
+              for stage in STAGES]  # fmt: skip
+    return [*({**last, **rows} for rows in stages if rows), last]
 
 
 def donor_name(donor: str) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from sngan_hub.data import SOURCES as BY_NAME
 from sngan_hub.data import load_images
 from sngan_hub.files import write_json
 from sngan_hub.hub.cards import write_cards
@@ -17,22 +19,22 @@ from sngan_hub.hub.load import load_discriminator, load_generator
 from sngan_hub.hub.push import load_any
 from sngan_hub.metrics.discriminator_scores import scores_of
 from sngan_hub.networks.mixin import read_config
-from sngan_hub.weights.records import KINDS, PRETRAINED, find_record
+from sngan_hub.weights.records import KINDS, PRETRAINED, WEIGHTS, find_record
 
 from ..engine.run_folder import is_run
 from ..monitor.status import has_ended
-from .record import SOURCES, network_facts, recipe_of
+from .record import SOURCES, STAGES, network_facts, recipe_of, stages_of
 
 
 def ship(
-    run: Path, name: str, pretrained: Path = PRETRAINED, source: str = "", before: Path | None = None, note: str = ""
+    run: Path, name: str, pretrained: Path = PRETRAINED, source: str = "", before: Sequence[str] = (), note: str = ""
 ) -> str:
     """Copies the networks of a run to ``pretrained/NAME``. ``sngan evaluate NAME --record`` adds scores.
 
     They are those of the snapshot that ``RUN/generator`` links to. Prints a line if the run has not ended.
 
-    ``source``: the card's texts, a row of ``SOURCES``, where they are not those of the run's data. ``before``: the run
-    that this one went on from with other settings; ``note``: what its settings do not say.
+    ``source``: the card's texts, a row of ``SOURCES``, where they are not those of the run's data. ``before``: the runs
+    or names of included weights that this run continued, the earliest first; ``note``: what its settings do not say.
     """
     if not is_run(run):
         raise FileNotFoundError(f"run must be the folder of a finished run (got {run}, without its config.json)")
@@ -43,7 +45,7 @@ def ship(
     if source not in SOURCES:
         raise ValueError(f"source must be one of {', '.join(SOURCES)} (got {source!r}); other data need a card text in "
                          f"training/publish/record.py")  # fmt: skip
-    recipe = {**recipe_of(run), "data": source, **first_stage(run, before, note)}
+    recipe = {**recipe_of(run), "data": source, **earlier_stages(run, before, note)}
     trained = {kind: load_any(run / kind) for kind in KINDS}  # before any file is replaced
     networks, folder, classes = {}, pretrained / name, None
     for kind, network in trained.items():
@@ -71,14 +73,16 @@ def ship(
     )
 
 
-def first_stage(run: Path, before: Path | None, note: str) -> dict[str, Any]:
-    """Rows of a recipe: the settings of ``before`` that differ from the run's, and the note."""
+def earlier_stages(run: Path, before: Sequence[str], note: str) -> dict[str, Any]:
+    """Rows of a recipe: the settings of the stages in ``before`` that differ from the run's, and the note."""
     rows: dict[str, Any] = {"note": note} if note else {}
-    if before is None:
-        return rows
-    now, then = recipe_of(run), recipe_of(before)
-    differing = {k: v for k, v in then.items() if now.get(k) != v and k not in ("donor", "class_order", "like")}
-    return {**rows, "donor": "", **{f"first stage: {key}": value for key, value in differing.items()}}
+    now, stages = recipe_of(run), list[dict[str, Any]]()
+    for place in before:
+        stages += stages_of(WEIGHTS[place].recipe) if place in WEIGHTS else [recipe_of(Path(place))]
+    for stage, then in zip(STAGES, stages, strict=False):
+        differing = {k: v for k, v in then.items() if now.get(k) != v and k not in ("donor", "class_order", "like")}
+        rows |= {f"{stage} stage: {key}": value for key, value in differing.items()}
+    return {**rows, "donor": ""} if before else rows
 
 
 def reference(name: str, n: int = 200, seed: int = 0, held_out: str = "") -> str:
@@ -89,8 +93,8 @@ def reference(name: str, n: int = 200, seed: int = 0, held_out: str = "") -> str
     record = find_record(name, "generator")
     if record.where != "shipped" or record.folder is None:
         raise ValueError(f"name must be weights in the package (got {name})")
-    source = {"fashion32": "fashion", "avatars32": "avatars"}.get(str(record.recipe["preset"]), "")
-    if not (held_out or source):
+    source = str(record.recipe["data"])
+    if not held_out and source not in BY_NAME:
         raise ValueError(f"held_out must name a folder of test images for {name}, which was trained on a folder")
     g, d = load_generator(name), load_discriminator(name)
     test = load_images(held_out, "all", g.size) if held_out else load_images(source, "test", g.size)

@@ -17,6 +17,7 @@ from sngan_hub.weights.records import WEIGHTS
 from ..config.dry_run import read_throughput
 from ..config.presets import PRESETS
 from ..config.settings import settings_tables
+from .record import stages_of
 
 ROOT = Path(__file__).parent.parent.parent
 RECORDS = ROOT / "benchmarks" / "records"  # the results of the benchmarks
@@ -28,10 +29,7 @@ COLUMNS = {"fid5k_test": ".1f", "fid_paper": ".1f", "kid1k_test": ".4f", "agreem
 
 def trained_by(recipe: Mapping[str, Any]) -> str:
     """The preset and the hours of each stage."""
-    stages = [recipe]
-    if "first stage: preset" in recipe:
-        stages.insert(0, {key: recipe[f"first stage: {key}"] for key in ("preset", "hours")})
-    return ", then ".join(f"{stage['preset']}, {stage['hours']:.1f} h" for stage in stages)
+    return ", then ".join(f"{stage['preset']}, {stage['hours']:.1f} h" for stage in stages_of(recipe))
 
 
 def score_rows() -> list[str]:
