@@ -140,7 +140,7 @@ def torchrun(tmp_path, *arguments, launch=("--standalone", "--nproc_per_node=2")
     (20, "float64", 0, 1e-9), (20, "float64", 4, 1e-9), (2, "float32", 0, 1e-5),
 ])  # fmt: skip
 def test_two_processes_are_one(steps, dtype, micro, atol, tmp_path):
-    if micro:
+    if micro or dtype == "float32":  # torchrun once is enough
         command = [sys.executable, "-c", CHILD, str(steps), dtype, str(tmp_path / "state"), str(micro)]
         processes = warm.start_together(command, 2)
     else:

@@ -299,7 +299,7 @@ def test_a_runs_moments_go_on_for_the_tensors_that_stay(folders, tmp_path, capsy
 # With the real Inception
 
 
-@pytest.mark.long
+@pytest.mark.soak
 @pytest.mark.slow
 def test_the_default_walk_with_scores(tmp_path, capsys, monkeypatch):
     """From 200 images on: held-out images are scored against, the best snapshot is linked, the report compares features.

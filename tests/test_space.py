@@ -37,10 +37,10 @@ def resident(process):
 
 @pytest.mark.slow
 def test_many_visitors_at_once(tmp_path, capsys):
-    """SOAK: 32 clients for two minutes; else 8 for ten seconds. No error but "busy", nobody gets another's pictures."""
+    """SOAK: 32 clients for two minutes; else 8 for five seconds. No error but "busy", nobody gets another's pictures."""
     from gradio_client import Client
 
-    clients, seconds = (32, 120) if SOAK else (8, 10)
+    clients, seconds = (32, 120) if SOAK else (8, 5)
     generator = load_generator("sngan_avatars32")
     with serving(tmp_path) as (url, process):
         latencies, wrong, busy, memory = [], [], [], {}
