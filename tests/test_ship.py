@@ -61,6 +61,8 @@ def test_a_run_after_several_stages_states_each(runs, tmp_path):
     small = WEIGHTS["sngan_cifar10_small.v1"]
     ship(second, "sngan_fashion32.v2", tmp_path / "package", "cifar10_jpeg", [small.name, str(first)])
     recipe = read_records(tmp_path / "package")["sngan_fashion32.v2"].recipe
+    with pytest.raises(ValueError, match="before must name at most 4 stages in all .got 5."):  # none is left out
+        ship(second, "sngan_fashion32.v2", tmp_path / "package", "cifar10_jpeg", [str(first)] * 5)
     assert [recipe[f"{stage} stage: steps"] for stage in ("first", "second")] == [27_316, small.recipe["steps"]]
     stages = stages_of(recipe)
     assert [stage["steps"] for stage in stages] == [27_316, small.recipe["steps"], 2, 2]

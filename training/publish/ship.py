@@ -79,6 +79,8 @@ def earlier_stages(run: Path, before: Sequence[str], note: str) -> dict[str, Any
     now, stages = recipe_of(run), list[dict[str, Any]]()
     for place in before:
         stages += stages_of(WEIGHTS[place].recipe) if place in WEIGHTS else [recipe_of(Path(place))]
+    if len(stages) > len(STAGES):
+        raise ValueError(f"before must name at most {len(STAGES)} stages in all (got {len(stages)})")
     for stage, then in zip(STAGES, stages, strict=False):
         differing = {k: v for k, v in then.items() if now.get(k) != v and k not in ("donor", "class_order", "like")}
         rows |= {f"{stage} stage: {key}": value for key, value in differing.items()}
