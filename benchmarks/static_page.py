@@ -91,7 +91,7 @@ def main() -> None:
         page.goto(url)
         lines = [f"| | median of {runs} (least to most) |", "|---|---|",
                  row("first visit, files from this machine: seconds to 32 images", first),
-                 row("later visit, without a network: seconds to 32 images", again)]  # fmt: skip
+                 row("later visit, offline: seconds to 32 images", again)]  # fmt: skip
         for model in found["models"]:
             page.evaluate(PREPARE, [found["runtime"]["folder"], model])
             what = f"`{model['name'].split('.')[0]}` ({model['bytes'] / 1e6:.1f} MB): "

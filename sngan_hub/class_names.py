@@ -50,6 +50,11 @@ def synset_names(folders: Sequence[str]) -> list[str] | None:
     return [known[name] for name in folders] if folders and all(name in known for name in folders) else None
 
 
+def without_synsets(names: Sequence[str]) -> list[str]:
+    """Names that are all ImageNet synsets -> their class names; other names as they are."""
+    return synset_names(names) or list(names)
+
+
 def synsets_of(names: Sequence[str]) -> list[str] | None:
     """The inverse of ``synset_names``: names that are all ImageNet's -> their synsets; None where one is not."""
     known = {row.name: row.synset for row in _read("imagenet")}

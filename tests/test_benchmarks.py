@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from benchmarks import curve
 from sngan_hub.data import FASHION_DEBIAN
 
 from . import static_site, warm
@@ -79,3 +80,14 @@ def test_make_bench_names_benchmarks_that_are_there():
     lines = (ROOT / "Makefile").read_text().splitlines()
     named = {line.split("benchmarks/")[1].split()[0] for line in lines if "benchmarks/" in line}
     assert named <= set(BENCHMARKS) and "resample.py" in named
+
+
+def test_the_curve_extrapolates_a_power_law():
+    rows = [{"core_hours": hours, "fid": 90 * hours**-0.5, "decayed": True} for hours in (1.0, 2.0, 3.0)]
+    constant_rates = {"core_hours": 2.5, "fid": 80.0, "decayed": False}
+    without_fid = {"core_hours": 9.0, "decayed": True}
+    text = " ".join(curve.extrapolation([*rows, constant_rates, without_fid, {"hours": 1.0}]))
+    assert "FID = 90 x core-hours^-0.50 (largest error 0.0)" in text
+    assert "45 after 4 and 25 after 13 core-hours" in text  # (90 / 45)^2, (90 / 25)^2
+    assert curve.extrapolation([*rows[:2], constant_rates]) == [], "two points fit any power law"
+    assert "does not fall" in " ".join(curve.extrapolation([{**row, "fid": row["core_hours"]} for row in rows]))

@@ -188,6 +188,10 @@ def test_insufficient_memory_is_one_line(capsys):
         run("sngan sample", fill)
     said = capsys.readouterr().err
     assert stop.value.code == 2 and "memory is not sufficient; lower --batch-size" in said and said.count("\n") == 1
+    with pytest.raises(SystemExit):
+        run("python -m training train", fill)
+    said = capsys.readouterr().err
+    assert "--micro-batch N" in said and "--batch-size" not in said, "another batch size is another experiment"
     with pytest.raises(RuntimeError, match="another error"):
         run("sngan sample", other)
 

@@ -8,12 +8,14 @@ import torch
 
 from sngan_hub import create_generator, load_discriminator, load_generator
 from sngan_hub.convert import convert_file
+from sngan_hub.data import Images
 from sngan_hub.metrics.discriminator_scores import scores_of
 from sngan_hub.networks.resnet import Discriminator, Generator
 from training.config.schema import make_config
 from training.engine.state import new_state
 from training.finetune.load import has_discriminator, prepare_run
-from training.finetune.transfer import Start, adopt, nearest_classes, with_scales
+from training.finetune.plan import ClassStart
+from training.finetune.transfer import Start, adopt, mixtures, nearest_classes, with_scales
 
 from . import tuning
 from .conftest import GOLDEN
@@ -129,6 +131,18 @@ def test_a_class_is_nearest_to_itself():
     g, d = load_generator(DONOR), load_discriminator(DONOR)
     weights = nearest_classes(d, g.sample(["planets"], 20, 0).numpy())
     assert weights.sum() == pytest.approx(1) and (weights > 0).sum() == 3
+
+
+def test_nearest_classes_of_images_that_are_stored_larger():
+    """D compares them in its own size, as it sees them in training."""
+    g, d = load_generator(DONOR), load_discriminator(DONOR)
+    images = g.sample(["planets"], 20, 0).numpy()
+    large = images.repeat(2, 2).repeat(2, 3)
+    starts = [ClassStart("nearest")]
+    ours, theirs = (
+        mixtures(starts, g.classes, d, Images(stored, np.zeros(20, np.int64), ["new"]))[0] for stored in (large, images)
+    )
+    assert torch.equal(ours > 0, theirs > 0) and torch.allclose(ours, theirs, atol=0.02)
 
 
 def test_conditional_and_unconditional_donors(folders, tmp_path):

@@ -16,7 +16,8 @@ from training.config.schema import differences, make_config
 from training.engine import checkpoints as kept
 from training.engine import machine
 from training.engine.checkpoints import CheckpointWriter, checkpoints
-from training.engine.distributed import any_process
+from training.engine.distributed import any_process, new_accelerator
+from training.engine.machine import set_up
 from training.engine.state import new_state
 
 from .conftest import ROOT
@@ -243,3 +244,20 @@ def test_compiled_steps_resume_byte_for_byte_and_are_the_uncompiled_ones(tmp_pat
         assert whole == parts
     assert json.loads((tmp_path / "parts" / "config.json").read_text())["compile"] == "on"
     assert (tmp_path / "cache").is_dir()
+
+
+def test_processes_wait_for_what_the_first_one_does_alone(monkeypatch):
+    """It checks the data and computes scores, which takes more than NCCL's 10 minutes for ImageNet."""
+    import accelerate
+
+    made = []
+    monkeypatch.setattr(accelerate, "Accelerator", lambda **given: made.append(given))
+    new_accelerator("cpu")
+    (handler,) = made[0]["kwargs_handlers"]
+    assert isinstance(handler, accelerate.InitProcessGroupKwargs) and handler.timeout.total_seconds() >= 24 * 3600
+
+
+def test_training_on_mps_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    with pytest.raises(ValueError, match="device must be auto, cpu, cuda or cuda:N for training .got 'mps'."):
+        set_up(make_config("fashion32", device="mps"))

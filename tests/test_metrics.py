@@ -1,5 +1,7 @@
 """Scores against closed forms, the protocols' shared sequence, and the real Inception against known features."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,8 @@ from sngan_hub.metrics.references import interleaved
 from sngan_hub.metrics.scores import fid, kid, mean_pairwise_distance
 from sngan_hub.networks.resnet import Generator
 from sngan_hub.sampling.generate import as_tensor
+from training.config.schema import make_config
+from training.monitor.score import check_scoring
 
 pytest.importorskip("torch_fidelity")
 
@@ -266,6 +270,8 @@ def test_classes_are_matched_by_name(image_folder, monkeypatch, capsys):
         (image_folder / name).rename(image_folder / synset)
     turned = measured(["tabby", "tench"])
     assert turned.classes == ["tabby", "tench"] and turned.images[turned.labels == 0].mean() > turned.images.mean()
+    own = measured(["n02123045", "n01440764"])  # of a model that was trained on these folders
+    assert own.classes == turned.classes and own.sha256() == turned.sha256()
 
 
 def test_a_classifier_without_a_step_judges_nothing(image_folder, tmp_path, monkeypatch):
@@ -311,3 +317,19 @@ def test_another_inception_file_is_refused(tmp_path):
     (tmp_path / "x.pt").write_bytes(b"x")
     with pytest.raises(ValueError, match="sha1 must be .*; use the 2015 Inception"):
         load_inception(tmp_path / "x.pt")
+
+
+def test_held_out_images_may_have_synsets_where_the_training_images_have_names(image_folder, tmp_path, monkeypatch):
+    """Prepared ImageNet has the classes' names, its folder of validation images the synsets."""
+    from sngan_hub.metrics import inception
+
+    monkeypatch.setattr(inception, "find_weights", lambda: None)
+    named, synsets = tmp_path / "named", tmp_path / "synsets"
+    for name, synset, source in (("tabby", "n02123045", "left"), ("tench", "n01440764", "right")):
+        shutil.copytree(image_folder / source, named / name)
+        shutil.copytree(image_folder / source, synsets / synset)
+    for training, held_out in ((named, synsets), (synsets, named)):
+        check_scoring(make_config("fashion32", data=str(training), held_out=str(held_out), score_every=1))
+    (synsets / "n02123045").rename(synsets / "n02123159")  # tiger cat
+    with pytest.raises(ValueError, match="held_out must have the classes of .*with other classes"):
+        check_scoring(make_config("fashion32", data=str(named), held_out=str(synsets), score_every=1))

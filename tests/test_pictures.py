@@ -267,6 +267,11 @@ def test_too_few_pictures_and_flags_of_generators(tiny, monkeypatch, image_folde
     with pytest.raises(ValueError, match="cas needs a folder with one folder per class, named as the data's"):
         evaluate(Pictures(str(image_folder)), "source", ["cas"])
     assert "its folders are not the classes of the data ('up' is only in one of them)" in capsys.readouterr().err
+    (image_folder / "up").rename(image_folder / "left")
+    shutil.copytree(image_folder / "left", image_folder / "third")  # all classes of the data, and another
+    with pytest.raises(ValueError, match="cas needs a folder with one folder per class, named as the data's"):
+        evaluate(Pictures(str(image_folder)), "source", ["cas"])
+    assert "('third' is only in one of them)" in capsys.readouterr().err
     with pytest.raises(ValueError, match="truncation and standing statistics need a generator"):
         evaluate(Pictures(str(image_folder)), "source", ["kid1k_test"], standing=True)
     for flags, text in (

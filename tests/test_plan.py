@@ -111,3 +111,15 @@ def test_a_run_that_goes_on_keeps_what_was_chosen():
     assert going_on(make_config("finetune", conditioning="projection"), began, {"conditioning"})
     with pytest.raises(ValueError, match="conditioning: was 'projection', now 'none'"):
         going_on(make_config("finetune", conditioning="none"), began, {"conditioning"})
+
+
+def test_synsets_are_the_donors_classes():
+    """ImageNet's folders have the synsets as names, a published model the class names."""
+    starts, notes = class_starts(["n01440764", "n02123045"], ["tabby", "cat", "tench"], {}, "mean")
+    assert starts == [ClassStart("row", 2), ClassStart("row", 0)] and not notes
+    starts, _ = class_starts(["tench", "tabby"], ["n02123045", "n01440764"], {}, "mean")
+    assert starts == [ClassStart("row", 1), ClassStart("row", 0)]
+    starts, _ = class_starts(["n01440764"], ["tabby", "tench"], {"n01440764": "tabby"}, "mean")
+    assert starts == [ClassStart("row", 0)], "--like decides"
+    starts, _ = class_starts(["n01440764", "mine"], ["tench"], {}, "mean")  # not ImageNet's folders
+    assert [start.how for start in starts] == ["mean", "mean"]

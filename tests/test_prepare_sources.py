@@ -3,6 +3,8 @@
 import os
 import shutil
 import tarfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -224,6 +226,34 @@ def test_cifar_in_the_layout_that_torchvision_keeps(name, cls, classes, tmp_path
     assert np.array_equal(train.images[0].ravel(), first)  # planes of red, green, blue, row by row
     with pytest.raises(ValueError, match="size must be 32 .*got"):
         load_images(name, size=64)
+
+
+def test_a_set_is_downloaded_by_one_process_at_a_time(tmp_path, monkeypatch):
+    import torchvision.datasets
+
+    monkeypatch.setenv("SNGAN_HUB_CACHE", str(tmp_path))
+    inside, most, downloads = [], [], []
+
+    class Slow:
+        def __init__(self, root, train, download=False):
+            if not download and not downloads:
+                raise RuntimeError("Dataset not found or corrupted. You can use download=True to download it")
+            if download and not downloads:
+                inside.append(1)
+                most.append(len(inside))
+                time.sleep(0.3)
+                inside.pop()
+            downloads.extend([1] * download)
+            self.data, self.targets = np.zeros((2, 32, 32, 3), np.uint8), [0, 1]
+            self.classes = ["a", "b"]
+
+    monkeypatch.setattr(torchvision.datasets, "CIFAR10", Slow)
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda _: load_images("cifar10"), range(3)))
+    assert most == [1] and [len(data.images) for data in found] == [2, 2, 2]
+    before = len(downloads)
+    load_images("cifar10")
+    assert len(downloads) == before, "what is there is only read"
 
 
 def test_stl10_at_48_px(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """Every protocol over a tiny evaluator: its counts, its references, its record; long work resumes; workers agree."""
 
 import json
+import time
 from dataclasses import asdict
 from types import SimpleNamespace
 
@@ -235,9 +236,44 @@ def test_every_device_has_its_own_networks_and_the_same_samples(tiny):
     assert torch.backends.cudnn.allow_tf32  # as before
 
 
+def test_features_are_computed_without_tf32(tiny, monkeypatch):
+    """The resize is a product of matrices, which a training run on a GPU allows in TF32."""
+    seen = []
+
+    def features(*of):
+        seen.append((torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32))
+        return tiny_features(*of)
+
+    monkeypatch.setattr(extraction, "features_of", features)
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = True
+    try:
+        Evaluation(Tiny(), "source").sample_features(20)
+        assert set(seen) == {(False, False)} and torch.backends.cuda.matmul.allow_tf32
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def test_large_features_are_saved_rarely(monkeypatch, tmp_path):
+    """A save of a million features takes a minute of a hard disk: it must not be due again at once."""
+    saves = []
+
+    def slow(path, array):
+        saves.append(len(array))
+        time.sleep(0.2)
+
+    monkeypatch.setattr(extraction, "SAVE_EVERY", 0)
+    monkeypatch.setattr(extraction, "write_array", slow)
+    monkeypatch.setattr(extraction, "features_of", lambda network, images, precision: images)
+    tasks = [lambda worker: torch.zeros(1, 2)] * 50
+    extraction.extract([extraction.Worker(None, None)], tasks, 50, store=tmp_path / "features.npy")
+    assert saves == [1, 50], "the first is due at once, the next after 20 times its 0.2 s"
+
+
 def test_a_killed_extraction_has_stored_what_it_had(tiny, monkeypatch, tmp_path):
     """Not only an interrupted one: the features of every minute are on disk."""
     monkeypatch.setattr(extraction, "SAVE_EVERY", 0)
+    monkeypatch.setattr(extraction, "RARELY", 0)
     calls = []
 
     def fails(*of):

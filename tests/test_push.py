@@ -24,6 +24,7 @@ from sngan_hub.weights.records import WEIGHTS
 from training.__main__ import main as training
 from training.config.schema import make_config
 from training.engine.loop import train
+from training.finetune.load import load_donor
 from training.publish.publish import stage
 
 from . import minihub
@@ -125,6 +126,17 @@ def test_a_pair_goes_up_and_comes_back(hub):
     assert "not in the cache, and the Hub cannot be reached" in hub.load("load_generator('alice/else')", offline=True)
     sampled = hub.call(sngan, "sample", "alice/mine", "--n", "2", "--seed", "1", "--out", hub.tmp_path / "a.png")
     assert sampled.returncode == 0 and Image.open(hub.tmp_path / "a.png").text["model"] == "alice/mine"
+
+
+def test_a_repository_without_a_discriminator_is_a_donor(hub):
+    assert hub.call(sngan, "push", PAIR / "generator", "alice/alone").returncode == 0
+    g, d = load_donor("alice/alone")
+    assert g.classes == load_generator(PAIR).classes and d is None
+    hub.call(sngan, "push", PAIR, "alice/pair")
+    assert load_donor("alice/pair")[1] is not None
+    for absent in ("alice/none", "alice/alone-discriminator"):
+        with pytest.raises(FileNotFoundError, match=f"{absent}: there is no such repository"):
+            load_donor(absent)
 
 
 def test_private_repositories_tokens_branches_and_pull_requests(hub):

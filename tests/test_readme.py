@@ -43,7 +43,7 @@ class Block(NamedTuple):
 PAGES = {
     "README.md": None, "docs/sampling.md": None, "docs/hub.md": None, "docs/web-page.md": None,
     "docs/foreign-weights.md": ["Weights of other code bases"], "docs/training.md": ["First commands"],
-    "docs/fine-tuning.md": ["Example"],
+    "docs/fine-tuning.md": ["Example"], "docs/how-it-works.md": None,
 }  # fmt: skip
 
 

@@ -326,6 +326,12 @@ def test_a_run_is_not_calibrated_on_what_it_was_trained_on(calibrated, few, tmp_
     with pytest.raises(ValueError, match="data must not be training images"):
         calibrate(str(run), str(folder))
     assert held_out_split(str(run), str(other)) == "test"
+    snapshot = run / "snapshots" / "0000002"
+    for kind in ("generator", "discriminator"):
+        shutil.copytree(run / kind, snapshot / kind)
+    for part in (snapshot, snapshot / "discriminator", run / "discriminator"):
+        with pytest.raises(ValueError, match="data must not be training images"):
+            held_out_split(str(part), str(folder))
     with pytest.raises(ValueError, match="20 of 20 images are also training images"):  # in a copy as well
         calibrate(str(run), str(other))
     for path in other.rglob("*.png"):

@@ -259,7 +259,7 @@ def test_what_cannot_be_trained_on_is_said_in_a_line(tmp_path, capsys):
 # Adam
 
 
-def test_a_runs_moments_go_on_for_the_tensors_that_stay(folders, tmp_path, capsys):
+def test_a_runs_moments_go_on_for_the_tensors_that_stay(folders, tmp_path, capsys, monkeypatch):
     from training.engine.checkpoints import checkpoints
     from training.engine.state import new_state
     from training.finetune.load import begin, prepare_run
@@ -268,12 +268,11 @@ def test_a_runs_moments_go_on_for_the_tensors_that_stay(folders, tmp_path, capsy
     finetune(first, tmp_path / "donor", "--steps=3", "--freeze_d=0", "--ema_decay=0", "--channels_last=false")
     parts = torch.load(checkpoints(tmp_path / "donor")[-1], weights_only=True)
     g, d = load_generator(tmp_path / "donor"), load_discriminator(tmp_path / "donor")
+    monkeypatch.setenv("HOME", str(tmp_path))  # a shell leaves the ~ of --from=~/donor
     for names in (("planets", "moods"), ("planets", "moods", "zebra")):
         out = tmp_path / "-".join(names)
         out.mkdir()
-        config = make_config(
-            "finetune", donor=str(tmp_path / "donor"), data=str(folders(*names)), out=str(out), trained="all"
-        )
+        config = make_config("finetune", donor="~/donor", data=str(folders(*names)), out=str(out), trained="all")
         config, data, start = prepare_run(config, {"freeze_d"})
         assert config.warm_up == 0
         state = new_state(config, data.classes)

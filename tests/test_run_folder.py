@@ -380,3 +380,16 @@ def test_one_gpu_cannot_be_named_for_several_processes(monkeypatch, tmp_path):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match=r"device must be cuda for several processes, .* \(got 'cuda:1'\)"):
         set_up(config_of(device="cuda:1", out=str(tmp_path)))
+
+
+def test_tensorboard_keeps_the_point_of_the_step_that_a_run_resumes_at(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    samples = torch.rand(2 * 20, 3, 8, 8)
+    for start, steps in ((0, (1, 2, 3)), (2, (3, 4))):  # the third step was not saved
+        log = Log(tmp_path, start, torch.ones(2))
+        for step in steps:
+            log.write(step, {"loss_g": float(start)}, samples)
+        log.close()
+    points = EventAccumulator(str(tmp_path / "tensorboard")).Reload().Scalars("loss_g")
+    assert [(point.step, point.value) for point in points] == [(1, 0), (2, 0), (3, 2), (4, 2)]

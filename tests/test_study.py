@@ -247,7 +247,7 @@ def test_the_page_shows_means_over_seeds_beside_the_paper_s(tmp_path):
     text = write_page(tmp_path, tmp_path / "docs").read_text()
     sheet = Image.open(tmp_path / "docs" / "study-samples.png").convert("RGB").getcolors(10**6)
     assert {(255, 0, 0), (0, 0, 255)} <= {colour for _, colour in sheet}
-    assert "Of 32 px." in text.split("## ")[0] and "Here: Seen at this size." in text.split("## ")[1]
+    assert "Of 32 px." in text.split("## ")[0] and "This study: Seen at this size." in text.split("## ")[1]
     (tmp_path / "notes.json").write_text('{"setting": ""}')
     with pytest.raises(ValueError, match="unknown setting; known are runs, settings"):
         write_page(tmp_path)

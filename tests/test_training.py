@@ -153,6 +153,8 @@ def test_class_strength_ramps():
     config = make_config("fashion32", transition_from=10, transition_to=20)
     assert [config.class_strength(s) for s in (0, 10, 15, 20, 99)] == [0, 0, 0.5, 1, 1]
     assert make_config("fashion32", transition_from=0, transition_to=0).class_strength(0) == 1
+    at_once = make_config("fashion32", transition_from=10, transition_to=10)
+    assert [at_once.class_strength(s) for s in (0, 9, 10, 11)] == [0, 0, 1, 1]
 
 
 def test_spread_is_zero_for_one_picture_and_one_for_the_data():

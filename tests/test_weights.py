@@ -24,10 +24,10 @@ from sngan_hub import (  # fmt: skip
 )
 from sngan_hub.cli.main import main as sngan
 from sngan_hub.data import FASHION_DEBIAN, draw_avatars, load_images
-from sngan_hub.hub.cards import model_card
+from sngan_hub.hub.cards import model_card, score_table
 from sngan_hub.hub.load import verify
 from sngan_hub.metrics.protocols import PROTOCOLS
-from sngan_hub.weights.records import DEFAULT_TAGS, PRETRAINED, find_record, read_records
+from sngan_hub.weights.records import DEFAULT_TAGS, PRETRAINED, Score, find_record, read_records
 
 from .conftest import ROOT
 
@@ -79,6 +79,12 @@ def test_cards_are_printed_from_the_record(name):
     assert card.data.license == "mit" and card.data.library_name == "sngan-hub"
     for score in record.scores.values():
         assert f"{score.value:.4g}" in text
+
+
+def test_a_card_of_a_score_without_a_count():
+    """As records of a user's own may have it."""
+    record = replace(WEIGHTS[next(iter(OURS))], scores={"fid": Score(9.0, None, "their own")})
+    assert "| `fid` | 9 | - | - | not stated | their own |" in score_table(record)
 
 
 @pytest.mark.parametrize("name", SHIPPED)

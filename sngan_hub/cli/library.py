@@ -24,7 +24,7 @@ def add_commands(subparsers: Any) -> None:
         "sngan.pytorch or torch-fidelity, or a folder with such files. OUT is a new folder; two networks go to "
         "OUT/generator and OUT/discriminator. With OUT.npz, one network is written in the authors' format. Settings "
         "that the tensors do not contain are taken from the configuration, the file name or the code base, and "
-        "printed; three flags override them.",
+        "printed; the flags below override them.",
         "sngan convert ResNetGenerator_850000.npz converted",
     )  # fmt: skip
     command.add_argument("file", metavar="FILE", type=Path)

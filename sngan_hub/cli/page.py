@@ -7,14 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .parser import check_writable, new_command
+from .parser import MODEL, check_writable, new_command
 from .parts import import_part
 
 
 def add_commands(subparsers: Any) -> None:
     command = new_command(subparsers, "app", app, "serve the Gradio page", example="sngan app --model runs/fashion")
     command.add_argument("--model", action="append", default=[], metavar="MODEL",
-                         help="a run, a network's folder or a Hub repository id, selected by default")  # fmt: skip
+                         help=f"{MODEL}; added to the included models and selected; repeat it for several")  # fmt: skip
 
     command = new_command(
         subparsers, "static", static, "build a page that computes images in the visitor's browser",

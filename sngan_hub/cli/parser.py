@@ -17,6 +17,8 @@ MODEL = (
     "a name (sngan_imagenet128), a run, a network's folder, a file that `sngan convert` reads, or a Hub repository id"
 )
 
+TRAINING = ("train", "finetune", "import", "study")  # commands that take --micro-batch
+
 #: Package -> the extra of pyproject.toml that installs it
 EXTRAS = {
     "accelerate": "train", "tensorboard": "train", "jinja2": "train", "matplotlib": "plots",
@@ -107,7 +109,10 @@ def run(program: str, command: Callable[[], Any]) -> int:
     except (MemoryError, RuntimeError) as error:  # torch has no class for an allocation on the CPU that failed
         if not isinstance(error, MemoryError) and not re.search(r"out of memory|can't allocate memory", str(error)):
             raise
-        fail(program, "the memory is not sufficient; lower --batch-size, or --n, or choose another --device")
+        way_out = "lower --batch-size, or --n, or choose another --device"
+        if program.split()[-1] in TRAINING:  # another batch size would be another experiment
+            way_out = "compute a batch in parts with --micro-batch N, or choose another --device"
+        fail(program, f"the memory is not sufficient; {way_out}")
     except KeyboardInterrupt:
         print(f"{program}: interrupted", file=sys.stderr)
         return 130

@@ -50,9 +50,10 @@ def add_commands(subparsers: Any) -> None:
     command.add_argument("--seeds", type=int, default=1, metavar="N",
                          help="measure N seeds, from --seed on: the mean and its spread (default: 1)")  # fmt: skip
     command.add_argument("--truncation", type=float, metavar="T",
-                         help="restrict the latents to |z| < T; protocols do not, and the result says so")  # fmt: skip
+                         help="restrict the latents to |z| < T; the name in the result then ends in "
+                         "+truncationT")  # fmt: skip
     command.add_argument("--standing", action="store_true", help="estimate the batch-norm statistics again, from 200 "
-                         "batches at this truncation; protocols do not, and the result says so")  # fmt: skip
+                         "batches at this truncation; the name in the result then ends in +standing")  # fmt: skip
     command.add_argument("--size", type=int, metavar="S", help="for pictures: crop and resize them to S px (default: "
                          "their own size, which must be one)")  # fmt: skip
     command.add_argument("--batch-size", type=int, metavar="N", default=50, help="images per batch (default: 50)")

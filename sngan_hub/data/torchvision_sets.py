@@ -115,9 +115,14 @@ def _torchvision(name: str, cls: str, **arguments: Any) -> Any:
     """torchvision's data set; it is downloaded if necessary."""
     import torchvision.datasets
 
-    root = cache_folder() / "torchvision"
+    root, open_set = cache_folder() / "torchvision", getattr(torchvision.datasets, cls)
     try:
-        return getattr(torchvision.datasets, cls)(str(root), download=True, **arguments)
+        return open_set(str(root), **arguments)
+    except RuntimeError:
+        pass  # not there, or not whole
+    try:
+        with one_process_at_a_time(cache_folder() / f"{name}.lock", "downloading"):
+            return open_set(str(root), download=True, **arguments)
     except Exception as error:  # sockets, servers and archives raise many kinds of errors
         why = (str(error) or repr(error)).splitlines()[0]
         raise FileNotFoundError(

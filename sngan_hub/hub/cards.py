@@ -15,6 +15,7 @@ from ..text import NAMESPACE, REPOSITORY
 from ..weights.records import WEIGHTS, Record
 
 PICTURE = "samples.png"  # file name of the sample image beside the card
+LICENCES = ("mit", "apache-2.0", "cc0-1.0", "cc-by-4.0", "bsd-3-clause")  # that the Hub knows by these names
 METRICS = {"fid": "Frechet Inception Distance", "kid": "Kernel Inception Distance"}
 
 GIVEN = ("data", "donor", "like", "class_order")  # rows of a recipe with text from the user, which is escaped
@@ -94,7 +95,7 @@ def model_card(record: Record, repos: Mapping[str, str] | None = None, size: int
 def _metadata(record: Record, repos: Mapping[str, str]) -> str:
     licence = record.licence.lower()
     dataset = str(record.recipe.get("data") or record.recipe.get("preset", record.architecture))
-    known = licence in ("mit", "apache-2.0", "cc0-1.0", "cc-by-4.0", "bsd-3-clause")
+    known = licence in LICENCES
     results = [
         EvalResult(
             task_type=PIPELINES["generator"], dataset_type=dataset.replace("-", "_"), dataset_name=dataset,
@@ -153,9 +154,10 @@ def score_table(record: Record) -> str:
             worst = f"{least:.3g} ({as_text(key)})"
         spread = "" if score.spread is None else f" ± {score.spread:.2g}"
         floor = "-" if score.floor is None else f"{score.floor:.3g}"
+        images = "not stated" if score.n is None else f"{score.n:,}"
         parts = "".join(f"; {part} {value:.3g}" for part, value in (score.parts or {}).items())
         lines.append(
-            f"| `{name}` | {score.value:.4g}{spread} | {floor} | {worst} | {score.n:,} | {score.evaluator}{parts} |"
+            f"| `{name}` | {score.value:.4g}{spread} | {floor} | {worst} | {images} | {score.evaluator}{parts} |"
         )
     machine = next(iter(record.scores.values()))
     versions = ", ".join(f"{k} {v}" for k, v in (machine.versions or {}).items())

@@ -21,13 +21,12 @@ from ..networks.card import PIPELINES, as_text, listed, use_snippet
 from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, read_config
 from ..weights.records import RECORDS_VARIABLE, WEIGHTS, Record, find_record
 from .cache import cache_folder, one_process_at_a_time, sha256_of
-from .cards import score_table
+from .cards import LICENCES, score_table
 from .errors import hub_errors
 from .load import local_folder, provenance
 from .resolve import REPOSITORY
 
 RECORDS, CARD, LOCK = "records.json", "README.md", ".records.json.lock"
-_LICENCES = ("mit", "apache-2.0", "cc0-1.0", "cc-by-4.0", "bsd-3-clause")
 
 
 def is_repository(target: str) -> bool:
@@ -206,8 +205,8 @@ def _card(record: Record, source: Path) -> str:
     """The card of a mirrored network: where it is from, what its licence is, and how to use it."""
     licence = record.licence.lower()
     data = ModelCardData(
-        license=licence if licence in _LICENCES else "other",
-        license_name=None if licence in _LICENCES else "not-stated",
+        license=licence if licence in LICENCES else "other",
+        license_name=None if licence in LICENCES else "not-stated",
         library_name="sngan-hub", pipeline_tag=PIPELINES[record.kind],
         tags=["gan", "sngan", "spectral-normalization", record.kind, "pytorch"],
     )  # fmt: skip

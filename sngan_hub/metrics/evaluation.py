@@ -23,6 +23,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from ..class_names import without_synsets
 from ..data import Images, cache_folder, load_images
 from ..networks.inference import FastGenerator
 from ..sampling import generate as sampling
@@ -92,7 +93,7 @@ class Evaluation:
                 f"data: {source} must have {generator.n_classes} classes, as the model (got {len(self.test.classes)})"
             )
         if generator.n_classes and generator.classes:
-            self.test = in_order_of(self.test, list(generator.classes), held_out or source)
+            self.test = in_order_of(self.test, without_synsets(generator.classes), held_out or source)
         elif generator.n_classes > 1:
             print(f"the model has no class names; its class i is compared with class i of {held_out or source} "
                   f"(from {self.test.classes[0]} to {self.test.classes[-1]})", file=sys.stderr)  # fmt: skip

@@ -27,7 +27,8 @@ from tqdm import tqdm
 from ..files import write_array
 from .inception import features_of
 
-SAVE_EVERY = 60  # seconds
+SAVE_EVERY = 60  # seconds, or RARELY times the last save's duration: a million features are 8 GB
+RARELY = 20
 
 
 class Worker(NamedTuple):
@@ -41,14 +42,17 @@ Task = Callable[[Worker], "np.ndarray | Tensor"]  # -> a batch of uint8 images
 
 
 @contextmanager
-def exact_convolutions() -> Generator[None, None, None]:
-    """GPUs compute convolutions in float32, not in TF32: features then agree with a CPU's."""
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
+def without_tf32() -> Generator[None, None, None]:
+    """GPUs compute convolutions and products (the resize) in float32, not in TF32: features then agree with a CPU's."""
+    places: Any = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    before = [place.allow_tf32 for place in places]
+    for place in places:
+        place.allow_tf32 = False
     try:
         yield
     finally:
-        torch.backends.cudnn.allow_tf32 = before
+        for place, allowed in zip(places, before, strict=True):
+            place.allow_tf32 = allowed
 
 
 def extract(
@@ -68,29 +72,33 @@ def extract(
         total: images of all tasks, for the progress bar.
         name: of the progress bar.
         precision: see ``features_of``.
-        store: a .npy file that is written every minute and at the end, so that an interrupted computation resumes.
+        store: a .npy file that is written every minute (a large one less often) and at the end, so that an interrupted
+            computation resumes.
         known: features that stand before those of the tasks.
 
     Returns:
         float32 (N, F) on the CPU: ``known``, then the new ones.
     """
     parts = [] if known is None or not len(known) else [known]
-    saved, new = time.monotonic(), 0
+    new, due = 0, time.monotonic() + SAVE_EVERY
 
-    def save() -> None:
+    def save() -> float:
+        """Returns the time at which the next save is due."""
         assert store is not None
+        start = time.monotonic()
         store.parent.mkdir(parents=True, exist_ok=True)
         write_array(store, torch.cat(parts).numpy())
+        end = time.monotonic()
+        return end + max(SAVE_EVERY, RARELY * (end - start))
 
-    with exact_convolutions(), tqdm(total=total, desc=name, unit="img", leave=False, disable=None) as bar:
+    with without_tf32(), tqdm(total=total, desc=name, unit="img", leave=False, disable=None) as bar:
         try:
             for part in _in_order(workers, tasks, precision):
                 parts.append(part)
                 new += len(part)
                 bar.update(len(part))
-                if store and time.monotonic() - saved > SAVE_EVERY:
-                    save()
-                    saved = time.monotonic()
+                if store and time.monotonic() > due:
+                    due = save()
         except KeyboardInterrupt:
             if store and new:
                 save()

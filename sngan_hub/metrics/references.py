@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..class_names import synset_names
+from ..class_names import without_synsets
 from ..data import Images
 
 
 def by_name(data: Images) -> Images:
     """Folders that are named as ImageNet's synsets get the classes' names, as ``prepare`` gives them."""
-    names = synset_names(data.classes)
-    return data._replace(classes=names) if names else data
+    return data._replace(classes=without_synsets(data.classes))
 
 
 def in_order_of(data: Images, names: list[str], source: str) -> Images:

@@ -134,7 +134,9 @@ class Config(
     def class_strength(self, step: int) -> float:
         if step >= self.transition_to:
             return 1.0
-        return max(0.0, (step - self.transition_from) / (self.transition_to - self.transition_from))
+        if step < self.transition_from:
+            return 0.0
+        return (step - self.transition_from) / (self.transition_to - self.transition_from)
 
 
 #: Value of ``compile`` -> whether the steps are compiled, which changes rounding; CUDA graphs do not

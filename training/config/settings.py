@@ -33,6 +33,7 @@ def option(default: Any, help: str, **known: Any) -> Any:
 
 
 SAME_VALUES = "if the values that it selects stay the same"
+SAME_RATES = "if the learning rates of the finished steps stay the same"
 
 
 @dataclass(frozen=True)
@@ -119,8 +120,10 @@ class ScheduleSettings:
     lr_d: float = option(2e-4, "Learning rate of the discriminator.", least=0)
     beta1: float = option(0.0, "Adam's decay rate of the mean.", least=0, below=1)
     beta2: float = option(0.9, "Adam's decay rate of the variance.", least=0, below=1)
-    decay_from: int = option(0, "Iteration from which the learning rates fall linearly.", least=0)
-    decay_to: int = option(50_000, "Iteration at which they reach 0. Equal to decay_from: no decay.", least=0)
+    decay_from: int = option(0, "Iteration from which the learning rates fall linearly.", least=0, resume_if=SAME_RATES)
+    decay_to: int = option(
+        50_000, "Iteration at which they reach 0. Equal to decay_from: no decay.", least=0, resume_if=SAME_RATES
+    )
     warm_up: int = option(0, "Iterations in which the learning rates rise linearly from 0.", least=0)
     seed: int = option(0, "Seed of every random number.", least=0, below=2**63)
 
@@ -149,8 +152,9 @@ class FineTuningSettings:
         least=0,
     )
     d_warm_up: int = option(
-        0, "Iterations in which the discriminator alone is trained, for a donor without one.", least=0
-    )
+        0, "Iterations at the start in which only the discriminator is trained. `sngan finetune` sets 200 if the donor "
+        "has none.", least=0,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -190,6 +194,7 @@ class MachineSettings:
         "Compile the steps with torch.compile. graphs: compile, and replay iterations as CUDA graphs. graphs_only: "
         "CUDA graphs without compilation, which start at once. auto: compile from 5,000 iterations on, where it is "
         "faster; CUDA graphs on one GPU.", choices=("on", "off", "auto", "graphs", "graphs_only"),
+        resume_if="from auto; between on and graphs; between off and graphs_only",
     )  # fmt: skip
     one_pass: bool = option(False, "Real and generated images go through the discriminator in one pass.")
     channels_last: bool = option(False, "Use the channels-last memory format.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from .state import State
+
+
+#: How long processes wait for one another. The first one alone checks the data and computes scores, which can take
+#: hours; torch's default is 10 minutes. If a process ends, torchrun ends the others at once.
+PATIENCE = timedelta(days=2)
 
 
 class Share(NamedTuple):
@@ -41,8 +47,10 @@ def is_first_process() -> bool:
 def new_accelerator(device: str) -> Accelerator:
     """``device``: ``cpu``, or another, as accelerate finds it. Its precision is not used: see ``Config.autocast``."""
     from accelerate import Accelerator
+    from accelerate.utils import InitProcessGroupKwargs
 
-    return Accelerator(cpu=device == "cpu", mixed_precision="no")
+    patience = InitProcessGroupKwargs(timeout=PATIENCE)
+    return Accelerator(cpu=device == "cpu", mixed_precision="no", kwargs_handlers=[patience])
 
 
 def shares(total: int, micro_batch: int, accelerator: Accelerator) -> Iterator[Share]:

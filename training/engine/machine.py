@@ -25,6 +25,9 @@ def set_up(config: Config) -> Config:
     if config.threads:
         torch.set_num_threads(config.threads)
     device = resolve_device(config.device)
+    if device.type == "mps":
+        raise ValueError("device must be auto, cpu, cuda or cuda:N for training (got 'mps'); mps is for sampling and "
+                         "scores")  # fmt: skip
     config = dataclasses.replace(config, device=str(device))
     if device.type == "cuda":
         if device.index is not None:

@@ -11,11 +11,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from sngan_hub.hub.resolve import resolve
 from sngan_hub.networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, read_config
 from sngan_hub.weights.records import KINDS
 
 COMPILED = "compiled"  # torch's cache, which may exist before config.json
 LOCK = ".lock"
+SNAPSHOTS = "snapshots"
 LINES = ("log.jsonl", "spectrum.jsonl", "scores.jsonl")  # files that a run appends to; other files are not changed
 
 
@@ -23,6 +25,19 @@ def is_run(folder: Path) -> bool:
     """Whether ``folder`` contains the config.json of a run. Raises ``ValueError`` if it is not a JSON object."""
     path = folder / CONFIG_NAME
     return path.is_file() and "preset" in read_config(path)
+
+
+def run_of(model: str | Path) -> Path | None:
+    """The run that ``model`` is, or whose snapshot or network it is; None for other models."""
+    found = resolve(model)
+    if found.kind != "folder":
+        return None
+    path = found.path.resolve()  # RUN/generator is a link to the network of a snapshot
+    if path.name in KINDS:
+        path = path.parent
+    if path.parent.name == SNAPSHOTS:
+        path = path.parent.parent
+    return path if is_run(path) else None
 
 
 def check_out(out: Path) -> None:
@@ -65,7 +80,7 @@ def locked(out: Path) -> Iterator[None]:
 
 
 def snapshot_folder(out: Path, step: int) -> Path:
-    return out / "snapshots" / f"{step:07d}"
+    return out / SNAPSHOTS / f"{step:07d}"
 
 
 def link_snapshot(out: Path, step: int) -> None:
@@ -78,7 +93,7 @@ def link_snapshot(out: Path, step: int) -> None:
         target, place, new = snapshot_folder(out, step) / kind, out / kind, out / f".{kind}"
         _remove(new)
         try:
-            new.symlink_to(Path("snapshots") / target.parent.name / kind)
+            new.symlink_to(Path(SNAPSHOTS) / target.parent.name / kind)
         except (OSError, NotImplementedError):
             shutil.copytree(target, new)
         if new.is_symlink() and (place.is_symlink() or not place.exists()):

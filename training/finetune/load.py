@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import sys
 from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
+from huggingface_hub.errors import RepositoryNotFoundError
 
 from sngan_hub.convert import convert_file
 from sngan_hub.data import Images, count_images, source_classes
 from sngan_hub.files import write_json
 from sngan_hub.hub.load import load_discriminator, load_generator
 from sngan_hub.hub.resolve import resolve
+from sngan_hub.networks.base import AnyDiscriminator
 from sngan_hub.networks.mixin import read_config
 from sngan_hub.networks.resnet import Discriminator, Generator
 from sngan_hub.weights.records import find_record
 
 from ..config.schema import Config
 from ..engine.checkpoints import checkpoints
-from ..engine.run_folder import is_run
+from ..engine.run_folder import run_of
 from ..engine.state import State
 from ..feed.checks import say_left_out
 from ..feed.images import stored_images
@@ -39,6 +43,7 @@ def prepare_run(
     Settings that are not ``given`` depend on the number of images. ``open_images`` False: for a dry run, read only the
     names of the classes. Raises ``ValueError`` or ``FileNotFoundError`` if donor, data and settings do not fit.
     """
+    config = dataclasses.replace(config, donor=os.path.expanduser(config.donor))
     out = Path(config.out)
     if config.out and checkpoints(out):
         old = read_config(out / "config.json")
@@ -50,9 +55,9 @@ def prepare_run(
         return config, data.in_order(json.loads(config.class_order)), None
     facts = DataFacts(source_classes(config.data), *count_images(config.data))
     g, d = load_donor(config.donor)
-    run = Path(config.donor)
-    architecture = read_config(run / "config.json")["architecture"] if is_run(run) else ""
-    donor = Donor(g.config, d.config if d is not None else None, bool(checkpoints(run)), architecture)
+    run = run_of(config.donor)
+    architecture = read_config(run / "config.json")["architecture"] if run else ""
+    donor = Donor(g.config, d.config if d is not None else None, bool(checkpoints(Path(config.donor))), architecture)
     plan = make_plan(config, given, donor, facts, why_no_scores)
     damaged: list[str] = []
     data = read_data(plan.config, g.size, damaged) if open_images else no_images(plan.config)
@@ -71,7 +76,7 @@ def begin(state: State, start: Start, config: Config) -> None:
 
 
 def load_donor(name: str) -> tuple[Generator, Discriminator | None]:
-    d = load_discriminator(name) if has_discriminator(name) else None
+    d = load_discriminator_of(name)
     g = load_generator(name)
     if not isinstance(g, Generator) or not isinstance(d, Discriminator | None):
         other = d if isinstance(g, Generator) else g
@@ -79,15 +84,25 @@ def load_donor(name: str) -> tuple[Generator, Discriminator | None]:
     return g, d
 
 
+def load_discriminator_of(donor: str) -> AnyDiscriminator | None:
+    """The donor's discriminator; None if it has none."""
+    if resolve(donor).kind != "repository":
+        return load_discriminator(donor) if has_discriminator(donor) else None
+    try:
+        return load_discriminator(donor)
+    except FileNotFoundError as error:
+        if not isinstance(error.__cause__, RepositoryNotFoundError) or donor.endswith("-discriminator"):
+            raise
+        return None  # a repository that does not exist at all is an error of its generator
+
+
 def has_discriminator(donor: str) -> bool:
-    """Whether the donor has a discriminator. Other errors are raised when it is loaded."""
+    """Whether a donor that is not on the Hub has a discriminator. Other errors are raised when it is loaded."""
     found = resolve(donor)
     if found.kind == "folder":
         return (found.path / "discriminator").exists()
     if found.kind == "file":
         return any(one.kind == "discriminator" for one in convert_file(found.path))
-    if found.kind == "repository":
-        return True
     find_record(donor, "generator")
     try:
         return bool(find_record(donor, "discriminator"))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from sngan_hub.class_names import without_synsets
 from sngan_hub.networks.registry import MODELS
 from sngan_hub.text import nearest
 
@@ -173,12 +174,17 @@ def parse_like(text: str, classes: Sequence[str], known: Sequence[str]) -> dict[
 def class_starts(
     classes: Sequence[str], known: Sequence[str], like: dict[str, str], new_classes: str
 ) -> tuple[list[ClassStart], dict[str, str]]:
-    """The start of each class, and one line per new class. ``like``: result of ``parse_like``."""
+    """The start of each class, and one line per new class. ``like``: result of ``parse_like``.
+
+    ImageNet's synsets and class names are the same classes.
+    """
     starts, notes = [], {}
+    known = list(known)
+    titles, titles_known = dict(zip(classes, without_synsets(classes), strict=True)), without_synsets(known)
     for name in classes:
         old = like.get(name, name)
-        if old in known:
-            starts.append(ClassStart("row", known.index(old)))
+        if old in known or (name not in like and titles[name] in titles_known):
+            starts.append(ClassStart("row", known.index(old) if old in known else titles_known.index(titles[name])))
             if name in like:
                 notes[name] = f"{name}: starts from the donor's class {old}"
         elif new_classes == "mean" and known:

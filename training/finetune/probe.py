@@ -25,6 +25,7 @@ from sngan_hub.sampling.refine import Calibration, gamma_for
 from sngan_hub.text import nearest
 
 from ..config.schema import Config, load_config
+from ..engine.run_folder import run_of
 from ..feed.images import whole_images
 from ..feed.near_copies import check_strangers
 
@@ -148,9 +149,9 @@ def check_unseen(model: str, source: str, test: Images, size: int) -> None:
 
 
 def _config_of(model: str) -> Config:
-    """The settings of a run; the defaults if ``model`` is not a run."""
-    path = Path(model) / "config.json"
-    return load_config(Path(model)) if (Path(model) / "generator").is_dir() and path.is_file() else Config()
+    """The settings of the run that ``model`` is or belongs to; the defaults for other models."""
+    run = run_of(model)
+    return load_config(run) if run else Config()
 
 
 def some_of(data: Images, n: int, seed: int) -> Images:

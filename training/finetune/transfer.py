@@ -28,6 +28,7 @@ from sngan_hub.networks.resnet import Discriminator, Generator
 from ..config.schema import Config, config_from
 from ..engine.checkpoints import checkpoints
 from ..engine.state import State, is_trained
+from ..feed.images import at_size
 from .plan import NEAREST, ClassStart
 
 LOOKED_AT = 50  # number of images of a new class that are compared with the donor's classes
@@ -55,7 +56,8 @@ def mixtures(
         elif how == "mean":
             mixture[label] = 1 / len(known)
         elif how == "nearest":
-            images = data.images[np.flatnonzero(data.labels == label)[:LOOKED_AT]]
+            rows = np.flatnonzero(data.labels == label)[:LOOKED_AT]
+            images = at_size(data, d.size).images[rows] if d is not None and len(rows) else data.images[rows]
             mixture[label] = nearest_classes(d, images)
             if len(images):  # a dry run opens no images
                 weights = sorted(((float(w), known[i]) for i, w in enumerate(mixture[label]) if w > 0), reverse=True)
@@ -76,7 +78,7 @@ def nearest_classes(d: Discriminator | None, images: np.ndarray) -> Tensor:
         return torch.full((d.n_classes,), 1 / d.n_classes, dtype=torch.float64)
     d.eval()
     e = d.embed.effective_weight()
-    features = d._pooled(as_input(images), None)
+    features = d.features(as_input(images))
     likeness = (features @ (e / e.norm(dim=1, keepdim=True)).t()).mean(0).double()
     top = likeness.topk(min(NEAREST, len(likeness)))
     weights = torch.zeros_like(likeness)

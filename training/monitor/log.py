@@ -40,7 +40,7 @@ class Log:
         for path in (out / name for name in LINES if (out / name).is_file()):
             kept = [json.dumps(row) + "\n" for row in read_lines(path) if row["step"] <= step]
             write_text(path, "".join(kept))
-        self.writer = SummaryWriter(str(out / "tensorboard"), purge_step=step)
+        self.writer = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1)
         self.spread, self.seen, self.clock, self.waited = spread, step, time.perf_counter(), 0.0
 
     def write(self, step: int, values: dict[str, Any], samples: Tensor, waited: float = 0.0) -> float:

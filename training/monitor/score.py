@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from sngan_hub.class_names import without_synsets
 from sngan_hub.data import source_classes
 from sngan_hub.files import append_json
 from sngan_hub.networks.base import AnyGenerator
@@ -37,8 +38,13 @@ def check_scoring(config: Config) -> None:
     if config.score not in PROTOCOLS:
         raise ValueError(f"unknown score {config.score!r}{nearest(config.score, PROTOCOLS)}")
     find_weights()
-    if config.test_folder and sorted(source_classes(config.test_folder)) != sorted(source_classes(config.data)):
+    if config.test_folder and classes_of(config.test_folder) != classes_of(config.data):
         raise ValueError(f"held_out must have the classes of {config.data} (got {config.held_out}, with other classes)")
+
+
+def classes_of(source: str) -> list[str]:
+    """Sorted; ImageNet's synsets count as the classes' names."""
+    return sorted(without_synsets(source_classes(source)))
 
 
 def check_data_for_scores(generator: AnyGenerator, config: Config) -> None:

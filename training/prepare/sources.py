@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from PIL.Image import Image
 
-from sngan_hub.class_names import DOGS_AND_CATS, synset_names
+from sngan_hub.class_names import DOGS_AND_CATS, without_synsets
 from sngan_hub.data.folders import Parts, arrange, find_images, folder_classes, is_image, of_no_class, product
 from sngan_hub.hub.cache import cache_folder
 
@@ -249,7 +249,7 @@ def _named(classes: list[tuple[str, list[Piece]]], notes: Iterable[str] = ()) ->
         raise FileNotFoundError("source contains no images")
     pieces = [piece for _, own in classes for piece in own]
     labels = np.repeat(np.arange(len(classes)), [len(own) for _, own in classes])
-    return Listing([piece.name for piece in pieces], labels, synset_names(names) or names, Pieces(pieces), tuple(notes))
+    return Listing([piece.name for piece in pieces], labels, without_synsets(names), Pieces(pieces), tuple(notes))
 
 
 def dogs_and_cats(listing: Listing) -> Listing:

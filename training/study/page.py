@@ -62,7 +62,7 @@ def write_page(folder: Path, out: Path | None = None) -> Path:
         title, text = FIGURES[name]
         parts += [f"## {title}", text]
         if name in notes:
-            parts.append(f"Here: {notes[name]}")
+            parts.append(f"This study: {notes[name]}")
         if table:
             parts.append("\n".join(table))
         if draw:
