@@ -8,6 +8,7 @@ selects a tag, a file of another code base, a folder or a Hub repository instead
 dependencies = ["torch", "torchvision", "safetensors", "huggingface_hub", "filelock", "PIL", "numpy", "tqdm"]
 
 from sngan_hub import MODELS as _MODELS  # noqa: E402
+from sngan_hub import WEIGHTS as _WEIGHTS  # noqa: E402
 from sngan_hub import create_discriminator as _create_discriminator  # noqa: E402
 from sngan_hub import create_generator as _create_generator  # noqa: E402
 from sngan_hub import load_discriminator as _load_discriminator  # noqa: E402
@@ -28,6 +29,6 @@ def _entry(name, kind, create, load):
     return entry
 
 
-for _name in _MODELS:
+for _name in [*_MODELS, *{record.architecture for record in _WEIGHTS.values()} - {*_MODELS}]:
     globals()[_name] = _entry(_name, "generator", _create_generator, _load_generator)
     globals()[f"{_name}_discriminator"] = _entry(_name, "discriminator", _create_discriminator, _load_discriminator)

@@ -129,25 +129,22 @@ def sample_tab() -> Tab:
         return {"classes": listed(said.get("classes")), "single": said.get("single") == "1",
                 **numbers(said, "n", "truncation"), **{k: said[k] for k in ("model", "seed") if k in said}}  # fmt: skip
 
-    def picked(event: gr.EventData) -> list[str]:
-        return [str(name) for name in event._data.get("names", [])]  # the names are checked when they are used
-
     tab.follow, tab.read = follow, read
     tab.connect()
-    thumbs.click(picked, None, classes, queue=False, api_visibility="private", show_progress="hidden").then(
-        None, None, tab.slots["classes"], js="() => ['']", api_visibility="private"
-    )
+    # in the browser alone: Gradio drops a click while it waits for the answer to the last one
+    thumbs.click(None, None, [classes, tab.slots["classes"]], js="() => [sngan.picked, '']", api_visibility="private")
     return tab
 
 
-#: A click on a class button selects or deselects it; the selection is sent whole, so that quick clicks add up.
+#: A click on a class button selects or deselects it; the names are checked when they are used.
 PICK = """element.addEventListener('click', (event) => {
   const button = event.target.closest('button[data-class]');
   if (!button) return;
   button.setAttribute('aria-pressed', button.getAttribute('aria-pressed') === 'true' ? 'false' : 'true');
   const chosen = element.querySelectorAll('[aria-pressed="true"]').length;
   element.querySelector('p small').textContent = chosen ? `${chosen} chosen` : 'none chosen: all';
-  trigger('click', { names: [...element.querySelectorAll('[aria-pressed="true"]')].map((b) => b.dataset.class) });
+  sngan.picked = [...element.querySelectorAll('[aria-pressed="true"]')].map((b) => b.dataset.class);
+  trigger('click');
 });"""
 
 
@@ -167,7 +164,7 @@ def morph_tab() -> Tab:
             with of_field(f"class_{i}"):
                 resolve_classes([v[f"class_{i}"]], names, len(names))
         way: Any = [v[f"weight_{i}"] for i in chosen] if v["mode"] == WEIGHTS else v["steps"]
-        text = ", ".join(f"{w:g}" for w in way) if isinstance(way, list) else way
+        text = ", ".join(w if isinstance(w, str) else f"{w:g}" for w in way) if isinstance(way, list) else way
         if isinstance(way, list) and len(way) < 2:
             raise actions.FieldError("classes", "classes: choose two to four classes to mix")
         found = actions.morphed(v["model"], [v[f"class_{i}"] for i in chosen], text, v["seed"], v["truncation"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import threading
+from collections import defaultdict
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,16 +24,26 @@ from sngan_hub.text import nearest
 from sngan_hub.weights.records import Score, default_tag, find_record, reference_scores
 
 OPENS_WITH = "sngan_cifar10_small"  # FIDs of different data do not compare
-#: Models named on the command line: the name shown on the page -> folder or repository. The page shows no server paths.
+#: Models of the command line: the name shown on the page -> folder or repository. The page shows no server paths.
 OWN: dict[str, str] = {}
+#: Published models of the command line. With ``OWN``, they come first.
+NAMED: list[str] = []
 MOST_THUMBNAILS = 24  # classes
 
 
 def add_own(model: str) -> None:
     """Offers a model first. Raises ``ValueError`` or ``OSError`` if it does not load."""
     load_generator(model)
+    if resolve(model).kind == "name":
+        record = find_record(model, "generator")
+        NAMED.extend({listed_name(record)} - {*NAMED})
+        return
+    if model in OWN.values():
+        return
     name = Path(model).resolve().name if Path(model).exists() else model
-    name = name if name not in OWN or OWN[name] == model else f"{name} ({len(OWN) + 1})"
+    taken = {*OWN, *WEIGHTS, *(short_name(record) for record in WEIGHTS.values())}
+    if name in taken:
+        name = next(other for i in itertools.count(2) if (other := f"{name} ({i})") not in taken)
     OWN[name] = model
 
 
@@ -49,19 +61,20 @@ def downloaded() -> list[Record]:
 
 
 def model_choices() -> list[tuple[str, str]]:
-    """(title, name) of the user's models, the included models and those that are downloaded, grouped by size."""
+    """(title, name) of the command line's models, the included models and those that are downloaded, by size."""
     own = [(f"{name} · your model", name) for name in OWN]
-    included = [(title(record), short_name(record)) for record in shipped()]
-    return own + included + [(title(record), record.name) for record in downloaded()]
+    named = [(title(find_record(name, "generator")), name) for name in NAMED]
+    others = [(title(record), listed_name(record)) for record in (*shipped(), *downloaded())]
+    return own + named + [choice for choice in others if choice[1] not in NAMED]
 
 
 def default_model() -> str:
-    return next(iter(OWN), None) or short_name(shipped()[0])
+    return next(iter([*OWN, *NAMED]), None) or short_name(shipped()[0])
 
 
 def second_model() -> str:
     """The model that the Compare tab shows beside the default one."""
-    names = [*OWN, *(short_name(record) for record in shipped())]
+    names = [*OWN, *NAMED, *(short_name(record) for record in shipped())]
     return next((name for name in names if name != default_model()), names[0])
 
 
@@ -76,6 +89,12 @@ def is_default_tag(name: str) -> bool:
     return record is not None and record.where != "by hand"
 
 
+def as_listed(name: str) -> tuple[str, str]:
+    """(title, name) under which ``model_choices`` has a model, or would have it: a link may use another name of it."""
+    record = record_of(name)
+    return (title(record), listed_name(record)) if record else (name, name)
+
+
 def source(name: str) -> str:
     """A name of the page -> what ``load_generator`` takes."""
     return OWN.get(name, name)
@@ -84,7 +103,7 @@ def source(name: str) -> str:
 # ---------------------------------------------------------------------------------------------------------------------
 # Networks
 
-_loading = threading.Lock()
+_loading: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)  # model -> lock
 
 
 @lru_cache(maxsize=4)
@@ -99,13 +118,13 @@ def _discriminator(name: str) -> AnyDiscriminator:
 
 def generator(name: str) -> AnyGenerator:
     check_model(name)
-    with _loading:  # other users wait for a running download instead of starting another
+    with _loading[source(name)]:  # other users of this model wait for a download instead of starting another
         return _generator(source(name))
 
 
 def discriminator(name: str) -> AnyDiscriminator:
     check_model(name)
-    with _loading:
+    with _loading[source(name)]:
         return _discriminator(source(name))
 
 
@@ -122,6 +141,10 @@ def record_of(name: str) -> Record | None:
 
 def short_name(record: Record) -> str:
     return record.architecture if default_tag(record.architecture) == record.tag else record.name
+
+
+def listed_name(record: Record) -> str:
+    return short_name(record) if record.where == "shipped" else record.name
 
 
 def needs_download(name: str) -> Record | None:
@@ -176,7 +199,7 @@ def classes_of(name: str) -> list[str]:
     record = record_of(name)
     if record is not None and record.classes:
         return list(record.classes)
-    if record is not None and not record.folder:
+    if record is not None and not record.folder and record.architecture in MODELS:
         return [str(index) for index in range(MODELS[record.architecture].n_classes)]
     return class_names(generator(name))
 

@@ -95,9 +95,8 @@ def _open(blocks: gr.Blocks, tabs: gr.Tabs, made: dict[str, Tab]) -> None:
     )
     for tab in made.values():
         inputs, link = list(tab.fields.values()), tab.outputs["link"]
-        opened.then(
-            None, [link, *inputs], link, js=f"(...v) => [sngan.opened('{tab.name}', ...v)]", api_visibility="private"
-        )
+        opened.then(None, [link, tab.drawn_with, *inputs], link, api_visibility="private",
+                    js=f"(...v) => [sngan.opened('{tab.name}', ...v)]")  # fmt: skip
 
 
 def serve(own: list[str]) -> None:

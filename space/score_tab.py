@@ -71,7 +71,8 @@ def score_tab() -> Tab:
     tab._pressed = drawn_anew  # type: ignore[method-assign]
     tab.connect()
     inputs, link = list(tab.fields.values()), tab.outputs["link"]
-    drawn: dict[str, Any] = {"inputs": [link, *inputs], "outputs": link, "js": "(...v) => [sngan.drawn('score', ...v)]"}
+    drawn: dict[str, Any] = {"inputs": [link, tab.drawn_with, *inputs], "outputs": link,
+                             "js": "(...v) => [sngan.drawn('score', ...v)]"}  # fmt: skip
     for event in (upload.upload, box.input):
         act = with_progress(uploaded, len(inputs))
         event(act, inputs, tab.all_outputs(), api_visibility="private", concurrency_id="draw",

@@ -7,6 +7,7 @@ with, what a button asks for, what a link says, and what a change of model makes
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +20,7 @@ from .files import without_folders
 Values = dict[str, Any]
 NOTHING: Any = object()  # what a link says of a field that it leaves empty on purpose; None: it does not name the field
 ADVANCED = ("seed", "truncation")
+FILE = "[object Object]"  # an uploaded file, as page.js has it as text
 SHOWN = ("video", "file", "link")  # outputs that are hidden while there is no result
 
 
@@ -45,6 +47,7 @@ class Tab:
         self.outputs: dict[str, Any] = {}
         self.state: Any = None  # the models whose images are shown
         self.accordion: Any = None
+        self.drawn_with: Any = None
         self.go: Any = None
         self.followers: list[Any] = []  # what else a change of model updates
         self.follow: Callable[[Values], tuple[Values, dict[Any, Any]]] = lambda values: (values, {})
@@ -86,6 +89,7 @@ class Tab:
                 elem_id=f"{self.name}-link",
             )  # fmt: skip
             self.outputs["seed"] = self.fields["seed"]
+            self.drawn_with = gr.Textbox(visible="hidden")  # type: ignore[arg-type]  # values of the fields, as JSON
             yield
 
     def add(self, name: str, component: Any) -> Any:
@@ -140,10 +144,16 @@ class Tab:
             return updates
         if str(asked["seed"]).strip():  # as the field has it: a result must not replace what is typed meanwhile
             found = {name: value for name, value in found.items() if name != "seed"}
+        used = {**values, "seed": found.get("seed", values["seed"])}
         updates |= {self.outputs[name]: value for name, value in found.items()}
+        updates[self.drawn_with] = json.dumps([self._as_text(name, used[name]) for name in self.fields])
         return updates | {
             self.outputs[name]: gr.update(value=found[name], visible=True) for name in SHOWN if name in found
         }
+
+    def _as_text(self, name: str, value: Any) -> Any:
+        """What page.js compares with the value of a field in the browser."""
+        return FILE if value and isinstance(self.fields[name], gr.File) else value
 
     def worded(self, field: str, text: str) -> str:
         """Names the field as the page does."""
@@ -189,7 +199,7 @@ class Tab:
             for name in SHOWN
             if name in self.outputs
         }
-        return {self.outputs["result"]: note, **hidden}
+        return {self.outputs["result"]: note, self.drawn_with: "", **hidden}
 
     def from_link(self, text: dict[str, str]) -> dict[Any, Any]:
         """Parameters of a link -> updates of the fields, and the images of the link or an error below its field."""
@@ -197,11 +207,22 @@ class Tab:
         read = {name: value for name, value in self.read(text, plain).items() if value not in (None, "", [])}
         said = {name: None if value is NOTHING else value for name, value in read.items()}
         said["locked"] = "seed" in text
-        known = {value for _, value in models.model_choices()}
+        choices = models.model_choices()
+        for name in self.model_fields:
+            if models.is_default_tag(str(said.get(name))):
+                choice = models.as_listed(str(said[name]))
+                said[name] = choice[1]
+                choices += [choice] * (choice not in choices)
+        known = {value for _, value in choices}
         updates = {
             self.fields[name]: gr.update(value=value)
             for name, value in {**plain, **said}.items()
-            if name not in self.model_fields or value in known
+            if name not in self.model_fields
+        }
+        updates |= {
+            self.fields[name]: gr.update(value=value, choices=choices)
+            for name in self.model_fields
+            if (value := {**plain, **said}[name]) in known
         }
         found = self.changed({**plain, **said}, said)
         if any(found.get(slot) for slot in self.slots.values()):
@@ -215,7 +236,8 @@ class Tab:
     # Events
 
     def all_outputs(self) -> list[Any]:
-        found = [*self.fields.values(), *self.slots.values(), *self.outputs.values(), self.accordion, self.state]
+        found = [*self.fields.values(), *self.slots.values(), *self.outputs.values(), self.accordion, self.state,
+                 self.drawn_with]  # fmt: skip
         return list(dict.fromkeys([*found, *self.followers]))
 
     def connect(self) -> None:
@@ -224,7 +246,7 @@ class Tab:
         private: dict[str, Any] = {"api_visibility": "private"}
         drawing: dict[str, Any] = {**private, "concurrency_id": "draw", "show_progress_on": [shown]}
         drawn: dict[str, Any] = {
-            "inputs": [link, *inputs],
+            "inputs": [link, self.drawn_with, *inputs],
             "outputs": link,
             "js": f"(...v) => [sngan.drawn('{self.name}', ...v)]",
             **private,
@@ -235,7 +257,9 @@ class Tab:
         self.go.click(pressed, inputs, outputs, **drawing, **checked).then(None, **drawn)
         for name in self.model_fields:
             act = with_progress(self._model_changed, len(inputs) + 1)
-            self.fields[name].input(act, [self.state, *inputs], outputs, **drawing).then(None, **drawn)
+            self.fields[name].input(  # of several choices while one is drawn, the last one counts
+                act, [self.state, *inputs], outputs, trigger_mode="always_last", **drawing
+            ).then(None, **drawn)
         for name, field in self.fields.items():
             field.change(None, inputs, None, js=f"(...v) => {{ sngan.changed('{self.name}', ...v); }}", **private)
             if name in self.slots and hasattr(field, "input"):

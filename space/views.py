@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Callable
 from functools import lru_cache
 from html import escape
 
@@ -36,18 +37,23 @@ def data_url(image: Tensor) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def _img(image: Tensor, text: str, kind: str = "") -> str:
+def _img(image: Tensor, text: str, kind: str = "", more: str = "") -> str:
     small = "pixels" if image.shape[-1] <= 64 else ""
     size = image.shape[-1]
-    return f'<img class="{small} {kind}" src="{data_url(image)}" alt="{escape(text)}" width="{size}" height="{size}">'
-
-
-def _cells(images: Tensor, columns: int, text: str) -> str:
     return (
-        f'<div class="cells" style="--columns: {columns}">'
-        + "".join(_img(image, f"{text}, image {i + 1} of {len(images)}") for i, image in enumerate(images))
-        + "</div>"
+        f'<img class="{small} {kind}" src="{data_url(image)}" alt="{escape(text)}" width="{size}" height="{size}"'
+        f"{more}>"
     )
+
+
+def _cells(images: Tensor, columns: int, name: Callable[[int], str]) -> str:
+    """A row or several rows of images, each of which opens in large (page.js). ``name``: the text of image i."""
+    cells = (_img(image, name(i), more=f' role="button" tabindex="{-1 if i else 0}"') for i, image in enumerate(images))
+    return f'<div class="cells" style="--columns: {columns}">{"".join(cells)}</div>'
+
+
+def _numbered(text: str, count: int) -> Callable[[int], str]:
+    return lambda i: f"{text}, image {i + 1} of {count}"
 
 
 def _result(said: str, inside: str) -> str:
@@ -66,9 +72,9 @@ def rows(drawn: Drawn, large: bool = False) -> str:
         return _result(drawn.said, f"<h3>{escape(label)}</h3>{_img(drawn.images[0], label, 'large')}")
     width = 8 if drawn.images.shape[-1] <= SMALL else 4
     if not drawn.labels:
-        return _result(drawn.said, _cells(drawn.images, width, "Generated image"))
+        return _result(drawn.said, _cells(drawn.images, width, _numbered("Generated image", len(drawn.images))))
     parts = [
-        f'<div class="row"><h3>{escape(label)}</h3>{_cells(images, width, label)}</div>'
+        f'<div class="row"><h3>{escape(label)}</h3>{_cells(images, width, _numbered(label, len(images)))}</div>'
         for label, images in zip(drawn.labels, drawn.images.split(drawn.columns), strict=True)
     ]
     return _result(drawn.said, f'<div class="rows">{"".join(parts)}</div>')
@@ -77,12 +83,10 @@ def rows(drawn: Drawn, large: bool = False) -> str:
 def strip(drawn: Drawn) -> str:
     """Rows of a morph, with the classes at their places above; images of a blend."""
     if not drawn.labels:
-        return _result(drawn.said, _cells(drawn.images, 8, "Blend"))
+        return _result(drawn.said, _cells(drawn.images, 8, _numbered("Blend", len(drawn.images))))
     ends = "".join(f"<span>{escape(label)}</span>" for label in drawn.labels)
     lines = "".join(
-        f'<div class="cells" style="--columns: {drawn.columns}">'
-        + "".join(_img(image, f"Latent {i + 1}, step {j + 1} of {drawn.columns}") for j, image in enumerate(images))
-        + "</div>"
+        _cells(images, drawn.columns, lambda j, i=i: f"Latent {i + 1}, step {j + 1} of {drawn.columns}")
         for i, images in enumerate(drawn.images.split(drawn.columns))
     )
     inside = (
@@ -206,7 +210,7 @@ def side_by_side(sides: list[Side], said: str) -> str:
         halves.append(
             f'<section class="side"><h3>{escape(subject)}</h3><p>{escape(name)}'
             f"{', class ' + escape(side.class_name) if side.class_name else ''}</p>{scores_of_record(record)}"
-            f"{_cells(side.images, width, f'{name}, {side.class_name}')}</section>"
+            f"{_cells(side.images, width, _numbered(f'{name}, {side.class_name}', len(side.images)))}</section>"
         )
     evaluators = {s.evaluator for side in sides for r in [models.record_of(side.model)] if r for s in r.scores.values()}
     note = (

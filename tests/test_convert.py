@@ -3,6 +3,7 @@
 # Tolerances are the goldens' makers': G 3e-5; D 1e-5 of the largest score + 1e-5; statistics 1e-5 relative; u, v 2e-6.
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from sngan_hub.class_names import class_list
 from sngan_hub.cli.main import main as sngan
 from sngan_hub.convert import Options, convert_file, convert_path, from_chainer, load_chainer
 from sngan_hub.convert.archive import read_npz, read_torch
+from sngan_hub.convert.folders import save_networks
 
 from . import foreign
 from .conftest import GOLDEN
@@ -325,3 +327,43 @@ def test_nothing_is_overwritten(tmp_path, capsys):
 def test_from_chainer_takes_arrays():
     arrays = read_npz(AUTHORS[0])
     assert from_chainer(arrays).n_classes == 10
+
+
+def test_an_empty_folder_is_filled(tmp_path, monkeypatch):
+    """It may be the current folder, a mount point or a link, none of which can be replaced."""
+    networks = convert_file(GOLDEN / "sngan_D128_concat_ch8_n10_emb16.weights.npz")
+    here, target = tmp_path / "here", tmp_path / "target"
+    here.mkdir()
+    target.mkdir()
+    (target / ".DS_Store").touch()
+    (tmp_path / "link").symlink_to(target, target_is_directory=True)
+    monkeypatch.chdir(here)
+    inode = here.stat().st_ino
+    for out in (Path("."), tmp_path / "link"):
+        (written,) = save_networks(networks[:1], out)
+        assert type(networks[0].network).from_pretrained(written).config == networks[0].network.config
+        with pytest.raises(FileExistsError, match="is not an empty folder"):
+            save_networks(networks[:1], out)
+    assert here.stat().st_ino == inode and (tmp_path / "link").is_symlink()
+
+
+def test_class_names_of_a_file_with_a_byte_order_mark(tmp_path):
+    """As PowerShell and Notepad write it."""
+    from sngan_hub.cli.library import _class_names
+
+    (tmp_path / "names.txt").write_text("left\nright\n", encoding="utf-8-sig")
+    assert _class_names(str(tmp_path / "names.txt")) == ("left", "right")
+
+
+def test_what_a_user_allows_torch_to_load_stays_allowed(tmp_path):
+    from sngan_hub.convert.archive import read_torch
+
+    torch.save({"weight": torch.zeros(2), "score": np.float64(3)}, tmp_path / "a.pth")
+    before = torch.serialization.get_safe_globals()
+    try:
+        torch.serialization.add_safe_globals([np.dtype])
+        assert read_torch(tmp_path / "a.pth")["score"] == 3
+        assert np.dtype in torch.serialization.get_safe_globals()
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(before)

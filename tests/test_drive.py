@@ -243,3 +243,11 @@ def test_the_hashes_lie_in_the_cache_where_the_folder_above_is_read_only(tmp_pat
     cache.keep_first(record, "a" * 64, "https://x")
     assert cache.first_hash(record) == "a" * 64 and cache.check_first(record, "b" * 64)
     assert cache.check_first(record, "a" * 64) == ""
+
+
+def test_the_cache_may_be_the_current_folder_or_a_drive(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SNGAN_HUB_CACHE", ".")
+    assert cache.cache_folder() == tmp_path and cache.first_downloads().parent in (tmp_path, tmp_path.parent)
+    monkeypatch.setenv("SNGAN_HUB_CACHE", "/")
+    assert cache.first_downloads() == Path("/first_downloads.json")

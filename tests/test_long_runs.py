@@ -1,5 +1,6 @@
 """What keeps a long run safe: checkpoints, a full disk, lost workers, numbers that run away; and what it tells."""
 
+import dataclasses
 import json
 import math
 import os
@@ -94,6 +95,23 @@ def test_a_full_disk_stops_with_the_state_safe(what, image_folder, tmp_path, tmp
         torch.load(checkpoints(p)[-1], weights_only=True) for p in (out, unbroken(tmp_path_factory, steps=20))
     )
     assert all(equal(ours[key], theirs[key]) for key in ("generator", "discriminator", "opt_g", "opt_d"))
+
+
+def test_a_snapshot_with_numbers_that_ran_away_is_not_linked(tmp_path, monkeypatch):
+    inner = loop.train_step
+
+    def poisoned(state, *rest):
+        losses = inner(state, *rest)
+        if state.step == 4:
+            next(state.discriminator.parameters()).data.fill_(math.nan)
+        return losses
+
+    monkeypatch.setattr(loop, "train_step", poisoned)
+    config = settings(tmp_path / "a")
+    config = dataclasses.replace(config, snapshot_every=2)
+    with pytest.raises(FloatingPointError, match="step 4: weights are not finite"):
+        train(config, some_data())
+    assert (tmp_path / "a" / "discriminator").resolve().parent.name == "0000002"
 
 
 def test_numbers_that_run_away_stop_the_run_before_anything_is_saved(tmp_path, monkeypatch):

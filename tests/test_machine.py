@@ -16,7 +16,7 @@ from training.config.schema import differences, make_config
 from training.engine import checkpoints as kept
 from training.engine import machine
 from training.engine.checkpoints import CheckpointWriter, checkpoints
-from training.engine.distributed import any_process, new_accelerator
+from training.engine.distributed import any_process, check_same_data, new_accelerator
 from training.engine.machine import set_up
 from training.engine.state import new_state
 
@@ -261,3 +261,14 @@ def test_training_on_mps_is_refused(monkeypatch):
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     with pytest.raises(ValueError, match="device must be auto, cpu, cuda or cuda:N for training .got 'mps'."):
         set_up(make_config("fashion32", device="mps"))
+
+
+def test_all_machines_must_have_the_same_data(monkeypatch):
+    from accelerate import utils
+
+    two = Two(0)
+    monkeypatch.setattr(utils, "gather_object", lambda own: [*own, "other"])
+    with pytest.raises(ValueError, match="data must be the same images for all processes .got others in process 1."):
+        check_same_data("mine", two)
+    monkeypatch.setattr(utils, "gather_object", lambda own: own * 2)
+    check_same_data("mine", two)

@@ -333,3 +333,15 @@ def test_held_out_images_may_have_synsets_where_the_training_images_have_names(i
     (synsets / "n02123045").rename(synsets / "n02123159")  # tiger cat
     with pytest.raises(ValueError, match="held_out must have the classes of .*with other classes"):
         check_scoring(make_config("fashion32", data=str(named), held_out=str(synsets), score_every=1))
+
+
+def test_a_set_without_test_images_serves_protocols_that_need_none(image_folder, tmp_path):
+    """As ImageNet prepared by the paper's preset: all of its images are training images."""
+    from training.__main__ import main
+
+    assert main(["prepare", str(image_folder), str(tmp_path / "out"), "--size", "32", "--test-every", "0"]) == 0
+    e = Evaluation(Generator(32, 2, widths=[4] * 4, classes=["right", "left"]), str(tmp_path / "out"))
+    assert e.classes == e.train.classes == ["right", "left"] and len(e.train.images) == 40
+    protocols.check(e, "is_paper")
+    with pytest.raises(ValueError, match="prepared without a test split"):
+        protocols.check(e, "kid1k_held_out")

@@ -6,9 +6,11 @@ import sys
 import pytest
 import torch
 from huggingface_hub import PyTorchModelHubMixin
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from sngan_hub import Discriminator, Generator
+from sngan_hub.networks import mixin
 
 from . import warm
 
@@ -129,3 +131,30 @@ def test_a_refused_save_leaves_the_folder_and_the_hub_as_they_are(folder, monkey
     monkeypatch.setattr("huggingface_hub.HfApi.create_repo", lambda *_, **__: pytest.fail("it made a repository"))
     with pytest.raises(ValueError, match="cannot be saved"):
         fast.push_to_hub("someone/fast")
+
+
+def test_a_save_that_fails_leaves_the_network_that_was_there(folder, monkeypatch):
+    """The original method removes config.json before it writes."""
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def full(*_, **__):
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(mixin, "save_file", full)
+    other = Generator(32, 2, widths=[8, 4, 4, 4])
+    with pytest.raises(OSError, match="model.safetensors: the weights could not be written .*No space left"):
+        other.save_pretrained(folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert Generator.from_pretrained(folder).n_classes == 3
+
+
+def test_a_users_own_class_takes_the_files_of_its_base(folder, tmp_path):
+    class Mine(Generator):
+        """A generator with more methods."""
+
+    mine = Mine.from_pretrained(folder)
+    assert type(mine) is Mine and mine.classes == ["a", "b", "ç"]
+    mine.save_pretrained(tmp_path / "mine")
+    assert type(Generator.from_pretrained(tmp_path / "mine")) is Mine
+    with pytest.raises(ValueError, match="describes a Generator, not a discriminator; load it as a Generator"):
+        Discriminator.from_pretrained(folder)

@@ -125,6 +125,17 @@ def test_walks_through_classes_return(generator):
     assert torch.cat(list(walk(plain, frames=3, seed=1))).shape == (3, 3, 32, 32)
 
 
+def test_without_an_ffmpeg_program_the_way_out_is_named(tmp_path, monkeypatch):
+    imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg")
+
+    def absent():
+        raise RuntimeError("No ffmpeg exe could be found.")
+
+    monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", absent)
+    with pytest.raises(ValueError, match="no ffmpeg program for .mp4 files; install ffmpeg, or name a .gif file"):
+        save_film(iter([torch.zeros(1, 3, 8, 8, dtype=torch.uint8)]), tmp_path / "a.mp4")
+
+
 def test_films_hold_their_frames(generator, tmp_path):
     frames = torch.cat(list(walk(generator, "planets", frames=10, seed=0)))
     assert save_film(iter([frames]), tmp_path / "a.gif", fps=20) == 10

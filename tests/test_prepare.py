@@ -289,7 +289,7 @@ def test_a_full_disk_and_a_killed_worker(tmp_path, image_folder, capsys, monkeyp
         "t._block = broken\n"
         "from training.__main__ import main; raise SystemExit(main(sys.argv[1:]))"
     )
-    for how, text in (("kill", "a worker process was killed"), ("full", "could not write the data set")):
+    for how, text in (("kill", "a worker process was killed"), ("full", "could not read or write")):
         command = [sys.executable, "-c", script, "prepare", str(image_folder), str(tmp_path / how), "--size", "32"]
         done = warm.run(command, {"HOW": how})
         assert done.returncode == 2 and text in done.stderr and "the same command resumes" in done.stderr, done.stderr
@@ -297,3 +297,25 @@ def test_a_full_disk_and_a_killed_worker(tmp_path, image_folder, capsys, monkeyp
         assert prepare(image_folder, tmp_path / how, "--size", 32) == 0  # and so it does
         assert len(load_images(str(tmp_path / how)).images) == 36
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 1000
+
+
+def test_an_error_of_the_file_system_is_no_damaged_image(tmp_path, image_folder):
+    """The preparation stops, and the same command goes on when the file system is there again."""
+    listing, recipe, out = list_source(str(image_folder)), preparing.Recipe(32), tmp_path / "out"
+    gone = tmp_path / "unmounted" / "left" / "5.png"
+    for error in (
+        OSError(5, "Input/output error", "5.png"),
+        FileNotFoundError(2, "No such file", str(gone)),
+        MemoryError(),
+    ):
+
+        def read(i, error=error):
+            if i == 5:
+                raise error
+            return listing.read(i)
+
+        with pytest.raises((OSError, MemoryError)) as stopped:
+            preparing.prepare(listing._replace(read=read), out, recipe, workers=1)
+        assert isinstance(error, MemoryError) or "the same command resumes" in str(stopped.value)
+    assert preparing.prepare(listing, out, recipe, workers=1)["images"] == 40
+    assert not (out / "refused.tsv").read_text()

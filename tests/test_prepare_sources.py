@@ -270,6 +270,7 @@ def test_stl10_at_48_px(tmp_path, monkeypatch):
     data = load_images("stl10", size=48)
     assert data.images.shape == (7, 3, 48, 48) and data.classes == ["image"]
     assert np.array_equal(data.images[2], square(Image.fromarray(pixels[2].transpose(1, 2, 0)), 48))
+    shutil.rmtree(tmp_path / "torchvision")
     again = load_images("stl10", size=48)  # from the array kept in the cache
     assert again.fingerprint() == data.fingerprint()
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from huggingface_hub import ModelCard, constants
+from huggingface_hub import HfApi, ModelCard, constants
 from PIL import Image
 
 import sngan_hub
 from sngan_hub import load_discriminator, load_generator
 from sngan_hub.cli.main import main as sngan
 from sngan_hub.data import Images
-from sngan_hub.hub.cards import model_card
+from sngan_hub.hub.cards import licence_of, model_card
 from sngan_hub.hub.push import networks_in
 from sngan_hub.networks.registry import MODELS, Model
 from sngan_hub.weights.records import WEIGHTS
@@ -91,6 +91,10 @@ class Hub:
             return f"ERROR {error}"
         return f"{type(network).__name__} {network.classes} {weight_of(network)}"
 
+    def card(self, repo, ref="main"):
+        found = self.hub.repos["model", repo]
+        return found.commits[found.resolve(ref)]["files"]["README.md"]["data"].decode()
+
     def files(self, repo, ref="main"):
         found = self.hub.repos["model", repo]
         return set(found.commits[found.resolve(ref)]["files"])
@@ -137,6 +141,42 @@ def test_a_repository_without_a_discriminator_is_a_donor(hub):
     for absent in ("alice/none", "alice/alone-discriminator"):
         with pytest.raises(FileNotFoundError, match=f"{absent}: there is no such repository"):
             load_donor(absent)
+
+
+def test_a_description_on_the_hub_stays_where_the_folder_has_none(hub, tmp_path):
+    """A folder of a snapshot has no card, and the one that is generated for it says nothing of data and licence."""
+    shutil.copytree(PAIR / "generator", tmp_path / "plain", ignore=shutil.ignore_patterns("README.md"))
+    hub.call(sngan, "push", PAIR / "generator", "alice/described", "--tag", "v1")
+    before = hub.card("alice/described")
+    assert "Fashion-MNIST" in before
+    for more in ([], ["--revision", "next"], ["--tag", "v2"], ["--tag", "v2"]):
+        assert hub.call(sngan, "push", tmp_path / "plain", "alice/described", *more).returncode == 0
+        assert hub.card("alice/described", "next" if "next" in more else "main") == before
+    assert hub.call(sngan, "push", tmp_path / "plain", "alice/plain").returncode == 0
+    first = hub.card("alice/plain")
+    assert "Not stated by the publisher" in first
+    hub.call(sngan, "push", PAIR / "generator", "alice/plain")
+    assert hub.card("alice/plain") != first, "a card of the folder is pushed"
+
+
+def test_without_private_the_accounts_settings_decide(hub, monkeypatch):
+    asked = []
+    inner = HfApi.create_repo
+
+    def create_repo(self, *arguments, **named):
+        asked.append(named["private"])
+        return inner(self, *arguments, **named)
+
+    monkeypatch.setattr(HfApi, "create_repo", create_repo)
+    hub.call(sngan, "push", PAIR / "generator", "alice/a")
+    hub.call(sngan, "push", PAIR / "generator", "alice/b", "--private")
+    assert asked == [None, True]
+
+
+def test_a_stated_licence_is_the_cards_licence():
+    assert licence_of("CC-BY-NC-4.0") == ("cc-by-nc-4.0", None) and licence_of("MIT") == ("mit", None)
+    assert licence_of("code MIT, weights not stated") == ("other", "not-stated")
+    assert licence_of("NVIDIA Source Code License") == ("other", "nvidia-source-code-license")
 
 
 def test_private_repositories_tokens_branches_and_pull_requests(hub):

@@ -168,6 +168,13 @@ def test_weights_with_other_classes_fit_a_name_and_its_tag(tmp_path):
         assert load_generator(name, weights=tmp_path / "pets").n_classes == 3
 
 
+def test_a_tag_comes_before_a_folder_of_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Generator(32, 10, widths=[4] * 4).save_pretrained("v1")
+    assert load_generator("sngan_fashion32", weights="v1").config["widths"] != [4] * 4
+    assert load_generator("sngan_fashion32", weights="./v1").config["widths"] == [4] * 4
+
+
 def test_what_has_no_effect_is_refused(tmp_path):
     import hubconf
 

@@ -246,6 +246,67 @@ def test_the_ranges_of_a_downloaded_model_are_those_in_the_cache(tmp_path, monke
     assert "sngan probe" not in shown and "publisher" in shown
 
 
+def test_a_download_holds_up_no_other_model(monkeypatch):
+    from space import models
+
+    begun, go_on = threading.Event(), threading.Event()
+
+    def load(name, device):
+        if name == "sngan_imagenet128.mmgen_fid":  # the first visitor waits for its file
+            begun.set()
+            assert go_on.wait(60)
+        return load_generator("sngan_fashion32")
+
+    monkeypatch.setattr(models, "load_generator", load)
+    models._generator.cache_clear()
+    slow = threading.Thread(target=models.generator, args=("sngan_imagenet128.mmgen_fid",))
+    slow.start()
+    try:
+        assert begun.wait(60)
+        other = threading.Thread(target=models.generator, args=("sngan_fashion32",))
+        other.start()
+        other.join(30)
+        assert not other.is_alive() and slow.is_alive()
+    finally:
+        go_on.set()
+        slow.join(60)
+        models._generator.cache_clear()
+
+
+def test_models_of_the_command_line(monkeypatch, tmp_path):
+    """A published one keeps its description, and a folder of the same name does not take its place."""
+    from space import models
+
+    monkeypatch.setattr(models, "OWN", {})
+    monkeypatch.setattr(models, "NAMED", [])
+    for name in ("sngan_avatars32", "sngan_avatars32.v1"):  # the same
+        models.add_own(name)
+    assert models.OWN == {} and models.default_model() == "sngan_avatars32" != models.second_model()
+    choices = models.model_choices()
+    assert choices[0] == (models.title(WEIGHTS["sngan_avatars32.v1"]), "sngan_avatars32")
+    assert len({name for _, name in choices}) == len(choices) == len(set(choices))
+    folder = tmp_path / "sngan_fashion32"
+    load_generator("sngan_fashion32").save_pretrained(folder)
+    models.add_own(str(folder))
+    models.add_own(str(folder))
+    assert models.OWN == {"sngan_fashion32 (2)": str(folder)}
+    assert models.record_of("sngan_fashion32").name == "sngan_fashion32.v1"
+    assert models.source("sngan_fashion32") == "sngan_fashion32" and models.source("sngan_fashion32 (2)") == str(folder)
+
+
+def test_a_model_of_a_users_records_needs_no_classes_in_them(monkeypatch):
+    from dataclasses import replace
+
+    from space import models
+
+    record = replace(
+        WEIGHTS["sngan_fashion32.v1"], name="my_model.v2", folder=None, urls=("https://x/g.pth",), classes=()
+    )
+    monkeypatch.setattr(models, "WEIGHTS", {**WEIGHTS, "my_model.v2": record})
+    monkeypatch.setattr(models, "generator", lambda name: load_generator("sngan_fashion32"))
+    assert models.classes_of("my_model.v2") == load_generator("sngan_fashion32").classes
+
+
 def test_the_sentence_about_a_score_says_where_it_lies():
     from space.views import _verdict
 

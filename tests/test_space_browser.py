@@ -135,6 +135,54 @@ def test_sampling_again_draws_anew_unless_the_seed_is_kept(browser, page_url):
 
 
 @pytest.mark.slow
+def test_a_change_while_images_are_drawn_is_not_forgotten(browser, page_url):
+    """The images that arrive are those of the settings at the press."""
+    page = visit(browser, page_url)
+    before = said(page, "sample")
+    page.evaluate("""() => {
+        document.querySelector('#sample-go').click();
+        document.querySelector('#sample-thumbs button[data-class=horse]').click();
+        document.querySelector('#sample-thumbs button[data-class=truck]').click();
+    }""")
+    page.locator("#sample-result .said").filter(has_not_text=before).wait_for(timeout=60_000)
+    page.wait_for_timeout(300)
+    assert page.locator("#sample-result .row").count() == 10, "all classes were asked for"
+    page.locator("#sample-result.stale .note").wait_for(timeout=5_000)
+    press(page, "sample")
+    assert page.locator("#sample-result h3").all_inner_texts() == ["horse", "truck"], "both clicks count"
+    assert not page.locator("#sample-result.stale").count()
+
+
+@pytest.mark.slow
+def test_of_two_models_chosen_in_a_row_the_last_one_counts(browser, page_url):
+    page = visit(browser, page_url)
+    for name in ("avatars", "Clothing"):
+        page.locator("#sample-model input").click()
+        page.get_by_role("option", name=name).first.click()
+    page.locator("#sample-result h3", has_text="Ankle boot").wait_for(timeout=60_000)
+    assert page.locator("#sample-thumbs button").first.get_attribute("data-class") == "T-shirt"
+    assert not page.locator("#sample-result.stale").count()
+
+
+@pytest.mark.slow
+def test_an_image_opens_in_large_by_keyboard(browser, page_url):
+    page = visit(browser, page_url)
+    row = page.locator("#sample-result .cells").nth(1).locator("img")
+    assert [row.nth(i).get_attribute("tabindex") for i in range(3)] == ["0", "-1", "-1"]
+    row.first.focus()
+    for key in ("ArrowRight", "ArrowRight", "ArrowLeft"):
+        page.keyboard.press(key)
+    page.keyboard.press("Enter")
+    large = page.locator("dialog.enlarged")
+    assert large.locator("p").inner_text() == row.nth(1).get_attribute("alt")
+    page.keyboard.press("Escape")
+    large.wait_for(state="detached")
+    assert page.evaluate("document.activeElement.alt") == row.nth(1).get_attribute("alt")
+    page.keyboard.press("Space")
+    large.wait_for()
+
+
+@pytest.mark.slow
 def test_another_model_never_shows_the_images_of_the_one_before(browser, page_url):
     page = visit(browser, page_url)
     page.locator("#sample-model input").click()

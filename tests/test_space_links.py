@@ -2,7 +2,8 @@
 
 import pytest
 
-from sngan_hub import blend, load_generator, morph
+from sngan_hub import WEIGHTS, blend, load_generator, morph
+from space import models
 
 from . import space_server
 from .space_browser import browser, closed, decoded, field, open_advanced, press, said, same_pixels, type_into, visit
@@ -65,12 +66,23 @@ def test_a_link_that_cannot_be_drawn_says_why_and_shows_no_other_images(browser,
             "classes must be a list of 2 to 4 classes (got 1)",
         ),
         ("?tab=walk&seed=%00&seconds=x", "must be a whole number"),
+        ("?tab=morph&model=sngan_fashion32&classes=Bag|Coat&way=a,b", "weights must be"),
         ("?tab=compare&left=sngan_fashion32&left_class=<script>&seed=1", "there is no class '<script>'"),
     ):
         page.goto(f"{page_url}/{address}")
         page.locator(".field-error").wait_for(timeout=60_000)
         assert words in page.locator(".field-error").inner_text() and "/etc" not in page.content()
         assert not page.locator("[id$='-result']:visible img").count()
+
+
+@pytest.mark.slow
+def test_a_link_with_another_name_of_a_model_selects_it(browser, page_url):
+    page = visit(browser, page_url, "?tab=sample&model=sngan_avatars32.v1&classes=moods&seed=1")
+    page.locator("#sample-result h3", has_text="moods").wait_for(timeout=60_000)
+    assert page.locator("#sample-model input").input_value() == models.title(WEIGHTS["sngan_avatars32.v1"])
+    open_advanced(page, "sample")
+    page.locator("#sample-locked input").click()  # a link keeps its seed
+    assert press(page, "sample") and page.locator("#sample-result h3").all_inner_texts() == ["moods"]
 
 
 @pytest.mark.slow

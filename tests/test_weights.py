@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import os
 import re
 import shutil
 import subprocess
@@ -183,6 +184,16 @@ def test_torch_hub_lists_entry_points_only(tmp_path):
 
     for name in MODELS:
         assert "px" in getattr(hubconf, name).__doc__ and "weights" in getattr(hubconf, f"{name}_discriminator").__doc__
+
+
+def test_torch_hub_has_the_architectures_of_a_users_records(tmp_path):
+    record = WEIGHTS["sngan_fashion32.v1"]
+    entry = {"folder": str(record.folder), "sha256": record.sha256}
+    (tmp_path / "records.json").write_text(json.dumps({"my_clothes.v1": entry}))
+    code = "import hubconf; print(hubconf.my_clothes().n_classes, hubconf.my_clothes.__doc__)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
+                          env={**os.environ, "SNGAN_HUB_RECORDS": str(tmp_path / "records.json")})  # fmt: skip
+    assert done.returncode == 0 and done.stdout.startswith("10 ") and "SNGAN_HUB_RECORDS" in done.stdout, done.stderr
 
 
 def test_hashes_are_of_the_files():

@@ -17,7 +17,7 @@ MODEL = "name, run, folder or Hub repository id of a generator and its discrimin
 TRAIN = """\
 sngan train --preset fashion32 --data fashion --out runs/fashion
 sngan train --preset imagenet128_projection --data prepared/imagenet --dry-run --for H100
-torchrun --nproc_per_node=4 -m training train --preset imagenet128_projection --data prepared/imagenet --out runs/a"""
+torchrun --nproc_per_node=4 -m PACKAGE train --preset imagenet128_projection --data prepared/imagenet --out runs/a"""
 FINETUNE = """\
 sngan finetune --from sngan_avatars32 --data images --out runs/mine
 sngan finetune --from sngan_imagenet128 --data images --out runs/mine --freeze-d 3 --steps 2000
@@ -51,7 +51,7 @@ def add_train(subparsers: Any) -> None:
     command = new_command(
         subparsers, "train", commands.train, "train a generator and a discriminator, or resume the run in --out",
         "Trains a generator and a discriminator. The same command resumes an interrupted run. A preset replaces the "
-        "defaults below; --dry-run prints the values that a run uses.", TRAIN,
+        "defaults below; --dry-run prints the values that a run uses.", TRAIN.replace("PACKAGE", str(__package__)),
     )  # fmt: skip
     add_run_flags(command)
     add_settings(command)

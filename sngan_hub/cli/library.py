@@ -115,7 +115,7 @@ def _class_names(given: str | None) -> tuple[str, ...] | None:
             f"classes must be one of {', '.join(CLASS_LISTS)}, or a text file with one name per line (got {given!r})"
         )
     try:
-        return tuple(line.strip() for line in Path(given).read_text(encoding="utf-8").splitlines() if line.strip())
+        return tuple(line.strip() for line in Path(given).read_text(encoding="utf-8-sig").splitlines() if line.strip())
     except UnicodeDecodeError as error:
         raise ValueError(f"classes: {given} is not a UTF-8 text file") from error
 

@@ -8,6 +8,7 @@ import io
 import math
 import pickletools
 import re
+import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -29,6 +30,8 @@ _ALLOWED: list[Any] = [
     np.dtype, np.dtypes.Float32DType, np.dtypes.Float64DType, np.dtypes.Int64DType,
     (_scalar, "numpy.core.multiarray.scalar"), (_scalar, "numpy._core.multiarray.scalar"),
 ]  # fmt: skip
+
+_allowing = threading.Lock()  # torch's list of allowed types is one for all threads
 
 MAX_INFLATED = 2**30  # maximum unpacked size of an archive in bytes; the largest published network has 168 MB
 _MAX_RATIO = 1032  # the maximum compression ratio of deflate
@@ -155,7 +158,7 @@ def read_torch(path: str | Path) -> Any:
         if zipped and (scripted := _read_torchscript(path)) is not None:
             return scripted
         mapped = zipped and _is_stored(path)  # then tensors that are not used, such as the optimizer's, take no memory
-        with torch.serialization.safe_globals(_ALLOWED):
+        with _allowing, torch.serialization.safe_globals(_new_globals()):
             return torch.load(str(path), map_location="cpu", mmap=mapped, weights_only=True)
     except (Refused, FileNotFoundError, PermissionError):
         raise
@@ -169,6 +172,12 @@ def read_torch(path: str | Path) -> Any:
         if isinstance(error, ValueError) and str(error).startswith(str(path)):
             raise
         raise ValueError(f"{path}: this is not a valid PyTorch file ({_line(error)}); download it again") from error
+
+
+def _new_globals() -> list[Any]:
+    """Of ``_ALLOWED``, what is not allowed yet. Torch would remove afterwards what a user has allowed."""
+    known = torch.serialization.get_safe_globals()
+    return [each for each in _ALLOWED if each not in known]
 
 
 def _read_torchscript(path: Path) -> dict[str, torch.Tensor] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -80,7 +81,7 @@ def _share_class_names(networks: list[Converted]) -> None:
 
 def save_networks(networks: Sequence[Converted], out: Path) -> list[Path]:
     """Writes one network to ``out``, or two to ``out``/generator and ``out``/discriminator, atomically."""
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+    if out.exists() and not (out.is_dir() and all(path.name.startswith(".") for path in out.iterdir())):
         raise FileExistsError(f"out: {out} exists and is not an empty folder; choose another name")
     places = [Path(converted.kind if len(networks) > 1 else "") for converted in networks]
 
@@ -90,5 +91,12 @@ def save_networks(networks: Sequence[Converted], out: Path) -> list[Path]:
             converted.network._save_pretrained(folder / place)
 
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_folder(out, fill)
+    if out.is_dir():  # it stays, because it may be a mount point, a link or the current folder
+        part = out / ".part"
+        write_folder(part, fill)
+        for path in part.iterdir():
+            os.replace(path, out / path.name)
+        part.rmdir()
+    else:
+        write_folder(out, fill)
     return [out / place for place in places]

@@ -25,6 +25,10 @@ HEADER = 128  # bytes of images.npy before its first row
 AGAIN = "prepare the data set again in another folder"  # the same command would keep the changed file
 
 
+class NoTestSplit(ValueError):
+    """A prepared set that has training images alone."""
+
+
 def is_prepared(source: str) -> bool:
     return (Path(source) / ABOUT).is_file()
 
@@ -66,7 +70,7 @@ def load_prepared(source: str, split: str, size: int) -> Images:
     labels = _read_labels(folder, about)
     index = np.array(split_rows(labels, len(about["classes"]), about["test_every"], split), np.int64)
     if not len(index):
-        raise ValueError(f"data: {source} was prepared without a test split; run sngan prepare with --test-every 10, "
+        raise NoTestSplit(f"data: {source} was prepared without a test split; run sngan prepare with --test-every 10, "
                          f"or prepare a separate folder of test images")  # fmt: skip
     store = np.memmap(path, np.uint8, "r", HEADER, (about["rows"], 3, side, side))
     digest = hashlib.sha256(json.dumps([about["blocks"], about["labels_sha256"], about["classes"], split,

@@ -102,9 +102,9 @@ def load_stl10(split: str, size: int) -> Images:
 
     The images of 96 px are resized to ``size`` (bilinear, antialiased); the SN paper uses 48 px.
     """
-    data = _torchvision("stl10", "STL10", split="unlabeled" if split == "train" else "test")
     path = cache_folder() / f"stl10-{split}-{size}.npy"
     if not path.is_file():
+        data = _torchvision("stl10", "STL10", split="unlabeled" if split == "train" else "test")
         images = np.stack([square(Image.fromarray(x.transpose(1, 2, 0)), size) for x in data.data])
         write_array(path, images)
     images = np.load(path, mmap_mode="r", allow_pickle=False)

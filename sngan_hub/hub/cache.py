@@ -20,11 +20,9 @@ from ..weights.records import Record
 def cache_folder() -> Path:
     """``$SNGAN_HUB_CACHE``, by default sngan_hub in the user's cache folder."""
     base = os.environ.get("SNGAN_HUB_CACHE")
-    return (
-        Path(base).expanduser()
-        if base
-        else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sngan_hub"
-    )
+    if base:
+        return Path(base).expanduser().absolute()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sngan_hub"
 
 
 def place(record: Record) -> Path:
@@ -55,6 +53,8 @@ def first_downloads() -> Path:
     in it if the folder above cannot be written.
     """
     folder = cache_folder()
+    if not folder.name:  # the root of a drive
+        return folder / "first_downloads.json"
     beside = folder.with_name(f"{folder.name}_first_downloads.json")
     inside = folder / "first_downloads.json"
     if inside.is_file() or not (beside.is_file() or os.access(_existing(beside.parent), os.W_OK)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,14 @@ from ..text import NAMESPACE, REPOSITORY
 from ..weights.records import WEIGHTS, Record
 
 PICTURE = "samples.png"  # file name of the sample image beside the card
-LICENCES = ("mit", "apache-2.0", "cc0-1.0", "cc-by-4.0", "bsd-3-clause")  # that the Hub knows by these names
+#: Licences that the Hub knows by these names
+LICENCES = {
+    "afl-3.0", "agpl-3.0", "apache-2.0", "artistic-2.0", "bsd", "bsd-2-clause", "bsd-3-clause", "bsl-1.0", "cc",
+    "cc-by-2.0", "cc-by-3.0", "cc-by-4.0", "cc-by-nc-2.0", "cc-by-nc-3.0", "cc-by-nc-4.0", "cc-by-nc-nd-3.0",
+    "cc-by-nc-nd-4.0", "cc-by-nc-sa-2.0", "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0", "cc-by-nd-4.0", "cc-by-sa-3.0",
+    "cc-by-sa-4.0", "cc0-1.0", "creativeml-openrail-m", "gpl", "gpl-2.0", "gpl-3.0", "isc", "lgpl", "lgpl-2.1",
+    "lgpl-3.0", "mit", "mpl-2.0", "odbl", "openrail", "openrail++", "osl-3.0", "pddl", "unlicense", "wtfpl", "zlib",
+}  # fmt: skip
 METRICS = {"fid": "Frechet Inception Distance", "kid": "Kernel Inception Distance"}
 
 GIVEN = ("data", "donor", "like", "class_order")  # rows of a recipe with text from the user, which is escaped
@@ -92,10 +100,17 @@ def model_card(record: Record, repos: Mapping[str, str] | None = None, size: int
 """
 
 
+def licence_of(text: str) -> tuple[str, str | None]:
+    """The Hub's name of a licence, and our name of it where the Hub has none."""
+    if text.lower() in LICENCES:
+        return text.lower(), None
+    named = re.sub(r"[^a-z0-9.+]+", "-", text.lower()).strip("-")
+    return "other", "not-stated" if "not stated" in text or not named else named
+
+
 def _metadata(record: Record, repos: Mapping[str, str]) -> str:
-    licence = record.licence.lower()
+    licence, licence_name = licence_of(record.licence)
     dataset = str(record.recipe.get("data") or record.recipe.get("preset", record.architecture))
-    known = licence in LICENCES
     results = [
         EvalResult(
             task_type=PIPELINES["generator"], dataset_type=dataset.replace("-", "_"), dataset_name=dataset,
@@ -106,8 +121,8 @@ def _metadata(record: Record, repos: Mapping[str, str]) -> str:
         for name, score in record.scores.items()
     ]  # fmt: skip
     data = ModelCardData(
-        license=licence if known else "other",
-        license_name=None if known else "not-stated",
+        license=licence,
+        license_name=licence_name,
         library_name="sngan-hub",
         pipeline_tag=PIPELINES[record.kind],
         tags=["gan", "sngan", "spectral-normalization", "projection-discriminator", record.kind, "pytorch"],

@@ -9,7 +9,7 @@ from ..networks.base import Network
 from ..networks.mixin import OtherKind
 from ..networks.registry import MODELS, create_discriminator, create_generator
 from ..text import nearest
-from ..weights.records import KINDS, WEIGHTS, Record, default_tag, find_record
+from ..weights.records import KINDS, RECORDS_VARIABLE, WEIGHTS, Record, default_tag, find_record
 from .cache import place
 from .load import is_cached, load_discriminator, load_generator
 from .resolve import resolve
@@ -161,7 +161,9 @@ def aligned(cells: list[list[str]]) -> list[str]:
 
 def about_architecture(architecture: str, kind: str) -> str:
     """A few lines for ``torch.hub.help``."""
-    model = MODELS[architecture]
+    model = MODELS.get(architecture)
+    if model is None:
+        return f"{kind.capitalize()} of the records in {RECORDS_VARIABLE}."
     what = f"{'Generator' if kind == 'generator' else 'Discriminator'}, {model.size} px, " + (
         f"{model.n_classes} classes" if model.n_classes else "unconditional"
     )

@@ -30,7 +30,7 @@ from ..files import write_folder, write_json
 from ..networks.base import AnyDiscriminator, AnyGenerator, Network
 from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, OtherKind, check_values, read_config
 from ..networks.registry import MODELS, find_model
-from ..weights.records import KINDS, WEIGHTS, Record, find_record
+from ..weights.records import KINDS, WEIGHTS, Record, find_record, is_tag
 from .cache import cache_folder, forget, keep_first, one_process_at_a_time, place, sha256_of
 from .download import Fetched, fetch
 from .errors import hub_errors
@@ -130,7 +130,10 @@ def _load(
     name: str | Path, weights: str | Path | None, kind: str, revision: str | None, token: str | bool | None
 ) -> AnyGenerator | AnyDiscriminator:
     cls = AnyGenerator if kind == "generator" else AnyDiscriminator
-    found = resolve(name if weights is None else weights)
+    if isinstance(weights, str) and is_tag(_architecture(str(name)), weights, kind):
+        found = Resolved("name", weights)  # also beside a folder of this name
+    else:
+        found = resolve(name if weights is None else weights)
     if revision is not None and found.kind != "repository":
         raise ValueError(f"revision applies to a Hub repository (got revision {revision!r} for the {found.kind} "
                          f"{found.text}); omit it")  # fmt: skip

@@ -21,7 +21,7 @@ from ..networks.card import PIPELINES, as_text, listed, use_snippet
 from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, read_config
 from ..weights.records import RECORDS_VARIABLE, WEIGHTS, Record, find_record
 from .cache import cache_folder, one_process_at_a_time, sha256_of
-from .cards import LICENCES, score_table
+from .cards import licence_of, score_table
 from .errors import hub_errors
 from .load import local_folder, provenance
 from .resolve import REPOSITORY
@@ -115,7 +115,7 @@ def mirror_to_hub(names: Sequence[str], repo: str, private: bool, records: Path)
     files = [f"{one.name}/{one.kind}/{file}" for one in mirrored for file in each]
     own = _entries(folder)
     with hub_errors(repo):
-        api.create_repo(repo, private=private, exist_ok=True)
+        api.create_repo(repo, private=private or None, exist_ok=True)
         commit = api.upload_folder(repo_id=repo, folder_path=folder, allow_patterns=files,
                                    commit_message="Mirror of published weights")  # fmt: skip
         entries = _published(api, repo, commit.oid)  # also those that other machines have uploaded
@@ -203,11 +203,9 @@ def _licence(record: Record) -> str:
 
 def _card(record: Record, source: Path) -> str:
     """The card of a mirrored network: where it is from, what its licence is, and how to use it."""
-    licence = record.licence.lower()
+    licence, licence_name = licence_of(record.licence)
     data = ModelCardData(
-        license=licence if licence in LICENCES else "other",
-        license_name=None if licence in LICENCES else "not-stated",
-        library_name="sngan-hub", pipeline_tag=PIPELINES[record.kind],
+        license=licence, license_name=licence_name, library_name="sngan-hub", pipeline_tag=PIPELINES[record.kind],
         tags=["gan", "sngan", "spectral-normalization", record.kind, "pytorch"],
     )  # fmt: skip
     made: Mapping[str, Any] = provenance(source) or {}

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from huggingface_hub import HfApi, RepoFile
+from huggingface_hub.errors import RemoteEntryNotFoundError, RevisionNotFoundError
 from huggingface_hub.utils import validate_repo_id
 
 from ..networks.base import AnyDiscriminator, Network
-from ..networks.card import network_card
+from ..networks.card import NOT_DESCRIBED, network_card
 from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, read_config
 from ..networks.registry import FAMILIES
 from ..sampling.refine import CALIBRATION
@@ -95,8 +96,11 @@ def push(
         raise ValueError(f"tag: a pull request gets no tag (got tag {tag!r} with create_pr); omit the tag, and add it "
                          f"on the Hub after the merge")  # fmt: skip
     api = HfApi(token=token)
+    own_card = (folder / CARD).is_file()
     with hub_errors(repo), with_card(folder, repo) as folder:
-        api.create_repo(repo, private=private, exist_ok=True)
+        api.create_repo(repo, private=private or None, exist_ok=True)  # None: as the account's settings say
+        if not own_card and _has_description(api, repo, revision):
+            (folder / CARD).unlink()  # of the temporary copy: the publisher's description stays
         tagged = bool(tag) and _is_tagged(api, folder, repo, tag, revision or "main")
         if revision and not create_pr:
             api.create_branch(repo, branch=revision, exist_ok=True)
@@ -107,6 +111,17 @@ def push(
         if tag and not tagged:
             api.create_tag(repo, tag=tag, revision=commit.oid)
     return str(commit.pr_url or f"{api.endpoint}/{repo}")
+
+
+def _has_description(api: HfApi, repo: str, revision: str | None) -> bool:
+    """Whether the repository has a card that says more than one that is generated from a network alone."""
+    for ref in (revision, None) if revision else (None,):
+        try:
+            card = Path(api.hf_hub_download(repo, CARD, revision=ref))
+        except (RevisionNotFoundError, RemoteEntryNotFoundError):
+            continue  # a branch that does not exist yet begins as main
+        return NOT_DESCRIBED not in card.read_text(encoding="utf-8")
+    return False
 
 
 def _is_tagged(api: HfApi, folder: Path, repo: str, tag: str, branch: str) -> bool:

@@ -24,14 +24,14 @@ import torch
 from torch import Tensor
 
 from ..class_names import without_synsets
-from ..data import Images, cache_folder, load_images
+from ..data import Images, NoTestSplit, cache_folder, load_images, source_classes
 from ..networks.inference import FastGenerator
 from ..sampling import generate as sampling
 from .extraction import Task, Worker, extract, load_stored
 from .inception import EVALUATOR, SHA1, load_inception
 from .pictures import Pictures
 from .published_inception import PUBLISHED
-from .references import by_name, in_order_of, interleaved, of_classes
+from .references import by_name, check_classes, in_order_of, interleaved, of_classes
 from .standing import BATCH as STANDING_BATCH
 from .standing import BATCHES as STANDING_BATCHES
 from .standing import standing_statistics
@@ -84,21 +84,34 @@ class Evaluation:
         if self.pictures and (truncation is not None or standing):
             raise ValueError("truncation and standing statistics need a generator; a folder of pictures has neither")
         self._left_out: set[str] = set()
-        self.test = by_name(self._load(held_out, "all") if held_out else self._load(source, "test"))
+        try:
+            test = by_name(self._load(held_out, "all") if held_out else self._load(source, "test"))
+            self.classes = test.classes
+        except NoTestSplit as error:  # some protocols need none
+            test, self.classes = error, without_synsets(source_classes(source))
         if self.pictures:
-            self.pictures.match(self.test.classes)
+            self.pictures.match(self.classes)
         self.n_classes = generator.n_classes or 1
-        if generator.n_classes and len(self.test.classes) != generator.n_classes:
+        if generator.n_classes and len(self.classes) != generator.n_classes:
             raise ValueError(
-                f"data: {source} must have {generator.n_classes} classes, as the model (got {len(self.test.classes)})"
+                f"data: {source} must have {generator.n_classes} classes, as the model (got {len(self.classes)})"
             )
         if generator.n_classes and generator.classes:
-            self.test = in_order_of(self.test, without_synsets(generator.classes), held_out or source)
+            own = without_synsets(generator.classes)
+            check_classes(self.classes, own, held_out or source)
+            self.classes = own
         elif generator.n_classes > 1:
             print(f"the model has no class names; its class i is compared with class i of {held_out or source} "
-                  f"(from {self.test.classes[0]} to {self.test.classes[-1]})", file=sys.stderr)  # fmt: skip
+                  f"(from {self.classes[0]} to {self.classes[-1]})", file=sys.stderr)  # fmt: skip
+        self._test = test if isinstance(test, NoTestSplit) else in_order_of(test, self.classes, held_out or source)
         self._features: dict[tuple[int, str], Tensor] = {}
         self._digests: dict[str, str] = {}
+
+    @property
+    def test(self) -> Images:
+        if isinstance(self._test, NoTestSplit):
+            raise self._test
+        return self._test
 
     @cached_property
     def train(self) -> Images:
@@ -111,7 +124,7 @@ class Evaluation:
 
     def _training_images(self, squash: bool) -> Images:
         split = "all" if self.held_out else "train"
-        return in_order_of(by_name(self._load(self.source, split, squash)), self.test.classes, self.source)
+        return in_order_of(by_name(self._load(self.source, split, squash)), self.classes, self.source)
 
     def _load(self, source: str, split: str, squash: bool = False) -> Images:
         """The images that can be read; prints how many others are left out, once for each of them."""
@@ -144,7 +157,7 @@ class Evaluation:
             if counts.min() < each:
                 raise ValueError(
                     f"{self.pictures.folder}: {protocol} needs at least {each:,} pictures of every class (got "
-                    f"{counts.min():,} of class {self.test.classes[int(counts.argmin())]})"
+                    f"{counts.min():,} of class {self.classes[int(counts.argmin())]})"
                 )
 
     def use_seed(self, seed: int) -> None:

@@ -120,6 +120,8 @@ def intra_fid(e: Evaluation) -> Score:
             write_json(store, done)
     per_class = {name: done[name] for name in data.classes}
     squashed = "cropped when prepared" if data.made else "resized whole"
+    if data.made.get("contrast_stretch"):
+        squashed += ", with stretched contrast (the authors' reference is not stretched)"
     evaluator = f"{e.evaluator}; {len(real):,} training images of {k:,} classes, {squashed}"
     return Score(float(np.mean(list(per_class.values()))), INTRA * k, evaluator, per_class=per_class)
 
@@ -131,21 +133,21 @@ def _class_store(e: Evaluation) -> Path | None:
 
 def check_tested_classes(e: Evaluation) -> None:
     """Raises ``ValueError`` if a class has no test image: it would have no accuracy."""
-    counts = np.bincount(e.test.labels, minlength=len(e.test.classes))
+    counts = np.bincount(e.test.labels, minlength=len(e.classes))
     if not counts.min():
         raise ValueError(f"data: cas needs test images of every class (got 0 of class "
-                         f"{e.test.classes[int(counts.argmin())]})")  # fmt: skip
+                         f"{e.classes[int(counts.argmin())]})")  # fmt: skip
 
 
 def cas(e: Evaluation) -> Score:
     n = 50_000
     batches = list(e.samples(0, n))
     images, labels = (np.concatenate([part.numpy() for part in parts]) for parts in zip(*batches, strict=True))
-    found = classifier(Images(images, labels, list(e.test.classes)), e.test, e.device, "cas")
+    found = classifier(Images(images, labels, list(e.classes)), e.test, e.device, "cas")
     floor = classifier(e.train, e.test, e.device, "cas").accuracy
     evaluator = (f"{found.name}, trained on {n:,} samples, tested on {len(e.test.images):,} test images; floor: "
                  f"trained on {len(e.train.images):,} training images")  # fmt: skip
-    per_class = dict(zip(e.test.classes, found.recall, strict=True))
+    per_class = dict(zip(e.classes, found.recall, strict=True))
     return Score(found.accuracy, n, evaluator, floor=floor, per_class=per_class)
 
 
@@ -154,7 +156,7 @@ def agreement2k(e: Evaluation) -> Score:
     batches = list(e.samples(0, 2000))
     asked = torch.cat([y for _, y in batches])
     right = (judge.predict(torch.cat([images for images, _ in batches])) == asked).float()
-    per_class = {name: float(right[asked == label].mean()) for label, name in enumerate(e.test.classes)}
+    per_class = {name: float(right[asked == label].mean()) for label, name in enumerate(e.classes)}
     return Score(float(right.mean()), 2000, judge.name, floor=judge.accuracy, per_class=per_class)
 
 
@@ -169,7 +171,7 @@ def diverse_classes(e: Evaluation) -> tuple[np.ndarray, list[int]]:
         counts = np.bincount(data.labels, minlength=e.n_classes)[chosen]
         if e.generator.n_classes and counts.min() < 2:
             raise ValueError(f"data: diversity needs at least 2 {what} images of every class (got {counts.min()} of "
-                             f"class {e.test.classes[chosen[counts.argmin()]]})")  # fmt: skip
+                             f"class {e.classes[chosen[counts.argmin()]]})")  # fmt: skip
         fewest.append(min(PER_CLASS, int(counts.min())))
     return chosen, fewest
 
@@ -179,7 +181,7 @@ def diversity(e: Evaluation) -> Score:
         return _diversity_of_all(e)
     chosen, fewest = diverse_classes(e)
     k = len(chosen)
-    names: list[str] = [e.test.classes[label] for label in chosen]
+    names: list[str] = [e.classes[label] for label in chosen]
     said = [f"{fewest[0]} test and {fewest[1]} training images of each class"] if min(fewest) < PER_CLASS else []
     if k < e.n_classes:
         said.append(f"{k} of {e.n_classes:,} classes, spread evenly: {', '.join(names[:2])} ... {names[-1]}")

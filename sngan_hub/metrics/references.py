@@ -18,12 +18,17 @@ def by_name(data: Images) -> Images:
 
 def in_order_of(data: Images, names: list[str], source: str) -> Images:
     """``data`` with its classes in the order of ``names``. Raises ``ValueError`` where it has other classes."""
-    ours, theirs = sorted(set(names) - set(data.classes)), sorted(set(data.classes) - set(names))
+    check_classes(data.classes, names, source)
+    return data.in_order(names)
+
+
+def check_classes(classes: list[str], names: list[str], source: str) -> None:
+    """Raises ``ValueError`` unless data and model have the same classes, in any order."""
+    ours, theirs = sorted(set(names) - set(classes)), sorted(set(classes) - set(names))
     if ours or theirs:
         raise ValueError(f"data: the classes of {source} differ from those of the model: {len(theirs)} not in the "
                          f"model ({', '.join(theirs[:3])}), {len(ours)} only in the model ({', '.join(ours[:3])}); "
                          f"rename the class folders to the class names of the model")  # fmt: skip
-    return data.in_order(names)
 
 
 def of_classes(data: Images, classes: np.ndarray, n: int) -> Images:

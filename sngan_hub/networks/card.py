@@ -14,6 +14,7 @@ from ..text import REPOSITORY
 if TYPE_CHECKING:
     from .base import Network
 
+NOT_DESCRIBED = "Not stated by the publisher."  # of a card that is generated from a network alone
 PIPELINES = {"generator": "unconditional-image-generation", "discriminator": "image-feature-extraction"}
 
 
@@ -46,7 +47,7 @@ Code: https://github.com/{REPOSITORY}
 
 {names}## Data, licence and scores
 
-Not stated by the publisher.
+{NOT_DESCRIBED}
 """
 
 

@@ -61,14 +61,23 @@ class StrictHubMixin(nn.Module, PyTorchModelHubMixin):
             ValueError: for a generator converted by ``for_sampling()``.
         """
         _ = self.config  # raises the error; the original method removes config.json first
-        return super().save_pretrained(save_directory, **arguments)
+        path = Path(save_directory) / CONFIG_NAME
+        before = path.read_text(encoding="utf-8") if path.is_file() else None
+        try:
+            return super().save_pretrained(save_directory, **arguments)
+        except BaseException:  # such as a full disk: the network that was there stays whole
+            if before is not None and not path.exists():
+                write_text(path, before)
+            raise
 
     def _save_pretrained(self, save_directory: Path) -> None:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
         # A single metadata key: with several, the saved bytes would vary.
-        write_atomically(
-            save_directory / SAFETENSORS_SINGLE_FILE, lambda path: save_file(tensors, path, {"format": "pt"})
-        )
+        file = save_directory / SAFETENSORS_SINGLE_FILE
+        try:
+            write_atomically(file, lambda path: save_file(tensors, path, {"format": "pt"}))
+        except SafetensorError as error:
+            raise OSError(f"{file}: the weights could not be written ({error})") from error
         write_text(save_directory / CONFIG_NAME, json.dumps(self.config, indent=2, ensure_ascii=False) + "\n")
 
     def generate_model_card(self, repo_id: str = "", **_: Any) -> ModelCard:  # type: ignore[override]
@@ -159,9 +168,10 @@ class StrictHubMixin(nn.Module, PyTorchModelHubMixin):
             for known in _subclasses(cls):
                 if known.__name__ == kind:
                     return known.from_config(config, source)
-            raise OtherKind(
-                f"{source}: describes a {kind}, not a {getattr(cls, 'kind', cls.__name__)}; load it as a {kind}"
-            )
+            if abstract or kind not in {base.__name__ for base in cls.__mro__}:  # a user's class takes its base's files
+                raise OtherKind(
+                    f"{source}: describes a {kind}, not a {getattr(cls, 'kind', cls.__name__)}; load it as a {kind}"
+                )
         parameters = inspect.signature(cls).parameters
         unknown = sorted(set(arguments) - set(parameters))
         if unknown:

@@ -275,6 +275,10 @@ def _write_gif(frames: Iterator[Tensor], path: Path, fps: int) -> int:
 def _write_mp4(frames: Iterator[Tensor], path: Path, fps: int) -> int:
     try:
         import imageio_ffmpeg
+
+        imageio_ffmpeg.get_ffmpeg_exe()
+    except RuntimeError as error:  # a package without the program, as on some systems
+        raise ValueError("there is no ffmpeg program for .mp4 files; install ffmpeg, or name a .gif file") from error
     except ImportError as error:
         raise ValueError(f"{error}; .mp4 files need pip install 'sngan-hub[video]', .gif files do not") from error
     first = next(frames)

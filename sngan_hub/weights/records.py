@@ -344,6 +344,11 @@ def default_tag(architecture: str) -> str | None:
     return DEFAULT_TAGS.get(architecture) or (tags[0] if tags else None)
 
 
+def is_tag(architecture: str, tag: str, kind: str) -> bool:
+    """Whether there are weights ``tag`` of an architecture."""
+    return _key(f"{architecture}.{tag}", kind) in WEIGHTS
+
+
 def find_record(name: str, kind: str, tag: str | None = None) -> Record:
     """``architecture``, ``architecture.tag`` or the same with ``_discriminator`` -> the record of its ``kind``.
 

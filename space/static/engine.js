@@ -59,17 +59,25 @@ export class Redrawing {
     Object.assign(this, { parts, done, failed });
     this.old = new Set();
     this.next = 0;
-    this.running = false;
+    this.running = this.stopped = false;
+  }
+
+  /** Whether parts are not drawn yet. */
+  get busy() {
+    return this.running && !this.stopped;
   }
 
   change() {
+    this.stopped = false;
     const count = this.parts().length;
     this.old = new Set(Array.from({ length: count }, (_, i) => i));
     if (!this.running) this.run();
   }
 
+  /** Nothing more is drawn, and the end of the part that is being drawn is not told. */
   stop() {
     this.old.clear();
+    this.stopped = true;
   }
 
   async run() {
@@ -85,7 +93,7 @@ export class Redrawing {
         this.old.delete(i);
         this.next = i + 1;
         await parts[i]();
-        finished = !this.old.size;
+        finished = !this.old.size && !this.stopped;
       }
     } catch (error) {
       this.old.clear();

@@ -20,6 +20,8 @@ const redrawing = new Redrawing(() => views[state.view].parts(state), drawn, fai
 let begun = performance.now(); // of the last change
 let provider = "";
 let enlarged;
+let faulty = false; // the last drawing failed, so what is shown is not of the state
+let saving = false; // the sheet is saved as soon as it is of the state
 
 async function loadSite() {
   const reply = await fetch("models.json").catch(() => null);
@@ -36,6 +38,7 @@ async function loadSite() {
 /** Called after every change of the state. */
 function changed() {
   begun = performance.now();
+  faulty = false;
   views[state.view].update(state);
   showLink();
   redrawing.change();
@@ -50,10 +53,16 @@ function showLink() {
 
 function drawn() {
   $("#failure").hidden = true;
-  if (state.view === "walk") return;
+  if (saving) saveSheet();
+  if (state.view === "walk") {
+    if (!playing) tell(frameText());
+    return;
+  }
   const count = views[state.view].images().reduce((sum, row) => sum + row.images.length, 0);
   tell(`${count} images in ${((performance.now() - begun) / 1000).toFixed(1)} s, seed ${state.seed}`);
 }
+
+const frameText = () => `Frame ${state.frame + 1} of ${views.walk.frames}, seed ${state.seed}`;
 
 function tell(text) {
   $("#status").textContent = text;
@@ -62,6 +71,8 @@ function tell(text) {
 function failed(error) {
   $("#failure").textContent = `The images could not be generated: ${error.message}`;
   $("#failure").hidden = false;
+  faulty = true;
+  saving = false;
   tell("");
   pause();
 }
@@ -77,7 +88,7 @@ async function openModel() {
     changed();
     if (state.view === "walk" && !matchMedia("(prefers-reduced-motion: reduce)").matches) play();
     await thumbnails(model);
-    keepOffline(site, opened.files, $("#offline"));
+    keepOffline(site, opened.files, $("#offline"), $("#update"));
   } catch (error) {
     failed(error);
   }
@@ -95,14 +106,17 @@ async function thumbnails(model) {
 // Walk
 
 let playing = false;
+let round = 0; // of playing: a loop that waits for a frame must not go on in the next one
 
 async function play() {
   if (playing) return;
   playing = true;
+  const mine = ++round;
   $("#play").textContent = "Pause";
+  $("#status").setAttribute("aria-live", "off"); // it changes every second
   const origin = () => performance.now() - (state.frame / FRAMES_PER_SECOND) * 1000;
   let [start, seen, shown, computed, since] = [origin(), begun, -1, 0, performance.now()];
-  while (playing && state.view === "walk") {
+  while (playing && mine === round && state.view === "walk") {
     const now = performance.now();
     if (seen !== begun) [start, seen, shown] = [origin(), begun, -1]; // other settings: go on from this frame
     state.frame = Math.floor(((now - start) / 1000) * FRAMES_PER_SECOND) % views.walk.frames;
@@ -115,7 +129,7 @@ async function play() {
     try {
       computed += await views.walk.show(shown);
     } catch (error) {
-      return failed(error);
+      return mine === round && failed(error);
     }
     if (now - since > 1000) {
       const rate = Math.round((computed * 1000) / (now - since));
@@ -123,12 +137,16 @@ async function play() {
       [computed, since] = [0, now];
     }
   }
-  pause();
+  if (mine === round) pause();
 }
 
 function pause() {
-  if (playing) showLink();
+  if (playing) {
+    showLink();
+    if (!faulty) tell(frameText());
+  }
   playing = false;
+  $("#status").setAttribute("aria-live", "polite");
   $("#play").textContent = "Play";
 }
 
@@ -193,8 +211,8 @@ function chooseModel(model) {
 function showNewModel() {
   pause();
   redrawing.stop();
-  for (const view of [views.sample, views.morph]) view.clear();
-  views.walk.canvas.width = 1;
+  for (const view of Object.values(views)) view.clear();
+  saving = false;
   views[state.view].update(state);
   showControls();
   openModel();
@@ -292,6 +310,9 @@ $("#seed").oninput = ({ target }) => {
   state.seed = seed;
   changed();
 };
+$("#seed").onkeydown = (event) => {
+  if (event.key === "Enter") event.preventDefault(); // it would ask for new images, with another seed
+};
 
 $("#controls").onsubmit = (event) => {
   event.preventDefault();
@@ -309,6 +330,7 @@ $("#backend").onchange = ({ target }) => {
 };
 
 function chooseView(name) {
+  if (name === state.view) return;
   pause();
   state.view = name;
   showControls();
@@ -328,27 +350,37 @@ $('[role="tablist"]').onkeydown = (event) => {
 // ---------------------------------------------------------------------------------------------------------------------
 // Saving and links
 
-const facts = (classes) => ({
-  model: state.model.name, classes, seed: String(state.seed), truncation: state.truncation || "none", licence: state.model.licence,
+const facts = ({ model, seed, truncation }, classes) => ({
+  model: model.name, classes, seed: String(seed), truncation: truncation || "none", licence: model.licence,
 });
 
-function enlarge(image, title) {
-  enlarged = { image, title };
+/** `of`: the model, the seed and the truncation of the image. */
+function enlarge(image, title, of) {
+  enlarged = { image, title, of };
   const canvas = $("#large canvas");
   canvas.width = canvas.height = image.width;
   canvas.getContext("2d").putImageData(image, 0, 0);
-  $("#large-title").textContent = `${title}. ${state.model.title}, seed ${state.seed}`;
+  $("#large-title").textContent = `${title}. ${of.model.title}, seed ${of.seed}`;
   $("#large").showModal();
 }
 
 $("#large-close").onclick = () => $("#large").close();
-$("#large-save").onclick = () => save(sheet([{ label: "", images: [enlarged.image] }], 512), `${state.model.name}-${state.seed}.png`, facts(enlarged.title));
+$("#large-save").onclick = () => {
+  const { image, title, of } = enlarged;
+  save(sheet([{ label: "", images: [image] }], 512), `${of.model.name}-${of.seed}.png`, facts(of, title));
+};
 $("#save").onclick = () => {
+  if (redrawing.busy) saving = true; // some images are still those of the last settings
+  else if (!faulty) saveSheet();
+};
+
+function saveSheet() {
+  saving = false;
   const rows = views[state.view].images().filter((row) => row.images.length);
   if (!rows.length) return;
   const name = `${state.model.name}-${state.view}-${state.seed}.png`;
-  save(sheet(rows, state.view === "walk" ? 512 : 64), name, facts(state.classes[state.view].join(", ")));
-};
+  save(sheet(rows, state.view === "walk" ? 512 : 64), name, facts(state, state.classes[state.view].join(", ")));
+}
 $("#copy").onclick = async () => {
   const link = new URL(writeState(state, backend), location.href).href;
   history.replaceState(null, "", link);

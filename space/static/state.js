@@ -29,7 +29,7 @@ export function randomSeed() {
 /** The address's part behind # -> a whole state; what is missing or not legal gets the value it has at first. */
 export function readState(hash, models) {
   const said = new URLSearchParams(hash.replace(/^#/, ""));
-  const view = said.get("tab") in VIEWS ? said.get("tab") : "sample";
+  const view = Object.hasOwn(VIEWS, said.get("tab")) ? said.get("tab") : "sample";
   const model = models.find((each) => each.name === said.get("model")) ?? models[0];
   const state = { view, model, seed: parseSeed(said.get("seed") ?? "") ?? 0n, classes: {}, truncation: 0, weights: {} };
   for (const name of Object.keys(VIEWS)) state.classes[name] = firstClasses(model, name);

@@ -6,10 +6,11 @@ export const FRAMES_PER_SECOND = 24; // as the films of `sngan walk`
 const LATENTS = 4; // of a mixture
 const STRIPS = 2; // latents of the way from class to class
 
-function paint(canvas, image) {
+/** `of`: what the image was drawn with. */
+function paint(canvas, image, of) {
   if (canvas.width !== image.width) canvas.width = canvas.height = image.width;
   canvas.getContext("2d").putImageData(image, 0, 0);
-  canvas.image = image;
+  Object.assign(canvas, { image, of });
 }
 
 /** Rows of images: [{ label, title, count, wide, request() }], one drawing each. */
@@ -51,7 +52,7 @@ class Sheet {
       const canvas = document.createElement("canvas");
       canvas.width = canvas.height = model.size;
       button.append(canvas);
-      button.onclick = () => canvas.image && this.enlarge(canvas.image, title);
+      button.onclick = () => canvas.image && this.enlarge(canvas.image, title, canvas.of);
       return button;
     });
     pictures.append(...row.buttons);
@@ -62,10 +63,11 @@ class Sheet {
   parts(state) {
     return this.rows.map((_, r) => async () => {
       const row = this.rows[r];
-      const request = row.request();
-      const images = await this.engine.draw({ ...request, model: state.model, seed: state.seed, truncation: state.truncation });
-      const buttons = this.section.children[r]?.querySelectorAll("canvas") ?? [];
-      if (this.rows[r]?.label === row.label && buttons.length === images.length) images.forEach((image, i) => paint(buttons[i], image));
+      const { model, seed, truncation } = state;
+      const images = await this.engine.draw({ ...row.request(), model, seed, truncation });
+      const canvases = this.section.children[r]?.querySelectorAll("canvas") ?? [];
+      if (state.model !== model || this.rows[r]?.label !== row.label || canvases.length !== images.length) return;
+      images.forEach((image, i) => paint(canvases[i], image, { model, seed, truncation }));
     });
   }
 
@@ -188,6 +190,12 @@ export class Walk {
     this.kept.set(frame, image);
     paint(this.canvas, image);
     return !known;
+  }
+
+  /** No frame of another model stays. */
+  clear() {
+    this.canvas.width = 1;
+    this.canvas.image = undefined;
   }
 
   images() {

@@ -61,17 +61,25 @@ async function session(model, { folder, backend }) {
   let made;
   try {
     made = await create(content, model);
-  } catch (error) {
-    if ((await runtime).provider === "wasm") {
-      runtime = undefined; // the next request tries again
-      throw error;
+  } catch (error) { // a graphics driver that cannot run the network, or a file that could not be fetched
+    const used = await runtime.catch(() => null);
+    runtime = undefined; // the next request tries again
+    if (used?.provider === "wasm") throw new Error(`${error?.message || error}. Reload the page.`);
+    useWasm(folder);
+    try {
+      made = await create(content, model);
+    } catch (again) {
+      runtime = undefined;
+      throw new Error(`${again?.message || again}. Reload the page.`);
     }
-    runtime = load(folder, "wasm"); // a graphics driver that cannot run the network
-    sessions.clear();
-    made = await create(content, model);
   }
   sessions.set(model.name, made);
   return made;
+}
+
+function useWasm(folder) {
+  runtime = load(folder, "wasm");
+  sessions.clear();
 }
 
 /** A session that has run once: some faults of graphics drivers show only then. */
@@ -96,15 +104,22 @@ async function sha256(content) {
 
 /** `places`: numbers of images of the seed, or with `walk` times in [0, 1). `weights`: n_classes for each place.
  * -> RGBA pixels of all images, one after the other. */
-async function draw({ model, folder, backend, seed, places, walk, truncation, weights }) {
-  const network = await session(model, { folder, backend });
-  const { ort } = await runtime;
+async function draw(request) {
+  const { model, folder, seed, places, walk, truncation, weights } = request;
+  const network = await session(model, request);
+  const { ort, provider } = await runtime;
   const n = places.length;
   const z = new Float32Array(n * model.z_dim);
   const point = walk ? walkLatent : latent;
   places.forEach((place, i) => z.set(point(BigInt(seed), place, model.z_dim, truncation), i * model.z_dim));
-  const { images } = await network.run(inputs(ort, model, z, weights));
-  const values = images.data;
+  let values;
+  try {
+    values = (await network.run(inputs(ort, model, z, weights))).images.data;
+  } catch (error) {
+    if (provider === "wasm") throw error;
+    useWasm(folder); // the graphics processor was lost, as after sleep
+    return draw(request);
+  }
   const area = model.size * model.size;
   const pixels = new Uint8ClampedArray(n * area * 4).fill(255);
   for (let i = 0; i < n; i++) {

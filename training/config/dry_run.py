@@ -50,12 +50,20 @@ def describe(config: Config, predicted_for: str | None = None) -> str:
         f"{config.n_dis * config.batch_size + config.g_batch_size} generated images, about {total / 1e12:.3g} TFLOP",
         f"{'learning rates':22}{rates_of(config)}",
         f"{'total':22}about {total * config.steps / 1e18:.3g} EFLOP in {config.steps:,} iterations",
+        f"{'snapshots':22}{snapshots_of(config, [g, d])}",
         f"{'hours':22}{hours}",
         f"{'compiled':22}{compile_of(config)}",
     ]
     if predicted_for is not None:
         lines += predicted_lines(config, n, device)
     return "\n".join([*lines, *warnings(config, device)])
+
+
+def snapshots_of(config: Config, networks: list[AnyGenerator | AnyDiscriminator]) -> str:
+    """The number of snapshots that a run keeps, and their size on disk."""
+    each = sum(4 * tensor.numel() for network in networks for tensor in network.state_dict().values()) / 1e6
+    count = -(-config.steps // config.snapshot_every)
+    return f"{count:,}, {each:,.0f} MB each, {each * count / 1e3:,.1f} GB in all; fewer with a higher --snapshot-every"
 
 
 def warnings(config: Config, device: str) -> list[str]:

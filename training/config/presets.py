@@ -62,8 +62,12 @@ def _cnn(**fields: Any) -> dict[str, Any]:
                 **SETTINGS["C"], **fields)
 
 
+#: mimicry's README names the decay of each experiment: None, or Linear from the first step
+LINEAR = dict(decay_from=0)
+
+
 def _mimicry(steps: int = 100_000, n_dis: int = 5, **fields: Any) -> dict[str, Any]:
-    return dict(source="mimicry's README and trainer defaults", conditioning="none", steps=steps, decay_from=steps,
+    return dict(source="mimicry's README and trainer defaults (the networks: authors')", conditioning="none", steps=steps, decay_from=steps,
                 decay_to=steps, n_dis=n_dis, batch_size=64, g_batch_size=64, **fields)
 
 
@@ -82,9 +86,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     "stl10":      dict(source="SN paper, appendix: ResNet on STL-10", architecture="sngan_stl10", conditioning="none", batch_size=64, g_batch_size=64, steps=100_000, decay_from=100_000, decay_to=100_000),
     "cnn_cifar10":                 _cnn(architecture="sngan_cnn_cifar10"),
     "cnn_stl10":                   _cnn(architecture="sngan_cnn_stl10"),
-    "celeba64":   _mimicry(architecture="sngan_celeba64"),
+    "celeba64":   _mimicry(architecture="sngan_celeba64") | LINEAR,
     "celeba128":  _mimicry(n_dis=2, architecture="sngan_celeba128"),
-    "lsun128":    _mimicry(n_dis=2, architecture="sngan_lsun128"),
+    "lsun128":    _mimicry(n_dis=2, architecture="sngan_lsun128") | LINEAR,
     "finetune":   dict(architecture="sngan_fashion32", source="ours: fine-tuning", batch_size=64, g_batch_size=64, n_dis=1, lr_g=3e-4, lr_d=6e-4, beta2=0.99, ema_decay=0.998, steps=2_000, decay_from=0, decay_to=0, warm_up=100, channels_last=True, log_every=50, sample_every=500, snapshot_every=500, checkpoint_every=250),
     # ours: chosen by the pilots that docs/shipped-models.md records
     "fashion32":  dict(architecture="sngan_fashion32", data="fashion", augment="translation", n_dis=2, lr_g=4e-4, lr_d=8e-4, steps=9_600, decay_from=5_600, decay_to=9_600, **_OURS),

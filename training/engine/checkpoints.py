@@ -45,9 +45,7 @@ class CheckpointWriter:
         Earlier checkpoints are kept.
         """
         self.wait()
-        parameters = [p for network in (state.generator, state.discriminator) for p in network.parameters()]
-        if not torch.stack([torch.isfinite(p).all() for p in parameters]).all():
-            raise not_finite("weights", state.step, self.out)
+        check_weights(state, self.out)
         parts = {"config": asdict(self.config), "data": self.fingerprint, "resampling": table_digest()}
         if self.pool is None:
             write_checkpoint({**parts, **state.state_dict()}, self.config, self.out)
@@ -94,6 +92,13 @@ def write_checkpoint(parts: dict[str, Any], config: Config, out: Path) -> Path:
     for old in checkpoints(out)[: -config.keep_checkpoints]:
         old.unlink()
     return path
+
+
+def check_weights(state: State, out: Path) -> None:
+    """Raises ``FloatingPointError`` if weights are not finite, so that they are not saved."""
+    parameters = [p for network in (state.generator, state.discriminator) for p in network.parameters()]
+    if not torch.stack([torch.isfinite(p).all() for p in parameters]).all():
+        raise not_finite("weights", state.step, out)
 
 
 def not_finite(what: str, step: int, out: Path) -> FloatingPointError:

@@ -81,6 +81,18 @@ def check_shares(config: Config, processes: int) -> None:
                 raise ValueError(f"{what} must be a multiple of {name}, {group} (got {size})")
 
 
+def check_same_data(fingerprint: str, accelerator: Accelerator) -> None:
+    """Raises ``ValueError`` unless all processes, which may be on several machines, read the same images."""
+    if accelerator.num_processes == 1:
+        return
+    from accelerate.utils import gather_object
+
+    found: list[str] = gather_object([fingerprint])
+    if different := [str(i) for i, other in enumerate(found) if other != found[0]]:
+        raise ValueError(f"data must be the same images for all processes (got others in process "
+                         f"{', '.join(different)}); copy the folder of the first machine to the others")  # fmt: skip
+
+
 def average_gradients(network: nn.Module, accelerator: Accelerator) -> None:
     """The mean over all processes, in one message."""
     if accelerator.num_processes == 1:

@@ -21,8 +21,16 @@ from ..feed.images import stored_images
 from ..monitor.log import Log, fixed_samples, real_spread, save_grid
 from ..monitor.progress import Progress
 from ..monitor.score import check_data_for_scores, check_scoring, out_of_patience, score_snapshot
-from .checkpoints import CheckpointWriter, load_checkpoint, not_finite
-from .distributed import any_process, check_shares, is_first_process, lost_worker, new_accelerator, share_state
+from .checkpoints import CheckpointWriter, check_weights, load_checkpoint, not_finite
+from .distributed import (
+    any_process,
+    check_same_data,
+    check_shares,
+    is_first_process,
+    lost_worker,
+    new_accelerator,
+    share_state,
+)
 from .machine import decide_compile, set_up
 from .run_folder import check_out, locked
 from .signals import stop_requests
@@ -60,6 +68,7 @@ def _train(config: Config, data: Images | None, begin: Callable[[State], None] |
         if config.test_folder:
             check_held_out(data, config, size)
     config, fingerprint = decide_compile(config), data.fingerprint()
+    check_same_data(fingerprint, accelerator)
     state = new_state(config, data.classes, accelerator.device)
     if main:
         if config.score_every:
@@ -118,6 +127,7 @@ def _train(config: Config, data: Images | None, begin: Callable[[State], None] |
                 if log and due(config.spectrum_every):
                     log.write_spectrum(state.step, state.discriminator)
                 if main and (due(config.snapshot_every) or due(config.score_every)):
+                    check_weights(state, out)
                     save_snapshot(state, out, link=not config.score_every)
                 if log and due(config.score_every):
                     log.clock += score_snapshot(state, config, out)  # excluded from the time per step

@@ -7,6 +7,7 @@ it is complete.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import multiprocessing
@@ -40,6 +41,10 @@ from sngan_hub.data.prepared import (  # fmt: skip
 from sngan_hub.files import write_json
 
 from .sources import Listing
+
+#: Errors of a machine or of a file system on a network, which may be gone at the next attempt
+PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EMFILE,
+           errno.ENFILE, errno.ENOMEM, errno.ENODEV}  # fmt: skip
 
 PLAN, PROGRESS = "plan.json", "progress.jsonl"
 
@@ -100,7 +105,7 @@ def prepare(listing: Listing, out: Path, recipe: Recipe, source: str = "", worke
             pool.shutdown(wait=False, cancel_futures=True)
             if isinstance(error, OSError | BrokenProcessPool):
                 lost = isinstance(error, BrokenProcessPool)
-                why = "a worker process was killed" if lost else f"could not write the data set ({error})"
+                why = "a worker process was killed" if lost else f"could not read or write ({error})"
                 raise OSError(f"{out}: {why}; finished parts are kept, and the same command resumes") from error
             raise
     return _finish(listing, out, recipe, source, [done[b] for b in range(blocks)])
@@ -185,6 +190,8 @@ def _block(block: int) -> dict[str, Any]:
                 listing.read(first + i), recipe.size, recipe.short_side, recipe.contrast_stretch, recipe.min_side
             )
         except DAMAGED as error:
+            if not _is_of_the_image(error):
+                raise
             refused.append([first + i, " ".join((str(error) or repr(error)).split())[:200]])
     with open(path, "r+b") as file:
         file.seek(HEADER + first * images[0].nbytes)
@@ -192,6 +199,13 @@ def _block(block: int) -> dict[str, Any]:
         file.flush()
         os.fsync(file.fileno())
     return {"block": block, "digest": block_digest(images.tobytes()), "refused": refused}
+
+
+def _is_of_the_image(error: BaseException) -> bool:
+    """False for errors of the machine, the network or a file system that is away for a while."""
+    if isinstance(error, FileNotFoundError) and error.filename:
+        return Path(error.filename).parent.is_dir()  # a broken link, not a disk that was unmounted
+    return not isinstance(error, MemoryError) and getattr(error, "errno", None) not in PASSING
 
 
 # ---------------------------------------------------------------------------------------------------------------------
