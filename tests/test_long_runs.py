@@ -195,6 +195,9 @@ def test_what_the_check_says_of_data():
     )
     stretched = data._replace(made={"contrast_stretch": True})
     assert len(findings(stretched, settings("", contrast_stretch=True), 32)) == 1
+    raw = data._replace(made={})
+    (line,) = set(findings(raw, settings("", contrast_stretch=True), 32)) - set(findings(raw, settings(""), 32))
+    assert line.startswith("the images are not prepared; sngan prepare ")
 
 
 @pytest.mark.parametrize("change, text", [

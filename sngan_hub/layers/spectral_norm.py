@@ -34,7 +34,10 @@ SN_EVAL = ("iterate", "stored")
 
 
 def full_precision(x: Tensor) -> AbstractContextManager[Any]:
-    """A context without autocast on the device of ``x``, for what must stay float32 (sigma, sums, scores)."""
+    """A context without autocast on the device of ``x``, for what must not be bfloat16 (sigma, sums, scores).
+
+    On a GPU, products may still be TF32, where the run allows it.
+    """
     device = x.device.type
     return torch.autocast(device, enabled=False) if device in AUTOCAST else nullcontext()
 

@@ -132,6 +132,9 @@ def _of_pixels(seen: np.ndarray, data: Images, config: Config, size: int) -> lis
     stretched = data.made.get("contrast_stretch", True)
     if config.contrast_stretch and data.images.shape[-1] == size and not stretched:
         lines.append("prepared without this preset's contrast stretch; prepare the data with --contrast-stretch")
+    if config.contrast_stretch and not data.made and not config.donor:
+        lines.append(f"the images are not prepared; sngan prepare {config.data or 'FOLDER'} OUT --preset "
+                     f"{config.preset} leaves out small images too and scales the others as the authors do")  # fmt: skip
     return lines
 
 
