@@ -134,7 +134,8 @@ def _of_pixels(seen: np.ndarray, data: Images, config: Config, size: int) -> lis
         lines.append("prepared without this preset's contrast stretch; prepare the data with --contrast-stretch")
     if config.contrast_stretch and not data.made and not config.donor:
         lines.append(f"the images are not prepared; sngan prepare {config.data or 'FOLDER'} OUT --preset "
-                     f"{config.preset} leaves out small images too and scales the others as the authors do")  # fmt: skip
+                     f"{config.preset} leaves out small images too, and scales the others as the authors do"
+                     )  # fmt: skip
     return lines
 
 
