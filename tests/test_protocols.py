@@ -382,8 +382,9 @@ def test_cas_trains_on_samples_and_tests_on_real_images(monkeypatch):
     real = Images(np.zeros((300, 3, 2, 2), np.uint8), np.arange(300) % 2, ["a", "b"])
     batches = ((torch.zeros(5000, 3, 2, 2, dtype=torch.uint8), torch.arange(5000) % 2) for _ in range(10))
     e = SimpleNamespace(
-        samples=lambda start, stop: batches, test=real, train=real._replace(images=real.images[:200]), device="cpu"
-    )
+        samples=lambda start, stop: batches, test=real, train=real._replace(images=real.images[:200]), device="cpu",
+        classes=real.classes,
+    )  # fmt: skip
     score = measures.cas(e)
     assert asked == [(50_000, 300, "cas"), (200, 300, "cas")] and (score.value, score.floor) == (0.8, 0.7)
     assert score.per_class == {"a": 0.5, "b": 0.6} and score.n == 50_000
