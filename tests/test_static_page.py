@@ -250,10 +250,9 @@ def test_enter_in_the_seed_field_keeps_the_seed(browser, url, models):
 
 @pytest.mark.slow
 def test_names_of_javascript_are_no_tabs(browser, url):
-    for name in ("toString", "constructor", "__proto__"):
-        page = visit(browser, url, f"#tab={name}")
-        drawn(page, 0)
-        assert page.faults == []
+    page = visit(browser, url, "#tab=toString")
+    drawn(page, 0)
+    assert page.faults == []
 
 
 @pytest.mark.slow
