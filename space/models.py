@@ -35,8 +35,8 @@ def add_own(model: str) -> None:
     """Offers a model first. Raises ``ValueError`` or ``OSError`` if it does not load."""
     load_generator(model)
     if resolve(model).kind == "name":
-        record = find_record(model, "generator")
-        NAMED.extend({listed_name(record)} - {*NAMED})
+        name = listed_name(find_record(model, "generator"))
+        NAMED.extend([name] * (name not in NAMED))
         return
     if model in OWN.values():
         return

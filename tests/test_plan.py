@@ -121,5 +121,8 @@ def test_synsets_are_the_donors_classes():
     assert starts == [ClassStart("row", 1), ClassStart("row", 0)]
     starts, _ = class_starts(["n01440764"], ["tabby", "tench"], {"n01440764": "tabby"}, "mean")
     assert starts == [ClassStart("row", 0)], "--like decides"
+    names = ["tabby", "owl", "tench"]
+    donor = Donor({**G, "classes": names}, {**D, "classes": names})
+    assert plan(["n01440764", "n02123045"], donor=donor).classes == ("n02123045", "n01440764"), "in the donor's order"
     starts, _ = class_starts(["n01440764", "mine"], ["tench"], {}, "mean")  # not ImageNet's folders
     assert [start.how for start in starts] == ["mean", "mean"]

@@ -14,7 +14,7 @@ from .parts import import_part
 def add_commands(subparsers: Any) -> None:
     command = new_command(subparsers, "app", app, "serve the Gradio page", example="sngan app --model runs/fashion")
     command.add_argument("--model", action="append", default=[], metavar="MODEL",
-                         help=f"{MODEL}; added to the included models and selected; repeat it for several")  # fmt: skip
+                         help=f"{MODEL}; it is listed first and selected; repeat --model for several")  # fmt: skip
 
     command = new_command(
         subparsers, "static", static, "build a page that computes images in the visitor's browser",

@@ -80,7 +80,10 @@ def _share_class_names(networks: list[Converted]) -> None:
 
 
 def save_networks(networks: Sequence[Converted], out: Path) -> list[Path]:
-    """Writes one network to ``out``, or two to ``out``/generator and ``out``/discriminator, atomically."""
+    """Writes one network to ``out``, or two to ``out``/generator and ``out``/discriminator: all files, or none.
+
+    ``out`` is new, or a folder without visible files.
+    """
     if out.exists() and not (out.is_dir() and all(path.name.startswith(".") for path in out.iterdir())):
         raise FileExistsError(f"out: {out} exists and is not an empty folder; choose another name")
     places = [Path(converted.kind if len(networks) > 1 else "") for converted in networks]

@@ -168,9 +168,9 @@ class StrictHubMixin(nn.Module, PyTorchModelHubMixin):
             for known in _subclasses(cls):
                 if known.__name__ == kind:
                     return known.from_config(config, source)
-            concrete = (base for base in cls.__mro__ if issubclass(base, StrictHubMixin))
-            bases = {base.__name__ for base in concrete if base.__init__ is not nn.Module.__init__}
-            if abstract or kind not in bases:  # a user's class takes its base's files
+            own = [base for base in cls.__mro__ if issubclass(base, StrictHubMixin)]
+            concrete = {base.__name__ for base in own if base.__init__ is not nn.Module.__init__}
+            if abstract or kind not in concrete:  # a user's class takes the files of the class that it extends
                 raise OtherKind(
                     f"{source}: describes a {kind}, not a {getattr(cls, 'kind', cls.__name__)}; load it as a {kind}"
                 )

@@ -67,8 +67,8 @@ LINEAR = dict(decay_from=0)
 
 
 def _mimicry(steps: int = 100_000, n_dis: int = 5, **fields: Any) -> dict[str, Any]:
-    return dict(source="mimicry's README and trainer defaults (the networks: authors')", conditioning="none", steps=steps, decay_from=steps,
-                decay_to=steps, n_dis=n_dis, batch_size=64, g_batch_size=64, **fields)
+    return dict(source="mimicry's README and trainer defaults (the networks: authors')", conditioning="none",
+                steps=steps, decay_from=steps, decay_to=steps, n_dis=n_dis, batch_size=64, g_batch_size=64, **fields)
 
 
 PRESETS: dict[str, dict[str, Any]] = {

@@ -90,7 +90,8 @@ def make_plan(
         why = f"Computes {config.score} every {config.score_every:,} steps; the best snapshot becomes the result"
     notes = [why or "No scores: score_every is 0"]
     known = donor.classes
-    order = [name for name in known if name in data.classes] + [name for name in data.classes if name not in known]
+    rows = dict(zip(data.classes, rows_of(data.classes, known, {}), strict=True))
+    order = sorted(data.classes, key=lambda name: len(known) if (row := rows[name]) is None else row)
     like = parse_like(config.like, order, known)
     unconditional = config.conditioning == "none"
     starts, class_notes = ([], {}) if unconditional else class_starts(order, known, like, config.new_classes)
@@ -171,22 +172,25 @@ def parse_like(text: str, classes: Sequence[str], known: Sequence[str]) -> dict[
     return chosen
 
 
+def rows_of(classes: Sequence[str], known: Sequence[str], like: dict[str, str]) -> list[int | None]:
+    """The donor's class that each class is, or is like: by its name, or as ImageNet's class of that synset."""
+    rows = {title: i for i, title in enumerate(without_synsets(known))} | {name: i for i, name in enumerate(known)}
+    return [
+        rows.get(like[name]) if name in like else rows.get(name, rows.get(title))
+        for name, title in zip(classes, without_synsets(classes), strict=True)
+    ]
+
+
 def class_starts(
     classes: Sequence[str], known: Sequence[str], like: dict[str, str], new_classes: str
 ) -> tuple[list[ClassStart], dict[str, str]]:
-    """The start of each class, and one line per new class. ``like``: result of ``parse_like``.
-
-    ImageNet's synsets and class names are the same classes.
-    """
+    """The start of each class, and one line per new class. ``like``: result of ``parse_like``."""
     starts, notes = [], {}
-    known = list(known)
-    titles, titles_known = dict(zip(classes, without_synsets(classes), strict=True)), without_synsets(known)
-    for name in classes:
-        old = like.get(name, name)
-        if old in known or (name not in like and titles[name] in titles_known):
-            starts.append(ClassStart("row", known.index(old) if old in known else titles_known.index(titles[name])))
+    for name, row in zip(classes, rows_of(classes, known, like), strict=True):
+        if row is not None:
+            starts.append(ClassStart("row", row))
             if name in like:
-                notes[name] = f"{name}: starts from the donor's class {old}"
+                notes[name] = f"{name}: starts from the donor's class {like[name]}"
         elif new_classes == "mean" and known:
             starts.append(ClassStart("mean"))
             notes[name] = f"{name}: starts from the mean of the donor's {_classes(known)}"
