@@ -2,9 +2,12 @@
 
 import functools
 import http.server
+import json
 import threading
+import urllib.parse
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 
 from .conftest import once
@@ -53,7 +56,7 @@ def serving(folder):
         stop()
 
 
-def chromium(playwright, *flags):
+def launch(playwright, *flags):
     return playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *flags])
 
 
@@ -91,8 +94,59 @@ def drawn(page, seed, view="sample"):
 
 def pictures(page, view="sample"):
     """The pixels of the view: a list of uint8 (S, S, 3), as the canvases hold them."""
-    import numpy as np
-
     found = page.evaluate("""view => [...document.querySelectorAll(`#view-${view} canvas`)].map(canvas =>
         [canvas.width, [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.width).data]])""", view)  # fmt: skip
     return np.stack([np.array(pixels, np.uint8).reshape(side, side, 4)[..., :3] for side, pixels in found])
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    return built(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def models(site):
+    return json.loads((site / "models.json").read_text())["models"]
+
+
+@pytest.fixture(scope="module")
+def url(site):
+    with serving(site) as (url, _):
+        yield url
+
+
+@pytest.fixture(scope="module")
+def playwright():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def chromium(playwright):
+    browser = launch(playwright, "--disable-gpu")
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def browser(chromium):
+    yield chromium
+    for context in chromium.contexts:  # a page that is open goes on computing
+        context.close()
+
+
+def link(tab, model, seed, classes, **more):
+    return "#" + urllib.parse.urlencode(
+        {"tab": tab, "model": model["name"], "seed": seed, "classes": "|".join(classes), **more}
+    )
+
+
+def follow(page, address):
+    page.evaluate("address => { document.querySelector('#status').textContent = ''; location.hash = address }", address)
+
+
+def levels(found, expected):
+    """The greatest difference; ``expected`` (N, 3, S, S)."""
+    return int(np.abs(found.astype(int) - expected.permute(0, 2, 3, 1).numpy().astype(int)).max())

@@ -1,114 +1,24 @@
-"""Networks to the Hub and back, over a loopback Hub; cards that its client's own validators accept."""
+"""Networks to the Hub and back, over a loopback Hub: pushes, loads, tokens, tags, and what is refused."""
 
 import json
-import re
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from huggingface_hub import HfApi, ModelCard, constants
+from huggingface_hub import HfApi, constants
 from PIL import Image
 
 import sngan_hub
 from sngan_hub import load_discriminator, load_generator
 from sngan_hub.cli.main import main as sngan
-from sngan_hub.data import Images
-from sngan_hub.hub.cards import licence_of, model_card
 from sngan_hub.hub.push import networks_in
-from sngan_hub.networks.registry import MODELS, Model
-from sngan_hub.weights.records import WEIGHTS
 from training.__main__ import main as training
-from training.config.schema import make_config
-from training.engine.loop import train
 from training.finetune.load import load_donor
-from training.publish.publish import stage
 
 from . import minihub
-from .conftest import ROOT
+from .hub_of_push import PAIR, hub, weight_of
 
-PAIR = WEIGHTS["sngan_fashion32.v1"].folder.parent
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    out = tmp_path_factory.mktemp("runs") / "mine"
-    MODELS["sngan_tiny"] = Model(32, 2, {"widths": [8, 8, 4, 4]}, {"widths": [4, 4, 8, 8]})
-    rng = np.random.default_rng(0)
-    data = Images(rng.integers(0, 256, (40, 3, 32, 32), dtype=np.uint8), np.arange(40) % 2, ["cat", "dog"])
-    config = make_config("fashion32", architecture="sngan_tiny", out=str(out), data="my/pets", steps=2, batch_size=4,
-                         g_batch_size=4, threads=1, log_every=1)  # fmt: skip
-    train(config, data)
-    line = {"step": 2, "protocol": "kid1k_test", "value": 0.25, "floor": 0.01, "n": 1000, "evaluator": "E"}
-    (out / "scores.jsonl").write_text(json.dumps(line) + "\n")
-    yield out
-    del MODELS["sngan_tiny"]
-
-
-class Done:
-    def __init__(self, returncode, out, err):
-        self.returncode, self.stdout, self.stderr = returncode, out, err
-
-
-class Hub:
-    """The commands and loaders in this process, with the client's constants pointed at a loopback Hub."""
-
-    def __init__(self, tmp_path, monkeypatch, capsys):
-        self.server, self.hub, self.url = minihub.start(tokens={"hf_alice": "alice", "hf_bob": "bob"})
-        self.tmp_path, self.monkeypatch, self.capsys = tmp_path, monkeypatch, capsys
-        template = self.url + "/{repo_id}/resolve/{revision}/{filename}"
-        for name, value in {"ENDPOINT": self.url, "HF_HUB_DISABLE_XET": True, "HUGGINGFACE_CO_URL_TEMPLATE": template,
-                            "HF_TOKEN_PATH": str(tmp_path / "no token")}.items():  # fmt: skip
-            monkeypatch.setattr(constants, name, value)
-        import huggingface_hub.file_download as download
-
-        if hasattr(download, "HUGGINGFACE_CO_URL_TEMPLATE"):
-            monkeypatch.setattr(download, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-
-    def user(self, token, offline):
-        self.monkeypatch.setenv("HF_TOKEN", token or "")
-        self.monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
-        self.monkeypatch.setattr(constants, "HF_HUB_CACHE", str(self.tmp_path / f"cache of {token}"))
-
-    def call(self, main, *arguments, token="hf_alice"):
-        self.user(token, False)
-        self.capsys.readouterr()
-        try:
-            code = main(list(map(str, arguments)))
-        except SystemExit as stop:
-            code = stop.code
-        said = self.capsys.readouterr()
-        return Done(code, said.out, said.err)
-
-    def load(self, what, token="hf_alice", offline=False):
-        self.user(token, offline)
-        try:
-            network = eval(what, {name: getattr(sngan_hub, name) for name in sngan_hub.__all__})
-        except (ValueError, OSError) as error:
-            return f"ERROR {error}"
-        return f"{type(network).__name__} {network.classes} {weight_of(network)}"
-
-    def card(self, repo, ref="main"):
-        found = self.hub.repos["model", repo]
-        return found.commits[found.resolve(ref)]["files"]["README.md"]["data"].decode()
-
-    def files(self, repo, ref="main"):
-        found = self.hub.repos["model", repo]
-        return set(found.commits[found.resolve(ref)]["files"])
-
-
-@pytest.fixture
-def hub(tmp_path, monkeypatch, capsys):
-    hub = Hub(tmp_path, monkeypatch, capsys)
-    yield hub
-    hub.server.shutdown()
-
-
-def weight_of(network):
-    return round(float(sum(p.detach().double().abs().sum() for p in network.parameters())), 4)
+hub = hub
 
 
 def test_a_pair_goes_up_and_comes_back(hub):
@@ -171,12 +81,6 @@ def test_without_private_the_accounts_settings_decide(hub, monkeypatch):
     hub.call(sngan, "push", PAIR / "generator", "alice/a")
     hub.call(sngan, "push", PAIR / "generator", "alice/b", "--private")
     assert asked == [None, True]
-
-
-def test_a_stated_licence_is_the_cards_licence():
-    assert licence_of("CC-BY-NC-4.0") == ("cc-by-nc-4.0", None) and licence_of("MIT") == ("mit", None)
-    assert licence_of("code MIT, weights not stated") == ("other", "not-stated")
-    assert licence_of("NVIDIA Source Code License") == ("other", "nvidia-source-code-license")
 
 
 def test_private_repositories_tokens_branches_and_pull_requests(hub):
@@ -320,48 +224,7 @@ def test_what_is_not_our_network_is_refused_by_name(hub, tmp_path):
             path.unlink()
 
 
-def test_a_run_is_published_with_cards_and_a_picture(hub, run):
-    shown = hub.call(training, "publish", run, "alice/pets", "--dry-run")
-    assert shown.returncode == 0 and not hub.hub.repos
-    assert "alice/pets: config.json (" in shown.stdout and "samples.png (" in shown.stdout
-    assert "Its discriminator is `alice/pets-discriminator`" in shown.stdout
-    done = hub.call(
-        training, "publish", run, "alice/pets", "--licence", "cc0-1.0", "--about", "Pets.", "--tag", "first"
-    )
-    assert done.returncode == 0, done.stderr
-    for repo in ("alice/pets", "alice/pets-discriminator"):
-        assert hub.files(repo) >= {"config.json", "model.safetensors", "README.md", "samples.png"}
-        assert hub.files(repo, "first") == hub.files(repo)
-        entry = hub.hub.repos["model", repo]
-        card = entry.commits[entry.branches["main"]]["files"]["README.md"]["data"].decode()
-        assert "license: cc0-1.0" in card and "Pets." in card and "kid1k_test" in card and "![Generated" in card
-    assert hub.load("load_generator('alice/pets')").startswith("Generator ['cat', 'dog']")
-    assert not any(p.name == "samples.png" for p in run.rglob("*"))  # the run's own folder is left as it is
-
-
 # Without a server
-
-
-def test_cards_are_valid_metadata(run, tmp_path):
-    from huggingface_hub import ModelCardData
-
-    from training.publish.publish import stage
-
-    ours = [model_card(record) for record in WEIGHTS.values() if record.where == "shipped"]
-    texts = ours + [(folder / "README.md").read_text() for folder, _ in stage(run, "alice/pets", tmp_path / "staged")]
-    assert len(ours) == 6 and len(texts) == 8
-    for text in texts:
-        card = ModelCard(text)
-        assert isinstance(card.data, ModelCardData)
-        assert card.data.library_name == "sngan-hub" and card.data.license in ("mit", "other")
-        assert card.data.pipeline_tag in ("unconditional-image-generation", "image-feature-extraction")
-        assert all(result.metric_value is not None for result in card.data.eval_results)
-        for heading in ("## Scores", "## Data and licence", "## Limits", "## Recipe"):
-            assert heading in card.text
-        assert not re.search(r"^\| [^|]+ \| (\{\}|\[\])? *\|$", card.text, re.M), "a setting without a value"
-    assert "with the preset fashion32 of sngan-hub" in texts[6] and "`sngan app --model alice/pets`" in texts[6]
-    assert 'load_generator("alice/pets")' in texts[6] and "torch.hub" not in texts[6]
-    assert Image.open(tmp_path / "staged" / "generator" / "samples.png").height == 2 * 66 + 2  # two classes, a row each
 
 
 def test_a_dry_run_sends_nothing_and_shows_all(capsys):
@@ -414,93 +277,3 @@ def test_publishing_what_is_no_run(tmp_path, capsys):
 def test_a_pair_is_two_repositories_and_a_network_is_one():
     assert [repo for _, repo in networks_in(PAIR, "a/b")] == ["a/b", "a/b-discriminator"]
     assert [repo for _, repo in networks_in(PAIR / "discriminator", "a/judge")] == ["a/judge"]
-
-
-# Cards of what somebody else named
-
-
-NAMES = [
-    "<script>alert(1)</script>",
-    'a "quoted" class',
-    "| `tick` *bold* [link](http://x.y) |",
-    "line\nbreak",
-    "plain",
-]
-
-
-def test_class_names_do_nothing_in_a_card(tmp_path):
-    from sngan_hub.networks.card import as_text, network_card
-    from sngan_hub.networks.resnet import Discriminator, Generator
-
-    fields = {"size": 32, "n_classes": 5, "widths": [8, 8], "classes": NAMES}
-    for network in (Generator(bottom_width=16, **fields), Discriminator(down="10", **fields)):
-        text = network_card(network, "alice/pets")
-        assert (
-            "<script" not in text
-            and "\\[link\\](http:&#47;/x.y)" in text
-            and "| `tick`" not in text
-            and "line\nbreak" not in text
-        )
-        assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text and "plain" in text
-        compile(text.split("```python\n")[1].split("```")[0], "card", "exec")
-        assert ModelCard(text).data.library_name == "sngan-hub"
-    assert as_text("T-shirt, Ankle boot (it's 2)") == "T-shirt, Ankle boot (it's 2)"
-
-
-def test_saved_and_pushed_networks_have_a_card_of_their_own(hub, tmp_path):
-    from sngan_hub import load_generator
-
-    network = load_generator("sngan_fashion32")
-    network.save_pretrained(tmp_path / "saved")
-    text = (tmp_path / "saved" / "README.md").read_text()
-    assert "More Information Needed" not in text and "32x32 px" in text and "Trouser" in text
-    (tmp_path / "saved" / "README.md").unlink()
-    shown = hub.call(sngan, "push", tmp_path / "saved", "alice/clothes", "--dry-run")
-    assert 'load_generator("alice/clothes")' in shown.stdout and not hub.hub.repos
-    assert hub.call(sngan, "push", tmp_path / "saved", "alice/clothes").returncode == 0
-    hub.user("hf_alice", False)
-    network.push_to_hub("alice/others")
-    for repo in ("alice/clothes", "alice/others"):
-        entry = hub.hub.repos["model", repo]
-        card = entry.commits[entry.branches["main"]]["files"]["README.md"]["data"].decode()
-        assert "More Information Needed" not in card and f'load_generator("{repo}")' in card
-    assert not (tmp_path / "saved" / "README.md").exists()
-
-
-def test_a_run_on_ones_own_pictures_is_not_published_as_another_data_set(run, tmp_path):
-    for folder, _ in stage(run, "alice/pets", tmp_path / "staged"):
-        text = (folder / "README.md").read_text()
-        config = json.loads((run / "config.json").read_text())
-        assert config["architecture"] not in text and "torch.hub" not in text
-        assert f"| data | {Path(config['data']).name} |" in text and "| family | resnet |" in text
-        for result in ModelCard(text).data.eval_results or []:
-            assert result.dataset_type == Path(config["data"]).name.replace("-", "_")
-
-
-def test_a_published_runs_card_holds_any_name(run, tmp_path):
-    """Class names stand in the recipe too, and so do the names of the data and of the donor."""
-    copy = tmp_path / "<b>run`|"
-    shutil.copytree(run, copy, symlinks=True)
-    config = json.loads((copy / "config.json").read_text())
-    named = {"class_order": json.dumps(NAMES[:2]), "like": "<i>=dog", "data": "my/<b>pets`|", "donor": "/x/<u>`|"}
-    (copy / "config.json").write_text(json.dumps({**config, **named}))
-    for kind in ("generator", "discriminator"):
-        path = copy / kind / "config.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), "classes": NAMES[:2]}))
-    for folder, _ in stage(copy, "alice/pets", tmp_path / "staged"):
-        text = (folder / "README.md").read_text()
-        body = text.split("---\n", 2)[2]
-        for tag in ("<script", "<b>", "<i>", "<u>"):
-            assert tag not in body, tag
-        assert "&lt;script&gt;" in body and "&lt;b&gt;pets" in body and "&lt;u&gt;" in body
-        rows = [line for line in body.splitlines() if line.startswith("| ")]
-        assert all(len(re.findall(r"(?<!\\)\|", row)) in (3, 7) for row in rows), rows
-        ModelCard(text)
-
-
-def test_a_push_alone_knows_every_network():
-    """In a process of its own: here, other tests have imported the networks."""
-    code = ("from pathlib import Path; from sngan_hub.hub.push import load_any; from sngan_hub.weights.records import PRETRAINED; "
-            "print(type(load_any(Path(PRETRAINED, 'sngan_fashion32.v1', 'generator'))).__name__)")  # fmt: skip
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout.strip() == "Generator", done.stderr

@@ -2,73 +2,18 @@
 at all.
 """
 
-import json
-import shutil
-import urllib.parse
-
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from sngan_hub import blend, load_generator, morph
 from sngan_hub.sampling.morph import walk
 
 from . import static_site
-from .static_site import drawn, pictures, visit, wait_for
+from .static_site import drawn, follow, levels, link, pictures, visit, wait_for
 
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    return static_site.built(tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def models(site):
-    return json.loads((site / "models.json").read_text())["models"]
-
-
-@pytest.fixture(scope="module")
-def url(site):
-    with static_site.serving(site) as (url, _):
-        yield url
-
-
-@pytest.fixture(scope="module")
-def playwright():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def chromium(playwright):
-    browser = static_site.chromium(playwright, "--disable-gpu")
-    yield browser
-    browser.close()
-
-
-@pytest.fixture
-def browser(chromium):
-    yield chromium
-    for context in chromium.contexts:  # a page that is open goes on computing
-        context.close()
-
-
-def link(tab, model, seed, classes, **more):
-    return "#" + urllib.parse.urlencode(
-        {"tab": tab, "model": model["name"], "seed": seed, "classes": "|".join(classes), **more}
-    )
-
-
-def follow(page, address):
-    page.evaluate("address => { document.querySelector('#status').textContent = ''; location.hash = address }", address)
-
-
-def levels(found, expected):
-    """The greatest difference; ``expected`` (N, 3, S, S)."""
-    return int(np.abs(found.astype(int) - expected.permute(0, 2, 3, 1).numpy().astype(int)).max())
+site, models, url = static_site.site, static_site.models, static_site.url
+playwright, chromium, browser = static_site.playwright, static_site.chromium, static_site.browser
 
 
 @pytest.mark.slow
@@ -191,163 +136,6 @@ def test_a_link_counts_though_the_page_writes_its_own_address_at_that_moment(bro
 
 
 @pytest.mark.slow
-def test_faults_are_shown_where_they_arise(browser, url, site, models):
-    page = visit(browser, url, "#tab=nothing&seed=%00&classes=<script>&n=x&model=none&weights=-1&truncation=9")
-    drawn(page, 0)
-    page.locator("#seed").fill("-5")
-    assert page.get_by_text("A whole number from 0 to 2^63 - 1.").is_visible()
-    page.locator("#seed").fill("5")
-    assert page.get_by_text("A whole number from 0 to 2^63 - 1.").is_hidden()
-    drawn(page, 5)
-    page.get_by_role("tab", name="Walk").click()
-    page.locator("#classes label").filter(has=page.locator("input:checked")).click()
-    assert "At least one class" in page.locator("#classes-hint").inner_text()
-    page = visit(browser, url, "?no-service-worker")
-    page.context.route("**/*.onnx", lambda route: route.fulfill(body=b"damaged"))
-    page.reload()
-    wait_for(page, "#failure", "damaged")
-    assert page.locator("#status").inner_text() == ""
-
-
-@pytest.mark.slow
-def test_saved_files_hold_the_pictures_and_what_made_them(browser, url, models, tmp_path):
-    model = models[0]
-    names = model["classes"][:2]
-    page = visit(browser, url, link("sample", model, 11, names, n=3))
-    shown = drawn(page, 11)
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Save as PNG").click()
-    download.value.save_as(tmp_path / "grid.png")
-    with Image.open(tmp_path / "grid.png") as image:
-        assert image.text["model"] == model["name"] and image.text["seed"] == "11"
-        assert image.text["classes"] == ", ".join(names)
-        grid = np.asarray(image.convert("RGB"))
-    step = 2 * model["size"] + 2
-    found = [grid[2 + r * step :: 2, grid.shape[1] - (3 - c) * step :: 2][: model["size"], : model["size"]]
-             for r in range(2) for c in range(3)]  # fmt: skip
-    assert np.array_equal(np.stack(found), shown)
-    page.get_by_role("button", name=f"{names[1]}, image 2: show large").click()
-    assert page.locator("#large canvas").bounding_box()["width"] == 512
-    with page.expect_download() as download:
-        page.locator("#large-save").click()
-    download.value.save_as(tmp_path / "large.png")
-    with Image.open(tmp_path / "large.png") as image:
-        large = np.asarray(image.convert("RGB"))
-    scale = 512 // model["size"]
-    assert np.array_equal(large[::scale, ::scale], shown[4]) and large.shape == (512, 512, 3)
-
-
-@pytest.mark.slow
-def test_enter_in_the_seed_field_keeps_the_seed(browser, url, models):
-    page = visit(browser, url, link("sample", models[-1], 1, models[-1]["classes"][:1], n=1))
-    drawn(page, 1)
-    page.locator("#seed").fill("77")
-    page.keyboard.press("Enter")
-    drawn(page, 77)
-    page.wait_for_timeout(300)
-    assert page.locator("#seed").input_value() == "77"
-
-
-@pytest.mark.slow
-def test_names_of_javascript_are_no_tabs(browser, url):
-    page = visit(browser, url, "#tab=toString")
-    drawn(page, 0)
-    assert page.faults == []
-
-
-@pytest.mark.slow
-def test_what_is_saved_is_what_the_page_says(browser, url, site, models, tmp_path):
-    """Pressed while rows are still those of the last seed, and when the next model cannot be loaded."""
-    model = models[-1]
-    names = model["classes"][:8]
-    page = visit(browser, url, link("sample", model, 11, names, n=12), service_workers="block")
-    drawn(page, 11)
-    with page.expect_download() as download:
-        page.evaluate("""() => {
-            const seed = document.querySelector('#seed');
-            seed.value = '12';
-            seed.dispatchEvent(new Event('input', { bubbles: true }));
-            document.querySelector('#save').click();
-        }""")
-    download.value.save_as(tmp_path / "grid.png")
-    shown = drawn(page, 12)
-    with Image.open(tmp_path / "grid.png") as image:
-        assert image.text["seed"] == "12"
-        grid = np.asarray(image.convert("RGB"))
-    step = 2 * model["size"] + 2
-    first = [
-        grid[2 + r * step :: 2, grid.shape[1] - 12 * step :: 2][: model["size"], : model["size"]] for r in range(8)
-    ]
-    assert np.array_equal(np.stack(first), shown[::12])
-    page.get_by_role("tab", name="Walk").click()
-    wait_for(page, "#status", "frames")
-    page.context.route(f"**/{models[0]['file']}", lambda route: route.abort())
-    downloads = []
-    page.on("download", lambda download: downloads.append(download))
-    page.evaluate("name => document.querySelector(`#models input[value='${name}']`).click()", models[0]["name"])
-    page.locator("#save").click()
-    page.wait_for_timeout(500)
-    assert not downloads, "a frame of the other model would have this model's name"
-
-
-@pytest.mark.slow
-def test_a_walk_that_stands_says_which_frame(browser, url, models):
-    address = link("walk", models[-1], 3, models[-1]["classes"][:1], seconds=2, frame=7)
-    page = visit(browser, url, address, reduced_motion="reduce")
-    wait_for(page, "#status", "Frame 8 of 48, seed 3")
-    page.get_by_role("button", name="Play").click()
-    assert page.locator("#status").get_attribute("aria-live") == "off"
-    page.get_by_role("button", name="Pause").click()
-    wait_for(page, "#status", "of 48, seed 3")
-    assert page.locator("#status").get_attribute("aria-live") == "polite"
-
-
-@pytest.mark.slow
-def test_a_program_that_cannot_be_loaded_is_loaded_later(browser, url, site):
-    page = visit(browser, url, service_workers="block")
-    drawn(page, 0)
-    page.context.route("**/ort.wasm.min.mjs", lambda route: route.abort())
-    page.reload()
-    wait_for(page, "#failure", "Reload the page")
-    page.context.unroute("**/ort.wasm.min.mjs")
-    page.reload()
-    drawn(page, 0)
-
-
-@pytest.mark.slow
-def test_a_new_version_is_offered_and_works_offline(browser, site, models, tmp_path):
-    """Also where it has another version of the runtime, which only the page itself stores on a first visit."""
-    folder = shutil.copytree(site, tmp_path / "site")
-    (old,) = (path.name for path in folder.glob("onnxruntime-web-*"))
-    version = old.rpartition("-")[2]
-    with static_site.serving(folder) as (url, stop):
-        page = visit(browser, url)
-        drawn(page, 0)
-        wait_for(page, "#offline", "Available offline")
-        assert page.locator("#update").is_hidden()
-        (folder / old).rename(folder / old.replace(version, "9.9.9"))
-        for name in ("models.json", "sw.js"):
-            text = (folder / name).read_text().replace(version, "9.9.9")
-            (folder / name).write_text(text.replace('"version": "', '"version": "new') if name == "sw.js" else text)
-        text = (folder / "index.html").read_text()
-        (folder / "index.html").write_text(text.replace("<title>", "<title>New: "))
-        page.reload()
-        drawn(page, 0)
-        page.locator("#update").wait_for(timeout=60_000)
-        assert not page.title().startswith("New: ")
-        page.locator("#update").click()
-        for _ in range(100):
-            if page.title().startswith("New: "):
-                break
-            page.wait_for_timeout(100)
-        assert page.title().startswith("New: ")
-        stop()
-        page.reload()
-        drawn(page, 0)
-        assert page.title().startswith("New: ") and page.outside == []
-
-
-@pytest.mark.slow
 def test_by_keyboard(browser, url, models):
     page = visit(browser, url, link("sample", models[-1], 1, models[-1]["classes"][:2], n=2))
     before = drawn(page, 1)
@@ -437,7 +225,7 @@ def test_webgpu_on_a_software_adapter_draws_pythons_pictures(playwright, url, mo
     name = model["classes"][0]
     flags = ("--enable-unsafe-webgpu", "--enable-features=Vulkan,WebGPU", "--use-webgpu-adapter=swiftshader",
              "--use-vulkan=swiftshader", "--ignore-gpu-blocklist")  # fmt: skip
-    browser = static_site.chromium(playwright, *flags)
+    browser = static_site.launch(playwright, *flags)
     try:
         page = visit(browser, url, link("sample", model, 4, [name], n=1, backend="webgpu"))
         if not page.evaluate("async () => !!(navigator.gpu && await navigator.gpu.requestAdapter())"):
