@@ -1,7 +1,7 @@
 """Compares training settings at equal computing time: ``python benchmarks/recipes.py FOLDER --data SOURCE``
 
-Every recipe is BASE with the changes of its row in RECIPES. BASE's networks have half the width of the included ones,
-so that runs of minutes differ. The seconds per iteration of a recipe are measured first, then it trains as many
+Every recipe is BASE with the changes of its row in RECIPES. BASE's networks have a quarter to a third of the width of
+the included ones, so that a run of minutes has thousands of iterations. The seconds per iteration of a recipe are measured first, then it trains as many
 iterations as fit into ``--minutes``. On a CPU these are the CPU seconds of a run of its own, so that other programs do
 not count. On a GPU, the recipes are measured one after the other, which needs an idle GPU; after ``--rates``, which
 does no more than that, several processes may train at the same time. Compilation does not count. The averaged G is
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -47,8 +48,8 @@ BASE: dict[str, Any] = dict(
     preset="cifar10_small", batch_size=64, g_batch_size=64, n_dis=1, lr_g=4e-4, lr_d=8e-4, beta2=0.99, ema_decay=0.999,
     augment="translation", flip="true", precision="bf16", channels_last="true", one_pass="false", log_every=50,
     sample_every=ENDLESS, snapshot_every=ENDLESS, checkpoint_every=250, keep_checkpoints=1, spectrum_every=0,
-    score_every=0, generator_fields='{"widths": [96, 96, 64, 48]}',
-    discriminator_fields='{"widths": [64, 64, 64, 64]}',
+    score_every=0, generator_fields='{"widths": [64, 64, 48, 32]}',
+    discriminator_fields='{"widths": [32, 32, 32, 32]}',
 )
 RECIPES: dict[str, dict[str, Any]] = {
     "base":                      {},
@@ -64,16 +65,17 @@ RECIPES: dict[str, dict[str, Any]] = {
     "batch 128":                 dict(batch_size=128, g_batch_size=128),
     "EMA 0.99":                  dict(ema_decay=0.99),
     "EMA 0.9995":                dict(ema_decay=0.9995),
-    "z_dim 64":                  dict(generator_fields='{"widths": [96, 96, 64, 48], "z_dim": 64}'),
+    "z_dim 64":                  dict(generator_fields='{"widths": [64, 64, 48, 32], "z_dim": 64}'),
     "non-saturating loss":       dict(loss="non_saturating"),
     "R1, weight 1":              dict(penalty="r1", penalty_weight=1.0, penalty_every=8),
     "R1, weight 10":             dict(penalty="r1", penalty_weight=10.0, penalty_every=8),
     "class transition":          dict(transition=True),
     "rates fall to 0":           dict(decay=True),
-    "D 32-64-96-128":            dict(discriminator_fields='{"widths": [32, 64, 96, 128]}'),
-    "D with 3 blocks":           dict(discriminator_fields='{"widths": [64, 64, 64], "down": "110"}'),
-    "G 128-96-48-32":            dict(generator_fields='{"widths": [128, 96, 48, 32]}'),
-    "G 96-96-96-96":             dict(generator_fields='{"widths": [96, 96, 96, 96]}'),
+    "D 64-64-64-64":             dict(discriminator_fields='{"widths": [64, 64, 64, 64]}'),
+    "D 16-32-64-64":             dict(discriminator_fields='{"widths": [16, 32, 64, 64]}'),
+    "D with 3 blocks":           dict(discriminator_fields='{"widths": [32, 32, 32], "down": "110"}'),
+    "G 96-64-32-16":             dict(generator_fields='{"widths": [96, 64, 32, 16]}'),
+    "G 64-64-64-64":             dict(generator_fields='{"widths": [64, 64, 64, 64]}'),
 }
 # fmt: on
 
@@ -96,6 +98,11 @@ def command(recipe: str, seed: int, steps: int | None, out: Path, arguments: arg
     words = [sys.executable, "-m", "training", "train"]
     settings = settings_of(recipe, seed, steps, out, arguments)
     return words + [word for key, value in settings.items() for word in (f"--{key}", str(value))]
+
+
+def environment(arguments: argparse.Namespace) -> dict[str, str]:
+    """All runs share a folder of compiled code, so that the timing of a recipe compiles for its training."""
+    return {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(arguments.folder / "compiled")}
 
 
 def measure_on_gpu(recipes: list[str], seed: int, arguments: argparse.Namespace) -> None:
@@ -139,7 +146,8 @@ def rate_of(recipe: str, seed: int, out: Path, arguments: argparse.Namespace) ->
     timing = out.with_name(out.name + "-timing")
     log, marks = timing / "log.jsonl", dict[int, float]()
     with open(timing.with_suffix(".log"), "a") as text:
-        run = subprocess.Popen(command(recipe, seed, None, timing, arguments), cwd=ROOT, stdout=text, stderr=text)
+        words = command(recipe, seed, None, timing, arguments)
+        run = subprocess.Popen(words, cwd=ROOT, stdout=text, stderr=text, env=environment(arguments))
         process = psutil.Process(run.pid)
         while len(marks) < 2:
             if run.poll() is not None:
@@ -162,7 +170,8 @@ def train(recipe: str, seed: int, arguments: argparse.Namespace) -> dict[str, An
     rate = rate_of(recipe, seed, out, arguments)
     steps = max(round(60 * arguments.minutes / rate), 2)
     with open(out.with_suffix(".log"), "a") as text:
-        subprocess.run(command(recipe, seed, steps, out, arguments), cwd=ROOT, stdout=text, stderr=text, check=True)
+        words = command(recipe, seed, steps, out, arguments)
+        subprocess.run(words, cwd=ROOT, stdout=text, stderr=text, check=True, env=environment(arguments))
     settings = json.loads((out / "config.json").read_text(encoding="utf-8"))
     lines = read_log(out)
     return {"recipe": recipe, "seed": seed, "minutes": arguments.minutes, "steps": steps, "seconds_per_step": rate,

@@ -26,8 +26,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Serves the web page for sampling.")
     parser.add_argument("--model", action="append", default=[], metavar="FOLDER|REPO",
                         help="a run, a network's folder or a Hub repository id, selected by default")  # fmt: skip
+    own = parser.parse_args().model  # a Space has variables instead of arguments
+    own = own or [name for name in map(str.strip, os.environ.get("SNGAN_HUB_MODELS", "").split(",")) if name]
     try:
-        serve(parser.parse_args().model)
+        serve(own)
     except (ValueError, OSError) as error:
         parser.exit(2, f"app.py: error: {error}\n")
 

@@ -343,5 +343,7 @@ def test_a_set_without_test_images_serves_protocols_that_need_none(image_folder,
     e = Evaluation(Generator(32, 2, widths=[4] * 4, classes=["right", "left"]), str(tmp_path / "out"))
     assert e.classes == e.train.classes == ["right", "left"] and len(e.train.images) == 40
     protocols.check(e, "is_paper")
-    with pytest.raises(ValueError, match="prepared without a test split"):
-        protocols.check(e, "kid1k_held_out")
+    protocols.check(e, "fid50k_train")
+    for name in ("kid1k_held_out", "agreement2k"):
+        with pytest.raises(ValueError, match="prepared without a test split"):
+            protocols.check(e, name)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from sngan_hub.data import Images
+from sngan_hub.data import Images, NoTestSplit
 from sngan_hub.metrics import evaluation, extraction, measures, plan, protocols
 from sngan_hub.metrics.protocols import PROTOCOLS, Evaluation, evaluate
 from sngan_hub.metrics.published_inception import Head
@@ -134,6 +134,28 @@ def test_fid50k_train_and_fid_paper_are_scipys(tiny):
     assert found["fid50k_train"].value != pytest.approx(found["fid_paper"].value, rel=1e-3)
     assert found["fid50k_train"].reference_sha256 == tiny["train"].sha256()
     assert found["fid_paper"].reference_sha256 == tiny["test"].sha256()
+
+
+def test_without_test_images_scores_against_the_training_images_have_no_floor(tiny, monkeypatch):
+    """ImageNet, as the paper's preset prepares it, keeps none."""
+    with_test = measured("fid50k_train", "kid50k")
+
+    def load(source, split, *_, **__):
+        if split == "test":
+            raise NoTestSplit("data: source was prepared without a test split")
+        return tiny[split]
+
+    monkeypatch.setattr(evaluation, "load_images", load)
+    monkeypatch.setattr(evaluation, "source_classes", lambda source: tiny["train"].classes)
+    said = list[str]()
+    without = measured("fid50k_train", "kid50k", say=said.append)
+    for name, score in without.items():
+        assert score.floor is None and with_test[name].floor is not None and score.value == with_test[name].value
+    assert "0 samples and 0 real images" in said[0] or "all features are cached" in said[0]
+    for name, row in PROTOCOLS.items():
+        if row.reference == "test":
+            with pytest.raises(NoTestSplit):
+                measured(name)
 
 
 def test_kid50k_and_prdc10k_take_their_counts(tiny):

@@ -17,7 +17,7 @@ from training.__main__ import main
 from training.config.schema import make_config
 from training.feed.checks import findings
 from training.feed.near_copies import copying, near_copies, nearest
-from training.monitor.report import as_shown
+from training.monitor.report import as_shown, copying_within, some_of
 
 from . import tuning
 from .tuning import DONOR, finetune
@@ -63,6 +63,30 @@ def test_the_copying_statistic_is_a_half_for_equal_laws_and_one_for_copies():
     assert copying(torch.rand(3000, generator=torch.Generator().manual_seed(2)), real) == pytest.approx(0.5, abs=0.02)
     assert copying(torch.zeros(5), real) == 1.0 and copying(torch.full((5,), 2.0), real) == 0.0
     assert copying(torch.tensor([1.0]), torch.tensor([1.0])) == 0.5
+
+
+def test_classes_are_compared_one_by_one():
+    """Images of a plain class are nearer to each other than those of a varied class. That does not make them copies."""
+    draws = torch.Generator().manual_seed(3)
+    plain, varied = (lambda n: torch.rand(n, generator=draws)), (lambda n: 100 + torch.rand(n, generator=draws))
+    made = torch.cat([plain(2000), varied(2000)]), ["plain"] * 2000 + ["varied"] * 2000
+    assert copying_within(*made, torch.cat([varied(500), plain(20)]), ["varied"] * 500 + ["plain"] * 20) == (
+        pytest.approx(0.5, abs=0.15)
+    )
+    assert copying_within(*made, varied(500), ["varied"] * 500) == pytest.approx(0.5, abs=0.05)
+    assert copying_within(*made, varied(500), [""] * 500) == pytest.approx(0.75, abs=0.05)  # without classes: all
+    assert copying_within(*made, varied(500), ["other"] * 500) is None
+    assert copying_within(*made, torch.tensor([float("inf")]), ["plain"]) is None  # one image has no neighbour
+
+
+def test_images_to_compare_with_come_from_all_parts_of_the_shown_classes():
+    images = np.broadcast_to(np.arange(90, dtype=np.uint8)[:, None, None, None], (90, 3, 4, 4))
+    data = Images(images, np.arange(90) // 30, ["a", "b", "c"])
+    found, names = some_of(data, ["c", "a"], 6)
+    assert found[:, 0, 0, 0].tolist() == [0, 11, 23, 65, 77, 89] and names == ["a"] * 3 + ["c"] * 3
+    found, names = some_of(data, [""], 4)
+    assert found[:, 0, 0, 0].tolist() == [0, 29, 59, 89] and names == [""] * 4
+    assert len(some_of(data, ["b", "elsewhere"], 500)[0]) == 30
 
 
 def test_the_check_names_near_copies_and_few_images():

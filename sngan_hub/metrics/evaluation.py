@@ -108,6 +108,10 @@ class Evaluation:
         self._digests: dict[str, str] = {}
 
     @property
+    def has_test(self) -> bool:
+        return not isinstance(self._test, NoTestSplit)
+
+    @property
     def test(self) -> Images:
         if isinstance(self._test, NoTestSplit):
             raise self._test

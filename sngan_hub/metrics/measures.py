@@ -43,8 +43,10 @@ def fid_paper(e: Evaluation) -> Score:
 
 def fid50k_train(e: Evaluation) -> Score:
     reference = e.real_features("train", None, balanced=False)
-    floor = fid(e.real_features("test", None, balanced=False), reference)
-    evaluator = f"{e.evaluator}; {len(reference):,} training images; floor: {len(e.test.images):,} test images"
+    floor, evaluator = None, f"{e.evaluator}; {len(reference):,} training images"
+    if e.has_test:
+        floor = fid(e.real_features("test", None, balanced=False), reference)
+        evaluator += f"; floor: {len(e.test.images):,} test images"
     return Score(fid(e.sample_features(50_000), reference), 50_000, evaluator, floor=floor)
 
 
@@ -65,8 +67,9 @@ def kid1k_held_out(e: Evaluation, n: int = 1000) -> Score:
 def kid50k(e: Evaluation) -> Score:
     reference = e.real_features("train", None, balanced=False)
     value, deviation = kid_of_subsets(e.sample_features(50_000), reference)
-    tests = e.real_features("test", None, balanced=False)
-    floor = kid_of_subsets(tests, reference).mean if len(tests) >= 1000 else None
+    floor = None
+    if e.has_test and len(e.test.images) >= 1000:
+        floor = kid_of_subsets(e.real_features("test", None, balanced=False), reference).mean
     evaluator = f"{e.evaluator}; {len(reference):,} training images, 100 subsets of 1,000"
     return Score(value, 50_000, evaluator, deviation, floor, spread_over="100 subsets")
 

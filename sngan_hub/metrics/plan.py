@@ -48,6 +48,8 @@ def work_of(e: Evaluation, protocols: Mapping[str, Protocol], seeds: int = 1) ->
             rule = name if row.labels == "own" else row.labels
             wanted[rule] = max(wanted.get(rule, 0), n)
         for split, count in row.real:
+            if split == "test" and not e.has_test:  # no floor
+                continue
             data = e.real(split)
             there = len(data.images)
             count = min(there, (count or there) * (e.n_classes if row.per_class and count else 1))

@@ -41,7 +41,7 @@ class Protocol(NamedTuple):
     measure: Callable[[Evaluation], Score]
     samples: int  # of each class where ``per_class``
     real: tuple[tuple[str, int], ...] = ()  # split and number of images (0: all) whose features are needed
-    reference: str = "test"  # the split whose hash the result names
+    reference: str = "test"  # the split whose hash the result names; where it is another, test images only give a floor
     least: tuple[str, int] = ("test", 0)  # split, and the fewest images that it must have
     per_class: bool = False
     classes: bool = False  # whether the samples must have classes
@@ -64,7 +64,8 @@ PROTOCOLS: dict[str, Protocol] = {
         measures.fid_paper, 5000, (("test", 0), ("train", 5000)), least=("test", 5000), evenly=("train",),
     ),
     "fid50k_train": Protocol(
-        "FID of 50,000 samples against all training images; floor: all test images instead of the samples",
+        "FID of 50,000 samples against all training images; floor, where the data have test images: these instead of "
+        "the samples",
         measures.fid50k_train, 50_000, (("train", 0), ("test", 0)), "train",
     ),
     "kid1k_test": Protocol(
@@ -78,7 +79,7 @@ PROTOCOLS: dict[str, Protocol] = {
     ),
     "kid50k": Protocol(
         "KID of 50,000 samples against all training images: the mean of 100 random subsets of 1,000 of each; "
-        "spread: over the subsets; floor: all test images instead of the samples",
+        "spread: over the subsets; floor, from 1,000 test images on: these instead of the samples",
         measures.kid50k, 50_000, (("train", 0), ("test", 0)), "train", ("train", 1000),
     ),
     "is50k": Protocol(
@@ -128,6 +129,8 @@ def check(e: Evaluation, name: str) -> None:
     """Raises ``ValueError`` if the samples or the data do not have what a protocol needs. Measures nothing."""
     row = PROTOCOLS[name]
     kinds = {"test": "held-out" if e.held_out else "test", "train": "training"}
+    if row.reference == "test":
+        _ = e.test  # raises ``NoTestSplit``
     split, least = row.least
     if least and len(e.real(split).images) < least:
         raise ValueError(

@@ -87,28 +87,25 @@ def compare(
         held = held_out(config, generator.size)
     except (ValueError, OSError) as error:
         return {"said": f"could not compare with the training images: {error}", "alarm": False}
-    searched = np.unique(np.linspace(0, len(data.images) - 1, min(len(data.images), SEARCHED)).astype(int))
-    shown = torch.from_numpy(np.array(data.images[searched]))
+    made = [name for name in names for _ in range(len(images) // len(names))]
+    shown, shown_names = some_of(data, names, SEARCHED)
+    real, real_names = some_of(held, names, REAL) if held else (shown, shown_names)
+    of = [images, shown] if held is None else [images, shown, real]
     if config.score_every:
         from sngan_hub.metrics.inception import features, load_inception
 
         network = load_inception()
-        of = [features(network, x.split(50), len(x), "comparing", config.precision)
-              for x in (images, shown, *([held] if held is not None else []))]  # fmt: skip
+        of = [features(network, x.split(50), len(x), "comparing", config.precision) for x in of]
         space = "Inception features"
     else:
-        of = [small(x) for x in (images, shown, *([held] if held is not None else []))]
+        of = [small(x) for x in of]
         space = "images reduced to 16x16 pixels"
     found = nearest(of[0], of[1])
-    if held is not None:
-        share, real = copying(found.distance, nearest(of[2], of[1]).distance), "held-out images are"
-    elif len(shown) > 1:
-        share, real = (
-            copying(found.distance, nearest(of[1], of[1], itself=True).distance),
-            "training images are to each other",
-        )
-    else:
-        share, real = 0.5, ""
+    expected = nearest(of[-1], of[1], itself=held is None)
+    what = "training images are to each other" if held is None else "held-out images are"
+    share = copying_within(found.distance, made, expected.distance, real_names)
+    if share is None:  # one training image, or held-out images of other classes
+        share, what = 0.5, ""
     alarm = share > ALARM
     meaning = ""
     if alarm:
@@ -116,10 +113,10 @@ def compare(
                    "gains), or add images")  # fmt: skip
     elif share < FAR:
         meaning = "; the generated images are unlike the training images"
-    said = (f"{share:.0%} of generated images are nearer to a training image than {real} (50% is expected of new "
+    said = (f"{share:.0%} of generated images are nearer to a training image than {what} (50% is expected of new "
             f"images, 100% of copies){meaning}")  # fmt: skip
-    if not real:
-        said = "copies cannot be told from new images, because there is only one training image"
+    if not what:
+        said = "copies cannot be told from new images, because there are too few real images of the same classes"
     if len(shown) < len(data.images):
         space += f", and {len(shown):,} of {len(data.images):,} training images were searched"
     beside = torch.stack([images, shown[found.row]], 1).unflatten(0, (len(names), -1))[:, : COLUMNS // 2].flatten(1, 2)
@@ -141,13 +138,40 @@ def strips(images: Iterable[Tensor], names: list[str]) -> Strips:
     return [(name, as_url(labelled_grid(own, COLUMNS))) for name, own in zip(names, images, strict=True)]
 
 
-def held_out(config: Config, size: int) -> Tensor | None:
-    """Up to ``REAL`` real images that were not used for training; None if there are none."""
+def held_out(config: Config, size: int) -> Images | None:
+    """The real images that were not used for training; None if there are none."""
     try:
-        images = held_out_images(config, size).images
+        found = held_out_images(config, size)
     except ValueError:  # none are held out, or a split is empty
         return None
-    return torch.from_numpy(np.array(images[np.arange(min(len(images), REAL))]))
+    return found if len(found.images) else None
+
+
+def some_of(data: Images, names: list[str], most: int) -> tuple[Tensor, list[str]]:
+    """Up to ``most`` images of the classes ``names``, evenly spaced, and the class of each.
+
+    If the data have none of these classes (``names`` may be [""]): of all images, as if ``data`` was one class.
+    """
+    rows, own = np.arange(len(data.images)), [""] * len(data.images)
+    if chosen := [data.classes.index(name) for name in names if name in data.classes]:
+        rows = np.flatnonzero(np.isin(data.labels, chosen))
+        own = [data.classes[label] for label in data.labels]
+    rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(int))]
+    return torch.from_numpy(np.array(data.images[rows])), [own[row] for row in rows]
+
+
+def copying_within(made: Tensor, made_names: list[str], real: Tensor, real_names: list[str]) -> float | None:
+    """The mean of ``copying`` over classes: images of some classes are nearer to each other than those of others.
+
+    If the real images have no classes, all images are compared. None: no class has both kinds of images.
+    """
+    if {*real_names} == {""}:
+        made_names = [""] * len(made)
+    real_by, made_by = np.array(real_names), np.array(made_names)
+    known = torch.from_numpy(np.isfinite(real.numpy()))
+    shares = [copying(made[torch.from_numpy(made_by == name)], chosen) for name in dict.fromkeys(made_names)
+              if len(chosen := real[known & torch.from_numpy(real_by == name)])]  # fmt: skip
+    return float(np.mean(shares)) if shares else None
 
 
 def curves(out: Path, config: Config) -> list[tuple[str, str]]:
