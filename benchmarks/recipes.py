@@ -1,12 +1,12 @@
 """Compares training settings at equal computing time: ``python benchmarks/recipes.py FOLDER --data SOURCE``
 
 Every recipe is BASE with the changes of its row in RECIPES. BASE's networks have a quarter to a third of the width of
-the included ones, so that a run of minutes has thousands of iterations. The seconds per iteration of a recipe are measured first, then it trains as many
-iterations as fit into ``--minutes``. On a CPU these are the CPU seconds of a run of its own, so that other programs do
-not count. On a GPU, the recipes are measured one after the other, which needs an idle GPU; after ``--rates``, which
-does no more than that, several processes may train at the same time. Compilation does not count. The averaged G is
-scored by FID and KID. FOLDER keeps the runs: recorded rows are not repeated, interrupted runs are resumed.
-``--only "NAME; ..."`` selects rows, ``--print`` writes the table.
+the included ones, so that a run of minutes has thousands of iterations. The seconds per iteration of a recipe are
+measured first, then it trains as many iterations as fit into ``--minutes``. On a CPU these are the CPU seconds of a run
+of its own, so that other programs do not count. On a GPU, the recipes are measured one after the other, which needs an
+idle GPU; after ``--rates``, which does no more than that, several processes may train at the same time. Compilation
+does not count. The averaged G is scored by FID and KID. FOLDER keeps the runs: recorded rows are not repeated,
+interrupted runs are resumed. ``--only "NAME; ..."`` selects rows, ``--print`` writes the table.
 """
 
 from __future__ import annotations

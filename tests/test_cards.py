@@ -12,7 +12,7 @@ from PIL import Image
 
 from sngan_hub import load_generator
 from sngan_hub.cli.main import main as sngan
-from sngan_hub.hub.cards import licence_of, model_card
+from sngan_hub.hub.cards import licence_of, model_card, update_record
 from sngan_hub.weights.records import WEIGHTS
 from training.__main__ import main as training
 from training.publish.publish import stage
@@ -107,6 +107,20 @@ def test_a_push_alone_knows_every_network():
             "print(type(load_any(Path(PRETRAINED, 'sngan_fashion32.v1', 'generator'))).__name__)")  # fmt: skip
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == "Generator", done.stderr
+
+
+def test_recorded_scores_replace_those_of_the_same_protocol_alone(tmp_path):
+    """What ``sngan evaluate --record`` does."""
+    source = WEIGHTS["sngan_fashion32.v1"].folder.parent
+    folder = tmp_path / source.name
+    shutil.copytree(source, folder)
+    before = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    new = {**before["scores"]["kid1k_test"], "value": 0.0123}
+    update_record(folder, {"kid1k_test": new})
+    after = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    assert after == {**before, "scores": {**before["scores"], "kid1k_test": new}}
+    for kind in ("generator", "discriminator"):
+        assert "0.0123" in (folder / kind / "README.md").read_text(encoding="utf-8")
 
 
 def test_a_stated_licence_is_the_cards_licence():

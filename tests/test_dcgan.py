@@ -161,6 +161,17 @@ def test_batch_norm_in_a_discriminator_shares_no_statistics_between_real_and_fak
     assert all(hasattr(norm, "running_mean") for norm in list(d.norms)[1:]) and not hasattr(d.norms[0], "running_mean")
 
 
+def test_initialisation_is_that_of_the_paper():
+    """Normal, standard deviation 0.02, biases 0 (gan_lib's default for the CNN)."""
+    torch.manual_seed(0)
+    d = CNNDiscriminator(normalizer="none")
+    weights = [p for name, p in d.named_parameters() if name.endswith("weight") and p.numel() > 5000]
+    assert len(weights) >= 5 and all(float(w.detach().std()) == pytest.approx(0.02, rel=0.05) for w in weights)
+    assert all(not p.any() for name, p in d.named_parameters() if name.endswith("bias"))
+    g = CNNGenerator()
+    assert float(g.l0.weight.detach().std()) == pytest.approx(0.02, rel=0.05)
+
+
 def test_saved_and_loaded(tmp_path):
     for network in (
         CNNGenerator(width=16),

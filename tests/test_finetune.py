@@ -16,7 +16,7 @@ from training.engine.state import new_state
 from training.feed.images import at_size
 from training.finetune.load import has_discriminator, prepare_run
 from training.finetune.plan import ClassStart
-from training.finetune.transfer import Start, adopt, mixtures, nearest_classes, with_scales
+from training.finetune.transfer import Start, adopt, mixtures, nearest_classes, table_rows, with_scales
 
 from . import tuning
 from .conftest import GOLDEN
@@ -132,6 +132,23 @@ def test_a_class_is_nearest_to_itself():
     g, d = load_generator(DONOR), load_discriminator(DONOR)
     weights = nearest_classes(d, g.sample(["planets"], 20, 0).numpy())
     assert weights.sum() == pytest.approx(1) and (weights > 0).sum() == 3
+
+
+def test_the_nearest_classes_have_the_largest_products_with_embeddings_of_unit_length(monkeypatch):
+    d = Discriminator(32, 5, widths=[4, 4, 4, 6], normalizer="none")
+    d.embed.weight.data = torch.eye(6)[:5] * torch.tensor([9.0, 1, 1, 1, 1])[:, None]
+    likeness = torch.tensor([0.5, 0.1, 2.0, 0.4, 0.3])
+    monkeypatch.setattr(d, "features", lambda x: torch.cat([likeness, torch.zeros(1)]).expand(len(x), 6))
+    weights = nearest_classes(d, np.zeros((3, 3, 32, 32), np.uint8))
+    top = torch.softmax(likeness[[2, 0, 3]].double() / likeness.double().std(), 0)
+    assert torch.allclose(weights, torch.zeros(5).double().index_put((torch.tensor([2, 0, 3]),), top), atol=1e-6)
+
+
+def test_new_random_rows_have_the_mean_length_of_the_donors():
+    d = load_discriminator(DONOR)
+    rows = table_rows(d, torch.zeros(3, d.n_classes, dtype=torch.float64), 0)
+    length = d.embed.effective_weight().double().norm(dim=1).mean()
+    assert torch.allclose(rows.norm(dim=1), length.expand(3)) and not torch.allclose(rows[0], rows[1])
 
 
 def test_nearest_classes_of_images_that_are_stored_larger():

@@ -38,6 +38,16 @@ def test_the_authors_crop_stretch_and_resize(case):
         assert int(plain.max()) - int(plain.min()) < 128 < int(ours.max()) - int(ours.min())
 
 
+def test_a_short_side_is_resized_first():
+    """As the authors' preprocess.sh does, before the centre is cut out and resized."""
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (640, 512, 3), dtype=np.uint8))
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    found = read_picture(file.getvalue(), 128, 256)
+    assert np.array_equal(found, square(image.resize((256, 320), Image.Resampling.LANCZOS), 128))
+    assert not np.array_equal(found, read_picture(file.getvalue(), 128))
+
+
 @pytest.mark.parametrize("case", ["aug0", "aug1", "aug2"])
 def test_the_authors_random_crop_and_flip(case):
     golden = np.load(GOLDEN / "preprocess_imagenet.io.npz", allow_pickle=False)

@@ -67,6 +67,18 @@ def test_the_command(image_folder, capsys):
     assert "or None for the last (got 9)" in capsys.readouterr().err
 
 
+def test_the_accuracy_of_an_untrained_discriminator_is_stated_beside_it(image_folder, monkeypatch):
+    from sngan_hub import load_discriminator
+    from training.finetune import probe as probing
+
+    trained = load_discriminator("sngan_avatars32").linear.weight
+    telling = lambda network: torch.equal(network.linear.weight, trained)  # noqa: E731
+    monkeypatch.setattr(probing, "features", lambda network, data, layer: torch.nn.functional.one_hot(
+        torch.from_numpy(data.labels), 2).float() * telling(network))  # fmt: skip
+    found = probing.probe("sngan_avatars32", str(image_folder), 40)
+    assert (found["trained"], found["untrained"]) == (1.0, 0.5)
+
+
 def test_a_choice_of_images_is_a_function_of_the_seed(image_folder):
     from sngan_hub.data import load_images
 

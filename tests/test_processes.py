@@ -49,6 +49,21 @@ class InDtype:
         return drawn._replace(real=real, fake=fake)
 
 
+def train_step(state, config, feed, accelerator):
+    """A step, and what no comparison of two steps can tell: the networks' class strength, and the average of G."""
+    step, before = state.step, {key: value.clone() for key, value in state.average.state_dict().items()}
+    losses = game.train_step(state, config, feed, accelerator)
+    if config.transition_to:
+        for network in (state.generator, state.discriminator, state.average):
+            assert float(network.class_strength) == pytest.approx(config.class_strength(step), abs=1e-6)
+    if state.average is not state.generator:
+        new, kept = state.generator.state_dict(), min(config.ema_decay, (1 + step) / (10 + step))
+        for key, value in state.average.state_dict().items():
+            if value.is_floating_point() and not key.endswith("class_strength"):
+                assert torch.allclose(value, torch.lerp(before[key], new[key], 1 - kept), atol=1e-6), key
+    return losses
+
+
 NEAR_ZERO = {"head_scale": 0.02, "embed_scale": 0.02}  # scores within the hinge, so that every image has a gradient
 TINY = Model(32, 2, {"widths": [8, 8, 4, 4]}, {"widths": [4, 4, 8, 8], **NEAR_ZERO})
 SHALLOW = Model(32, 2, {"widths": [8, 4], "bottom_width": 16}, {"widths": [4, 8], "down": "10", **NEAR_ZERO})
@@ -66,7 +81,7 @@ def run(steps, dtype, model=TINY, **overrides):
     feed = InDtype(new_feed(some_data(), config, state, accelerator), dtype)
     try:
         for _ in range(steps):
-            losses = game.train_step(state, config, feed, accelerator)
+            losses = train_step(state, config, feed, accelerator)
         mean = accelerator.reduce(torch.stack(list(losses.values())), "mean")
     finally:
         feed.feed.close()
@@ -242,3 +257,17 @@ def test_one_logical_forward_iterates_once():
     assert torch.allclose(torch.cat(parts), expected, atol=1e-6) and torch.allclose(layer.u, reference.u, atol=1e-6)
     layer(x), reference(x)
     assert torch.allclose(layer.u, reference.u, atol=1e-6)  # and moves again in the next
+
+
+def test_the_generators_images_are_augmented_too():
+    """G is trained on what D sees."""
+    seen = []
+
+    def d(x, y):
+        seen.append(x)
+        return x.mean((1, 2, 3))[:, None]
+
+    forms = game.forms_of(make_config("fashion32", augment="color"))
+    draws = torch.full((3, 4, 1, 1, 1), 0.9)  # brightness +0.4
+    forms.generator_loss(lambda z, y: torch.zeros(4, 3, 8, 8), d, None, None, [draws])
+    assert torch.allclose(seen[0], torch.full((4, 3, 8, 8), 0.4))

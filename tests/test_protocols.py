@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,7 @@ from sngan_hub.metrics import evaluation, extraction, measures, plan, protocols
 from sngan_hub.metrics.protocols import PROTOCOLS, Evaluation, evaluate
 from sngan_hub.metrics.published_inception import Head
 from sngan_hub.metrics.references import interleaved
-from sngan_hub.metrics.scores import inception_score, inception_score_chainer, kid_of_subsets
+from sngan_hub.metrics.scores import inception_score, inception_score_chainer, kid, kid_of_subsets
 from sngan_hub.networks.resnet import Generator
 from sngan_hub.sampling.generate import as_tensor
 from sngan_hub.weights.records import Score
@@ -123,6 +124,27 @@ def test_the_best_snapshot_is_chosen_in_the_direction_of_the_protocol(name, tmp_
     assert best_score(tmp_path, name)["value"] == best
 
 
+def test_scores_of_prefixes_and_their_floors_are_those_of_the_test_images(tiny):
+    found = measured("kid1k_test", "fid5k_test", "kid1k_held_out")
+    test, train = (partial(features_of_real, tiny[split]) for split in ("test", "train"))
+    few, fake = found["kid1k_test"], features_of_samples(1000)
+    assert (few.value, few.floor) == pytest.approx((kid(fake, test(1000)), kid(train(1000), test(1000))), rel=1e-4)
+    five, fake = found["fid5k_test"], features_of_samples(5000)
+    assert five.value == pytest.approx(scipy_fid(fake, test(5000)), rel=1e-3)
+    assert five.floor == pytest.approx(scipy_fid(train(5000), test(5000)), rel=1e-3)
+    labels = tiny["test"].labels[interleaved(tiny["test"], None, balanced=False)]
+    held = found["kid1k_held_out"]
+    assert held.value == pytest.approx(kid(features_of_samples(1000, labels), test()), rel=1e-4)
+    assert held.floor == pytest.approx(kid(train(1000), test()), rel=1e-4)
+
+
+def test_the_floor_of_the_inception_score_is_that_of_training_images(tiny):
+    more = np.random.default_rng(2).integers(0, 256, (50_001, 3, SIDE, SIDE), dtype=np.uint8)
+    tiny["train"] = Images(more, np.arange(50_001) % 3, ["a", "b", "c"])
+    logits = features_of_real(tiny["train"], 50_000) @ HEAD.weight.t()
+    assert measured("is50k")["is50k"].floor == pytest.approx(inception_score(logits).mean, rel=1e-5)
+
+
 def test_fid50k_train_and_fid_paper_are_scipys(tiny):
     found = measured("fid50k_train", "fid_paper")
     assert found["fid50k_train"].value == pytest.approx(
@@ -130,6 +152,9 @@ def test_fid50k_train_and_fid_paper_are_scipys(tiny):
     )
     assert found["fid_paper"].value == pytest.approx(
         scipy_fid(features_of_samples(5000), features_of_real(tiny["test"])), rel=1e-3
+    )
+    assert found["fid50k_train"].floor == pytest.approx(
+        scipy_fid(features_of_real(tiny["test"]), features_of_real(tiny["train"])), rel=1e-3
     )
     assert found["fid50k_train"].value != pytest.approx(found["fid_paper"].value, rel=1e-3)
     assert found["fid50k_train"].reference_sha256 == tiny["train"].sha256()
@@ -162,6 +187,8 @@ def test_kid50k_and_prdc10k_take_their_counts(tiny):
     found = measured("kid50k", "prdc10k")
     expected = kid_of_subsets(features_of_samples(50_000), features_of_real(tiny["train"]), 3)
     assert (found["kid50k"].value, found["kid50k"].spread) == pytest.approx(tuple(expected), rel=1e-6)
+    floor = kid_of_subsets(features_of_real(tiny["test"]), features_of_real(tiny["train"]), 3).mean
+    assert found["kid50k"].floor == pytest.approx(floor, rel=1e-6)
     real = features_of_real(tiny["train"])
     parts = prdc(features_of_samples(10_000), real[:10_000])
     assert found["prdc10k"].parts == pytest.approx(parts) and found["prdc10k"].value == parts["coverage"]

@@ -231,6 +231,22 @@ def test_the_fit_is_the_logistic_regressions_optimum_on_held_out_pictures(calibr
         assert float(mean) == pytest.approx(0.25, abs=1e-3)
 
 
+def test_the_ranges_are_the_10th_50th_and_90th_percentiles(calibrated, few):
+    from sngan_hub.data import load_images
+
+    pair, folder = calibrated
+    g, d, ranges = load_generator(pair), load_discriminator(pair), calibrate(str(pair), str(folder), seed=1).ranges
+    test = load_images(str(folder), "test")
+    assert list(ranges) == sorted(test.classes, key=g.classes.index)
+    for name, found in ranges.items():
+        label = g.classes.index(name)
+        real = scores_of(d, test.images[test.labels == test.classes.index(name)])[:, label]
+        fake = scores_of(d, g.for_sampling().sample([label], 50, 1 + label))[:, label]
+        for kind, scores in (("real", real), ("generated", fake)):
+            assert found[kind] == pytest.approx(np.percentile(scores.numpy(), [10, 50, 90]).tolist(), abs=2e-4)
+    assert probing.percentiles(torch.arange(101.0)) == [10, 50, 90]
+
+
 def test_the_page_shows_the_ranges_of_a_calibrated_model(calibrated, few, tmp_path, monkeypatch):
     """Percentiles of the scores of held-out images of the class; a class with too few images has none."""
     pytest.importorskip("gradio")

@@ -1,5 +1,6 @@
 """RUN/report.html, what it says of copies, and what fine-tuning makes of folders as people have them."""
 
+import base64
 import io
 import json
 import re
@@ -17,7 +18,8 @@ from training.__main__ import main
 from training.config.schema import make_config
 from training.feed.checks import findings
 from training.feed.near_copies import copying, near_copies, nearest
-from training.monitor.report import as_shown, copying_within, some_of
+from training.monitor.log import save_grid
+from training.monitor.report import as_shown, copying_within, over_time, some_of
 
 from . import tuning
 from .tuning import DONOR, finetune
@@ -362,3 +364,14 @@ def test_the_default_walk_with_scores(tmp_path, capsys, monkeypatch):
     )
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "Inception features" in page and "the best by kid1k_held_out" in page and "198 images" in page
+
+
+def test_samples_during_training_are_cut_out_of_the_grid_by_class(tmp_path):
+    save_grid(
+        torch.cat([torch.full((20, 3, 8, 8), -1.0), torch.ones(20, 3, 8, 8)]), tmp_path / "samples" / "0000004.png"
+    )
+    (a, first), (b, second) = over_time(tmp_path, ["a", "b"], 8)
+    assert (a, b) == ("a", "b") and first[0][0] == second[0][0] == "4"
+    for strips, level in ((first, 0), (second, 255)):
+        image = np.asarray(Image.open(io.BytesIO(base64.b64decode(strips[0][1].partition(",")[2]))))
+        assert (image[1:9, 1:9] == level).all()

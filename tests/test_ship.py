@@ -2,10 +2,14 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 from huggingface_hub import ModelCard
 
+from sngan_hub.data import Images
 from sngan_hub.weights.records import WEIGHTS, read_records
 from training.__main__ import main
 from training.config.schema import load_config, make_config
@@ -85,6 +89,31 @@ def test_the_scores_of_a_model_that_was_fine_tuned_on_named_data_are_measured(mo
     monkeypatch.setattr(shipping, "load_images", load)
     with pytest.raises(Read, match="avatars.*test"):
         shipping.reference("sngan_avatars32")
+
+
+def test_the_reference_scores_are_those_of_each_class(monkeypatch, tmp_path):
+    class Network:
+        size, classes, n_classes = 4, ["a", "b"], 2
+
+        def sample(self, classes, n, seed):
+            return torch.full((n, 3, 4, 4), 100 + classes + seed, dtype=torch.uint8)
+
+    def scores(d, images):
+        brightness = torch.as_tensor(images).float().mean((1, 2, 3))
+        return torch.stack([brightness, 1000 + brightness], 1)
+
+    folder = tmp_path / "sngan_avatars32.v1"
+    folder.mkdir()
+    record = SimpleNamespace(where="shipped", folder=folder / "generator", recipe={"data": "avatars"})
+    images = np.arange(6, dtype=np.uint8)[:, None, None, None].repeat(3, 1).repeat(4, 2).repeat(4, 3)
+    test = Images(images, np.array([1, 0, 1, 0, 1, 0]), ["a", "b"])
+    for name, made in (("find_record", lambda *_: record), ("load_generator", lambda *_: Network()), ("scores_of", scores),
+                       ("load_discriminator", lambda *_: None), ("load_images", lambda *_: test)):  # fmt: skip
+        monkeypatch.setattr(shipping, name, made)
+    shipping.reference("sngan_avatars32", n=2, seed=5)
+    found = json.loads((folder / "reference.json").read_text())["classes"]
+    assert found == {"a": {"real": [1.2, 2, 2.8], "generated": [105] * 3},
+                     "b": {"real": [1000.2, 1001, 1001.8], "generated": [1106] * 3}}  # fmt: skip
 
 
 def test_the_card_of_an_earlier_snapshot_states_its_step_and_hours(runs, tmp_path, capsys):

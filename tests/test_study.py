@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import namedtuple
 from pathlib import Path
 
 import psutil
@@ -13,8 +14,10 @@ import pytest
 import torch
 from PIL import Image
 
+from sngan_hub.metrics.scores import fid, kid
 from training.config.presets import METHODS, SETTINGS
 from training.config.schema import make_config
+from training.study import run
 from training.study.page import command_of, write_page
 from training.study.plan import Cell, cells, config_of
 from training.study.run import Study, begin, cell_of, make, read_results
@@ -109,8 +112,6 @@ def test_runs_are_made_once_and_more_can_be_added(folder_of_images, tmp_path, ca
 
 
 def test_times_of_further_methods_are_measured_with_those_that_are_known(folder_of_images, tmp_path, monkeypatch):
-    from training.study import run
-
     asked = []
     monkeypatch.setattr(run, "seconds_per_iteration", lambda configs, *_: (
         asked.append(list(configs)), {name: run.Seconds(1, 1, 1) for name in configs})[1])  # fmt: skip
@@ -154,7 +155,6 @@ def test_real_features_that_a_study_computes_first_are_in_the_runs_order(tmp_pat
     from sngan_hub.hub.load import load_generator
     from sngan_hub.metrics import evaluation
     from training.engine.state import new_networks
-    from training.study import run
 
     for name, n in (("a", 12), ("b", 21), ("c", 30)):
         (tmp_path / "data" / name).mkdir(parents=True)
@@ -209,14 +209,13 @@ def test_hours_are_those_of_the_timed_methods():
 
 
 def test_a_run_that_diverges_is_a_result(folder_of_images, tmp_path, monkeypatch):
-    from training.study import run
-
     def diverge(config, data):
         raise FloatingPointError("step 1,234: losses (loss_d nan) are not finite; start a run with a lower lr_g")
 
     monkeypatch.setattr(run, "train", diverge)
     out = tmp_path / "study"
-    make(out, Study("cnn_cifar10", {**SMALL, "data": str(folder_of_images)}), cells(["none"], ["B"], [0], []), rounds=0)
+    study = Study("cnn_cifar10", {**SMALL, "data": str(folder_of_images)})
+    make(out, study, cells(["none"], ["B"], [0], []), rounds=0, score=invented)
     (row,) = read_results(out)
     assert row["diverged"] == "step 1,234" and row["fid"] is None
     assert "| `none` | 1 diverged | diverged | not reported |" in write_page(out).read_text()
@@ -386,3 +385,71 @@ def test_a_killed_study_goes_on_with_the_run_that_it_was_in(folder_of_images, tm
         weights = [(out / "runs" / cell / "generator" / "model.safetensors").read_bytes() for out in (killed, whole)]
         assert weights[0] == weights[1]
     assert (killed / "study.md").read_text() and len(read_results(killed)) == 2
+
+
+def test_the_scores_of_a_run_compare_its_samples_with_the_test_images(monkeypatch):
+    rng = torch.Generator().manual_seed(0)
+    real = {"test": torch.randn(300, 4, generator=rng), "train": torch.randn(300, 4, generator=rng) + 0.5}
+    samples = torch.randn(200, 4, generator=rng) * 2
+
+    class Stub:
+        precision, evaluator = "fp32", "stub"
+
+        def real_features(self, split, n, balanced=True):
+            return real[split][:n]
+
+        def sample_features(self, n):
+            return samples[:n]
+
+    class Network:
+        def for_sampling(self):
+            return self
+
+    monkeypatch.setattr(run, "load_generator", lambda *_, **__: Network())
+    monkeypatch.setattr(run, "evaluation_of", lambda *_: Stub())
+    monkeypatch.setattr(run, "_floors", {})
+    found = run.fid_and_kid(Path("run"), Study("cnn_cifar10", {}, 200), make_config("cnn_cifar10", data="x"))
+    assert found["fid"] == pytest.approx(fid(samples, real["test"]))
+    assert found["kid"] == pytest.approx(kid(samples, real["test"][:200]))
+    assert found["fid_floor"] == pytest.approx(fid(real["train"][:200], real["test"]))
+
+
+def test_singular_values_are_squared_and_relative_to_the_largest(monkeypatch):
+    row = namedtuple("row", "layer, values")("l", torch.tensor([4.0, 2.0, 1.0]))
+    monkeypatch.setattr(run, "load_discriminator", lambda path: None)
+    monkeypatch.setattr(run, "spectra", lambda d: [row])
+    assert run.singular_values(Path("run")) == {"l": [1, 0.25, 0.0625]}
+
+
+def test_the_stated_cost_counts_the_steps_of_d(tmp_path):
+    study, seconds = Study("cnn_cifar10", {"steps": 3600}), {"none": run.Seconds(1.0, 1.0, 1.0)}
+    for setting, cost in (("A", "about 1.0 hours"), ("B", "about 20 minutes")):  # five D steps, and one
+        assert run.cost_lines(cells(["none"], [setting], [0], []), study, tmp_path, seconds)[1].startswith(cost)
+
+
+def test_unusable_data_are_an_error_before_the_first_run(folder_of_images, tmp_path, monkeypatch):
+    class Early(Exception):
+        pass
+
+    def features(*_):
+        raise Early
+
+    monkeypatch.setattr(run, "features_of_real_images", features)
+    with pytest.raises(Early):
+        make(tmp_path / "study", Study("cnn_cifar10", {**SMALL, "data": str(folder_of_images)}),
+             cells(["none"], ["B"], [0], []), rounds=0)  # fmt: skip
+    assert not (tmp_path / "study" / "runs").exists()
+
+
+def test_a_page_of_runs_that_diverged_and_of_times_without_weight_norm(tmp_path):
+    out = tmp_path / "study"
+    begin(out, Study("cnn_cifar10", {}))
+    plain = {"seed": 0, "steps": 2, "machine": "m", "versions": {}}
+    rows = [{"method": method, "setting": "C", "width": width, "fid": None, "kid": None, "diverged": "step 3", **plain}
+            for method in ("orthonormal", "spectral_norm") for width in (1.0, 4.0)]  # fmt: skip
+    (out / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (out / "times.json").write_text(json.dumps({"seconds": {"none": [1.0, 1.0, 1.0]}}))
+    page = write_page(out).read_text(encoding="utf-8")
+    assert "FID, width x 4" in page and page.count("| 1 diverged | 1 diverged |") == 2
+    assert "study-spectrum.png" not in page and "study-time.png" not in page
+    assert not (out / "study-time.png").exists() and not (out / "study-spectrum.png").exists()

@@ -108,6 +108,15 @@ def test_color_keeps_what_it_should():
     assert 0.5 - 1e-4 <= contrast.min() and contrast.max() <= 1.5 + 1e-4
 
 
+def test_color_by_its_formula():
+    x = torch.rand(2, 3, 4, 4)
+    grey, mean = x.mean(1, keepdim=True), x.mean((1, 2, 3), keepdim=True)
+    for u, expected in (([0.7, 0.5, 0.5], x + 0.2), ([0.5, 0.9, 0.5], grey + 1.8 * (x - grey)),
+                        ([0.5, 0.5, 0.1], mean + 0.6 * (x - mean))):  # fmt: skip
+        found = color(x, torch.tensor(u)[:, None, None, None, None].expand(3, 2, 1, 1, 1))
+        assert torch.allclose(found, expected, atol=1e-6)
+
+
 def test_translation_moves_whole_pixels_by_an_eighth():
     x = torch.zeros(200, 3, 16, 16)
     x[:, :, 8, 8] = 1
@@ -163,6 +172,33 @@ def test_spread_is_zero_for_one_picture_and_one_for_the_data():
     x = torch.randn(40, 3, 8, 8)
     manual = torch.pdist(x[:20].flatten(1)).mean()
     assert pixel_spread(x, 20)[0].item() == pytest.approx(manual.item(), rel=1e-4)
+
+
+def test_a_line_of_the_log(monkeypatch, tmp_path):
+    """The spread over that of the data, and seconds per step since the last line."""
+    from training.monitor import log as logging
+
+    clock = iter([100.0, 130.0, 190.0])
+    monkeypatch.setattr(logging, "pixel_spread", lambda samples, per_class: samples)
+    monkeypatch.setattr(logging.time, "perf_counter", lambda: next(clock))
+    log = logging.Log(tmp_path, 10, torch.tensor([1.0, 2.0]))
+    log.write(20, {"loss_d": 0.5}, torch.tensor([3.0, 2.0]), waited=5.0)
+    log.write(50, {"loss_d": 0.25}, torch.tensor([1.0, 1.0]), waited=11.0)
+    log.close()
+    assert logging.read_log(tmp_path) == [
+        {"step": 20, "loss_d": 0.5, "spread": 2.0, "spread_worst": 1.0, "seconds_per_step": 3.0, "data_wait_per_step": 0.5},
+        {"step": 50, "loss_d": 0.25, "spread": 0.75, "spread_worst": 0.5, "seconds_per_step": 2.0, "data_wait_per_step": 0.2},
+    ]  # fmt: skip
+
+
+def test_the_status_of_a_run_in_hours(tmp_path):
+    from training.monitor.status import status
+
+    (tmp_path / "config.json").write_text(json.dumps({"preset": "fashion32", "steps": 1000, "n_dis": 1}))
+    rows = [{"step": step, "seconds_per_step": seconds} for step, seconds in ((50, 9.0), (75, 3.6), (100, 3.0))]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = status(tmp_path)
+    assert (found["step"], found["done"], found["hours_left"]) == (100, "10.0%", 0.9)
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -132,6 +132,7 @@ def score(arguments: argparse.Namespace) -> None:
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
+    from ..data import say_left_out
     from ..devices import resolve_device
     from ..hub.cards import update_record
     from ..hub.load import load_generator
@@ -157,8 +158,12 @@ def evaluate(arguments: argparse.Namespace) -> None:
         )
     folder = record.folder.parent if record and record.folder else None
     generator: Any = (
-        Pictures(arguments.model, arguments.size) if pictures else load_generator(arguments.model, device=devices[0])
+        Pictures(os.path.expanduser(arguments.model), arguments.size)
+        if pictures
+        else load_generator(arguments.model, device=devices[0])
     )
+    for source in (arguments.data, arguments.held_out, os.path.expanduser(arguments.model) if pictures else ""):
+        say_left_out(source)
     model = record.name if record else arguments.model
     asked = [name.strip() for name in arguments.protocol.split(",")]
 

@@ -10,6 +10,7 @@ Every source has two disjoint splits: ``train``, and ``test`` for scores. Folder
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -19,13 +20,13 @@ from ..class_names import class_list
 from ..hub.cache import cache_folder
 from ..text import nearest
 from .avatars import AVATAR_STYLES, AVATARS_PER_CLASS, draw_avatars, load_avatars
-from .folders import folder_classes, load_folder
+from .folders import folder_classes, load_folder, of_no_class
 from .images import SPLITS, TEST_EVERY, Images
 from .prepared import NoTestSplit, count_prepared, is_prepared, load_prepared, read_about
 from .torchvision_sets import FASHION_CLASSES, FASHION_DEBIAN, load_cifar, load_fashion, load_stl10
 
 __all__ = ["FASHION_DEBIAN", "SOURCES", "Images", "NoTestSplit", "cache_folder", "count_images", "draw_avatars",
-           "load_images", "source_classes"]  # fmt: skip
+           "load_images", "source_classes", "say_left_out"]  # fmt: skip
 
 
 class Source(NamedTuple):
@@ -52,6 +53,13 @@ def source_classes(source: str) -> list[str]:
     if is_prepared(source):
         return read_about(source)["classes"]
     return list(folder_classes(_known(source)))
+
+
+def say_left_out(source: str) -> None:
+    """Prints which images of a folder are ignored because they belong to no class. A named or prepared set has none."""
+    if source not in SOURCES and Path(source).is_dir() and not is_prepared(source):
+        for line in of_no_class(source):
+            print(f"{source}: {line}", file=sys.stderr)
 
 
 def count_images(source: str) -> tuple[int, int]:

@@ -73,7 +73,7 @@ class Images(NamedTuple):
         if sorted(order) != sorted(self.classes):
             raise ValueError(f"data: the classes must be {', '.join(order[:8])} (got {', '.join(self.classes[:8])})")
         place = np.array([order.index(name) for name in self.classes])
-        digest = f"{self.digest}-{'|'.join(order)}" if self.digest else ""
+        digest = hashlib.sha256(json.dumps([self.digest, order]).encode()).hexdigest()[:16] if self.digest else ""
         return self._replace(labels=place[self.labels], classes=order, digest=digest)
 
     def fingerprint(self) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
@@ -75,10 +76,12 @@ class Evaluation:
         devices: Sequence[torch.device] = (),
         workers: int = 1,
         batch_size: int = BATCH,
+        keep_samples: bool = True,
     ):
         self.generator, self.source, self.seed = generator, source, seed
         self.held_out, self.precision, self.truncation, self.standing = held_out, precision, truncation, standing
         self.devices, self.workers, self.batch_size = list(devices), workers, batch_size
+        self.keep_samples = keep_samples
         self.logits = False  # whether a protocol needs the last layer of Inception
         self.pictures = generator if isinstance(generator, Pictures) else None
         if self.pictures and (truncation is not None or standing):
@@ -164,8 +167,10 @@ class Evaluation:
                     f"{counts.min():,} of class {self.classes[int(counts.argmin())]})"
                 )
 
-    def use_seed(self, seed: int) -> None:
-        """Samples are those of ``seed`` from now on."""
+    def use_seed(self, seed: int, forget: bool = False) -> None:
+        """Samples are those of ``seed`` from now on. ``forget``: features of those before are not needed again."""
+        if forget and seed != self.seed:
+            self._features.clear()
         if self.standing and seed != self.seed:  # which are estimated from its latents
             for name in ("sampler", "crew", "_generator"):
                 self.__dict__.pop(name, None)
@@ -235,6 +240,14 @@ class Evaluation:
             return ""
         state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
         return hashlib.sha256(safetensors.torch.save(state, metadata={"format": "pt"})).hexdigest()
+
+    @cached_property
+    def _form(self) -> str:
+        """The generator's configuration but for names: settings such as ``upsample`` are in no tensor."""
+        if self.pictures:
+            return ""
+        config = getattr(getattr(self.generator, "_orig_mod", self.generator), "config", {})
+        return json.dumps({key: value for key, value in config.items() if key != "classes"}, sort_keys=True)
 
     # -----------------------------------------------------------------------------------------------------------------
     # Samples
@@ -310,8 +323,8 @@ class Evaluation:
         return lambda worker: self.draw(which, labels, worker.generator)[0]
 
     def sample_store(self, rule: str) -> Path | None:
-        """Where features of 10,000 samples or more are kept; None where the weights have no hash."""
-        key = self.settings_key(rule)
+        """Where features of 10,000 samples or more are kept; None where the weights have no hash, or none are kept."""
+        key = self.settings_key(rule) if self.keep_samples else ""
         return cache_folder() / f"samples-{key}.npy" if key else None
 
     def settings_key(self, *of: str) -> str:
@@ -320,6 +333,7 @@ class Evaluation:
             return ""
         parts = [
             self.weights_sha256,
+            self._form,
             self.seed,
             self.truncation,
             self.batch_norm,

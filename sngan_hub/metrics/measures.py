@@ -105,6 +105,14 @@ def prdc10k(e: Evaluation) -> Score:
     return Score(parts["coverage"], n, evaluator, floor=floor, parts=parts)
 
 
+def check_classes_of_intra_fid(e: Evaluation) -> None:
+    """Raises ``ValueError`` if a class has fewer than 2 training images: it would have no covariance."""
+    counts = np.bincount(e.squashed.labels, minlength=len(e.squashed.classes))
+    if counts.min() < 2:
+        raise ValueError(f"data: intra_fid needs at least 2 training images of every class (got {counts.min()} of "
+                         f"class {e.squashed.classes[int(counts.argmin())]})")  # fmt: skip
+
+
 def intra_fid(e: Evaluation) -> Score:
     """Each finished class is kept in the cache folder, so that an interrupted measurement resumes."""
     data, k = e.squashed, e.n_classes
@@ -176,6 +184,8 @@ def diverse_classes(e: Evaluation) -> tuple[np.ndarray, list[int]]:
             raise ValueError(f"data: diversity needs at least 2 {what} images of every class (got {counts.min()} of "
                              f"class {e.classes[chosen[counts.argmin()]]})")  # fmt: skip
         fewest.append(min(PER_CLASS, int(counts.min())))
+    if e.generator.n_classes and len(chosen) == e.n_classes:
+        e.need_classes("diversity", PER_CLASS)
     return chosen, fewest
 
 
@@ -191,10 +201,12 @@ def diversity(e: Evaluation) -> Score:
         real, again = (e.real_features(split, k * n, of=chosen) for split, n in zip(SPLITS, fewest, strict=True))
         fake = e.sample_features(k * PER_CLASS, chosen)
     else:
-        e.need_classes("diversity", PER_CLASS)
         real, again = (e.real_features(split, k * n) for split, n in zip(SPLITS, fewest, strict=True))
         fake = e.sample_features(k * PER_CLASS)
     base = [mean_pairwise_distance(real[c::k]) for c in range(k)]
+    if min(base) == 0:
+        raise ValueError(f"data: diversity needs different test images of every class (all of {names[base.index(0)]} "
+                         f"are equal)")  # fmt: skip
     per_class = {name: mean_pairwise_distance(fake[c::k]) / base[c] for c, name in enumerate(names)}
     floor = float(np.mean([mean_pairwise_distance(again[c::k]) / base[c] for c in range(k)]))
     evaluator = "; ".join([e.evaluator, *said])
@@ -208,6 +220,8 @@ def _diversity_of_all(e: Evaluation) -> Score:
         raise ValueError(f"data: diversity needs at least 2 images in each split of {e.source} (got {n} in one)")
     real, again = (e.real_features(split, n, balanced=False) for split in SPLITS)
     base = mean_pairwise_distance(real)
+    if base == 0:
+        raise ValueError(f"data: diversity needs different test images (all of {e.source} are equal)")
     value, floor = (mean_pairwise_distance(x) / base for x in (e.sample_features(PER_CLASS), again))
     evaluator = e.evaluator + (f"; {n} real images of each split" if n < PER_CLASS else "")
     return Score(value, PER_CLASS, evaluator, floor=floor)

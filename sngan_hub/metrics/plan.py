@@ -34,15 +34,16 @@ class Work(NamedTuple):
 def work_of(e: Evaluation, protocols: Mapping[str, Protocol], seeds: int = 1) -> Work:
     """Counts what ``protocols`` need of ``e``, for ``seeds`` seeds."""
     wanted: dict[str, int] = {}
-    apart = pictures = distances = 0
+    apart = pictures = distances = missing = 0
     real: dict[Path, tuple[int, int]] = {}  # features' file -> images needed, images there are
     for name, row in protocols.items():
-        n = row.samples * (e.n_classes if row.per_class else 1)
+        k = min(e.n_classes, row.most_classes or e.n_classes) if row.per_class else 1
+        n = row.samples * k
         if "fid" in name:
             distances += e.n_classes if row.per_class else 2  # the value and the floor
         if row.network == "classifier":
             pictures += n
-        elif row.per_class and n > PREFIX:
+        elif row.per_class and (n > PREFIX or k < e.n_classes):
             apart += n
         else:
             rule = name if row.labels == "own" else row.labels
@@ -52,10 +53,13 @@ def work_of(e: Evaluation, protocols: Mapping[str, Protocol], seeds: int = 1) ->
                 continue
             data = e.real(split)
             there = len(data.images)
-            count = min(there, (count or there) * (e.n_classes if row.per_class and count else 1))
+            count = min(there, (count or there) * (k if count else 1))
+            if row.per_class and k < e.n_classes:  # of some classes: in a file of its own
+                missing += count
+                continue
             path = e.real_store(data)
             real[path] = max(count, real.get(path, (0, 0))[0]), there
-    if not e.generator.n_classes and "random" in wanted:  # without classes, the same samples
+    if (e.pictures or not e.generator.n_classes) and "random" in wanted:  # the same samples
         wanted["turn"] = max(wanted.get("turn", 0), wanted.pop("random"))
     cached = samples = 0
     for rule, n in wanted.items():
@@ -63,7 +67,6 @@ def work_of(e: Evaluation, protocols: Mapping[str, Protocol], seeds: int = 1) ->
         known = min(n, 0 if kept is None else len(kept))
         cached += known
         samples += n * seeds - known
-    missing = 0
     for path, (count, _) in real.items():
         kept = load_stored(path)
         known = min(count, 0 if kept is None else len(kept))
@@ -72,15 +75,18 @@ def work_of(e: Evaluation, protocols: Mapping[str, Protocol], seeds: int = 1) ->
     return Work(samples + apart * seeds, pictures * seeds, missing, cached, distances * seeds)
 
 
-def rates(e: Evaluation) -> tuple[float, float]:
-    """Seconds to generate one image and to compute its features, with all workers."""
-    worker, taken = e.crew[0], [0.0, 0.0]
+def rates(e: Evaluation, scored: bool) -> tuple[float, float]:
+    """Seconds to generate one image and to compute its features, on all devices. ``scored``: whether features are
+    needed at all; without them, Inception's weights are not.
+    """
+    worker, taken = e.crew[0] if scored else None, [0.0, 0.0]
     n = min(TIMED, len(e.pictures)) if e.pictures else TIMED
     for _ in range(2):  # the first round warms up
         start = time.perf_counter()
-        images, _ = e.draw(np.arange(n), None, worker.generator)
+        images, _ = e.draw(np.arange(n), None, worker.generator if worker else None)
         drawn = time.perf_counter()
-        features_of(worker.network, images, e.precision)
+        if worker:
+            features_of(worker.network, images, e.precision)
         taken = [drawn - start, time.perf_counter() - drawn]
     devices = len({str(device) for device in e.devices}) or 1
     return taken[0] / n / devices, taken[1] / n / devices
@@ -89,20 +95,21 @@ def rates(e: Evaluation) -> tuple[float, float]:
 def estimate(e: Evaluation, protocols: Mapping[str, Protocol], seeds: int = 1) -> str:
     """One line: the images, the cached ones, and the time. Takes a few seconds."""
     work = work_of(e, protocols, seeds)
-    parts = [f"{work.samples:,} samples and {work.real:,} real images to score"]
+    parts = [f"{work.samples:,} samples and {work.real:,} real images to score"] if work.samples + work.real else []
     if work.cached:
         parts.append(f"{work.cached:,} more are cached")
     if work.pictures:
         parts.append(f"{work.pictures:,} samples for a classifier")
     if not work.samples + work.real + work.pictures:
         return f"{', '.join(protocols)}: all features are cached"
-    sample, feature = rates(e)
+    sample, feature = rates(e, bool(work.samples + work.real))
     seconds = (work.samples + work.pictures) * sample + (work.samples + work.real) * feature
     seconds += work.distances * FRECHET
     training = ", and the training of the classifier" if work.pictures else ""
     where = ", ".join(dict.fromkeys(str(device) for device in e.devices or [e.device]))
+    scoring = f" and {feature:.2g} s to score" if feature else ""
     return (f"{', '.join(protocols)}: {', '.join(parts)}: about {in_words(seconds)}{training}, on {where} "
-            f"({sample:.2g} s to sample and {feature:.2g} s to score an image)")  # fmt: skip
+            f"({sample:.2g} s to sample{scoring} an image)")  # fmt: skip
 
 
 def in_words(seconds: float) -> str:

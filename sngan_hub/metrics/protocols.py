@@ -27,7 +27,7 @@ from ..text import nearest
 from ..weights.records import Score
 from . import measures
 from .evaluation import BATCH, Evaluation
-from .measures import FEWEST, INTRA, PER_CLASS
+from .measures import DIVERSE_CLASSES, FEWEST, INTRA, PER_CLASS
 from .plan import estimate
 from .provenance import json_line, machine, made_on, versions
 
@@ -44,6 +44,7 @@ class Protocol(NamedTuple):
     reference: str = "test"  # the split whose hash the result names; where it is another, test images only give a floor
     least: tuple[str, int] = ("test", 0)  # split, and the fewest images that it must have
     per_class: bool = False
+    most_classes: int = 0  # that are measured, spread evenly over all (0: all), where ``per_class``
     classes: bool = False  # whether the samples must have classes
     labels: str = "turn"  # of the samples: all classes in turn, at random, or its own
     network: str = "Inception"  # Inception, logits (of Inception), or classifier
@@ -102,6 +103,7 @@ PROTOCOLS: dict[str, Protocol] = {
         "FID of 5,000 samples of a class against all training images of the class, which are resized whole to the "
         "square; the value is the mean over the classes, as the authors report it",
         measures.intra_fid, INTRA, (("squashed", 0),), "squashed", per_class=True, classes=True,
+        check=measures.check_classes_of_intra_fid,
     ),
     "cas": Protocol(
         "accuracy on the real test images of a classifier that is trained on 50,000 samples; floor (higher than "
@@ -120,7 +122,7 @@ PROTOCOLS: dict[str, Protocol] = {
         "fewer real images, so many of each class are taken. Above 50 classes, 50 that are spread evenly over "
         "them are measured, and the samples take these in turn",
         measures.diversity, PER_CLASS, (("test", PER_CLASS), ("train", PER_CLASS)), per_class=True,
-        lower_is_better=False, check=measures.diverse_classes,
+        most_classes=DIVERSE_CLASSES, lower_is_better=False, check=measures.diverse_classes,
     ),
 }  # fmt: skip
 
@@ -166,6 +168,7 @@ def evaluate(
     devices: Sequence[torch.device] = (),
     workers: int = 1,
     batch_size: int = BATCH,
+    keep_samples: bool = True,
     say: Callable[[str], None] | None = None,
     plan_only: bool = False,
 ) -> Iterator[tuple[str, Score]]:
@@ -185,6 +188,8 @@ def evaluate(
         devices: where features are computed, in parallel; the generator's device if empty.
         workers: per device.
         batch_size: images of a batch; no score depends on it beyond rounding.
+        keep_samples: keep features of 10,000 samples or more in the cache folder, so that an interrupted evaluation
+            resumes.
         say: called with a line of text: how much is to be computed, and how long it takes.
         plan_only: end after that line.
 
@@ -211,7 +216,7 @@ def evaluate(
     sampling.check_request(1, seed + seeds - 1, truncation)
     shared = Evaluation(
         generator, source, seed, held_out, precision, truncation=truncation, standing=standing, devices=devices,
-        workers=workers, batch_size=batch_size,
+        workers=workers, batch_size=batch_size, keep_samples=keep_samples,
     )  # fmt: skip
     rows = {name: PROTOCOLS[name] for name in protocols}
     for name in rows:
@@ -233,7 +238,7 @@ def _measured(e: Evaluation, rows: dict[str, Protocol], seeds: range) -> Iterato
     for name, row in rows.items():
         start, scores = time.perf_counter(), list[Score]()
         for seed in seeds:
-            e.use_seed(seed)
+            e.use_seed(seed, forget=len(rows) == 1)
             scores.append(row.measure(e))
         e.use_seed(seeds[0])
         yield name + suffix, replace(

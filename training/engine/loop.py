@@ -10,12 +10,12 @@ from pathlib import Path
 
 import torch
 
-from sngan_hub.data import Images
+from sngan_hub.data import Images, say_left_out
 from sngan_hub.data.prepared import check_blocks
 from sngan_hub.networks.registry import find_model
 
 from ..config.schema import Config, save_config
-from ..feed.checks import check_apart, check_data, check_held_out, say_left_out
+from ..feed.checks import check_apart, check_data, check_held_out
 from ..feed.feed import new_feed
 from ..feed.images import stored_images
 from ..monitor.log import Log, fixed_samples, real_spread, save_grid

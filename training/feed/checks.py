@@ -10,7 +10,6 @@ import torch
 from PIL.Image import Image
 
 from sngan_hub.data import SOURCES, Images, load_images
-from sngan_hub.data.folders import of_no_class
 from sngan_hub.data.prepared import is_prepared, read_about
 from sngan_hub.sampling.pictures import labelled_grid, save_png
 
@@ -46,13 +45,6 @@ def check_held_out(data: Images, config: Config, size: int) -> None:
         read_as = read_about(config.test_folder)["size"], False
     held = load_images(config.test_folder, "all", *read_as, left_out=[])
     check_strangers(held, data, f"held_out: {config.test_folder}")
-
-
-def say_left_out(source: str) -> None:
-    """Prints which images of a folder are ignored because they belong to no class."""
-    if Path(source).is_dir() and not is_prepared(source):
-        for line in of_no_class(source):
-            print(line, file=sys.stderr)
 
 
 def check_data(data: Images, config: Config, size: int, out: Path) -> None:

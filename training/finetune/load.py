@@ -13,7 +13,7 @@ import numpy as np
 from huggingface_hub.errors import RepositoryNotFoundError
 
 from sngan_hub.convert import convert_file
-from sngan_hub.data import Images, count_images, source_classes
+from sngan_hub.data import Images, count_images, say_left_out, source_classes
 from sngan_hub.files import write_json
 from sngan_hub.hub.load import load_discriminator, load_generator
 from sngan_hub.hub.resolve import resolve
@@ -26,7 +26,6 @@ from ..config.schema import Config
 from ..engine.checkpoints import checkpoints
 from ..engine.run_folder import run_of
 from ..engine.state import State
-from ..feed.checks import say_left_out
 from ..feed.images import stored_images
 from ..monitor.score import check_scoring
 from .plan import DataFacts, Donor, going_on, make_plan

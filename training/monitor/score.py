@@ -63,7 +63,7 @@ def score_snapshot(state: State, config: Config, out: Path) -> float:
     from sngan_hub.metrics.protocols import evaluate
 
     start = time.perf_counter()
-    for name, score in evaluate(settled(state.average), *_of_score(config)):
+    for name, score in evaluate(settled(state.average), *_of_score(config), keep_samples=False):
         line = {"step": state.step, "protocol": name, **asdict(score)}
         append_json(out / SCORES, line)
     best = best_score(out, config.score)

@@ -22,6 +22,7 @@ from sngan_hub.networks.mixin import read_config
 from sngan_hub.weights.records import KINDS, PRETRAINED, WEIGHTS, find_record
 
 from ..engine.run_folder import is_run
+from ..finetune.probe import percentiles
 from ..monitor.status import has_ended
 from .record import SOURCES, STAGES, network_facts, recipe_of, stages_of
 
@@ -108,8 +109,7 @@ def reference(name: str, n: int = 200, seed: int = 0, held_out: str = "") -> str
             "real": scores_of(d, real)[:, label],
             "generated": scores_of(d, g.sample(classes=label, n=n, seed=seed))[:, label],
         }
-        percentiles = torch.tensor([0.1, 0.5, 0.9])
-        spans[title] = {kind: [round(v, 4) for v in s.quantile(percentiles).tolist()] for kind, s in of.items()}
+        spans[title] = {kind: percentiles(scores) for kind, scores in of.items()}
     path = record.folder.parent / "reference.json"
     about = {"n": n, "seed": seed, "percentiles": [10, 50, 90], "torch": str(torch.__version__), "classes": spans}
     write_json(path, about)

@@ -20,7 +20,7 @@ from .plan import WIDTH_METHODS, WIDTH_SETTING
 from .run import SAMPLES, STUDY, cell_of, read_results, read_times
 from .timing import Seconds
 
-PAGE, NOTES = "study.md", "notes.json"
+PAGE, NOTES, BASE = "study.md", "notes.json", "weight_norm"  # times are compared with BASE
 RUNS = "runs"  # a remark on all runs, above the sections
 Rows = list[dict[str, Any]]
 
@@ -53,9 +53,9 @@ def write_page(folder: Path, out: Path | None = None) -> Path:
     ]
     sections: list[tuple[str, list[str], Callable[[Path], None] | None]] = [
         ("settings", settings_table(plain), lambda path: draw_settings(plain, path)),
-        ("spectrum", [], lambda path: draw_spectra(plain, path)),
+        ("spectrum", [], (lambda path: draw_spectra(plain, path)) if any(map(has_spectrum, plain)) else None),
         ("width", width_table(rows), (lambda path: draw_widths(rows, path)) if has_widths(rows) else None),
-        ("time", time_table(seconds), (lambda path: draw_times(seconds, path)) if seconds else None),
+        ("time", time_table(seconds), (lambda path: draw_times(seconds, path)) if BASE in seconds else None),
         ("samples", [], (lambda path: draw_samples(plain, folder, path)) if strips(plain, folder) else None),
     ]
     for name, table, draw in sections:
@@ -113,6 +113,13 @@ def known(rows: Rows) -> tuple[list[str], list[str]]:
             [name for name in SETTINGS if any(row["setting"] == name for row in rows)])  # fmt: skip
 
 
+def as_cell(values: list[float], diverged: int) -> str:
+    """The mean FID, its range over seeds, and the number of runs that diverged."""
+    spread = f" ({min(values):.1f} to {max(values):.1f}, {len(values)} seeds)" if len(values) > 1 else ""
+    text = f"{statistics.mean(values):.1f}{spread}" if values else ""
+    return "; ".join(filter(None, [text, f"{diverged} diverged" if diverged else ""])) or "not run"
+
+
 def settings_table(rows: Rows) -> list[str]:
     methods, settings = known(rows)
     lines = ["| method | " + " | ".join(f"FID, {name}" for name in settings) + " | best here | paper, best, CIFAR-10 |",
@@ -123,9 +130,7 @@ def settings_table(rows: Rows) -> list[str]:
             values, diverged = scores(rows, method, setting)
             if values:
                 means.append(statistics.mean(values))
-            spread = f" ({min(values):.1f} to {max(values):.1f}, {len(values)} seeds)" if len(values) > 1 else ""
-            text = f"{statistics.mean(values):.1f}{spread}" if values else ""
-            cells.append("; ".join(filter(None, [text, f"{diverged} diverged" if diverged else ""])) or "not run")
+            cells.append(as_cell(values, diverged))
         best = f"{min(means):.1f}" if means else "diverged"
         stated = f"{FID_CIFAR10[method]}" if method in FID_CIFAR10 else "not reported"
         lines.append(f"| `{method}` | " + " | ".join([*cells, best, stated]) + " |")
@@ -134,16 +139,19 @@ def settings_table(rows: Rows) -> list[str]:
     return [*lines, "", f"Settings (learning rate, beta1, beta2, D steps for each G step): {stated}."]
 
 
+def has_spectrum(row: dict[str, Any]) -> bool:
+    return bool(row.get("spectrum"))
+
+
 def has_widths(rows: Rows) -> bool:
     return any(row["width"] != 1 for row in rows)
 
 
-def widths_of(rows: Rows, method: str) -> dict[float, list[float]]:
-    found: dict[float, list[float]] = {}
-    for row in rows:
-        if (row["method"], row["setting"]) == (method, WIDTH_SETTING) and row["fid"] is not None:
-            found.setdefault(row["width"], []).append(row["fid"])
-    return dict(sorted(found.items()))
+def widths_of(rows: Rows, method: str) -> dict[float, tuple[list[float], int]]:
+    """Of every width: the FIDs, and the number of runs that diverged."""
+    own = [row for row in rows if row["setting"] == WIDTH_SETTING]
+    made = sorted({row["width"] for row in own if row["method"] == method})
+    return {width: scores([row for row in own if row["width"] == width], method, WIDTH_SETTING) for width in made}
 
 
 def width_table(rows: Rows) -> list[str]:
@@ -154,15 +162,15 @@ def width_table(rows: Rows) -> list[str]:
              "|---" * (1 + len(every)) + "|"]  # fmt: skip
     for method in WIDTH_METHODS:
         own = widths_of(rows, method)
-        cells = [f"{statistics.mean(own[width]):.1f}" if width in own else "not run" for width in every]
+        cells = [as_cell(*own.get(width, ([], 0))) for width in every]
         lines.append(f"| `{method}` | " + " | ".join(cells) + " |")
     return lines
 
 
 def time_table(seconds: dict[str, Seconds]) -> list[str]:
-    if "weight_norm" not in seconds:
+    if BASE not in seconds:
         return []
-    base = seconds["weight_norm"].median
+    base = seconds[BASE].median
     lines = ["| method | seconds per iteration, median (least to most) | over weight norm |", "|---|---|---|"]
     for method, row in sorted(seconds.items(), key=lambda item: item[1].median):
         lines.append(f"| `{method}` | {row.median:.3f} ({row.least:.3f} to {row.most:.3f}) | {row.median / base:.2f} |")
@@ -212,12 +220,10 @@ def draw_spectra(rows: Rows, path: Path) -> None:
     """Squared singular values over the largest: a panel per layer, a line per method, in the method's best setting."""
     best: dict[str, dict[str, Any]] = {}
     for row in rows:
-        if row["fid"] is not None and row["fid"] < best.get(row["method"], {"fid": float("inf")})["fid"]:
+        if has_spectrum(row) and row["fid"] < best.get(row["method"], {"fid": float("inf")})["fid"]:
             best[row["method"]] = row
     best = {method: best[method] for method in METHODS if method in best}
-    layers = list(next(iter(best.values()), {"spectrum": {}})["spectrum"])
-    if not layers:
-        return
+    layers = list(next(iter(best.values()))["spectrum"])
     columns = min(4, len(layers))
     plot = figure(2.6 * columns + 1.8, 2.1 * -(-len(layers) // columns))
     panels = list(plot.subplots(-(-len(layers) // columns), columns, squeeze=False, sharey=True).flat)
@@ -242,7 +248,7 @@ def draw_widths(rows: Rows, path: Path) -> None:
     plot = figure(5, 3.4)
     axes = plot.subplots()
     for method in WIDTH_METHODS:
-        own = widths_of(rows, method)
+        own = {width: values for width, (values, _) in widths_of(rows, method).items() if values}
         axes.plot(list(own), [statistics.mean(values) for values in own.values()], marker="o", label=method)
     axes.set_xscale("log", base=2)
     axes.set_xlabel("channels of D's last feature map, over the architecture's")
@@ -282,7 +288,7 @@ def draw_samples(rows: Rows, folder: Path, path: Path) -> None:
 
 
 def draw_times(seconds: dict[str, Seconds], path: Path) -> None:
-    base = seconds.get("weight_norm", next(iter(seconds.values()))).median
+    base = seconds[BASE].median
     ordered = sorted(seconds.items(), key=lambda item: item[1].median)
     plot = figure(5.5, 0.32 * len(ordered) + 1)
     axes = plot.subplots()

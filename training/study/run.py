@@ -157,8 +157,8 @@ def make(
     if dry_run:
         print("\n".join(cell.name for cell in todo))
         return
-    if parallel > 1 and todo and score is None:
-        features_of_real_images(study, first, parallel)  # once, before all processes need them
+    if todo and score is None:  # before the first run: unusable data are an error now, and processes share the features
+        features_of_real_images(study, first, parallel)
     for number, row in enumerate(results(todo, study, folder, score or fid_and_kid, parallel), 1):
         append_json(folder / RESULTS, row)
         cell = cell_of(row)
