@@ -188,6 +188,15 @@ def test_data_in_another_order_is_the_same_data(folders):
 # What is trained
 
 
+def test_a_prepared_set_in_another_order_has_a_short_hash_of_its_own():
+    """It names files: of features, and of the classifier."""
+    names = [f"class {i} / with a name" for i in range(100)]
+    data = Images(np.zeros((100, 3, 4, 4), np.uint8), np.arange(100), names, "0123456789abcdef")
+    turned = data.in_order(names[::-1])
+    assert data.sha256() == data.digest and len(turned.sha256()) == 64 and turned.sha256().isalnum()
+    assert turned.sha256() != data.in_order([*names[1:], names[0]]).sha256()
+
+
 @pytest.mark.parametrize("flags, moving", [
     (["--trained=tables"], ("b1.", "b2.", "embed.", "linear.")),
     (["--trained=gains"], ("b1.", "b2.", "bn.", "embed.", "linear.", ".bias")),

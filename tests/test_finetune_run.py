@@ -185,6 +185,9 @@ def test_what_is_refused(folders, tmp_path, capsys):
     assert "there is no folder or data set 'none'" in refusal(
         capsys, "--from", DONOR, "--data", "none", "--out", tmp_path / "run"
     )
+    assert "unrecognized arguments: --method" in refusal(capsys, "--from", DONOR, *base, "--method", "weight_norm")
+    said = refusal(capsys, "--from", DONOR, *base, "--patience", 3)
+    assert "patience needs scores (got 3). No scores: 12 images are too few to hold any out" in said
     trained = tmp_path / "trained"
     (trained / "checkpoints").mkdir(parents=True)
     (trained / "checkpoints" / "1.pt").touch()

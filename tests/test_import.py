@@ -124,6 +124,7 @@ def test_the_command_makes_a_run_that_trains_on(tmp_path, capsys):
         given = {k: str(v) if k in ("data", "out") else v for k, v in flags.items()}
         state = train(make_config("cifar10", **{**given, "steps": 8, "held_out": held_out}))
         assert state.step == 8
+        assert "was saved on" not in capsys.readouterr().err  # the snapshot does not say
         arguments[-3] = f"--out={tmp_path / 'second'}"
         flags["out"] = tmp_path / "second"
     with pytest.raises(SystemExit):

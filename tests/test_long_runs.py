@@ -68,6 +68,29 @@ def test_the_last_checkpoints_are_kept_and_a_damaged_one_is_passed_over(tmp_path
     assert all(path.read_bytes() == b"nothing" for path in checkpoints(out))
 
 
+def test_results_whose_checkpoints_are_gone_are_not_overwritten(tmp_path):
+    """The same command would start at step 0 and cut the log, the scores and the snapshots."""
+    out = tmp_path / "run"
+    train(settings(out), some_data())
+    (out / "checkpoints").rename(tmp_path / "elsewhere")
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    for steps in (6, 8):
+        with pytest.raises(ValueError, match="has results of 6 steps, but no checkpoint to resume from; restore"):
+            train(settings(out, steps=steps), some_data())
+    after = {path: path.read_bytes() for path in out.rglob("*") if path.is_file() and "tfevents" not in path.name}
+    assert after == {path: content for path, content in before.items() if "tfevents" not in path.name}
+    (tmp_path / "elsewhere").rename(out / "checkpoints")
+    assert train(settings(out, steps=8), some_data()).step == 8
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again(tmp_path):
+    train(settings(tmp_path, checkpoint_every=4, steps=4), some_data())
+    shutil.rmtree(tmp_path / "checkpoints")
+    rows = (tmp_path / "log.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "log.jsonl").write_text("".join(rows[:3]))
+    assert train(settings(tmp_path, checkpoint_every=4, steps=4), some_data()).step == 4
+
+
 def test_more_can_be_kept(tmp_path):
     train(settings(tmp_path, steps=8, keep_checkpoints=3), some_data())
     assert [int(path.stem) for path in checkpoints(tmp_path)] == [4, 6, 8]
@@ -95,6 +118,18 @@ def test_a_full_disk_stops_with_the_state_safe(what, image_folder, tmp_path, tmp
         torch.load(checkpoints(p)[-1], weights_only=True) for p in (out, unbroken(tmp_path_factory, steps=20))
     )
     assert all(equal(ours[key], theirs[key]) for key in ("generator", "discriminator", "opt_g", "opt_d"))
+
+
+def test_a_log_that_cannot_be_written_states_the_last_checkpoint(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    train(settings(tmp_path, steps=4), some_data())
+    monkeypatch.setattr(loop.Log, "write", full)
+    with pytest.raises(
+        OSError, match="No space left on device; the same command resumes from the checkpoint of step 4"
+    ):
+        train(settings(tmp_path), some_data())
 
 
 def test_a_snapshot_with_numbers_that_ran_away_is_not_linked(tmp_path, monkeypatch):
@@ -270,7 +305,7 @@ def test_the_best_snapshot_is_the_one_that_is_offered(tmp_path, monkeypatch, cap
     values = iter([0.9, 0.2, 0.5, 0.7])
     asked = []
 
-    def evaluate(generator, source, names, *rest, plan_only=False):
+    def evaluate(generator, source, names, *rest, plan_only=False, **_):
         if plan_only:  # before the first step
             return iter(())
         asked.append((source, names))
@@ -311,7 +346,7 @@ def test_a_run_ends_where_scores_no_longer_get_better(tmp_path, monkeypatch):
     values = iter([0.5, 0.3, 0.4, 0.6, 0.1])
     monkeypatch.setattr(
         protocols, "evaluate",
-        lambda g, s, names, *_, plan_only=False: () if plan_only else [(names[0], Score(next(values), 10, "none"))],
+        lambda g, s, names, *_, plan_only=False, **__: () if plan_only else [(names[0], Score(next(values), 10, "none"))],
     )  # fmt: skip
     monkeypatch.setattr(inception, "find_weights", lambda: None)
     options = dict(steps=6, score_every=1, patience=2, snapshot_every=100, checkpoint_every=100, data="somewhere")
@@ -388,3 +423,15 @@ def test_the_gauge_and_the_grid_show_ten_of_many_classes():
     g = new_state(settings(""), data.classes).generator
     assert fixed_samples(g, 0, 2).shape == (20, 3, 32, 32) and real_spread(data, 30).shape == (10,)
     assert real_spread(data, 0).shape == (1,)
+
+
+def test_a_run_on_stretched_images_is_scored_against_stretched_images(tmp_path, monkeypatch):
+    from sngan_hub.metrics import inception, protocols
+
+    asked = []
+    monkeypatch.setattr(protocols, "evaluate", lambda *_, stretch=None, **__: asked.append(stretch) or ())
+    monkeypatch.setattr(inception, "find_weights", lambda: None)
+    for stretch in (True, False):
+        config = settings(tmp_path / str(stretch), steps=1, score_every=1, data="somewhere", contrast_stretch=stretch)
+        train(config, some_data())
+    assert asked == [True, True, False, False]  # the check before the first step, and the score

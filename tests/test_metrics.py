@@ -335,6 +335,15 @@ def test_held_out_images_may_have_synsets_where_the_training_images_have_names(i
         check_scoring(make_config("fashion32", data=str(named), held_out=str(synsets), score_every=1))
 
 
+def test_real_images_of_a_folder_are_stretched_where_the_generators_were(image_folder):
+    g = Generator(32, 2, widths=[4] * 4, classes=["left", "right"])
+    plain, stretched = (Evaluation(g, str(image_folder), stretch=stretch) for stretch in (False, True))
+    for split in ("test", "train"):
+        expected = load_images(str(image_folder), split, 32, True).images
+        assert np.array_equal(np.sort(stretched.real(split).images, 0), np.sort(expected, 0))
+        assert not np.array_equal(plain.real(split).images, stretched.real(split).images)
+
+
 def test_a_set_without_test_images_serves_protocols_that_need_none(image_folder, tmp_path):
     """As ImageNet prepared by the paper's preset: all of its images are training images."""
     from training.__main__ import main

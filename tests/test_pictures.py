@@ -126,6 +126,22 @@ def test_damaged_real_images_are_counted_and_named(tiny, image_folder, capsys):
     assert said.count("\n") == 1 and "4 damaged image(s)" in said and "left/12.png" in said and "; and 1 more" in said
 
 
+def test_images_of_no_class_are_named_before_a_folder_is_scored(tiny, image_folder, tmp_path, capsys, monkeypatch):
+    """Of the pictures, and of the real images. A home folder may be written as ~."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    made = tmp_path / "made"
+    shutil.copytree(image_folder, made)
+    shutil.copy(image_folder / "left" / "00.png", made / "beside.png")
+    shutil.copy(image_folder / "left" / "00.png", image_folder / "stray.png")
+    command = ["evaluate", "~/made", "--data", str(image_folder), "--protocol", "kid1k_held_out", "--device", "cpu"]
+    with pytest.raises(SystemExit):
+        sngan(command)
+    said = capsys.readouterr().err
+    assert f"{made}: ignored 1 image(s) beside the class folders (beside.png ...)" in said
+    assert f"{image_folder}: ignored 1 image(s) beside the class folders (stray.png ...)" in said
+    assert said.splitlines()[-1].endswith("kid1k_held_out needs at least 20 test images (got 4)")
+
+
 def test_a_folder_that_sample_wrote_is_evaluated(tiny, tmp_path, capsys):
     """`sngan sample --by-class`, then `sngan evaluate FOLDER`: the commands, with a folder as the data too."""
     for name, seed, n in (("fake", "1", "101"), ("real", "2", "120")):

@@ -42,6 +42,12 @@ def test_a_run_without_scores_says_why():
     assert "every 250 steps" in plan(given={"score_every"}, score_every=250).notes[0]
 
 
+def test_a_patience_needs_scores_that_the_run_may_choose_itself():
+    assert plan(patience=3).config.score_every == 500
+    with pytest.raises(ValueError, match=r"patience needs scores \(got 3\). No scores: no Inception weights"):
+        plan(patience=3, why="no Inception weights")
+
+
 def test_the_donors_classes_come_first_in_its_order():
     found = plan(["ape", "owl", "zebra", "cat"], new_classes="nearest", like="ape=dog")
     assert found.classes == ("cat", "owl", "ape", "zebra")

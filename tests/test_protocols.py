@@ -248,6 +248,67 @@ def test_several_seeds_give_the_mean_and_its_spread(tiny):
     assert len(set(found.values)) == 3
 
 
+def test_features_of_samples_are_kept_by_the_configuration_too(tiny):
+    """A setting such as ``upsample`` is in no tensor."""
+    form = dict(size=32, n_classes=3, widths=[4] * 4)
+    plain, other, named = (Generator(**form, classes=classes, upsample=upsample) for classes, upsample in (
+        (["a", "b", "c"], "nearest"), (["a", "b", "c"], "bilinear"), (None, "nearest")))  # fmt: skip
+    for network in (other, named):
+        network.load_state_dict(plain.state_dict())
+    stores = [Evaluation(network, "source").sample_store("turn") for network in (plain, other, named)]
+    assert stores[0] == stores[2] != stores[1]
+
+
+def test_features_of_samples_are_not_kept_where_nothing_could_use_them(tiny, tmp_path):
+    """During training, every snapshot has other weights."""
+    kept = measured("fid50k_train")
+    files = lambda: sorted((tmp_path / "cache").glob("samples-*"))  # noqa: E731
+    assert len(files()) == 1
+    files()[0].unlink()
+    assert measured("fid50k_train", keep_samples=False)["fid50k_train"].value == kept["fid50k_train"].value
+    assert not files()
+
+
+def test_a_classifiers_protocol_needs_no_inception(tiny, monkeypatch):
+    def missing(logits):
+        raise FileNotFoundError("Inception weights: not found")
+
+    monkeypatch.setattr(evaluation, "load_inception", missing)
+    said = list[str]()
+    evaluate(Tiny(), "source", ["agreement2k"], say=said.append, plan_only=True)
+    assert said[0].startswith("agreement2k: 2,000 samples for a classifier: about ") and "to score" not in said[0]
+    with pytest.raises(FileNotFoundError):
+        evaluate(Tiny(), "source", ["fid_paper"], say=said.append, plan_only=True)
+
+
+def test_the_plan_of_a_diversity_of_many_classes_counts_those_that_are_measured(tiny, monkeypatch):
+    class Many(Tiny):
+        n_classes, classes = 120, [f"{i:03d}" for i in range(120)]
+
+    for split, n in (("test", 1200), ("train", 24_000)):
+        tiny[split] = Images(
+            tiny[split].images[np.arange(n) % len(tiny[split].images)], np.arange(n) % 120, Many.classes
+        )
+    e = Evaluation(Many(), "source")
+    work = plan.work_of(e, {"diversity": PROTOCOLS["diversity"]})
+    assert (work.samples, work.real) == (5000, 1200 + 5000)  # 50 classes, 100 of each; test images are fewer
+
+
+def test_needs_of_classes_are_checked_before_anything_is_measured(tiny):
+    data = tiny["train"]
+    tiny["train"] = data._replace(labels=np.where(np.arange(len(data.labels)) == 0, 2, data.labels % 2))
+    with pytest.raises(ValueError, match="intra_fid needs at least 2 training images of every class .got 1 of class c"):
+        evaluate(Tiny(), "source", ["kid50k", "intra_fid"])
+
+
+def test_equal_test_images_have_no_diversity(tiny):
+    data = tiny["test"]
+    images = np.where((data.labels == 1)[:, None, None, None], data.images[1], data.images)
+    tiny["test"] = data._replace(images=images)
+    with pytest.raises(ValueError, match="different test images of every class .all of b are equal"):
+        measured("diversity")
+
+
 def test_neither_batches_nor_workers_change_a_score(tiny):
     values = [dict(evaluate(Tiny(), "source", ["fid_paper"], batch_size=size, workers=workers))["fid_paper"].value
               for size, workers in ((1000, 1), (333, 1), (500, 3))]  # fmt: skip

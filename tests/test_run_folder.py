@@ -21,6 +21,7 @@ from training.config.schema import differences, make_config, same_rates
 from training.engine.checkpoints import checkpoints, kept
 from training.engine.loop import train
 from training.engine.run_folder import check_out, link_snapshot, linked_step, locked
+from training.engine.signals import stop_requests
 from training.engine.snapshots import save_snapshot
 from training.engine.state import new_state
 from training.engine.transition import settled
@@ -393,3 +394,30 @@ def test_tensorboard_keeps_the_point_of_the_step_that_a_run_resumes_at(tmp_path)
         log.close()
     points = EventAccumulator(str(tmp_path / "tensorboard")).Reload().Scalars("loss_g")
     assert [(point.step, point.value) for point in points] == [(1, 0), (2, 0), (3, 2), (4, 2)]
+
+
+def test_a_repeated_sigterm_does_not_end_a_run_before_its_state_is_saved():
+    """torchrun passes on to its workers what a scheduler sends to all processes of a job. A second Ctrl-C ends it."""
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    with stop_requests() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop[0] == "SIGTERM"
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop[-1] == "SIGINT"
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+
+
+@pytest.mark.parametrize("settings, count", [
+    (dict(steps=100, snapshot_every=30), 4), (dict(steps=90, snapshot_every=30), 3),
+    (dict(steps=100, snapshot_every=30, score_every=20), 7),  # 20 30 40 60 80 90 100
+    (dict(steps=60, snapshot_every=1000, score_every=20), 3),
+])  # fmt: skip
+def test_a_dry_run_counts_the_snapshots_of_scores_too(settings, count):
+    config = make_config("fashion32", data="fashion", **settings)
+    assert f"snapshots             {count}, " in describe(config)
+    written = [s for s in range(1, config.steps + 1) if s == config.steps or s % config.snapshot_every == 0
+               or (config.score_every and s % config.score_every == 0)]  # fmt: skip
+    assert len(written) == count

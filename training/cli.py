@@ -27,10 +27,8 @@ sngan prepare imagenet/train prepared/imagenet --preset imagenet128_projection
 sngan prepare images.tar prepared/images --size 64
 sngan prepare prepared/images"""
 
-#: Flags that ``finetune`` refuses with a reason (NOT_GIVEN of finetune/plan.py, which imports torch); not in its help
-OF_THE_DONOR = ("architecture", "generator_fields", "discriminator_fields")
-#: Settings that a fine-tuning run takes from its donor; ``make_plan`` refuses them
-NOT_OF_FINE_TUNING = ("preset", "architecture", "generator_fields", "discriminator_fields")
+#: Settings that a fine-tuning run takes from its donor
+NOT_OF_FINE_TUNING = ("preset", "method", "architecture", "generator_fields", "discriminator_fields")
 STUDY = """\
 sngan study --preset cnn_cifar10 --data cifar10 --out study --steps 2000
 sngan study --preset cnn_cifar10 --data cifar10 --out study --steps 2000 --methods none --settings A,D --seeds 0,1,2
@@ -197,7 +195,7 @@ def add_settings(command: argparse.ArgumentParser, preset: str = "") -> None:
             section.add_argument(
                 flag(field), type=truth if kind is bool else kind, default=argparse.SUPPRESS,
                 metavar="|".join(filter(None, known.choices)) if 0 < len(known.choices) < 7 else shown,
-                help=argparse.SUPPRESS if preset and field.name in OF_THE_DONOR else help_of(field, preset),
+                help=help_of(field, preset),
             )  # fmt: skip
 
 

@@ -57,7 +57,7 @@ def source_classes(source: str) -> list[str]:
 
 def say_left_out(source: str) -> None:
     """Prints which images of a folder are ignored because they belong to no class. A named or prepared set has none."""
-    if source not in SOURCES and Path(source).is_dir() and not is_prepared(source):
+    if source and source not in SOURCES and Path(source).is_dir() and not is_prepared(source):
         for line in of_no_class(source):
             print(f"{source}: {line}", file=sys.stderr)
 

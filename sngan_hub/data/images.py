@@ -73,7 +73,7 @@ class Images(NamedTuple):
         if sorted(order) != sorted(self.classes):
             raise ValueError(f"data: the classes must be {', '.join(order[:8])} (got {', '.join(self.classes[:8])})")
         place = np.array([order.index(name) for name in self.classes])
-        digest = hashlib.sha256(json.dumps([self.digest, order]).encode()).hexdigest()[:16] if self.digest else ""
+        digest = f"{self.digest}-{'|'.join(order)}" if self.digest else ""
         return self._replace(labels=place[self.labels], classes=order, digest=digest)
 
     def fingerprint(self) -> str:
@@ -81,9 +81,11 @@ class Images(NamedTuple):
         return self.sha256()[:16] if not self.digest else self.digest
 
     def sha256(self) -> str:
-        """The whole sha256 of all pixels, labels and class names; of a prepared data set, its first digits."""
+        """The whole sha256 of all pixels, labels and class names; of a prepared data set, its first digits (where its
+        classes are in another order, the sha256 of these and the order).
+        """
         if self.digest:
-            return self.digest
+            return self.digest if self.digest.isalnum() else hashlib.sha256(self.digest.encode()).hexdigest()
         digest = hashlib.sha256()
         for part in (self.images, self.labels):
             digest.update(np.ascontiguousarray(part).data)

@@ -60,7 +60,7 @@ def classifier(
     if len(train.images) < BATCH:
         raise ValueError(f"data: the classifier of {protocol} needs {BATCH} or more training images (got "
                          f"{len(train.images)}); add images, or use another protocol")  # fmt: skip
-    path = cache_folder() / f"classifier-{train.fingerprint()}-r{RECIPE}.pt"
+    path = cache_folder() / f"classifier-{train.sha256()[:16]}-r{RECIPE}.pt"
     network = build(len(train.classes))
     if path.is_file():
         network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))

@@ -77,11 +77,12 @@ class Evaluation:
         workers: int = 1,
         batch_size: int = BATCH,
         keep_samples: bool = True,
+        stretch: bool = False,
     ):
         self.generator, self.source, self.seed = generator, source, seed
         self.held_out, self.precision, self.truncation, self.standing = held_out, precision, truncation, standing
         self.devices, self.workers, self.batch_size = list(devices), workers, batch_size
-        self.keep_samples = keep_samples
+        self.keep_samples, self.stretch = keep_samples, stretch
         self.logits = False  # whether a protocol needs the last layer of Inception
         self.pictures = generator if isinstance(generator, Pictures) else None
         if self.pictures and (truncation is not None or standing):
@@ -136,7 +137,7 @@ class Evaluation:
     def _load(self, source: str, split: str, squash: bool = False) -> Images:
         """The images that can be read; prints how many others are left out, once for each of them."""
         damaged: list[str] = []
-        data = load_images(source, split, self.generator.size, left_out=damaged, squash=squash)
+        data = load_images(source, split, self.generator.size, self.stretch, damaged, squash)
         if new := [line for line in damaged if line not in self._left_out]:
             self._left_out |= {*new}
             more = f"; and {len(new) - 3:,} more" if len(new) > 3 else ""
@@ -353,7 +354,7 @@ class Evaluation:
 
     def real_store(self, data: Images) -> Path:
         bf16 = "-bf16" if self.precision == "bf16" else ""
-        return cache_folder() / f"features-{self._network}-{data.fingerprint()}{bf16}.npy"
+        return cache_folder() / f"features-{self._network}-{data.sha256()[:16]}{bf16}.npy"
 
     def real_features(self, split: str, n: int | None, balanced: bool = True, of: np.ndarray | None = None) -> Tensor:
         """Features of the first n / K images of each class, interleaved by class as the samples are; ``of``: of these

@@ -87,7 +87,7 @@ def rates(e: Evaluation, scored: bool) -> tuple[float, float]:
         drawn = time.perf_counter()
         if worker:
             features_of(worker.network, images, e.precision)
-        taken = [drawn - start, time.perf_counter() - drawn]
+        taken = [drawn - start, time.perf_counter() - drawn if worker else 0.0]
     devices = len({str(device) for device in e.devices}) or 1
     return taken[0] / n / devices, taken[1] / n / devices
 

@@ -169,6 +169,7 @@ def evaluate(
     workers: int = 1,
     batch_size: int = BATCH,
     keep_samples: bool = True,
+    stretch: bool = False,
     say: Callable[[str], None] | None = None,
     plan_only: bool = False,
 ) -> Iterator[tuple[str, Score]]:
@@ -190,6 +191,7 @@ def evaluate(
         batch_size: images of a batch; no score depends on it beyond rounding.
         keep_samples: keep features of 10,000 samples or more in the cache folder, so that an interrupted evaluation
             resumes.
+        stretch: stretch the contrast of real images of plain folders, as the run did that trained the generator.
         say: called with a line of text: how much is to be computed, and how long it takes.
         plan_only: end after that line.
 
@@ -216,7 +218,7 @@ def evaluate(
     sampling.check_request(1, seed + seeds - 1, truncation)
     shared = Evaluation(
         generator, source, seed, held_out, precision, truncation=truncation, standing=standing, devices=devices,
-        workers=workers, batch_size=batch_size, keep_samples=keep_samples,
+        workers=workers, batch_size=batch_size, keep_samples=keep_samples, stretch=stretch,
     )  # fmt: skip
     rows = {name: PROTOCOLS[name] for name in protocols}
     for name in rows:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import platform
 from pathlib import Path
 from typing import Any
@@ -62,8 +63,15 @@ def describe(config: Config, predicted_for: str | None = None) -> str:
 def snapshots_of(config: Config, networks: list[AnyGenerator | AnyDiscriminator]) -> str:
     """The number of snapshots that a run keeps, and their size on disk."""
     each = sum(4 * tensor.numel() for network in networks for tensor in network.state_dict().values()) / 1e6
-    count = -(-config.steps // config.snapshot_every)
-    return f"{count:,}, {each:,.0f} MB each, {each * count / 1e3:,.1f} GB in all; fewer with a higher --snapshot-every"
+    intervals = [every for every in (config.snapshot_every, config.score_every) if every]
+    count = sum(config.steps // every for every in intervals)
+    if len(intervals) > 1:
+        count -= config.steps // math.lcm(*intervals)
+    count += all(config.steps % every for every in intervals)  # the last step
+    count += bool(config.donor)  # the start
+    which = " or --score-every" if config.score_every else ""
+    return (f"{count:,}, {each:,.0f} MB each, {each * count / 1e3:,.1f} GB in all; fewer with a higher "
+            f"--snapshot-every{which}")  # fmt: skip
 
 
 def warnings(config: Config, device: str) -> list[str]:
@@ -101,7 +109,7 @@ def summary(config: Config) -> str:
     each = f"{config.n_dis} discriminator step{'s' if config.n_dis > 1 else ''}"
     parameters = [f"{sum(p.numel() for p in network.parameters()) / 1e6:.3g} M" for network in (g, d)]
     kind = device_kind(config.device)
-    compiled = "compiled" if wanted_compile(config) != "off" else "not compiled"
+    compiled = {"off": "not compiled", "graphs_only": "CUDA graphs"}.get(wanted_compile(config), "compiled")
     lines = [
         f"{'run':10}{config.preset}: {plural(config.steps, 'iteration', 'iterations')} of 1 generator and {each}, "
         f"{config.loss} loss",

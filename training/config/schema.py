@@ -59,7 +59,7 @@ class Config(
             raise ValueError(
                 "score_every needs held-out images (got held_out none); set --held-out to tenth or a folder"
             )
-        if self.patience and not self.score_every:
+        if self.patience and not self.score_every and not self.donor:  # a fine-tuning run may choose score_every
             raise ValueError(f"patience needs scores (got {self.patience}); set --score-every too")
         if self.steps < 1 and not self.donor:
             raise ValueError(f"steps must be 1 or more (got {self.steps})")

@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 
-from sngan_hub.files import write_atomically
+from sngan_hub.files import read_json_lines, write_atomically
 from sngan_hub.layers.resample import table_digest
+from sngan_hub.networks.mixin import read_config
 
 from ..config.schema import Config, differences
 from .state import State
@@ -113,6 +114,21 @@ def kept(out: Path) -> str:
             else "there is no checkpoint yet, so the same command starts from step 0")  # fmt: skip
 
 
+def check_results_have_a_checkpoint(out: Path) -> None:
+    """Raises ``ValueError`` if ``out`` has results of a run whose checkpoints are gone: it would start again over them.
+
+    A run that was killed before its first checkpoint may start again.
+    """
+    rows = read_json_lines(out / "log.jsonl")
+    if not rows or not (out / "config.json").is_file():
+        return
+    old, step = read_config(out / "config.json"), rows[-1]["step"]
+    every = old.get("checkpoint_every", 0)
+    if every and step >= min(2 * every, old["steps"]):
+        raise ValueError(f"{out} has results of {step:,} steps, but no checkpoint to resume from; restore "
+                         f"{out / CHECKPOINTS} from a copy, or start a new run in another --out")  # fmt: skip
+
+
 def load_checkpoint(state: State, config: Config, fingerprint: str, out: Path) -> bool:
     """Loads the newest readable checkpoint of ``out`` into ``state``. Returns False if there is none.
 
@@ -141,7 +157,7 @@ def load_checkpoint(state: State, config: Config, fingerprint: str, out: Path) -
             raise ValueError(f"{out} contains a run with other settings; choose another --out or undo the changes:\n  "
                              + "\n  ".join(changed))  # fmt: skip
         state.load_state_dict(parts)
-        if old.get("device", config.device) != config.device:
+        if old.get("device", config.device) not in (config.device, "auto"):  # auto: of an imported snapshot
             print(f"{path} was saved on {old['device']} and the run continues on {config.device}; the results may "
                   f"differ by rounding errors", file=sys.stderr)  # fmt: skip
         for other in damaged:  # kept for inspection, but no longer a checkpoint of the run

@@ -21,7 +21,14 @@ from ..feed.images import stored_images
 from ..monitor.log import Log, fixed_samples, real_spread, save_grid
 from ..monitor.progress import Progress
 from ..monitor.score import check_data_for_scores, check_scoring, out_of_patience, score_snapshot
-from .checkpoints import CheckpointWriter, check_weights, load_checkpoint, not_finite
+from .checkpoints import (
+    CheckpointWriter,
+    check_results_have_a_checkpoint,
+    check_weights,
+    kept,
+    load_checkpoint,
+    not_finite,
+)
 from .distributed import (
     any_process,
     check_same_data,
@@ -79,6 +86,8 @@ def _train(config: Config, data: Images | None, begin: Callable[[State], None] |
                 raise ValueError(f"steps must be {state.step:,} or more, because {out} has a checkpoint of that step "
                                  f"(got {config.steps:,})")  # fmt: skip
             print(f"resumes at step {state.step:,} of {config.steps:,}", file=sys.stderr)
+        else:
+            check_results_have_a_checkpoint(out)
         save_config(config, out / "config.json")  # marks the folder as a run
         check_data(data, config, size, out)
         if begin and not resumed:
@@ -137,6 +146,10 @@ def _train(config: Config, data: Images | None, begin: Callable[[State], None] |
                     checkpoints.save(state)
             except RuntimeError as error:
                 raise lost_worker(error, accelerator, out) from error
+            except OSError as error:
+                if kept(out) in str(error):
+                    raise
+                raise OSError(f"{out}: {str(error).splitlines()[0]}; {kept(out)}") from error
             if stopping and state.step < config.steps:
                 checkpoints.wait()
                 by = {"SIGINT": "Ctrl-C"}.get(stop[0], stop[0]) if stop else "another process"

@@ -1,4 +1,8 @@
-"""Stops a run on SIGTERM or Ctrl-C: the first saves the state after the current step, a second one stops at once."""
+"""Stops a run on SIGTERM or Ctrl-C: the state is saved after the current step. A second Ctrl-C stops at once.
+
+A second SIGTERM does not: torchrun passes on the one that a scheduler sends to all processes of a job, so that they
+come twice. SIGKILL remains.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,8 @@ def stop_requests() -> Iterator[list[str]]:
 
     def handle(number: int, frame: object) -> None:
         came.append(signal.Signals(number).name)
-        signal.signal(number, before[number])
+        if number == signal.SIGINT:
+            signal.signal(number, before[number])
 
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):

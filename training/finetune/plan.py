@@ -25,7 +25,7 @@ SENSIBLE = ("freeze_d", "augment", "batch_size", "g_batch_size", "warm_up", "hel
             "score_every")  # fmt: skip
 OF_THE_DONOR = ("architecture", "generator_fields", "discriminator_fields", "class_order", "conditioning",
                 "d_warm_up")  # fmt: skip
-NOT_GIVEN = ("architecture", "generator_fields", "discriminator_fields")  # always the donor's
+NOT_GIVEN = ("method", "architecture", "generator_fields", "discriminator_fields")  # always the donor's
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,8 @@ def make_plan(
                          f"model with sngan train")  # fmt: skip
     chosen, why = sensible(config, data, donor.is_run, no_scores)
     config = dataclasses.replace(config, **{key: value for key, value in chosen.items() if key not in given})
+    if config.patience and not config.score_every:
+        raise ValueError(f"patience needs scores (got {config.patience}). {why}")
     if config.score_every:
         why = f"Computes {config.score} every {config.score_every:,} steps; the best snapshot becomes the result"
     notes = [why or "No scores: score_every is 0"]

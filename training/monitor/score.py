@@ -51,7 +51,7 @@ def check_data_for_scores(generator: AnyGenerator, config: Config) -> None:
     """Raises ``ValueError`` if the data do not have what the protocol needs. Computes no features."""
     from sngan_hub.metrics.protocols import evaluate
 
-    evaluate(generator, *_of_score(config), plan_only=True)
+    evaluate(generator, *_of_score(config), stretch=config.contrast_stretch, plan_only=True)
 
 
 def _of_score(config: Config) -> tuple[str, list[str], int, str, str]:
@@ -63,7 +63,8 @@ def score_snapshot(state: State, config: Config, out: Path) -> float:
     from sngan_hub.metrics.protocols import evaluate
 
     start = time.perf_counter()
-    for name, score in evaluate(settled(state.average), *_of_score(config), keep_samples=False):
+    network, stretch = settled(state.average), config.contrast_stretch
+    for name, score in evaluate(network, *_of_score(config), keep_samples=False, stretch=stretch):
         line = {"step": state.step, "protocol": name, **asdict(score)}
         append_json(out / SCORES, line)
     best = best_score(out, config.score)

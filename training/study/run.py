@@ -241,7 +241,8 @@ def floor_of(n: int, data: str, held_out: str, e: Evaluation) -> float:
 
 
 def evaluation_of(generator: Any, config: Config, workers: int = 1) -> Evaluation:
-    return Evaluation(generator, config.data, held_out=config.test_folder, precision=config.precision, workers=workers)
+    return Evaluation(generator, config.data, held_out=config.test_folder, precision=config.precision, workers=workers,
+                      stretch=config.contrast_stretch)  # fmt: skip
 
 
 def features_of_real_images(study: Study, config: Config, workers: int) -> None:
