@@ -153,10 +153,10 @@ MUTATIONS: list[tuple[str, str, str, str, str]] = [  # what, file, right, wrong,
     ("the farthest classes as the nearest", "training/finetune/transfer.py", "likeness.topk(min(NEAREST, len(likeness)))", "likeness.topk(min(NEAREST, len(likeness)), largest=False)", "test_finetune.py::test_the_nearest_classes_have_the_largest_products_with_embeddings_of_unit_length"),
     ("KID against the training images", "sngan_hub/metrics/measures.py", 'reference = e.real_features("test", 1000)', 'reference = e.real_features("train", 1000)', "test_protocols.py::test_scores_of_prefixes_and_their_floors_are_those_of_the_test_images"),
     ("a class transition that never happens", "training/engine/step.py", "    if config.transition_to:\n", "    if False:\n", "test_processes.py"),
-    ("G"s images not augmented", "training/engine/step.py", "loss.generator(d(augment(g(z, y), names, draws), y))", "loss.generator(d(g(z, y), y))", "test_processes.py::test_the_generators_images_are_augmented_too"),
+    ("G's images not augmented", "training/engine/step.py", "loss.generator(d(augment(g(z, y), names, draws), y))", "loss.generator(d(g(z, y), y))", "test_processes.py::test_the_generators_images_are_augmented_too"),
     ("an average that is G", "training/engine/step.py", "state.generator, config.ema_decay, step)", "state.generator, 0.0, step)", "test_processes.py::test_micro_batches_are_exact"),
     ("saturation unchanged", "training/feed/augment.py", "(u[1] * 2)", "1", "test_training.py::test_color_by_its_formula"),
-    ("the short side not resized", "sngan_hub/data/images.py", "if short_side:", "if False:", "test_prepare.py::test_a_short_side_is_resized_first"),
+    ("the short side not resized", "sngan_hub/data/images.py", "if short_side and min(image.size) != short_side:", "if False:", "test_prepare.py::test_a_short_side_is_resized_first"),
     ("copies judged by the first class", "training/monitor/report.py", "rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(int))]", "rows[:most]", "test_report.py::test_images_to_compare_with_come_from_all_parts_of_the_shown_classes"),
 ]
 # fmt: on
