@@ -75,6 +75,8 @@ ELSEWHERE = {
     "pip install .": "needs package registries; test_release.py builds and installs the wheel",
     "pip install '": "the same, with extras",
     "sngan app": "serves until it is stopped; test_space.py starts it",
+    "bash space/deploy.sh": "runs in a clone; the next lines' stand-in SPACE is what it writes",
+    "hf auth login": "asks for a token; the Hub of this machine takes HF_TOKEN",
 }
 
 NARROW = (
@@ -120,6 +122,7 @@ GIVEN = {
     "DATA": lambda path: class_folders(path, "n01440764", "n01443537", size=(130, 130)),
     "FOLDER": lambda path: class_folders(path, *(f"class {i}" for i in range(10))),
     "RUN": small_run,
+    "SPACE": lambda path: subprocess.run(["bash", str(ROOT / "space" / "deploy.sh"), str(path)], check=True),
     "snapshot_iter_100000": lambda path: path.write_bytes((GOLDEN / "trainer_snapshot_tiny.npz").read_bytes()),
     "ResNetGenerator_850000.npz": lambda path: full_size.authors_imagenet(path.parent)[1].unlink(),
     "sngan_proj_imagenet1k_128_...pth": lambda path: full_size.mmgen_imagenet(path.parent).rename(path),
@@ -209,7 +212,7 @@ def needed(lines, request):
     """The stand-ins that these lines ask for."""
     variables = {}
     for fixture, words in (
-        ("hub", "me/pets"),
+        ("hub", "me/pets|me/my-space"),
         ("publisher", "sngan_imagenet128"),
         ("data", "--data cifar10|--data avatars"),
     ):

@@ -121,7 +121,7 @@ def test_others_weights_are_fetched_when_they_are_asked_for(other_page):
 
 
 def test_a_deployed_space_stands_alone(tmp_path):
-    """The folder that goes to the Hub runs by itself, and its front matter says so to the Hub."""
+    """The folder that goes to the Hub runs by itself, and its front matter says so to the Hub. A variable names models."""
     from gradio_client import Client
 
     home = tmp_path / "space"
@@ -130,7 +130,8 @@ def test_a_deployed_space_stands_alone(tmp_path):
     assert names == {"app.py", "space", "requirements.txt", "README.md", "sngan_hub"}
     again = subprocess.run(["bash", "space/deploy.sh", str(home)], cwd=ROOT, capture_output=True, text=True)
     assert again.returncode == 2 and "is not empty" in again.stderr
-    with serving(tmp_path / "gradio", home=home) as (url, process):
+    with serving(tmp_path / "gradio", home=home, SNGAN_HUB_MODELS=f"{OWN}, sngan_avatars32") as (url, process):
+        assert "your model" in urllib.request.urlopen(url).read().decode()
         gallery, *_ = Client(url, verbose=False).predict("sngan_avatars32", ["moods"], 1, "1", 0, api_name="/sample")
         assert len(gallery) == 1
     yaml = pytest.importorskip("yaml")

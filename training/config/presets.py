@@ -90,7 +90,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "celeba128":  _mimicry(n_dis=2, architecture="sngan_celeba128"),
     "lsun128":    _mimicry(n_dis=2, architecture="sngan_lsun128") | LINEAR,
     "finetune":   dict(architecture="sngan_fashion32", source="ours: fine-tuning", batch_size=64, g_batch_size=64, n_dis=1, lr_g=3e-4, lr_d=6e-4, beta2=0.99, ema_decay=0.998, steps=2_000, decay_from=0, decay_to=0, warm_up=100, channels_last=True, log_every=50, sample_every=500, snapshot_every=500, checkpoint_every=250),
-    # ours: chosen by the pilots that docs/shipped-models.md records
+    # ours: chosen by the runs that docs/experiments.md lists
     "fashion32":  dict(architecture="sngan_fashion32", data="fashion", augment="translation", n_dis=2, lr_g=4e-4, lr_d=8e-4, steps=9_600, decay_from=5_600, decay_to=9_600, **_OURS),
     "cifar10_small": dict(architecture="sngan_cifar10_small", n_classes=10, flip=True, n_dis=2, batch_size=128, g_batch_size=128, lr_g=4e-4, lr_d=8e-4, beta2=0.99, ema_decay=0.9995, steps=20_000, decay_from=20_000, decay_to=20_000, precision="bf16", channels_last=True, one_pass=True, source="ours (docs/shipped-models.md)"),
     "avatars32":  dict(architecture="sngan_avatars32", data="avatars", n_dis=1, lr_g=4e-4, lr_d=8e-4, penalty="r1", penalty_weight=10.0, penalty_every=8, steps=20_000, decay_from=11_000, decay_to=20_000, **_OURS),
