@@ -27,7 +27,7 @@ from sngan_hub.data import Images  # noqa: E402
 from sngan_hub.networks.registry import find_model  # noqa: E402
 from training.config.dry_run import THROUGHPUT, device_kind, forward_flops, iteration_flops, read_throughput  # noqa: E402
 from training.config.schema import PRESETS, Config, make_config  # noqa: E402
-from training.engine.state import new_state  # noqa: E402
+from training.engine.state import new_networks, new_state  # noqa: E402
 from training.engine.step import train_step  # noqa: E402
 from training.feed.feed import new_feed  # noqa: E402
 
@@ -45,7 +45,7 @@ def run(config: Config) -> dict:
     accelerator = Accelerator(cpu=config.device == "cpu", mixed_precision="no")
     state = new_state(config, data.classes, accelerator.device)
     with torch.device("meta"):
-        flops = [forward_flops(network) for network in new_pair(config, n_classes)]
+        flops = [forward_flops(network) for network in new_networks(config, n_classes)]
     feed, seconds = new_feed(data, config, state, accelerator), []
     for _ in range(ITERATIONS + (1 if config.device != "cpu" else 0)):  # on a GPU, the first iteration is a warm-up
         start = time.perf_counter()
@@ -63,12 +63,6 @@ def run(config: Config) -> dict:
         "seconds": [round(s, 3) for s in seconds], "tflop": round(tflop, 4), "tflops": round(tflop / best, 4),
         "peak_memory_gb": round(peak / 1e9, 2), "torch": str(torch.__version__),
     }  # fmt: skip
-
-
-def new_pair(config: Config, n_classes: int) -> tuple:
-    from training.engine.state import new_networks
-
-    return new_networks(config, n_classes)
 
 
 def micro_batch(preset: str) -> int:

@@ -145,3 +145,8 @@ def _spelling(names: tuple[str, ...]) -> dict[str, str]:
     rows = [imagenet[name] for name in names] if all(name in imagenet for name in names) else []
     synonyms = {_key(alias): alias for row in rows for alias in (row.synset, *row.synonyms)}
     return synonyms | {_key(name): name for name in reversed(names)}
+
+
+def label_names(network: Any) -> list[str]:
+    """The names of the classes in the order of their labels; the labels as text where classes have no names."""
+    return list(network.classes or map(str, range(network.n_classes)))

@@ -25,6 +25,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from .class_names import label_names
 from .evaluating import evaluating
 from .files import write_atomically
 from .hub.cache import sha256_of
@@ -50,7 +51,11 @@ class ExportedGenerator(nn.Module):
 
     def __init__(self, generator: AnyGenerator):
         super().__init__()
-        fast = FastGenerator(generator, form="fused") if isinstance(generator, resnet.Generator) else settled(generator)
+        fast = (
+            FastGenerator(generator, form="fused")
+            if isinstance(generator, resnet.Generator)
+            else with_fixed_weights(generator)
+        )
         self.generator = fast.eval().requires_grad_(False)
         self.register_buffer("labels", torch.arange(generator.n_classes), persistent=False)
         # A product for each part: WebGPU cannot split a row into as many parts at once.
@@ -69,7 +74,7 @@ class ExportedGenerator(nn.Module):
         return self.generator(z, self.labels.expand(z.shape[0], -1), class_weights)
 
 
-def settled(network: Any) -> Any:
+def with_fixed_weights(network: Any) -> Any:
     """A copy in eval mode whose layers hold their weights as normalised, so that nothing is normalised in a call."""
     network = evaluating(network)
     fixed = copy.deepcopy(network).eval().requires_grad_(False)
@@ -108,7 +113,7 @@ def to_program(network: AnyGenerator | AnyDiscriminator) -> torch.export.Exporte
         (N, z_dim) and, with classes, ``class_weights`` (N, n_classes) -> (N, 3, size, size) in [-1, 1]; for a
         discriminator ``images`` (N, 3, size, size) and, with classes, ``labels`` (N,) int64 -> scores (N, 1).
     """
-    module = ExportedGenerator(network) if isinstance(network, AnyGenerator) else settled(network)
+    module = ExportedGenerator(network) if isinstance(network, AnyGenerator) else with_fixed_weights(network)
     given = tuple(example(network).values())
     batch = torch.export.Dim("batch", min=1)
     with torch.no_grad(), quiet():
@@ -133,7 +138,7 @@ def describe(model: str, network: AnyGenerator | AnyDiscriminator) -> dict[str, 
     if isinstance(network, AnyGenerator):
         about["z_dim"] = str(network.z_dim)
     if network.n_classes:
-        about["classes"] = json.dumps(network.classes or [str(i) for i in range(network.n_classes)], ensure_ascii=False)
+        about["classes"] = json.dumps(label_names(network), ensure_ascii=False)
     found = resolve(model)
     if found.kind == "name":
         record = find_record(model, network.kind)

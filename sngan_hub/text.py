@@ -1,4 +1,4 @@
-"""The project's names on GitHub and the Hugging Face Hub, and suggestions for an unknown name in an error message."""
+"""The project's names on GitHub and the Hugging Face Hub, and parts of messages: suggestions for a name, plurals."""
 
 from __future__ import annotations
 
@@ -22,3 +22,8 @@ def nearest(name: str, names: Iterable[str], spelling: Mapping[str, str] | None 
         return f"; the nearest {'is' if len(close) == 1 else 'are'} {', '.join(close)}"
     names = [spelling.get(other, other) for other in names]
     return f"; choose one of {', '.join(names[:30])}" + (f" and {len(names) - 30} more" if len(names) > 30 else "")
+
+
+def plural(n: int, one: str, many: str = "") -> str:
+    """``1 image``, ``2,000 images``. ``many``: by default ``one`` with an s."""
+    return f"{n:,} {one if n == 1 else many or f'{one}s'}"

@@ -15,9 +15,9 @@ from PIL.Image import Image
 from torch import Tensor
 
 from sngan_hub import AnyGenerator, blend, labelled_grid, morph, save_film, save_png, scores_of, walk
-from sngan_hub.class_names import resolve_classes
+from sngan_hub.class_names import label_names, resolve_classes
 from sngan_hub.sampling.morph import FRAMES_PER_SECOND
-from sngan_hub.sampling.pictures import class_names, to_pil
+from sngan_hub.sampling.pictures import to_pil
 
 from .files import new_file, read_upload, remove_emptied
 from .inputs import (
@@ -88,7 +88,7 @@ def sampled(
     number, t = parse_seed(seed), parse_truncation(truncation)
     count = 1 if single else whole("n", n, 1, MAX_PICTURES)
     network = _open(model)
-    names = class_names(network)
+    names = label_names(network)
     given = list(classes or [])[: 1 if single else None]
     with of_field("classes"):
         chosen = (
@@ -199,7 +199,7 @@ def judge(model: str, picture: str | None) -> dict[str, float]:
         network = discriminator(model)
     with of_field("image"):
         image = read_upload(Path(picture), network.size)
-    names = network.classes or [str(i) for i in range(network.n_classes)] or ["score"]
+    names = label_names(network) or ["score"]
     (scores,) = scores_of(network, image[None])
     return {name: round(float(value), 4) for name, value in zip(names, scores, strict=True)}
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from sngan_hub import load_generator
+from sngan_hub.class_names import label_names
 from sngan_hub.exporting import describe, difference, write_onnx
 from sngan_hub.files import write_json
 from sngan_hub.hub.cache import cache_folder
@@ -169,7 +170,7 @@ def _model(name: str, title: str, folder: Path) -> dict[str, Any]:
         "name": record.name, "title": title, "about": record.about, "licence": record.licence,
         "file": file, "bytes": (folder / file).stat().st_size, "sha256": digest, "weights_sha256": record.sha256,
         "size": generator.size, "z_dim": generator.z_dim, "n_classes": generator.n_classes,
-        "classes": generator.classes or [str(i) for i in range(generator.n_classes)],
+        "classes": label_names(generator),
         "first": first_classes(record), "fid": fid and round(fid.value, 3),
     }  # fmt: skip
 

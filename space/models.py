@@ -12,13 +12,13 @@ from pathlib import Path
 import torch
 
 from sngan_hub import WEIGHTS, AnyDiscriminator, AnyGenerator, Record, load_discriminator, load_generator
+from sngan_hub.class_names import label_names
 from sngan_hub.hub.calibrations import load_calibration
 from sngan_hub.hub.cards import repositories
 from sngan_hub.hub.load import cached_folder
 from sngan_hub.hub.resolve import resolve
 from sngan_hub.networks.mixin import read_config
 from sngan_hub.networks.registry import MODELS
-from sngan_hub.sampling.pictures import class_names
 from sngan_hub.sampling.refine import CALIBRATION, read_calibration
 from sngan_hub.text import nearest
 from sngan_hub.weights.records import Score, default_tag, find_record, reference_scores
@@ -201,7 +201,7 @@ def classes_of(name: str) -> list[str]:
         return list(record.classes)
     if record is not None and not record.folder and record.architecture in MODELS:
         return [str(index) for index in range(MODELS[record.architecture].n_classes)]
-    return class_names(generator(name))
+    return label_names(generator(name))
 
 
 def ranges_of(name: str) -> dict[str, dict[str, list[float]]]:

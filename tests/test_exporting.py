@@ -8,7 +8,16 @@ import torch
 
 from sngan_hub import create_discriminator, create_generator, load_generator
 from sngan_hub.cli.main import main
-from sngan_hub.exporting import METADATA, describe, difference, example, settled, to_half, write_onnx, write_program
+from sngan_hub.exporting import (
+    METADATA,
+    describe,
+    difference,
+    example,
+    to_half,
+    with_fixed_weights,
+    write_onnx,
+    write_program,
+)
 from sngan_hub.hub.cache import sha256_of
 
 onnx = pytest.importorskip("onnx")
@@ -91,7 +100,7 @@ def test_a_suffix_in_capitals_is_verified(tmp_path, capsys):
 
 def test_settled_weights_are_those_in_use():
     network = randomised(NETWORKS["D iterate"]())
-    fixed = settled(network)
+    fixed = with_fixed_weights(network)
     x, y = example(network, 2).values()
     with torch.no_grad():
         assert torch.allclose(fixed(x, y), network(x, y), rtol=1e-5, atol=1e-6)

@@ -28,8 +28,8 @@ from sngan_hub.sampling.refine import (
 from sngan_hub.weights.records import PRETRAINED
 from training.__main__ import main as training
 from training.config.schema import make_config, save_config
-from training.finetune import probe as probing
-from training.finetune.probe import calibrate, held_out_split
+from training.finetune import calibrate as calibrating
+from training.finetune.calibrate import calibrate, held_out_split
 
 PLAIN = dict(slope=1.0, offset=0.0, acceptance=0.25, real=1, generated=1, seed=0)
 
@@ -180,7 +180,7 @@ def test_langevin_steps_reach_the_posterior():
 @pytest.fixture
 def few(monkeypatch):
     """Fifty generated pictures of each class instead of 200, where the fit's arithmetic is what matters."""
-    monkeypatch.setattr(probing, "PER_CLASS", 50)
+    monkeypatch.setattr(calibrating, "PER_CLASS", 50)
 
 
 @pytest.fixture(scope="module")
@@ -244,17 +244,16 @@ def test_the_ranges_are_the_10th_50th_and_90th_percentiles(calibrated, few):
         fake = scores_of(d, g.for_sampling().sample([label], 50, 1 + label))[:, label]
         for kind, scores in (("real", real), ("generated", fake)):
             assert found[kind] == pytest.approx(np.percentile(scores.numpy(), [10, 50, 90]).tolist(), abs=2e-4)
-    assert probing.percentiles(torch.arange(101.0)) == [10, 50, 90]
+    assert calibrating.percentiles(torch.arange(101.0)) == [10, 50, 90]
 
 
 def test_the_page_shows_the_ranges_of_a_calibrated_model(calibrated, few, tmp_path, monkeypatch):
     """Percentiles of the scores of held-out images of the class; a class with too few images has none."""
     pytest.importorskip("gradio")
     from space import models, views
-    from training.finetune import probe
 
     pair, folder = calibrated
-    monkeypatch.setattr(probe, "FEWEST_OF_CLASS", 1)
+    monkeypatch.setattr(calibrating, "FEWEST_OF_CLASS", 1)
     c = calibrate(str(pair), str(folder), seed=1)
     assert c.ranges and all(list(of) == ["real", "generated"] for of in c.ranges.values())
     assert all(q == sorted(q) and len(q) == 3 for of in c.ranges.values() for q in of.values())

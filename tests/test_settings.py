@@ -15,13 +15,13 @@ from training.__main__ import main as training
 from training.cli import help_of
 from training.config import schema
 from training.config.schema import FREE, Config, differences, make_config
-from training.config.settings import GROUPS, FineTuningSettings, flag, meaning, settings, settings_tables
+from training.config.settings import GROUPS, FineTuningSettings, flag, meaning, settings_tables
 from training.engine.losses import LOSSES
 from training.feed.augment import AUGMENTATIONS
 
 from .conftest import ROOT
 
-FIELDS = [field for _, field in settings()]
+FIELDS = [field for group in GROUPS for field in dataclasses.fields(group)]
 
 
 def said(capsys, *arguments):
@@ -48,7 +48,7 @@ def test_every_setting_is_explained(field, capsys):
 
 
 def _group(field):
-    return next(title for title, own in settings() if own is field)
+    return next(group.__doc__ for group in GROUPS if field in dataclasses.fields(group))
 
 
 @pytest.mark.parametrize("field", [f for f in FIELDS if meaning(f).choices], ids=lambda field: field.name)
@@ -67,7 +67,7 @@ def test_what_is_too_small_is_refused(field):
 
 def test_choices_are_those_of_the_functions():
     by_name = {field.name: meaning(field).choices for field in FIELDS}
-    assert set(by_name["loss"]) == set(LOSSES) and {*schema.AUGMENTATIONS, "noise"} == set(AUGMENTATIONS)
+    assert set(by_name["loss"]) == set(LOSSES) and {*schema.AUGMENT_CHOICES, "noise"} == set(AUGMENTATIONS)
 
 
 def test_a_resume_may_change_what_the_rows_say():

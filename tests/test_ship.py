@@ -17,7 +17,7 @@ from training.engine.loop import train
 from training.engine.snapshots import save_snapshot
 from training.engine.state import new_state
 from training.publish import ship as shipping
-from training.publish.record import SOURCES, stages_of
+from training.publish.record import CARD_TEXTS, stages_of
 from training.publish.ship import ship
 from training.publish.tables import trained_by
 
@@ -45,7 +45,7 @@ def test_a_run_on_a_folder_is_shipped_with_the_texts_of_a_source(runs, tmp_path)
     assert not (tmp_path / "package").exists()  # nothing is written before all is read
     ship(second, "sngan_fashion32.v2", tmp_path / "package", "cifar10_jpeg", [str(first)], "Two stages.")
     record = read_records(tmp_path / "package")["sngan_fashion32.v2"]
-    assert record.data == SOURCES["cifar10_jpeg"]["data"] and record.classes == ("left", "right")
+    assert record.data == CARD_TEXTS["cifar10_jpeg"]["data"] and record.classes == ("left", "right")
     recipe = record.recipe
     assert recipe["augment"] == "cutout" and recipe["first stage: augment"] == "" and recipe["lr_g"] == 4e-4
     assert recipe["first stage: lr_g"] == 1e-4 and "first stage: n_dis" not in recipe

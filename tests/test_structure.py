@@ -34,7 +34,7 @@ TRAINING = [
     "engine.transition", "engine.cuda_graph", "engine.state", "engine.checkpoints", "engine.snapshots", "engine.distributed",
     "engine.machine", "engine.import_chainer", "feed.near_copies", "feed.checks", "monitor.log", "monitor.progress",
     "monitor.score", "engine.signals", "engine.step", "config.cost", "config.dry_run", "engine.loop",
-    "finetune.plan", "finetune.transfer", "finetune.load", "monitor.report", "finetune.probe", "monitor.status",
+    "finetune.plan", "finetune.transfer", "finetune.load", "monitor.report", "finetune.probe", "finetune.calibrate", "monitor.status",
     "prepare.sources", "prepare.build", "publish.record", "publish.ship", "publish.tables", "publish.publish", "study.paper",
     "study.plan", "study.timing", "study.beside", "study.run", "study.page", "commands", "cli",
     "__main__",

@@ -273,16 +273,16 @@ def test_hours_follow_from_a_committed_throughput_or_are_unknown(monkeypatch, tm
     config = make_config("cifar10", steps=1000)
     row = {"device": describe.device_kind("cpu"), "precision": "fp32", "architecture": "sngan_cifar10", "tflops": 0.5}
     monkeypatch.setattr(describe, "THROUGHPUT", tmp_path / "t.json")
-    assert describe.hours_of(config, 10**12).startswith("shown after the first steps")
+    assert describe.hours_text(config, 10**12).startswith("shown after the first steps")
     (tmp_path / "t.json").write_text(json.dumps([{**row, "device": "other"}, {**row, "precision": "bf16"}]))
-    assert describe.hours_of(config, 10**12).startswith("shown after the first steps")
+    assert describe.hours_text(config, 10**12).startswith("shown after the first steps")
     (tmp_path / "t.json").write_text(json.dumps([row]))
-    said = describe.hours_of(config, 9 * 10**12)  # 9 TFLOP at 0.5 TFLOP/s
+    said = describe.hours_text(config, 9 * 10**12)  # 9 TFLOP at 0.5 TFLOP/s
     assert said.startswith("about 5.0, measured (18 s per iteration")
     (tmp_path / "t.json").write_text(json.dumps([{**row, "tflop": 9.0004}]))
-    assert ", measured (" in describe.hours_of(config, 9 * 10**12)
+    assert ", measured (" in describe.hours_text(config, 9 * 10**12)
     (tmp_path / "t.json").write_text(json.dumps([{**row, "tflop": 3.0}]))  # of narrower networks
-    assert "5.0, estimated from a measurement of another network" in describe.hours_of(config, 9 * 10**12)
+    assert "5.0, estimated from a measurement of another network" in describe.hours_text(config, 9 * 10**12)
 
 
 def test_processors_of_one_name_are_told_apart_by_how_they_compute_bfloat16(monkeypatch):

@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = new_command(subparsers, "ship", commands.ship, "copy both networks of a run into the package")
     command.add_argument("folder", metavar="RUN", type=Path)
     command.add_argument("name", metavar="ARCHITECTURE.TAG")
-    command.add_argument("--source", default="", help="row of SOURCES with the texts of the cards "
+    command.add_argument("--source", default="", help="row of CARD_TEXTS with the texts of the cards "
                          "(training/publish/record.py; default: of the run's data)")  # fmt: skip
     command.add_argument("--before", action="append", default=[], metavar="RUN", help="the run, or included weights, "
                          "that this one continued; repeat it for several, the earliest first")  # fmt: skip

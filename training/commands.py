@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sngan_hub.cli.parser import check_writable
+from sngan_hub.text import plural
 
 from .config.schema import Config, make_config
 
@@ -54,7 +55,7 @@ def prepare(arguments: argparse.Namespace) -> None:
     about = prepare(listing, arguments.folder, recipe, arguments.source, arguments.workers)
     few = min(zip(about["counts"], about["classes"], strict=True))
     n, k = about["images"], len(about["classes"])
-    print(f"{arguments.folder}: {n:,} image{'s' * (n != 1)} of {about['size']} px in {k} class{'es' * (k != 1)}; the "
+    print(f"{arguments.folder}: {plural(n, 'image')} of {about['size']} px in {plural(k, 'class', 'classes')}; the "
           f"smallest class is {few[1]}, with {few[0]:,}. To train on it: --data {arguments.folder}")  # fmt: skip
     if n := about["refused"]:
         print(f"Skipped {n:,} image{'s' * (n != 1)}; {arguments.folder / 'refused.tsv'} lists each, with the reason. "
@@ -261,7 +262,8 @@ def probe(arguments: argparse.Namespace) -> None:
     from sngan_hub.hub.calibrations import calibration_folder
     from sngan_hub.sampling.refine import save_calibration
 
-    from .finetune.probe import calibrate, probe
+    from .finetune.calibrate import calibrate
+    from .finetune.probe import probe
 
     if arguments.calibrate:
         folder = calibration_folder(arguments.donor)

@@ -96,12 +96,12 @@ def add_precision(command: argparse.ArgumentParser) -> None:
 def sample(arguments: argparse.Namespace) -> None:
     from tqdm import tqdm
 
-    from ..class_names import resolve_classes
+    from ..class_names import label_names, resolve_classes
     from ..data.folders import is_image
     from ..hub.calibrations import load_calibration
     from ..hub.load import load_discriminator, load_generator
     from ..sampling import generate as sampling
-    from ..sampling.pictures import class_names, labelled_grid, save_png, to_pil
+    from ..sampling.pictures import labelled_grid, save_png, to_pil
     from ..sampling.refine import maker
 
     sampling.check_request(arguments.n, arguments.seed, arguments.truncation)
@@ -125,7 +125,7 @@ def sample(arguments: argparse.Namespace) -> None:
     chosen = arguments.classes
     if chosen is not None:  # checked before anything is computed
         chosen = resolve_classes(chosen, generator.classes, generator.n_classes)
-    names = class_names(generator)
+    names = label_names(generator)
     folders: dict[int, Path] = {}
     if arguments.by_class:
         chosen = list(range(generator.n_classes)) if chosen is None else chosen

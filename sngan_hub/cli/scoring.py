@@ -84,7 +84,7 @@ def add_commands(subparsers: Any) -> None:
 
 
 def score(arguments: argparse.Namespace) -> None:
-    from ..class_names import resolve_classes, synset_names
+    from ..class_names import label_names, resolve_classes, synset_names
     from ..hub.listing import aligned
     from ..hub.load import load_discriminator
     from ..metrics.discriminator_scores import pictures_in, score_files
@@ -92,7 +92,7 @@ def score(arguments: argparse.Namespace) -> None:
 
     paths = pictures_in(arguments.folder)
     discriminator = load_discriminator(arguments.model, device=arguments.device)
-    names = discriminator.classes or [str(i) for i in range(discriminator.n_classes)] or ["score"]
+    names = label_names(discriminator) or ["score"]
     wanted = None
     if arguments.class_name is not None:
         (wanted,) = resolve_classes([arguments.class_name], discriminator.classes, discriminator.n_classes)

@@ -93,6 +93,11 @@ class Images(NamedTuple):
         return digest.hexdigest()
 
 
+def evenly(n: int, most: int) -> np.ndarray:
+    """At most ``most`` of the indices 0 to n - 1, evenly spaced, with the first and the last."""
+    return np.unique(np.linspace(0, n - 1, min(n, most)).astype(int))
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # One image
 

@@ -282,11 +282,6 @@ class LayerNorm(nn.Module):
         return F.group_norm(x, 1, self.weight, self.bias, self.eps)
 
 
-def layer_norm(channels: int) -> LayerNorm:
-    """``LayerNorm`` of so many channels."""
-    return LayerNorm(channels)
-
-
 #: name -> function layer -> layer, for weights
 WEIGHT_NORMALIZERS: dict[str, WeightNormalizer] = {
     "none": no_norm,

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..data import Images, cache_folder
+from ..data.images import evenly
 from ..files import write_json
 from ..weights.records import Score
 from .classifier import classifier
@@ -176,7 +177,7 @@ def diverse_classes(e: Evaluation) -> tuple[np.ndarray, list[int]]:
 
     Raises ``ValueError`` if there are fewer than 2.
     """
-    chosen = np.unique(np.linspace(0, e.n_classes - 1, min(e.n_classes, DIVERSE_CLASSES)).astype(int))
+    chosen = evenly(e.n_classes, DIVERSE_CLASSES)
     fewest: list[int] = []
     for what, data in (("test", e.test), ("training", e.train)):
         counts = np.bincount(data.labels, minlength=e.n_classes)[chosen]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from huggingface_hub import ModelCardData
 
+from ..class_names import label_names
 from ..text import REPOSITORY
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def network_card(network: Network, repo: str = "") -> str:
 
     ``repo``: its repository on the Hub; empty if not yet known.
     """
-    classes = tuple(network.classes or map(str, range(network.n_classes)))
+    classes = tuple(label_names(network))
     side = f"{network.size}x{network.size} px"
     what = f"{'conditional' if classes else 'unconditional'} {network.kind} for images of {side}"
     count = sum(parameter.numel() for parameter in network.parameters())

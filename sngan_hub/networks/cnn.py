@@ -14,14 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..layers.normalizers import WEIGHT_NORMALIZERS, BatchNorm2d, Conv2d, Linear, layer_norm
+from ..layers.normalizers import WEIGHT_NORMALIZERS, BatchNorm2d, Conv2d, LayerNorm, Linear
 from ..layers.spectral_norm import full_precision
 from .base import AnyDiscriminator, AnyGenerator, check_arguments
 
 ACTIVATION_NORMALIZERS: dict[str, Callable[[int], nn.Module] | None] = {
     "none": None,
     "batch": BatchNorm2d,
-    "layer": layer_norm,
+    "layer": LayerNorm,
 }
 
 

@@ -71,7 +71,3 @@ def save_png(picture: Image.Image, path: str | Path, about: dict[str, Any] | Non
         if value is not None:
             info.add_itxt(key, str(value))
     write_atomically(path, lambda temporary: picture.save(temporary, "PNG", pnginfo=info))
-
-
-def class_names(generator: Any) -> list[str]:
-    return generator.classes or [str(i) for i in range(generator.n_classes)]

@@ -16,6 +16,7 @@ from sngan_hub.data import source_classes
 from sngan_hub.devices import resolve_device
 from sngan_hub.networks.base import AnyDiscriminator, AnyGenerator
 from sngan_hub.networks.inference import bfloat16_unit, fast_bfloat16
+from sngan_hub.text import plural
 
 from ..engine.machine import REPAID_BY, wanted_compile
 from ..engine.state import new_networks
@@ -41,7 +42,7 @@ def describe(config: Config, predicted_for: str | None = None) -> str:
     device = predicted_for or device_kind(config.device)
     if predicted_for:
         device = legal_device(predicted_for).name
-    hours = hours_of(config, total, device)
+    hours = hours_text(config, total, device)
     lines = [f"{key:22}{value}" for key, value in dataclasses.asdict(config).items()]
     lines += [
         f"{'classes':22}{g.n_classes or 'none'}",
@@ -106,25 +107,20 @@ def summary(config: Config) -> str:
     with torch.device("meta"):
         g, d = new_networks(config, n)
     total = iteration_flops(config, *(forward_flops(network) for network in (g, d)))
-    each = f"{config.n_dis} discriminator step{'s' if config.n_dis > 1 else ''}"
+    each = plural(config.n_dis, "discriminator step")
     parameters = [f"{sum(p.numel() for p in network.parameters()) / 1e6:.3g} M" for network in (g, d)]
     kind = device_kind(config.device)
     compiled = {"off": "not compiled", "graphs_only": "CUDA graphs"}.get(wanted_compile(config), "compiled")
     lines = [
-        f"{'run':10}{config.preset}: {plural(config.steps, 'iteration', 'iterations')} of 1 generator and {each}, "
-        f"{config.loss} loss",
+        f"{'run':10}{config.preset}: {plural(config.steps, 'iteration')} of 1 generator and {each}, {config.loss} loss",
         f"{'data':10}{config.data}, {plural(n, 'class', 'classes') if g.n_classes else 'without classes'}, "
         f"batches of {config.batch_size}",
         f"{'networks':10}{g.size} px, generator {parameters[0]} parameters, discriminator {parameters[1]}",
         f"{'device':10}{kind}, {config.precision}, {compiled}",
-        f"{'hours':10}{hours_of(config, total, kind)}",
+        f"{'hours':10}{hours_text(config, total, kind)}",
         f"{'output':10}{config.out} (all settings: config.json in this folder, or --verbose)",
     ]
     return "\n".join([*lines, *warnings(config, kind)])
-
-
-def plural(n: int, one: str, many: str) -> str:
-    return f"{n:,} {one if n == 1 else many}"
 
 
 def compile_of(config: Config) -> str:
@@ -173,7 +169,7 @@ def rates_of(config: Config) -> str:
     return f"{rise}fall linearly from step {config.decay_from:,} to 0 at step {config.decay_to:,}"
 
 
-def hours_of(config: Config, flops: int, device: str = "") -> str:
+def hours_text(config: Config, flops: int, device: str = "") -> str:
     """Hours according to the recorded throughput of this preset on this kind of device, or ``unknown``.
 
     ``device``: the name of another device in devices.json.

@@ -28,7 +28,7 @@ from .settings import (
 if TYPE_CHECKING:
     import torch
 
-AUGMENTATIONS = ("color", "translation", "cutout")  # functions of feed/augment.py
+AUGMENT_CHOICES = ("color", "translation", "cutout")  # functions of feed/augment.py
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,10 @@ class Config(
                     f"(got {getattr(self, f'{name}_to'):,})"
                 )
         for name in filter(None, self.augment.split(",")):
-            if name not in AUGMENTATIONS:
-                raise ValueError(f"augment must be a comma-separated list of {', '.join(AUGMENTATIONS)} (got {name!r})")
+            if name not in AUGMENT_CHOICES:
+                raise ValueError(
+                    f"augment must be a comma-separated list of {', '.join(AUGMENT_CHOICES)} (got {name!r})"
+                )
 
     def augmentations(self) -> list[str]:
         """The functions of feed/augment.py that change what D scores, in order."""

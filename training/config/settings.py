@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -236,12 +235,6 @@ def meaning(field: dataclasses.Field[Any]) -> Meaning:
 
 def flag(field: dataclasses.Field[Any]) -> str:
     return "--" + (meaning(field).flag or field.name).replace("_", "-")
-
-
-def settings() -> Iterator[tuple[str, dataclasses.Field[Any]]]:
-    """Every setting with the title of its group."""
-    for group in GROUPS:
-        yield from ((group.__doc__ or "", field) for field in dataclasses.fields(group))
 
 
 def check_setting(field: dataclasses.Field[Any], value: Any) -> None:

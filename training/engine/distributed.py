@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import nn
 
+from sngan_hub.text import plural
+
 from ..config.schema import Config
 from .checkpoints import kept, to_host
 
@@ -74,7 +76,7 @@ def check_shares(config: Config, processes: int) -> None:
         if cut and not group:
             raise ValueError(
                 f"{name} must be above 0 to split a batch (got 0, with micro_batch {config.micro_batch} and "
-                f"{processes} process{'es' * (processes != 1)}); set it to the size of a batch-norm group"
+                f"{plural(processes, 'process', 'processes')}); set it to the size of a batch-norm group"
             )
         for what, size in ((f"{phase} per process", own), ("micro_batch", min(config.micro_batch, own))):
             if group and size % group:

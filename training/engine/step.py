@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # imported at run time only by the loop
     from accelerate import Accelerator
 
 Labels = Tensor | None
-Images = list[tuple[Tensor, Labels]]  # of each micro-batch
+MicroBatches = list[tuple[Tensor, Labels]]  # images and labels of each
 
 
 class Feeds(Protocol):
@@ -101,7 +101,7 @@ def generator_step(state: State, config: Config, drawn: Iteration, accelerator: 
 
 
 @torch.no_grad()
-def images_for_d(state: State, config: Config, fake: Fake, accelerator: Accelerator) -> Images:
+def images_for_d(state: State, config: Config, fake: Fake, accelerator: Accelerator) -> MicroBatches:
     """G's images of one D step, from ``fake``, in this process's micro-batches."""
     g, forms, made = state.generator, forms_of(config), []
     with logical_forwards(g, batch_norm_group=config.bn_group_d) as forward, config.autocast(accelerator.device):
@@ -113,12 +113,14 @@ def images_for_d(state: State, config: Config, fake: Fake, accelerator: Accelera
 
 
 def discriminator_step(
-    state: State, config: Config, drawn: Iteration, i: int, fakes: Images, accelerator: Accelerator
+    state: State, config: Config, drawn: Iteration, i: int, fakes: MicroBatches, accelerator: Accelerator
 ) -> dict[str, Tensor]:
     """Update ``i`` of D in this iteration, by ``batch_size`` real images and as many fakes -> its losses and scores."""
     d, device, forms, real = state.discriminator, accelerator.device, forms_of(config), drawn.real[i]
     own = list(shares(config.batch_size, config.micro_batch, accelerator))
-    reals: Images = [(real.images(share.slice), real.labels[share.slice] if d.n_classes else None) for share in own]
+    reals: MicroBatches = [
+        (real.images(share.slice), real.labels[share.slice] if d.n_classes else None) for share in own
+    ]
     looks = [[look(drawn, 2 * i + 1 + fake, share) for share in own] for fake in (0, 1)]
     values = {key: torch.zeros((), device=device) for key in ("loss_d", "score_real", "score_fake")}
 
@@ -154,7 +156,13 @@ def discriminator_step(
 
 
 def add_penalty(
-    state: State, config: Config, reals: Images, fakes: Images, drawn: Iteration, i: int, accelerator: Accelerator
+    state: State,
+    config: Config,
+    reals: MicroBatches,
+    fakes: MicroBatches,
+    drawn: Iteration,
+    i: int,
+    accelerator: Accelerator,
 ) -> Tensor:
     """Adds the gradient of the penalty on D, at images without augmentation. Returns the value of the penalty."""
     d, device, weight = state.discriminator, accelerator.device, config.penalty_weight * config.penalty_every

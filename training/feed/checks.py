@@ -10,8 +10,10 @@ import torch
 from PIL.Image import Image
 
 from sngan_hub.data import SOURCES, Images, load_images
+from sngan_hub.data.images import evenly
 from sngan_hub.data.prepared import is_prepared, read_about
 from sngan_hub.sampling.pictures import labelled_grid, save_png
+from sngan_hub.text import plural
 
 from ..config.schema import Config
 from .near_copies import check_strangers, near_copies
@@ -78,7 +80,7 @@ def findings(data: Images, config: Config, size: int) -> list[str]:
     each = f"from {counts[few]:,} ({names[few]}) to {counts[many]:,} ({names[many]})"
     if counts[few] == counts[many]:
         each = f"{counts[few]:,}"
-    what = f"{n:,} image{'s' * (n != 1)} of {stored} px in {len(names)} class{'es' * (len(names) != 1)}"
+    what = f"{plural(n, 'image')} of {stored} px in {plural(len(names), 'class', 'classes')}"
     lines = [f"{what}, {each} per class"]
     if data.made.get("size", stored) > stored:
         lines.append(f"prepared at {data.made['size']} px and resized whenever an image is read; sngan prepare with "
@@ -97,7 +99,7 @@ def findings(data: Images, config: Config, size: int) -> list[str]:
     if n < 2 * config.batch_size:
         lines.append(f"there are fewer images than in two batches of {config.batch_size}, so batches repeat images; "
                      f"consider a lower --batch-size")  # fmt: skip
-    seen = data.images[np.unique(np.linspace(0, n - 1, min(n, LOOKED_AT)).astype(int))]
+    seen = data.images[evenly(n, LOOKED_AT)]
     return lines + _of_pixels(seen, data, config, size)
 
 
@@ -133,7 +135,7 @@ def _of_pixels(seen: np.ndarray, data: Images, config: Config, size: int) -> lis
 
 def contact_sheet(data: Images) -> Image:
     """A grid of up to ten classes, evenly spaced over all classes, one row per class."""
-    chosen = np.unique(np.linspace(0, len(data.classes) - 1, min(len(data.classes), SHEET)).astype(int))
+    chosen = evenly(len(data.classes), SHEET)
     of = [np.flatnonzero(data.labels == label) for label in chosen]
     columns = min(SHEET, min(map(len, of)))
     index = np.concatenate([rows[np.linspace(0, len(rows) - 1, columns).astype(int)] for rows in of])

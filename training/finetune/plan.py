@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from sngan_hub.class_names import without_synsets
 from sngan_hub.networks.registry import MODELS
-from sngan_hub.text import nearest
+from sngan_hub.text import nearest, plural
 
 from ..config.schema import Config
 
@@ -206,7 +206,7 @@ def class_starts(
 
 
 def _classes(names: Sequence[str]) -> str:
-    return f"{len(names):,} class{'es' * (len(names) != 1)}"
+    return plural(len(names), "class", "classes")
 
 
 def check_conditioning(config: Config, given: Collection[str], donor: Donor) -> None:

@@ -1,7 +1,5 @@
 """``sngan probe``: measures how well a linear classifier predicts the classes from a discriminator's features.
 
-With ``--calibrate``: fits the scores to log density ratios, for rejection sampling (sngan_hub/sampling/refine.py).
-
 The features are not trained. A multinomial logistic regression is fitted to the training images of the source and
 evaluated on its test images, also for an untrained discriminator of the same architecture.
 """
@@ -9,7 +7,6 @@ evaluated on its test images, also for an untrained discriminator of the same ar
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,11 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sngan_hub.data import Images, load_images
-from sngan_hub.hub.load import load_discriminator, load_generator
-from sngan_hub.metrics.discriminator_scores import as_input, scores_of
+from sngan_hub.hub.load import load_discriminator
+from sngan_hub.metrics.discriminator_scores import as_input
 from sngan_hub.networks.resnet import Discriminator
-from sngan_hub.sampling.refine import Calibration, gamma_for
-from sngan_hub.text import nearest
 
 from ..config.schema import Config, load_config
 from ..engine.run_folder import run_of
@@ -43,7 +38,7 @@ def probe(
     d = load_discriminator(model, device=device)
     if not isinstance(d, Discriminator):
         raise ValueError(f"--from must be a ResNet discriminator (got {model}, a {type(d).__name__})")
-    stretch = _config_of(model).contrast_stretch
+    stretch = config_of_run(model).contrast_stretch
     train, test = (some_of(load_images(source, split, d.size, stretch), n, seed) for split in ("train", "test"))
     check_unseen(model, source, test, d.size)
     if len(train.classes) < 2:
@@ -60,84 +55,12 @@ def probe(
     return result
 
 
-ACCEPTANCE = 0.25  # mean acceptance probability in rejection sampling
-FEWEST = 20  # minimum number of held-out images for a calibration
-FEWEST_OF_CLASS = 5  # minimum number of held-out images of a class for its range of scores
-PER_CLASS = 200  # minimum number of generated images per class for finding the largest ratio
-
-
-def calibrate(model: str, source: str, seed: int = 0, device: str = "cpu") -> Calibration:
-    """Fits the logistic function on the held-out images of the source and as many generated images of each class.
-
-    Then finds the largest ratio among generated images. Raises ``ValueError`` if the data cannot be used.
-    """
-    g, d = load_generator(model, device=device), load_discriminator(model, device=device)
-    test = load_images(source, held_out_split(model, source), d.size, _config_of(model).contrast_stretch, [])
-    check_unseen(model, source, test, d.size)
-    if d.n_classes:
-        known = list(d.classes or map(str, range(d.n_classes)))
-        if strangers := [name for name in test.classes if name not in known]:
-            raise ValueError(
-                f"data must have the discriminator's classes only (got {strangers[0]!r}){nearest(strangers[0], known)}"
-            )
-        labels = np.array([known.index(name) for name in test.classes])[test.labels]
-    else:
-        labels = np.zeros(len(test.labels), np.int64)
-    if len(labels) < FEWEST:
-        raise ValueError(f"data must have {FEWEST} or more held-out images (got {len(labels)} in {source})")
-    k = max(d.n_classes, 1)
-    of_class = torch.from_numpy(np.bincount(labels, minlength=k))
-    drawn = max(PER_CLASS, int(of_class.max()))
-    real = scores_of(d, np.asarray(test.images))[torch.arange(len(labels)), torch.from_numpy(labels)]
-    fast = g.for_sampling()
-    pictures = (fast.sample([label] if d.n_classes else None, drawn, seed + label) for label in range(k))
-    of_g = torch.stack([scores_of(d, images)[:, label] for label, images in enumerate(pictures)])  # (classes, drawn)
-    fake = torch.cat([scores[:count] for scores, count in zip(of_g, of_class, strict=True)])
-    x, y = torch.cat([fake, real]).double()[:, None], torch.arange(2).repeat_interleave(len(real))
-    spread = x.std()
-    found = logistic(x / spread, y, 2, PENALTIES[0])
-    slope = float((found.weight[1] - found.weight[0]) / spread)
-    if slope <= 0:
-        raise ValueError(f"--from must be a discriminator that scores held-out images above generated ones (got a "
-                         f"slope of {slope:.3g}); use another model")  # fmt: skip
-    offset = float(found.bias[1] - found.bias[0])
-    ratios = slope * of_g.double() + offset
-    largest = ratios.max(1, keepdim=True).values
-    gamma = [gamma_for(over, ACCEPTANCE) for over in ratios - largest]
-    names = list(d.classes or map(str, range(d.n_classes))) or ["score"]
-    ranges = {
-        name: {"real": percentiles(of_real), "generated": percentiles(of_g[label])}
-        for label, name in enumerate(names)
-        if len(of_real := real[torch.from_numpy(labels == label)]) >= FEWEST_OF_CLASS
-    }
-    return Calibration(slope, offset, largest[:, 0].tolist(), gamma, ACCEPTANCE, len(real), of_g.numel(), seed,
-                       Path(source).name, ranges)  # fmt: skip
-
-
-def percentiles(scores: Tensor) -> list[float]:
-    """The 10th, 50th and 90th percentile, as the page's Score tab shows them."""
-    return [round(value, 4) for value in scores.float().quantile(torch.tensor([0.1, 0.5, 0.9])).tolist()]
-
-
-def held_out_split(model: str, source: str) -> str:
-    """The split of ``source`` that ``model`` was not trained on: all images of a run's ``held_out`` folder, otherwise
-    every tenth image. Raises ``ValueError`` if a run was trained on all images of ``source``.
-    """
-    config = _config_of(model)
-    if config.test_folder and Path(config.test_folder).resolve() == Path(source).resolve():
-        return "all"
-    if config.data and config.split == "all" and Path(config.data).resolve() == Path(source).resolve():
-        raise ValueError(f"data must not be training images (got {source}, and {model} was trained on all of it); name "
-                         f"a folder of other images, of which every tenth is used")  # fmt: skip
-    return "test"
-
-
 def check_unseen(model: str, source: str, test: Images, size: int) -> None:
     """Raises ``ValueError`` if a run was trained on these images, in any folder.
 
     Prints a line if the data of the run cannot be read any more.
     """
-    config = _config_of(model)
+    config = config_of_run(model)
     if not config.data:
         return
     try:
@@ -148,7 +71,7 @@ def check_unseen(model: str, source: str, test: Images, size: int) -> None:
     check_strangers(test, training, f"data: {source}")
 
 
-def _config_of(model: str) -> Config:
+def config_of_run(model: str) -> Config:
     """The settings of the run that ``model`` is or belongs to; the defaults for other models."""
     run = run_of(model)
     return load_config(run) if run else Config()

@@ -14,11 +14,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from sngan_hub.class_names import label_names
 from sngan_hub.data import Images
+from sngan_hub.data.images import evenly
 from sngan_hub.files import write_text
 from sngan_hub.hub.load import load_generator
 from sngan_hub.networks.base import AnyGenerator
-from sngan_hub.sampling.pictures import class_names, labelled_grid
+from sngan_hub.sampling.pictures import labelled_grid
 
 from ..config.schema import Config, load_config, make_config
 from ..engine.run_folder import linked_step
@@ -55,7 +57,7 @@ def write_report(out: Path, data: Images | None = None) -> tuple[Path, str]:
     step = linked_step(out)
     chosen = shown_classes(generator.n_classes) if generator.n_classes else None
     images = generator.for_sampling().sample(chosen, COLUMNS if chosen else COLUMNS**2, seed=config.seed)
-    names = [class_names(generator)[label] for label in chosen] if chosen else [""]
+    names = [label_names(generator)[label] for label in chosen] if chosen else [""]
     per_class = len(images) // len(names)
     found: dict[str, Any] = compare(config, generator, images, names, data)
     count = f"{found['images']:,} images" if "images" in found else "images"
@@ -129,7 +131,7 @@ def training_images(data: Images, names: list[str]) -> list[Tensor]:
     """Some images of each of these classes; of all classes for a model without classes (``names`` are [""])."""
     whole = [np.arange(len(data.images))]
     of = whole if names == [""] else [np.flatnonzero(data.labels == data.classes.index(name)) for name in names]
-    chosen = [index[np.unique(np.linspace(0, len(index) - 1, min(len(index), COLUMNS)).astype(int))] for index in of]
+    chosen = [index[evenly(len(index), COLUMNS)] for index in of]
     return [torch.from_numpy(np.array(data.images[index])) for index in chosen]
 
 
@@ -156,7 +158,7 @@ def some_of(data: Images, names: list[str], most: int) -> tuple[Tensor, list[str
     if chosen := [data.classes.index(name) for name in names if name in data.classes]:
         rows = np.flatnonzero(np.isin(data.labels, chosen))
         own = [data.classes[label] for label in data.labels]
-    rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(int))]
+    rows = rows[evenly(len(rows), most)]
     return torch.from_numpy(np.array(data.images[rows])), [own[row] for row in rows]
 
 
@@ -215,7 +217,7 @@ def plot(rows: list[tuple[str, list[int], list[float]]]) -> str:
 def over_time(out: Path, names: list[str], size: int) -> list[tuple[str, Strips]]:
     """For each class, the first samples of the saved grids: a strip per step, with the same latents."""
     paths = sorted((out / "samples").glob("[0-9]*.png"))
-    which = np.unique(np.linspace(0, len(paths) - 1, min(len(paths), STEPS)).astype(int))
+    which = evenly(len(paths), STEPS)
     grids = [(f"{int(paths[i].stem):,}", Image.open(paths[i])) for i in which]
     side, columns = size + 1, min(COLUMNS, PER_CLASS)  # save_grid leaves a pixel between images
     cut = [(0, row * side, columns * side + 1, (row + 1) * side + 1) for row in range(len(names))]

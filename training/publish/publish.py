@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from sngan_hub.class_names import label_names
 from sngan_hub.hub.cards import PICTURE, model_card
 from sngan_hub.hub.load import load_generator
 from sngan_hub.hub.push import CARD, networks_in
 from sngan_hub.networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE
-from sngan_hub.sampling.pictures import class_names, labelled_grid, save_png
+from sngan_hub.sampling.pictures import labelled_grid, save_png
 from sngan_hub.sampling.refine import CALIBRATION
 
 from ..monitor.log import shown_classes
@@ -43,5 +44,5 @@ def save_picture(run: Path, path: Path) -> None:
     generator = load_generator(run).for_sampling()
     chosen = shown_classes(generator.n_classes) if generator.n_classes else None
     images = generator.sample(chosen, n=ROWS if chosen else ROWS**2, seed=0)
-    labels = [class_names(generator)[label] for label in chosen] if chosen else None
+    labels = [label_names(generator)[label] for label in chosen] if chosen else None
     save_png(labelled_grid(images, ROWS, labels), path, {"model": run.name, "seed": 0})

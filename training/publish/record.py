@@ -23,7 +23,7 @@ from ..monitor.score import SCORES
 #: Names of the stages before the last in the rows of a recipe: "first stage: lr_g"
 STAGES = ("first", "second", "third", "fourth")
 #: Card texts for each source of the included models.
-SOURCES = {
+CARD_TEXTS = {
     "fashion": {
         "data": "Fashion-MNIST (Xiao et al. 2017): 60,000 grey product photographs of 28x28 px in ten classes, padded "
         "to 32 px and repeated over three channels. https://github.com/zalandoresearch/fashion-mnist",
@@ -97,7 +97,7 @@ def network_facts(folder: Path) -> dict[str, Any]:
 def run_records(run: Path, about: str = "", data: str = "", licence: str = "") -> dict[str, Record]:
     """A record for each network of the run, for its cards. The cards state which texts are missing."""
     config = read_config(run / "config.json")
-    known = SOURCES.get(config["data"], {})
+    known = CARD_TEXTS.get(config["data"], {})
     step = linked_step(run)
     scores = {row["protocol"]: Score(**{k: v for k, v in row.items() if k not in ("step", "protocol")})
               for row in read_lines(run / SCORES) if row["step"] == step}  # fmt: skip

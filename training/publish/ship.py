@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sngan_hub.data import SOURCES as BY_NAME
-from sngan_hub.data import load_images
+from sngan_hub.data import SOURCES, load_images
 from sngan_hub.files import write_json
 from sngan_hub.hub.cards import write_cards
 from sngan_hub.hub.load import load_discriminator, load_generator
@@ -22,9 +21,9 @@ from sngan_hub.networks.mixin import read_config
 from sngan_hub.weights.records import KINDS, PRETRAINED, WEIGHTS, find_record
 
 from ..engine.run_folder import is_run
-from ..finetune.probe import percentiles
+from ..finetune.calibrate import percentiles
 from ..monitor.status import has_ended
-from .record import SOURCES, STAGES, network_facts, recipe_of, stages_of
+from .record import CARD_TEXTS, STAGES, network_facts, recipe_of, stages_of
 
 
 def ship(
@@ -34,8 +33,9 @@ def ship(
 
     They are those of the snapshot that ``RUN/generator`` links to. Prints a line if the run has not ended.
 
-    ``source``: the card's texts, a row of ``SOURCES``, where they are not those of the run's data. ``before``: the runs
-    or names of included weights that this run continued, the earliest first; ``note``: what its settings do not say.
+    ``source``: the card's texts, a row of ``CARD_TEXTS``, where they are not those of the run's data. ``before``: the
+    runs or names of included weights that this run continued, the earliest first; ``note``: what its settings do not
+    say.
     """
     if not is_run(run):
         raise FileNotFoundError(f"run must be the folder of a finished run (got {run}, without its config.json)")
@@ -43,9 +43,9 @@ def ship(
     if name.count(".") != 1 or name.split(".")[0] != config["architecture"]:
         raise ValueError(f"name must be {config['architecture']}.TAG for this run (got {name!r})")
     source = source or config["data"]
-    if source not in SOURCES:
-        raise ValueError(f"source must be one of {', '.join(SOURCES)} (got {source!r}); other data need a card text in "
-                         f"training/publish/record.py")  # fmt: skip
+    if source not in CARD_TEXTS:
+        raise ValueError(f"source must be one of {', '.join(CARD_TEXTS)} (got {source!r}); other data need a card text "
+                         f"in training/publish/record.py")  # fmt: skip
     recipe = {**recipe_of(run), "data": source, **earlier_stages(run, before, note)}
     trained = {kind: load_any(run / kind) for kind in KINDS}  # before any file is replaced
     networks, folder, classes = {}, pretrained / name, None
@@ -56,7 +56,7 @@ def ship(
         networks[kind], classes = network_facts(folder / kind), network.classes
     record = {
         "name": name,
-        **SOURCES[source],
+        **CARD_TEXTS[source],
         "licence": "MIT",
         "classes": classes,
         "networks": networks,
@@ -97,7 +97,7 @@ def reference(name: str, n: int = 200, seed: int = 0, held_out: str = "") -> str
     if record.where != "shipped" or record.folder is None:
         raise ValueError(f"name must be weights in the package (got {name})")
     source = str(record.recipe["data"])
-    if not held_out and source not in BY_NAME:
+    if not held_out and source not in SOURCES:
         raise ValueError(f"held_out must name a folder of test images for {name}, which was trained on a folder")
     g, d = load_generator(name), load_discriminator(name)
     test = load_images(held_out, "all", g.size) if held_out else load_images(source, "test", g.size)

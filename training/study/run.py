@@ -23,8 +23,8 @@ from sngan_hub.metrics.protocols import Evaluation, machine, versions
 from sngan_hub.metrics.scores import fid, kid
 from sngan_hub.metrics.spectrum import spectra
 from sngan_hub.networks.registry import find_model
+from sngan_hub.text import plural
 
-from ..config.dry_run import plural
 from ..config.schema import FREE, Config
 from ..engine.loop import train
 from ..engine.machine import set_up
@@ -125,19 +125,19 @@ def cost_lines(
         hours = "an unknown time"
     elif len(timed) < len(todo):
         untimed = list(dict.fromkeys(cell.method for cell in todo if cell.method not in seconds))
-        hours += (f" for {plural(len(timed), 'run', 'runs')} and an unknown time for "
-                  f"{plural(len(todo) - len(timed), 'run', 'runs')} (not timed: {', '.join(untimed)})")  # fmt: skip
+        hours += (f" for {plural(len(timed), 'run')} and an unknown time for "
+                  f"{plural(len(todo) - len(timed), 'run')} (not timed: {', '.join(untimed)})")  # fmt: skip
     shared = f", shared by {parallel} processes" if parallel > 1 else ""
     cost = f"{hours} of training on this machine{shared}, and {study.samples:,} samples to score after each run"
-    return [f"{plural(len(todo), 'run', 'runs')} to make, {done} done", cost]
+    return [f"{plural(len(todo), 'run')} to make, {done} done", cost]
 
 
-Score = Callable[[Path, Study, Config], dict[str, Any]]
+Scorer = Callable[[Path, Study, Config], dict[str, Any]]
 
 
 def make(
     folder: Path, study: Study, wanted: list[Cell], rounds: int = 5, dry_run: bool = False, parallel: int = 1,
-    score: Score | None = None,
+    score: Scorer | None = None,
 ) -> None:  # fmt: skip
     """Makes the runs of ``wanted`` that have no result, ``parallel`` of them at a time in processes of their own.
 
@@ -167,7 +167,7 @@ def make(
         print(f"{number} of {len(todo)} runs done: {cell.name}, {said}", file=sys.stderr)
 
 
-def results(todo: list[Cell], study: Study, folder: Path, score: Score, parallel: int) -> Iterator[dict[str, Any]]:
+def results(todo: list[Cell], study: Study, folder: Path, score: Scorer, parallel: int) -> Iterator[dict[str, Any]]:
     """The row of every run, in the order in which the runs end."""
     if parallel > 1:
         yield from made_beside(result_of, [(cell, study, folder, score) for cell in todo], parallel,
@@ -190,7 +190,7 @@ def data_of(config: Config) -> Images:
 _data: dict[tuple[str, str, int, bool], Images] = {}  # all runs of a process train on the same images
 
 
-def result_of(cell: Cell, study: Study, folder: Path, score: Score) -> dict[str, Any]:
+def result_of(cell: Cell, study: Study, folder: Path, score: Scorer) -> dict[str, Any]:
     """Trains (or resumes) a run and measures it. A run whose losses are not finite has no scores."""
     config, out = set_up(study.config(cell, folder)), folder / "runs" / cell.name  # before machine(), which has threads
     row: dict[str, Any] = {**cell._asdict(), "steps": config.steps, "machine": machine(), "versions": versions()}
