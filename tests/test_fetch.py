@@ -16,7 +16,8 @@ from sngan_hub import WEIGHTS, load_discriminator, load_generator
 from sngan_hub.class_names import class_list
 from sngan_hub.cli.main import main as sngan
 from sngan_hub.hub import cache, transfer
-from sngan_hub.hub.load import is_cached
+from sngan_hub.hub.load import commit_of_partner, is_cached
+from sngan_hub.weights.records import Record
 
 from . import warm
 from .conftest import GOLDEN
@@ -270,6 +271,77 @@ def test_a_damaged_cache_is_made_anew(setup, server):
     weights.write_bytes(weights.read_bytes()[:-1] + b"\1")
     works()
     assert len(server.log) == 2
+
+
+def test_a_changed_configuration_in_the_cache_is_made_anew(setup, server, capsys):
+    cache = setup()
+    server.answer["/file.pth"] = whole(DATA)
+    works()
+    config = cache / f"weights/{NAME}/generator/config.json"
+    right = config.read_bytes()
+    for wrong in (b"", right.replace(b'"bn_eps": ', b'"bn_eps": 1')):
+        config.write_bytes(wrong)
+        with pytest.raises(SystemExit):
+            sngan(["list", "--verify"])
+        assert "config.json is damaged or changed; it is made again at the next use" in capsys.readouterr().err
+        works()
+        assert config.read_bytes() == right
+
+
+def test_names_that_a_record_gets_later_name_what_is_in_the_cache(setup, server):
+    cache = setup("our_flowers32.v1")
+    server.answer["/file.pth"] = whole(DATA)
+    assert load_generator("our_flowers32").classes is None
+    names = [f"flower {i}" for i in range(10)]
+    setup("our_flowers32.v1", classes=names)
+    assert load_generator("our_flowers32").classes == load_discriminator("our_flowers32").classes == names
+    assert len(server.log) == 1, "the file is not fetched again"
+    setup("our_flowers32.v1", classes=names[:9])
+    with pytest.raises(ValueError, match="our_flowers32.v1: classes must have 10 names, .*got 9"):
+        load_generator("our_flowers32")
+    assert cache.is_dir()
+
+
+def test_what_else_decides_about_a_conversion_is_compared_too(setup, server):
+    """The code base; and where no hash is known, the address."""
+    setup("our_flowers32.v1")
+    for path in ("/file.pth", "/other/file.pth"):
+        server.answer[path] = whole(DATA)
+    load_generator("our_flowers32")
+    setup("our_flowers32.v1", code_base="mmgen")
+    load_generator("our_flowers32")
+    setup("our_flowers32.v1", code_base="mmgen", sha256=None)
+    load_generator("our_flowers32")
+    setup("our_flowers32.v1", code_base="mmgen", sha256=None, url=f"{server.url}/other/file.pth")
+    load_generator("our_flowers32")
+    load_generator("our_flowers32")
+    assert [path for path, _ in server.log] == ["/file.pth"] * 3 + ["/other/file.pth"]
+
+
+def test_a_download_that_holds_no_such_network_is_not_kept_as_the_users_file(setup, server):
+    cache = setup("our_flowers32.v1", url=f"{server.url}/netG.npz", sha256=None)
+    generator = (GOLDEN / "sngan_G32_cond_ch16_n10.weights.npz").read_bytes()
+    server.answer["/netG.npz"] = whole(generator)
+    for times in (1, 2):
+        with pytest.raises(ValueError, match="does not contain a discriminator"):
+            load_discriminator("our_flowers32")
+        assert len(server.log) == times and not list(cache.rglob("*.npz"))
+
+
+def test_the_commit_of_the_partner_is_that_of_the_same_repository(setup, tmp_path):
+    """Otherwise the record's own revision counts, and a commit that the record names."""
+    cache = setup()
+    folder = cache / f"weights/{NAME}/generator"
+    folder.mkdir(parents=True)
+    made = {"file": "a.pth", "sha256": SHA, "converted_sha256": SHA, "revision": "c" * 40}
+    for source, revision, expected in (
+        ("https://hub/lab/weights/resolve/main/a.pth", "main", "c" * 40),
+        ("https://hub/other/weights/resolve/main/a.pth", "main", ""),
+        ("https://hub/lab/weights/resolve/main/a.pth", "d" * 40, ""),
+    ):
+        (folder / "source.json").write_text(json.dumps({**made, "from": source}))
+        record = Record(NAME, "discriminator", repo="lab/weights", path="a.pth", file="a.pth", revision=revision)
+        assert commit_of_partner(record) == expected
 
 
 def test_another_record_of_the_name_is_fetched_anew(setup, server):

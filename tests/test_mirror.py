@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import zip_longest
@@ -18,6 +19,7 @@ from huggingface_hub import ModelCard
 
 from sngan_hub import WEIGHTS, load_discriminator, load_generator
 from sngan_hub.cli.main import main as sngan
+from sngan_hub.hub import mirror as mirroring
 from sngan_hub.hub.cache import place, sha256_of
 from sngan_hub.hub.load import config_of
 from sngan_hub.hub.mirror import is_repository, mirror_to_folder
@@ -119,6 +121,23 @@ def test_a_repeated_call_adds_models_and_copies_what_is_missing(published, tmp_p
     kept = m / "sngan_cifar10.mmgen_fid/generator/model.safetensors"
     assert kept.stat().st_mtime_ns == before[kept]
     assert (m / "sngan_cifar10.mmgen_fid/discriminator/config.json").is_file()
+
+
+def test_a_mirror_that_the_records_name_is_repaired_and_keeps_its_sources(published, tmp_path, monkeypatch):
+    """``SNGAN_HUB_RECORDS`` names the mirror's own records by then, as the guide says."""
+    m = tmp_path / "m"
+    mirror(m)
+    before = json.loads((m / "records.json").read_text())
+    built_in = {key: replace(WEIGHTS[key], urls=WEIGHTS[key].urls) for key in before}
+    fresh(tmp_path, monkeypatch, m / "records.json")
+    monkeypatch.setattr(mirroring, "BUILT_IN", built_in)
+    weights = m / "sngan_cifar10.mmgen_fid/generator/model.safetensors"
+    right = weights.read_bytes()
+    weights.write_bytes(right[:-1] + b"\1")
+    (m / "sngan_cifar10.mmgen_fid/discriminator/model.safetensors").unlink()
+    mirror(m)
+    assert weights.read_bytes() == right and json.loads((m / "records.json").read_text()) == before
+    assert all(entry["page"].startswith(published.url) for entry in before.values())
 
 
 def test_two_calls_at_once_keep_each_others_models(published, tmp_path):
@@ -292,7 +311,8 @@ def test_verify_computes_the_hashes_of_all_local_files_again(published, tmp_path
     out, error = capsys.readouterr()
     assert stop.value.code == 2 and out.count("wrong ") == 3 and error.count("\n") == 1
     assert (
-        "3 of 11 files wrong: " in error and f"{damaged}: damaged or changed; it is made again at the next use" in error
+        "3 of 11 files wrong: " in error
+        and f"{damaged}: model.safetensors is damaged or changed; it is made again at the next use" in error
     )
     assert f"{wrong}: not the published file; delete or replace it" in error and "missing" in error
     assert hashlib.sha256(b"y").hexdigest() == sha256_of(wrong)  # nothing is deleted

@@ -144,6 +144,14 @@ def test_films_hold_their_frames(generator, tmp_path):
         film.seek(7)
         shown = np.asarray(film.convert("RGB"), np.float32)[4::8, 4::8]
     assert np.abs(shown - frames[7].permute(1, 2, 0).numpy()).mean() < 4  # 128 colours
+    save_film(iter([frames.repeat_interleave(3, 0)[:24]]), tmp_path / "b.gif", fps=24)
+    with Image.open(tmp_path / "b.gif") as film:
+        durations = []
+        for i in range(film.n_frames):
+            film.seek(i)
+            durations.append(film.info["duration"])
+    assert sum(durations) == 1000  # a second, in hundredths
+    (tmp_path / "b.gif").unlink()
     imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg")
     assert save_film(iter([frames[:6], frames[6:]]), tmp_path / "a.mp4") == 10
     read = imageio_ffmpeg.read_frames(str(tmp_path / "a.mp4"))

@@ -324,6 +324,23 @@ def test_the_users_records_add_and_replace_field_by_field(tmp_path, monkeypatch)
     assert WEIGHTS["sngan_imagenet128.mmgen_fid"] == before and "my_model.v2" not in WEIGHTS
 
 
+def test_an_entry_without_addresses_keeps_the_published_ones(tmp_path, monkeypatch):
+    before = {name: WEIGHTS[name] for name in ("sngan_imagenet128.mmgen_fid", "sngan_imagenet128.authors_850k")}
+    assert all(len(record.urls) > 1 for record in before.values())
+    records_file(tmp_path, monkeypatch, {"sngan_imagenet128.mmgen_fid": {"licence": "MIT"},
+                                         "sngan_imagenet128.authors_850k": {"sha256": "cd" * 32}})  # fmt: skip
+    for name, record in before.items():
+        assert WEIGHTS[name].urls == record.urls
+    assert WEIGHTS["sngan_imagenet128.mmgen_fid"].sha256 == before["sngan_imagenet128.mmgen_fid"].sha256
+    assert WEIGHTS["sngan_imagenet128.authors_850k"].sha256 == "cd" * 32
+
+
+def test_a_date_in_the_name_of_a_file_is_no_hash(tmp_path, monkeypatch):
+    records_file(tmp_path, monkeypatch, {"our_flowers64.v1": {"url": "https://example.org/flowers-20240131.pth"},
+                                         "our_flowers64.v2": {"url": "https://example.org/flowers-2024013a.pth"}})  # fmt: skip
+    assert [WEIGHTS[f"our_flowers64.v{i}"].sha256 for i in (1, 2)] == ["", "2024013a"]
+
+
 @pytest.mark.parametrize("content, text", [
     ("{", "not a readable JSON file"),
     ("3", "must contain an object"),

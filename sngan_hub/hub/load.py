@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -30,7 +31,7 @@ from ..files import write_folder, write_json
 from ..networks.base import AnyDiscriminator, AnyGenerator, Network
 from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, OtherKind, check_values, read_config
 from ..networks.registry import MODELS, find_model
-from ..weights.records import KINDS, WEIGHTS, Record, find_record, is_tag
+from ..weights.records import BUILT_IN, KINDS, WEIGHTS, Record, find_record, is_tag
 from .cache import cache_folder, forget, keep_first, one_process_at_a_time, place, sha256_of
 from .download import Fetched, fetch
 from .errors import hub_errors
@@ -150,7 +151,20 @@ def _load(
             _check_fits(str(name), network, found.text)
         return network
     record = find_record(str(name), kind, None if weights is None else str(weights))
-    return cls.from_pretrained(local_folder(record))
+    network = cls.from_pretrained(local_folder(record))
+    _name_classes(network, record)
+    return network
+
+
+def _name_classes(network: Network, record: Record) -> None:
+    """Gives the network the record's names, which may have been added after the conversion. A user's must fit."""
+    built_in = BUILT_IN.get(record.key)
+    own = built_in is None or built_in.classes != record.classes
+    if record.classes and network.n_classes and (own or len(record.classes) == network.n_classes):
+        try:
+            network.name_classes(record.classes)
+        except ValueError as error:
+            raise ValueError(f"{record.key}: {error}") from error
 
 
 def _architecture(name: str) -> str:
@@ -289,15 +303,39 @@ def cached_folder(record: Record) -> Path:
 
 def is_cached(record: Record) -> bool:
     """Whether the name loads without a network connection."""
-    return record.folder is not None or (cached_folder(record) / PROVENANCE).is_file() or place(record).is_file()
+    return record.folder is not None or is_made_of(cached_folder(record), record) or place(record).is_file()
+
+
+def is_made_of(folder: Path, record: Record) -> bool:
+    """Whether ``folder`` was converted from the record's file, as the record says."""
+    made = provenance(folder)
+    return (
+        made is not None
+        and made["file"] == record.file
+        and made["sha256"].startswith(record.sha256)
+        and made.get("asked", _asked(record)) == _asked(record)
+    )
+
+
+def _asked(record: Record) -> str:
+    """What decides about a conversion besides the file: the code base and, without a hash, the addresses."""
+    source = [] if record.sha256 else [record.urls, record.repo, record.path, record.revision]
+    return hashlib.sha256(json.dumps([record.code_base, source]).encode()).hexdigest()[:16]
+
+
+def damage(folder: Path) -> str:
+    """What is wrong with a converted network in the cache; empty if it is as it was written."""
+    made = provenance(folder) or {}
+    for name, key in ((SAFETENSORS_SINGLE_FILE, "converted_sha256"), (CONFIG_NAME, "converted_config_sha256")):
+        if not (folder / name).is_file():
+            return f"{name} is missing"
+        if key in made and sha256_of(folder / name) != made[key]:
+            return f"{name} is damaged or changed"
+    return ""
 
 
 def _is_ready(folder: Path, record: Record) -> bool:
-    made = provenance(folder)
-    path = folder / SAFETENSORS_SINGLE_FILE
-    if made is None or made["file"] != record.file or not made["sha256"].startswith(record.sha256):
-        return False
-    return path.is_file() and (folder / CONFIG_NAME).is_file() and sha256_of(path) == made["converted_sha256"]
+    return is_made_of(folder, record) and not damage(folder)
 
 
 def provenance(folder: Path) -> dict[str, str] | None:
@@ -311,22 +349,38 @@ def provenance(folder: Path) -> dict[str, str] | None:
 
 def _fetch_and_convert(record: Record) -> None:
     home = cached_folder(record).parent
-    partner = provenance(home / KINDS[record.kind == "generator"]) or {}
-    fetched = fetch(record, partner.get("revision", ""))
-    if record.file.endswith(SAFETENSORS_SINGLE_FILE):
-        converted = [_in_own_format(record, fetched)]
-    else:
-        converted = convert_file(fetched.path, Options(code_base=record.code_base or None), record.file)
-    if record.kind not in [one.kind for one in converted]:
-        raise ValueError(f"{record.key}: {fetched.path} does not contain a {record.kind}")
+    fetched = fetch(record, commit_of_partner(record))
+    if fetched.source != "file" and not fetched.revision:
+        keep_first(record, fetched.sha256, fetched.source)
+    try:
+        converted = _converted(record, fetched)
+    except ValueError:
+        if fetched.source != "file":  # left there, it would be taken for the user's own file
+            forget(fetched.path)
+        raise
     for one in converted:
         if record.classes and len(record.classes) == one.network.n_classes:
             one.network.name_classes(record.classes)
         write_folder(home / one.kind, partial(_save_converted, one, record, fetched))
     if fetched.source != "file":
-        if not fetched.revision:
-            keep_first(record, fetched.sha256, fetched.source)
         forget(fetched.path)  # no longer needed: the converted folders contain everything
+
+
+def commit_of_partner(record: Record) -> str:
+    """The commit of the pair's other network, if it is of the same repository and the record names no commit."""
+    partner = provenance(cached_folder(record).parent / KINDS[record.kind == "generator"]) or {}
+    same = bool(record.repo) and f"/{record.repo}/" in partner.get("from", "")
+    return partner["revision"] if same and not re.fullmatch("[0-9a-f]{40}", record.revision) else ""
+
+
+def _converted(record: Record, fetched: Fetched) -> list[Converted]:
+    if record.file.endswith(SAFETENSORS_SINGLE_FILE):
+        converted = [_in_own_format(record, fetched)]
+    else:
+        converted = convert_file(fetched.path, Options(code_base=record.code_base or None), record.file)
+    if record.kind not in [one.kind for one in converted]:
+        raise ValueError(f"{record.key}: {record.file} does not contain a {record.kind}")
+    return converted
 
 
 def _in_own_format(record: Record, fetched: Fetched) -> Converted:
@@ -355,7 +409,8 @@ def config_of(record: Record) -> Record:
 def _save_converted(one: Converted, record: Record, fetched: Fetched, folder: Path) -> None:
     one.network._save_pretrained(folder)
     made = {"file": record.file, "from": fetched.source, "sha256": fetched.sha256, "revision": fetched.revision,
-            "converted_sha256": sha256_of(folder / SAFETENSORS_SINGLE_FILE), "notes": one.notes}  # fmt: skip
+            "asked": _asked(record), "converted_sha256": sha256_of(folder / SAFETENSORS_SINGLE_FILE),
+            "converted_config_sha256": sha256_of(folder / CONFIG_NAME), "notes": one.notes}  # fmt: skip
     write_json(folder / PROVENANCE, made)
 
 

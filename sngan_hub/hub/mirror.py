@@ -19,7 +19,7 @@ from huggingface_hub.errors import RemoteEntryNotFoundError
 from ..files import write_folder, write_json, write_text
 from ..networks.card import PIPELINES, as_text, listed, use_snippet
 from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, read_config
-from ..weights.records import RECORDS_VARIABLE, WEIGHTS, Record, find_record
+from ..weights.records import BUILT_IN, RECORDS_VARIABLE, WEIGHTS, Record, find_record
 from .cache import cache_folder, one_process_at_a_time, sha256_of
 from .cards import licence_of, score_table
 from .errors import hub_errors
@@ -67,6 +67,8 @@ def mirror_to_folder(names: Sequence[str], folder: Path, url: str = "") -> Itera
     for records in pairs_of(names):
         for record in records:
             place = folder / record.name / record.kind
+            if record.folder == place.absolute():  # SNGAN_HUB_RECORDS names this mirror: it cannot repair itself
+                record = BUILT_IN.get(record.key, record)
             yield _copy(record, place)
             entry = _described(record, place)
             file = f"{record.name}/{record.kind}/{SAFETENSORS_SINGLE_FILE}"
@@ -75,7 +77,10 @@ def mirror_to_folder(names: Sequence[str], folder: Path, url: str = "") -> Itera
             else:
                 entry["folder"] = f"{record.name}/{record.kind}"
             with one_process_at_a_time(folder / LOCK, "writing"):  # another call may have added models meanwhile
-                entries = {**_entries(folder), record.key: entry}
+                old = _entries(folder)
+                if page := old.get(record.key, {}).get("page"):
+                    entry["page"] = page  # of the first source, not of the mirror that the copy came from
+                entries = {**old, record.key: entry}
                 write_json(folder / RECORDS, entries)
                 write_text(folder / CARD, _overview(entries))
         yield f"{records[0].name}: {_licence(records[0])}"

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ..networks.mixin import SAFETENSORS_SINGLE_FILE
 from ..weights.records import Record
 from .cache import place, sha256_of
-from .load import cached_folder, provenance, verify
+from .load import cached_folder, damage, is_made_of, provenance, verify
 
 
 class Checked(NamedTuple):
@@ -49,11 +49,7 @@ def check_files(records: Iterable[Record]) -> Iterator[Checked]:
         made, path = provenance(folder), folder / SAFETENSORS_SINGLE_FILE
         if made is None:
             continue
-        problem = ""
-        if not path.is_file():
-            problem = "missing; it is made again at the next use"
-        elif sha256_of(path) != made["converted_sha256"]:
-            problem = "damaged or changed; it is made again at the next use"
-        elif not made["sha256"].startswith(record.sha256):
-            problem = f"made from another file than {record.file}; it is made again at the next use"
-        yield Checked(record.key, path, problem)
+        problem = damage(folder)
+        if not problem and not is_made_of(folder, record):
+            problem = f"made from another file than {record.file}, or in another way"
+        yield Checked(record.key, path, problem and f"{problem}; it is made again at the next use")

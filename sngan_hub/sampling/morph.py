@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -267,8 +268,10 @@ def _enlarged(frames: Iterator[Tensor], side: int) -> Iterator[Tensor]:
 
 def _write_gif(frames: Iterator[Tensor], path: Path, fps: int) -> int:
     images = [to_pil(frame).quantize(128, Image.Quantize.MEDIANCUT) for frame in frames]
-    duration = max(20, round(1000 / fps / 10) * 10)  # GIF counts hundredths of a second; browsers slow down below two
-    images[0].save(path, "GIF", save_all=True, append_images=images[1:], duration=duration, loop=0)
+    # GIF counts hundredths of a second: at 24 frames a second, four or five for each. Browsers slow down below two
+    ends = [round(100 * i / min(fps, 50)) for i in range(len(images) + 1)]
+    durations = [10 * (end - start) for start, end in pairwise(ends)]
+    images[0].save(path, "GIF", save_all=True, append_images=images[1:], duration=durations, loop=0)
     return len(images)
 
 

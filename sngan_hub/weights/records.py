@@ -173,7 +173,7 @@ def _published_records(trained: Trained) -> Iterator[Record]:
 
 
 def _hash_in(file: str) -> str:
-    match = re.search(r"-([0-9a-f]{8})\.\w+$", file)
+    match = re.search(r"-(?=\d*[a-f])([0-9a-f]{8})\.\w+$", file)  # eight decimal digits are a date
     return match[1] if match else ""
 
 
@@ -181,18 +181,18 @@ class _Weights(Mapping[str, Record]):
     """Read-only. The user's records are read anew when their file or the variable changes."""
 
     def __init__(self) -> None:
-        self._own = read_records()
+        self.built_in = read_records()
         for trained in published():
-            self._own |= {record.key: record for record in _published_records(trained)}
+            self.built_in |= {record.key: record for record in _published_records(trained)}
         self._seen: tuple[object, ...] = ()
-        self._all: dict[str, Record] = self._own
+        self._all: dict[str, Record] = self.built_in
 
     def _records(self) -> dict[str, Record]:
         path = os.environ.get(RECORDS_VARIABLE, "")
         stat = os.stat(path) if path and os.path.exists(path) else None
         seen = (path, stat and (stat.st_mtime_ns, stat.st_size))
         if seen != self._seen:
-            self._all = with_user_records(self._own, Path(path)) if path else self._own
+            self._all = with_user_records(self.built_in, Path(path)) if path else self.built_in
             self._seen = seen
         return self._all
 
@@ -267,7 +267,9 @@ def _user_record(record: Record, entry: Mapping[str, Any], where: str, home: Pat
         if types and not any(type(value) is one for one in types):
             raise ValueError(f"{RECORDS_VARIABLE}: {where}: {key} must be {legal} (got {value!r})")
     given = _texts(fields.pop("urls", []), where, "url")
-    published = () if fields.get("repo") else record.urls[:1]  # an entry's repository replaces addresses
+    published = () if fields.get("repo") else record.urls  # an entry's repository replaces addresses
+    if "mirrors" in fields:
+        published = published[:1]
     urls = [*(given or published), *_texts(fields.pop("mirrors", []), where, "mirrors")]
     try:
         if "scores" in fields:
@@ -289,7 +291,7 @@ def _user_record(record: Record, entry: Mapping[str, Any], where: str, home: Pat
     elif urls:
         fields |= {"urls": tuple(urls), "repo": "", "folder": None}
         fields.setdefault("file", record.file or urls[0].split("?")[0].rstrip("/").split("/")[-1])
-        fields.setdefault("sha256", _hash_in(urls[0]) or record.sha256)
+        fields.setdefault("sha256", (_hash_in(given[0]) if given else "") or record.sha256)
     elif fields.get("repo"):
         fields |= {"urls": (), "folder": None}
         fields.setdefault("file", str(fields.get("path", record.path)).split("/")[-1])
@@ -332,7 +334,10 @@ def _is_object(value: object) -> TypeGuard[dict[Any, Any]]:
     return isinstance(value, dict)
 
 
-WEIGHTS: Mapping[str, Record] = _Weights()
+_WEIGHTS = _Weights()
+WEIGHTS: Mapping[str, Record] = _WEIGHTS
+#: The same without the user's own records
+BUILT_IN: Mapping[str, Record] = MappingProxyType(_WEIGHTS.built_in)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
