@@ -32,9 +32,9 @@ demo: $(VENV)/.installed
 	$(PY) example.py
 	@if [ "$(SERVE)" != 0 ]; then $(PY) space/app.py; fi
 
-# The page that needs no server, in build/static: python3 -m http.server --directory build/static
+# The page that needs no server, in build/static: python3 -m http.server --directory build/static. Without npm: RUNTIME=FILE
 static: $(VENV)/.installed
-	$(PY) -m sngan_hub.cli static --out build/static
+	$(PY) -m sngan_hub.cli static --out build/static $(if $(RUNTIME),--runtime $(RUNTIME))
 
 # WORKERS processes with one thread each; WORKERS=0 runs all tests in one process.
 WORKERS ?= 2
@@ -53,7 +53,7 @@ soak: $(VENV)/.installed debian metrics
 	SOAK=1 $(PY) -m pytest -m soak -rP
 	$(PY) tests/mutations.py
 
-bench: $(VENV)/.installed
+bench: $(VENV)/.installed debian
 	$(PY) benchmarks/resample.py
 	$(PY) benchmarks/speed.py
 	$(PY) benchmarks/steps.py
@@ -85,7 +85,7 @@ lint: $(VENV)/.installed
 # The documentation site: guides, settings, the tour and the API, from README.md, docs/ and the docstrings; and the demo.
 docs: $(VENV)/.installed
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
-	$(PY) -m sngan_hub.cli static --out build/site/demo || echo "skipped: the demo, which needs npm or --runtime FILE"
+	$(PY) -m sngan_hub.cli static --out build/site/demo $(if $(RUNTIME),--runtime $(RUNTIME)) || echo "skipped: the demo, which needs npm or RUNTIME=FILE"
 	@echo "build/site/index.html"
 
 # Runs the notebook and stores its outputs.

@@ -76,6 +76,9 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="everything once, as a test of the script")
     arguments = parser.parse_args()
     runs, seeds, seconds = (1, 1, 0.2) if arguments.smoke else (N, SEEDS, 3)
+    if not shutil.which("chromium"):
+        print("skipped: the static page, which needs chromium")
+        return
     from playwright.sync_api import sync_playwright
 
     with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:

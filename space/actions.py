@@ -107,10 +107,12 @@ def sampled(
     path = new_file(f"{Path(model).name}-{number}.png")
     about = {"model": Path(model).name, "seed": number, "truncation": t, "classes": ", ".join(chosen)}
     save_png(labelled_grid(images, count if chosen else 8, chosen or None), path, about)
-    left = f" (only the first {len(chosen)} of {len(names)} classes)" if not given and len(chosen) < len(names) else ""
+    left = f" (of the first of {len(classes)} chosen classes)" if single and classes and len(classes) > 1 else ""
+    left = left or f" (only the first {len(chosen)} of {len(names)} classes)" * (not given and len(chosen) < len(names))
     noun = "image" if len(images) == 1 else "images"
     said = f"{len(images)} {noun} of {_pixels(images)}{left} in {seconds:.2f} s on {where()}; seed {number}"
-    again = link("sample", model=model, classes=given, n=count, seed=number, truncation=t, single=1 if single else None)
+    again = link("sample", model=model, classes=list(classes or []), n=n if single else count, seed=number,
+                 truncation=t, single=1 if single else None)  # fmt: skip
     return Drawn(images, chosen, count if chosen else 8, number, said, again, path)
 
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+if hasattr(os, "getuid"):  # Gradio's own folder belongs to the user of the machine who started first
+    os.environ.setdefault("GRADIO_TEMP_DIR", str(Path(tempfile.gettempdir()) / f"gradio-{os.getuid()}"))
 if "SPACE_ID" in os.environ:  # a Space has the files of `preload_from_hub` in the Hub's own cache
     os.environ.setdefault("SNGAN_HUB_CACHE", os.environ.get("HF_HOME", str(Path.home() / ".cache" / "huggingface")))
 if __package__:  # `sngan app`

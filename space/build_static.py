@@ -81,8 +81,8 @@ def build(out: Path, runtime: Path | None = None, say: Callable[[str], None] = p
     place = out.resolve()
     earlier = _earlier(place)
     package = runtime_package(runtime, say)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{place.name}.", dir=place.parent) as folder:
+    place.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".build.", dir=place) as folder:  # in it: its parent may be another's
         _fill(Path(folder), package, say)
         size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
         _replace(place, earlier, Path(folder))

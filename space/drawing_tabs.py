@@ -290,8 +290,13 @@ def walk_tab() -> Tab:
         return {**chosen, **numbers(said, "seconds", "truncation"),
                 **{k: said[k] for k in ("model", "seed") if k in said}}  # fmt: skip
 
+    def other_format(*values: Any) -> dict[Any, Any]:
+        """The same video again, in the other format."""
+        return tab.run(dict(zip(tab.fields, values, strict=True)), keep_seed=True)
+
     tab.follow, tab.read = follow, read
     tab.connect()
+    tab.draw_on(tab.fields["as_gif"].input, other_format)
     return tab
 
 

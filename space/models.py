@@ -15,7 +15,7 @@ from sngan_hub import WEIGHTS, AnyDiscriminator, AnyGenerator, Record, load_disc
 from sngan_hub.class_names import label_names
 from sngan_hub.hub.calibrations import load_calibration
 from sngan_hub.hub.cards import repositories
-from sngan_hub.hub.load import cached_folder
+from sngan_hub.hub.load import cached_folder, is_cached
 from sngan_hub.hub.resolve import resolve
 from sngan_hub.networks.mixin import read_config
 from sngan_hub.networks.registry import MODELS
@@ -116,6 +116,10 @@ def _discriminator(name: str) -> AnyDiscriminator:
     return load_discriminator(name, device="cuda" if torch.cuda.is_available() else "cpu")
 
 
+#: Held while images are drawn, which takes all cores. Networks are loaded before, so that a download holds up nobody.
+TURN = threading.BoundedSemaphore(2)
+
+
 def generator(name: str) -> AnyGenerator:
     check_model(name)
     with _loading[source(name)]:  # other users of this model wait for a download instead of starting another
@@ -148,9 +152,9 @@ def listed_name(record: Record) -> str:
 
 
 def needs_download(name: str) -> Record | None:
-    """The record of a model that is downloaded on first use."""
+    """The record of a model that has not been downloaded yet."""
     record = record_of(name)
-    return record if record is not None and record.folder is None else None
+    return record if record is not None and not is_cached(record) else None
 
 
 def size_of(record: Record) -> int:
@@ -210,7 +214,8 @@ def ranges_of(name: str) -> dict[str, dict[str, list[float]]]:
     if known:
         return known
     try:
-        if needs_download(name):  # only what is in the cache: asking for the ranges must not start a download
+        record = record_of(name)
+        if record is not None and record.folder is None:  # what is in the cache: this starts no download
             return read_calibration(cached_folder(find_record(name, "discriminator")) / CALIBRATION).ranges
         return load_calibration(source(name)).ranges
     except (OSError, ValueError):

@@ -14,6 +14,7 @@ from sngan_hub.text import NAMESPACE, REPOSITORY
 from . import actions, look, models
 from .drawing_tabs import compare_tab, morph_tab, sample_tab, walk_tab
 from .files import downloads, without_folders
+from .inputs import of_field
 from .score_tab import score_tab
 from .tab import Tab
 
@@ -31,15 +32,18 @@ HEADER = f"""<header class="top"><h1>sngan-hub</h1><p>{TEXT}</p><nav aria-label=
 <a href="{CARDS}" target="_blank" rel="noopener">Model cards</a></nav></header>"""
 
 
-def guarded(act: Callable) -> Callable:
-    """Wraps ``act`` for the API: its errors become the response."""
+def guarded(act: Callable, load: Callable[[str], Any]) -> Callable:
+    """Wraps ``act`` for the API: its errors become the response. ``load``: loads the network of the model."""
     signature = inspect.signature(act)
     count = len(signature.parameters)
 
     @functools.wraps(act)
     def call(*arguments: Any) -> Any:
         try:
-            return act(*arguments[:count])  # the last argument is Gradio's progress, which shows downloads
+            with of_field("model"):
+                load(arguments[0])
+            with models.TURN:
+                return act(*arguments[:count])  # the last argument is Gradio's progress, which shows downloads
         except (ValueError, OSError) as error:
             raise gr.Error(without_folders(str(error)), print_exception=False) from error
 
@@ -60,13 +64,14 @@ def endpoints() -> None:
         texts = [gr.Textbox() for _ in range(3)]
         gallery, image = gr.Gallery(format="png"), gr.Image(type="filepath", format="png")
         film, file, upload, scores = gr.Video(), gr.File(), gr.File(type="filepath"), gr.JSON()
-        for name, act, inputs, outputs in (
-            ("sample", actions.sample, [model, classes, n, seed, truncation, flag], [gallery, *texts, file]),
-            ("morph", actions.morph_strip, [model, classes, way, seed, truncation], [image, *texts]),
-            ("walk", actions.walk_film, [model, classes, seconds, seed, truncation, flag], [film, *texts, file]),
-            ("judge", actions.judge, [model, upload], scores),
+        drawn, judged = models.generator, models.discriminator
+        for name, act, load, inputs, outputs in (
+            ("sample", actions.sample, drawn, [model, classes, n, seed, truncation, flag], [gallery, *texts, file]),
+            ("morph", actions.morph_strip, drawn, [model, classes, way, seed, truncation], [image, *texts]),
+            ("walk", actions.walk_film, drawn, [model, classes, seconds, seed, truncation, flag], [film, *texts, file]),
+            ("judge", actions.judge, judged, [model, upload], scores),
         ):
-            gr.Button(name).click(guarded(act), inputs, outputs, api_name=name, concurrency_id="draw")
+            gr.Button(name).click(guarded(act, load), inputs, outputs, api_name=name, concurrency_id="draw")
 
 
 def page() -> gr.Blocks:
@@ -76,7 +81,7 @@ def page() -> gr.Blocks:
             made = {tab.name: tab for tab in (sample_tab(), morph_tab(), walk_tab(), score_tab(), compare_tab())}
         endpoints()
         _open(blocks, tabs, made)
-    return blocks.queue(max_size=32, default_concurrency_limit=2)
+    return blocks.queue(max_size=32, default_concurrency_limit=8)  # drawing: see TURN
 
 
 def _open(blocks: gr.Blocks, tabs: gr.Tabs, made: dict[str, Tab]) -> None:

@@ -9,7 +9,7 @@ import gradio as gr
 
 from . import actions, models, views
 from .drawing_tabs import model_box
-from .tab import Tab, Values, with_progress
+from .tab import Tab, Values
 
 NO_LINK = "-Uploaded images are not kept, so they have no link"  # "-": see page.js
 
@@ -21,10 +21,12 @@ def score_tab() -> Tab:
         if not picture:
             picture, seed = actions.drawn(v["model"], v["class"], v["seed"])
             link = actions.link("score", **{"model": v["model"], "class": v["class"], "seed": seed})
-        scores = actions.judge(v["model"], picture)
-        image = actions.seen(v["model"], picture)
-        if not v["image"]:
-            Path(picture).unlink(missing_ok=True)
+        try:
+            scores = actions.judge(v["model"], picture)
+            image = actions.seen(v["model"], picture)
+        finally:
+            if not v["image"]:
+                Path(picture).unlink(missing_ok=True)
         name = v["class"] if v["class"] in scores else next(iter(scores))
         if v["class"] and v["class"] not in scores and len(scores) > 1:
             raise actions.FieldError("class", f"there is no class {v['class'][:40]!r} in this model")
@@ -67,14 +69,10 @@ def score_tab() -> Tab:
     def uploaded(*values: Any) -> dict[Any, Any]:
         return tab.run(dict(zip(tab.fields, values, strict=True)), keep_seed=True)
 
+    tab.networks = lambda v: [models.discriminator] + [models.generator] * (not v["image"])
     tab.follow, tab.read = follow, read
     tab._pressed = drawn_anew  # type: ignore[method-assign]
     tab.connect()
-    inputs, link = list(tab.fields.values()), tab.outputs["link"]
-    drawn: dict[str, Any] = {"inputs": [link, tab.drawn_with, *inputs], "outputs": link,
-                             "js": "(...v) => [sngan.drawn('score', ...v)]"}  # fmt: skip
     for event in (upload.upload, box.input):
-        act = with_progress(uploaded, len(inputs))
-        event(act, inputs, tab.all_outputs(), api_visibility="private", concurrency_id="draw",
-              show_progress_on=[tab.outputs["result"]]).then(None, **drawn, api_visibility="private")  # fmt: skip
+        tab.draw_on(event, uploaded)
     return tab

@@ -16,6 +16,7 @@ import gradio as gr
 
 from . import models, views
 from .files import without_folders
+from .inputs import of_field
 
 Values = dict[str, Any]
 NOTHING: Any = object()  # what a link says of a field that it leaves empty on purpose; None: it does not name the field
@@ -51,6 +52,8 @@ class Tab:
         self.go: Any = None
         self.followers: list[Any] = []  # what else a change of model updates
         self.follow: Callable[[Values], tuple[Values, dict[Any, Any]]] = lambda values: (values, {})
+        #: The networks of each model that the images need
+        self.networks: Callable[[Values], list[Callable[[str], Any]]] = lambda values: [models.generator]
         self.read: Callable[[dict[str, str], Values], Values] = lambda said, values: {**values, **said}
 
     # Layout
@@ -134,7 +137,12 @@ class Tab:
             asked["seed"] = ""
         updates: dict[Any, Any] = {slot: "" for slot in self.slots.values()}
         try:
-            found = self._draw(asked)
+            for name in self.model_fields:
+                with of_field(name):
+                    for load in self.networks(asked):
+                        load(asked[name])
+            with models.TURN:
+                found = self._draw(asked)
         except (ValueError, OSError) as error:
             field = getattr(error, "field", "")
             field = field if field in self.slots else next(iter(self.slots))
@@ -240,26 +248,24 @@ class Tab:
                  self.drawn_with]  # fmt: skip
         return list(dict.fromkeys([*found, *self.followers]))
 
-    def connect(self) -> None:
+    def draw_on(
+        self, event: Callable[..., Any], act: Callable[..., Any], before: tuple[Any, ...] = (), **options: Any
+    ) -> None:
+        """``act`` of ``before`` and the values of the fields draws on an event; the link and the page follow."""
         inputs, link = list(self.fields.values()), self.outputs["link"]
-        outputs, shown = self.all_outputs(), self.outputs.get("video", self.outputs["result"])
+        shown = self.outputs.get("video", self.outputs["result"])
+        drawn = event(with_progress(act, len(before) + len(inputs)), [*before, *inputs], self.all_outputs(),
+                      api_visibility="private", concurrency_id="draw", show_progress_on=[shown], **options)  # fmt: skip
+        drawn.then(None, [link, self.drawn_with, *inputs], link, api_visibility="private",
+                   js=f"(...v) => [sngan.drawn('{self.name}', ...v)]")  # fmt: skip
+
+    def connect(self) -> None:
+        inputs = list(self.fields.values())
         private: dict[str, Any] = {"api_visibility": "private"}
-        drawing: dict[str, Any] = {**private, "concurrency_id": "draw", "show_progress_on": [shown]}
-        drawn: dict[str, Any] = {
-            "inputs": [link, self.drawn_with, *inputs],
-            "outputs": link,
-            "js": f"(...v) => [sngan.drawn('{self.name}', ...v)]",
-            **private,
-        }
         # without Gradio's own checks, whose errors would not be beside the field; an upload needs them
-        checked: dict[str, Any] = {"preprocess": "image" in self.fields}
-        pressed = with_progress(self._pressed, len(inputs))
-        self.go.click(pressed, inputs, outputs, **drawing, **checked).then(None, **drawn)
-        for name in self.model_fields:
-            act = with_progress(self._model_changed, len(inputs) + 1)
-            self.fields[name].input(  # of several choices while one is drawn, the last one counts
-                act, [self.state, *inputs], outputs, trigger_mode="always_last", **drawing
-            ).then(None, **drawn)
+        self.draw_on(self.go.click, self._pressed, preprocess="image" in self.fields)
+        for name in self.model_fields:  # of several choices while one is drawn, the last one counts
+            self.draw_on(self.fields[name].input, self._model_changed, (self.state,), trigger_mode="always_last")
         for name, field in self.fields.items():
             field.change(None, inputs, None, js=f"(...v) => {{ sngan.changed('{self.name}', ...v); }}", **private)
             if name in self.slots and hasattr(field, "input"):

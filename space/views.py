@@ -163,9 +163,9 @@ def about(model: str) -> str:
         return f'<div class="about"><p>{escape(model)}: your model, {count or "no"} classes.</p></div>'
     count = len(models.classes_of(model))  # their names may be unknown
     classes = f"{count:,} classes" if count else "no classes"
-    here = {"shipped": "included", "folder": "in a folder of this machine"}.get(
-        record.where, f"downloaded on first use, {record.file_bytes / 1e6:.0f} MB"
-    )
+    here = {"shipped": "included", "folder": "in a folder of this machine"}.get(record.where, "downloaded")
+    if models.needs_download(model):
+        here = f"downloaded on first use, {record.file_bytes / 1e6:.0f} MB"
     facts = [
         ("Measured", "; ".join(_score(name, score) for name, score in record.scores.items()) or "no scores"),
         ("Training data", record.data),

@@ -214,6 +214,10 @@ BAD = [
     (["sample", "sngan_fashion32", "--truncation", "-1", "--out", "OUT/x.png"], "or None (got -1.0)"),
     (["sample", "sngan_fashion32", "--out", "OUT/none/x.png"], "no folder"),
     (["sample", "sngan_fashion32", "--out", "OUT/x.jpg"], "out must be FILE.png or a folder (got "),
+    (
+        ["sample", "sngan_fashion32", "--ddls", "--precision", "bf16", "--out", "OUT/x.png"],
+        "precision cannot be bf16 with --ddls",
+    ),
     (["sample", "sngan_fashion32"], "the following arguments are required: --out"),
     (["sample", "sngan_fashion32", "--by-class", "--out", "OUT/x.png"], "out must be a folder with --by-class (got "),
     (["sample", "sngan_fashion32", "--sede", "3", "--out", "OUT/x.png"], "unrecognized arguments: --sede 3"),

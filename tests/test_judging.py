@@ -156,6 +156,9 @@ def test_morph_and_walk_commands(tmp_path, capsys, monkeypatch):
         assert image.text["seed"] == "3" and image.text["classes"] == "planets to moods"
         assert image.width == 5 * 66 + 2 and image.height == 2 * 66 + 2
     assert main(["morph", "sngan_avatars32", "--classes", "planets", "moods", "--steps", "5", "--out", "m.gif"]) == 0
+    assert main(["morph", "sngan_avatars32", "--classes", "planets", "moods", "--out", "long.gif"]) == 0
+    with Image.open("long.gif") as film:
+        assert film.n_frames == 94  # four seconds
     assert Image.open("m.gif").n_frames == 8  # there and back, no picture twice at the turns
     assert (
         main(["walk", "sngan_avatars32", "--classes", "moods", "--seconds", "0.5", "--seed", "1", "--out", "w.gif"])
@@ -183,3 +186,11 @@ def test_bad_morphs_and_walks(arguments, text, capsys, tmp_path, monkeypatch):
     with pytest.raises(SystemExit) as stop:
         main(arguments)
     assert stop.value.code == 2 and text in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_a_class_of_a_discriminator_without_classes_is_refused_by_its_own_name(tmp_path, capsys):
+    create_discriminator("sngan_cifar10_unconditional", widths=[4, 4, 4, 4]).save_pretrained(tmp_path / "d")
+    Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
+    with pytest.raises(SystemExit):
+        main(["score", str(tmp_path / "d"), str(tmp_path / "a.png"), "--class", "cat"])
+    assert f"class: {tmp_path / 'd'} has no classes (got 'cat'); omit --class" in capsys.readouterr().err

@@ -274,6 +274,57 @@ def test_a_download_holds_up_no_other_model(monkeypatch):
         models._generator.cache_clear()
 
 
+def test_visitors_who_wait_for_a_download_leave_the_turns_to_others(monkeypatch, tmp_path):
+    """Through the tab itself: a network is loaded before a turn is taken, and an error of it is one of the model."""
+    gr = pytest.importorskip("gradio")
+    from space import models
+    from space.drawing_tabs import sample_tab
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    loaded, go_on = models.generator, threading.Event()
+    with gr.Blocks():
+        tab = sample_tab()
+    values = {name: field.value for name, field in tab.fields.items()} | {"classes": [], "n": 1}
+
+    def generator(name):
+        if name == "sngan_avatars32":
+            assert go_on.wait(60)
+        if name == "sngan_cifar10_small":
+            raise FileNotFoundError("the download failed")
+        return loaded(name)
+
+    monkeypatch.setattr(models, "generator", generator)
+    slow = [threading.Thread(target=tab.run, args=({**values, "model": "sngan_avatars32"},)) for _ in range(3)]
+    for thread in slow:
+        thread.start()
+    try:
+        found = tab.run({**values, "model": "sngan_fashion32"})
+        assert "10 images" in found[tab.outputs["result"]] and all(thread.is_alive() for thread in slow)
+        found = tab.run({**values, "model": "sngan_cifar10_small"})
+        assert "the download failed" in found[tab.slots["model"]] and tab.outputs["result"] not in found
+    finally:
+        go_on.set()
+        for thread in slow:
+            thread.join(60)
+
+
+def test_a_model_that_was_downloaded_is_drawn_at_once(monkeypatch):
+    from space import models, views
+
+    name = "sngan_cifar10.mmgen_fid"
+    assert models.needs_download(name) and "downloaded on first use" in views.about(name)
+    monkeypatch.setattr(models, "is_cached", lambda record: True)
+    assert models.needs_download(name) is None and "on first use" not in views.about(name)
+
+
+def test_one_large_image_keeps_the_choice_in_its_link(actions, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    found = actions.sampled("sngan_fashion32", ["Bag", "Sneaker"], 5, 1, 0, True)
+    assert len(found.images) == 1 and found.labels == ["Bag"] and "(of the first of 2 chosen classes)" in found.said
+    assert "n=5" in found.link and "Sneaker" in found.link and "single=1" in found.link
+    assert "chosen classes" not in actions.sampled("sngan_fashion32", ["Bag"], 5, 1, 0, True).said
+
+
 def test_models_of_the_command_line(monkeypatch, tmp_path):
     """A published one keeps its description, and a folder of the same name does not take its place."""
     from space import models

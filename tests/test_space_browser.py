@@ -135,6 +135,24 @@ def test_sampling_again_draws_anew_unless_the_seed_is_kept(browser, page_url):
 
 
 @pytest.mark.slow
+def test_another_format_is_of_the_same_video(browser, page_url):
+    page = visit(browser, page_url)
+    page.get_by_role("tab", name="Walk").click()
+    open_advanced(page, "walk")
+    press(page, "walk")
+    before = field(page, "walk-seed").input_value()
+    page.get_by_label("Download as GIF instead of MP4").click()
+    for _ in range(20):
+        with page.expect_download() as download:
+            page.get_by_text("Download the video").click()
+        if download.value.suggested_filename.endswith(".gif"):
+            break
+        page.wait_for_timeout(1000)
+    assert download.value.suggested_filename == f"sngan_cifar10_small-walk-{before}.gif"
+    assert field(page, "walk-seed").input_value() == before
+
+
+@pytest.mark.slow
 def test_a_change_while_images_are_drawn_is_not_forgotten(browser, page_url):
     """The images that arrive are those of the settings at the press."""
     page = visit(browser, page_url)

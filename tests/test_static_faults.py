@@ -33,6 +33,17 @@ def test_faults_are_shown_where_they_arise(browser, url, site, models):
 
 
 @pytest.mark.slow
+def test_a_pasted_link_with_another_backend_is_computed_by_it(browser, url, models):
+    page = visit(browser, url, link("sample", models[0], 3, models[0]["classes"][:1], n=1))
+    drawn(page, 3)
+    address = link("sample", models[0], 4, models[0]["classes"][:1], n=1) + "&backend=wasm"
+    with page.expect_event("load"):
+        page.evaluate("address => { location.hash = address }", address)
+    drawn(page, 4)
+    assert page.locator("#backend").input_value() == "wasm" and "backend=wasm" in page.evaluate("location.hash")
+
+
+@pytest.mark.slow
 def test_saved_files_hold_the_pictures_and_what_made_them(browser, url, models, tmp_path):
     model = models[0]
     names = model["classes"][:2]

@@ -16,6 +16,10 @@ if TYPE_CHECKING:  # torch is imported in the functions, so that errors in argum
     from ..networks.base import AnyGenerator
 
 
+#: Suffixes of a file in another format; a folder may have any other, such as sngan_avatars32.v1
+OTHER_FILES = (".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".mp4", ".npz", ".npy", ".zip", ".tar")
+
+
 def add_commands(subparsers: Any) -> None:
     command = new_command(
         subparsers, "sample", sample, "generate images by class: a labelled grid, or one file per image",
@@ -48,7 +52,7 @@ def add_commands(subparsers: Any) -> None:
     command.add_argument(
         "--classes", nargs="+", required=True, metavar="NAME", help="two to four class names or indices"
     )
-    command.add_argument("--steps", type=int, default=8, help="images from one class to the next (default: 8)")
+    command.add_argument("--steps", type=int, help="images from one class to the next (default: 8; 48 for a video)")
     command.add_argument("--n", type=int, default=4, help="number of rows, one latent each (default: 4; 1 for a video)")
     add_latent_flags(command)
     add_precision(command)
@@ -107,7 +111,7 @@ def sample(arguments: argparse.Namespace) -> None:
     sampling.check_request(arguments.n, arguments.seed, arguments.truncation)
     out: Path = arguments.out
     as_file = out.suffix.lower() == ".png"
-    if out.suffix and not as_file and not out.is_dir():
+    if out.suffix.lower() in OTHER_FILES and not out.is_dir():
         raise ValueError(f"out must be FILE.png or a folder (got {out})")
     if arguments.by_class and as_file:
         raise ValueError(f"out must be a folder with --by-class (got {out})")
@@ -120,6 +124,8 @@ def sample(arguments: argparse.Namespace) -> None:
         ):
             raise FileExistsError(f"out: {taken} exists; images of two calls would be mixed; choose a new folder")
     method = "rejection" if arguments.rejection else "ddls" if arguments.ddls else None
+    if method == "ddls" and arguments.precision == "bf16":
+        raise ValueError("precision cannot be bf16 with --ddls, which computes in float64; omit --precision")
     calibration = load_calibration(arguments.model) if method else None
     generator = load_generator(arguments.model, device=arguments.device)
     chosen = arguments.classes
@@ -230,7 +236,7 @@ def _check_folders(names: list[str], out: Path) -> None:
 def morph(arguments: argparse.Namespace) -> None:
     from ..hub.load import load_generator
     from ..sampling import generate as sampling
-    from ..sampling.morph import FILMS, save_film
+    from ..sampling.morph import FILMS, FRAMES_PER_SECOND, save_film
     from ..sampling.morph import morph as between
     from ..sampling.pictures import labelled_grid, save_png
 
@@ -241,11 +247,10 @@ def morph(arguments: argparse.Namespace) -> None:
     check_file(out)
     generator = load_generator(arguments.model, device=arguments.device)
     seed = sampling.random_seed_from_system() if arguments.seed is None else arguments.seed
-    rows = arguments.n if suffix == ".png" else 1
+    rows, steps = (arguments.n, 8) if suffix == ".png" else (1, 2 * FRAMES_PER_SECOND)
+    steps = steps if arguments.steps is None else arguments.steps
     fast, precision = _fast(generator, arguments)
-    images = between(
-        fast, arguments.classes, arguments.steps, rows, seed, arguments.truncation
-    )  # (rows, frames, 3, S, S)
+    images = between(fast, arguments.classes, steps, rows, seed, arguments.truncation)  # (rows, frames, 3, S, S)
     if suffix == ".png":
         about = {"model": arguments.model, "tag": _tag(arguments.model), "seed": seed,
                  "truncation": arguments.truncation, "classes": " to ".join(arguments.classes),

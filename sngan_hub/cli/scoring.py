@@ -95,6 +95,8 @@ def score(arguments: argparse.Namespace) -> None:
     names = label_names(discriminator) or ["score"]
     wanted = None
     if arguments.class_name is not None:
+        if not discriminator.n_classes:
+            raise ValueError(f"class: {arguments.model} has no classes (got {arguments.class_name!r}); omit --class")
         (wanted,) = resolve_classes([arguments.class_name], discriminator.classes, discriminator.n_classes)
     least = -math.inf if arguments.at_least is None else arguments.at_least
     rows, unread = [], []

@@ -7,7 +7,8 @@ import { NO_TRUNCATION, VIEWS, firstClasses, parseSeed, randomSeed, readState, w
 import { FRAMES_PER_SECOND, Morph, Sample, Walk, mixture } from "./views.js";
 
 const $ = (selector) => document.querySelector(selector);
-const backend = ["wasm", "webgpu"].find((name) => name === new URLSearchParams(location.hash.slice(1)).get("backend")) ?? "";
+const backendOf = (hash) => ["wasm", "webgpu"].find((name) => name === new URLSearchParams(hash.slice(1)).get("backend")) ?? "";
+const backend = backendOf(location.hash);
 const site = await loadSite();
 const engine = new Engine(site.runtime.folder, backend);
 const state = readState(location.hash, site.models);
@@ -396,7 +397,14 @@ $("#copy").onclick = async () => {
 addEventListener("hashchange", ({ newURL }) => { // a link that was pasted over this one
   const { model } = state;
   // Not location.hash: showLink's timer may have written the old address again before this event arrived.
-  Object.assign(state, readState(new URL(newURL).hash, site.models));
+  const { hash } = new URL(newURL);
+  if (backendOf(hash) !== backend) { // chosen when the page is loaded
+    clearTimeout(written);
+    history.replaceState(null, "", hash);
+    location.reload();
+    return;
+  }
+  Object.assign(state, readState(hash, site.models));
   if (state.model !== model) return showNewModel();
   pause();
   showControls();
