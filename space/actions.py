@@ -148,7 +148,14 @@ def morphed(model: str, classes: list[str] | None, weights_or_steps: object, see
         columns, what = 8, "a blend of " + ", ".join(f"{s:.0%} {name}" for s, name in zip(share, given, strict=True))
     seconds = time.perf_counter() - start
     path = new_file(f"{Path(model).name}-morph-{number}.png")
-    about = {"model": Path(model).name, "seed": number, "truncation": t, "classes": ", ".join(given), "weights": mixed}
+    about = {
+        "model": Path(model).name,
+        "seed": number,
+        "truncation": t,
+        "classes": ", ".join(given),
+        "weights": mixed,
+        "steps": None if mixed else count,
+    }
     save_png(labelled_grid(flat, columns, scale=max(1, 96 // flat.shape[-1])), path, about)
     again = link("morph", model=model, classes=given, way=weights_or_steps, seed=number, truncation=t)
     said = f"{what}: {len(flat)} images in {seconds:.2f} s on {where()}; seed {number}"

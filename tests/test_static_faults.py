@@ -55,6 +55,7 @@ def test_saved_files_hold_the_pictures_and_what_made_them(browser, url, models, 
     with Image.open(tmp_path / "grid.png") as image:
         assert image.text["model"] == model["name"] and image.text["seed"] == "11"
         assert image.text["classes"] == ", ".join(names)
+        assert image.text["link"].startswith(f"{url}#") and "seed=11" in image.text["link"]
         grid = np.asarray(image.convert("RGB"))
     step = 2 * model["size"] + 2
     found = [grid[2 + r * step :: 2, grid.shape[1] - (3 - c) * step :: 2][: model["size"], : model["size"]]

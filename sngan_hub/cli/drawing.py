@@ -253,7 +253,7 @@ def morph(arguments: argparse.Namespace) -> None:
     images = between(fast, arguments.classes, steps, rows, seed, arguments.truncation)  # (rows, frames, 3, S, S)
     if suffix == ".png":
         about = {"model": arguments.model, "tag": _tag(arguments.model), "seed": seed,
-                 "truncation": arguments.truncation, "classes": " to ".join(arguments.classes),
+                 "truncation": arguments.truncation, "classes": " to ".join(arguments.classes), "steps": steps,
                  "precision": precision}  # fmt: skip
         save_png(labelled_grid(images.flatten(0, 1), images.shape[1]), out, about)
     else:

@@ -380,7 +380,8 @@ function saveSheet() {
   const rows = views[state.view].images().filter((row) => row.images.length);
   if (!rows.length) return;
   const name = `${state.model.name}-${state.view}-${state.seed}.png`;
-  save(sheet(rows, state.view === "walk" ? 512 : 64), name, facts(state, state.classes[state.view].join(", ")));
+  const link = new URL(writeState(state, backend), location.href).href; // with all that the view depends on
+  save(sheet(rows, state.view === "walk" ? 512 : 64), name, { ...facts(state, state.classes[state.view].join(", ")), link });
 }
 $("#copy").onclick = async () => {
   const link = new URL(writeState(state, backend), location.href).href;
