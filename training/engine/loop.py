@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from contextlib import closing, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -45,6 +46,9 @@ from .snapshots import hold_to_start, save_snapshot
 from .state import State, new_state
 from .step import train_step
 
+if TYPE_CHECKING:  # imported at run time only where processes begin
+    from accelerate import Accelerator
+
 
 def train(config: Config, data: Images | None = None, begin: Callable[[State], None] | None = None) -> State:
     """Runs or resumes ``config`` in ``config.out`` and returns the final state.
@@ -64,7 +68,24 @@ def train(config: Config, data: Images | None = None, begin: Callable[[State], N
 def _train(config: Config, data: Images | None, begin: Callable[[State], None] | None) -> State:
     accelerator = new_accelerator(config.device)
     check_shares(config, accelerator.num_processes)
-    out, main = Path(config.out), accelerator.is_main_process
+    data = _checked(config, data, accelerator.is_main_process)
+    config, fingerprint = decide_compile(config), data.fingerprint()
+    check_same_data(fingerprint, accelerator)
+    state = new_state(config, data.classes, accelerator.device)
+    if accelerator.is_main_process:
+        _start(state, config, data, fingerprint, begin)
+    accelerator.wait_for_everyone()
+    if config.l2_sp:
+        hold_to_start(state, Path(config.out))
+    share_state(state, accelerator)
+    _iterate(state, config, data, fingerprint, accelerator)
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+    return state
+
+
+def _checked(config: Config, data: Images | None, main: bool) -> Images:
+    """The training images. The main process checks that they are whole, and none of the held-out images."""
     size = find_model(config.architecture).size
     if data is None:
         if main:
@@ -74,30 +95,46 @@ def _train(config: Config, data: Images | None, begin: Callable[[State], None] |
         check_blocks(data)
         if config.test_folder:
             check_held_out(data, config, size)
-    config, fingerprint = decide_compile(config), data.fingerprint()
-    check_same_data(fingerprint, accelerator)
-    state = new_state(config, data.classes, accelerator.device)
-    if main:
-        if config.score_every:
-            check_data_for_scores(state.average, config)
-        resumed = load_checkpoint(state, config, fingerprint, out)
-        if resumed:
-            if state.step > config.steps:
-                raise ValueError(f"steps must be {state.step:,} or more, because {out} has a checkpoint of that step "
-                                 f"(got {config.steps:,})")  # fmt: skip
-            print(f"resumes at step {state.step:,} of {config.steps:,}", file=sys.stderr)
-        else:
-            check_results_have_a_checkpoint(out)
-        save_config(config, out / "config.json")  # marks the folder as a run
-        check_data(data, config, size, out)
-        if begin and not resumed:
-            begin(state)
-            save_snapshot(state, out)  # the start, for comparison
-            save_grid(fixed_samples(state.average, config.seed), out / "samples" / f"{0:07d}.png")
-    accelerator.wait_for_everyone()
-    if config.l2_sp:
-        hold_to_start(state, out)
-    share_state(state, accelerator)
+    return data
+
+
+def _start(state: State, config: Config, data: Images, fingerprint: str, begin: Callable[[State], None] | None) -> None:
+    """Resumes from the newest checkpoint, or begins a new run, and writes what marks the folder as a run."""
+    out = Path(config.out)
+    if config.score_every:
+        check_data_for_scores(state.average, config)
+    resumed = load_checkpoint(state, config, fingerprint, out)
+    if resumed:
+        if state.step > config.steps:
+            raise ValueError(f"steps must be {state.step:,} or more, because {out} has a checkpoint of that step (got "
+                             f"{config.steps:,})")  # fmt: skip
+        print(f"resumes at step {state.step:,} of {config.steps:,}", file=sys.stderr)
+    else:
+        check_results_have_a_checkpoint(out)
+    save_config(config, out / "config.json")
+    check_data(data, config, find_model(config.architecture).size, out)
+    if begin and not resumed:
+        begin(state)
+        save_snapshot(state, out)  # the start, for comparison
+        _save_samples(state, config)
+
+
+def _save_samples(state: State, config: Config) -> None:
+    save_grid(fixed_samples(state.average, config.seed), Path(config.out) / "samples" / f"{state.step:07d}.png")
+
+
+def _means(losses: dict[str, torch.Tensor], step: int, out: Path, accelerator: Accelerator) -> dict[str, float]:
+    """The losses as means over all processes. Raises ``FloatingPointError`` if one is not finite."""
+    mean: torch.Tensor = accelerator.reduce(torch.stack(list(losses.values())), "mean")  # type: ignore
+    values = dict(zip(losses, mean.tolist(), strict=True))
+    if not all(map(math.isfinite, values.values())):
+        raise not_finite(f"losses ({', '.join(f'{k} {v:.4g}' for k, v in values.items())})", step, out)
+    return values
+
+
+def _iterate(state: State, config: Config, data: Images, fingerprint: str, accelerator: Accelerator) -> None:
+    """All iterations that are left. The main process writes logs, samples, snapshots, scores and checkpoints."""
+    out, main = Path(config.out), accelerator.is_main_process
     log = Log(out, state.step, real_spread(data, state.generator.n_classes)) if main else None
     progress = Progress(config.steps, state.step, main)
 
@@ -120,19 +157,14 @@ def _train(config: Config, data: Images | None, begin: Callable[[State], None] |
                 stopping = any_process(bool(stop), state.step, accelerator)
                 saving = due(config.checkpoint_every) or stopping
                 if due(config.log_every) or saving:
-                    mean: torch.Tensor = accelerator.reduce(torch.stack(list(losses.values())), "mean")  # type: ignore
-                    values = dict(zip(losses, mean.tolist(), strict=True))
-                    if not all(map(math.isfinite, values.values())):
-                        raise not_finite(
-                            f"losses ({', '.join(f'{k} {v:.4g}' for k, v in values.items())})", state.step, out
-                        )
+                    values = _means(losses, state.step, out, accelerator)
                     if log and due(config.log_every):
                         samples = fixed_samples(state.average, config.seed)
                         values_now = {**values, "lr_scale": config.lr_scale(state.step)}
                         gauge = log.write(state.step, values_now, samples, feed.waited)
                         progress.say(loss_d=values["loss_d"], loss_g=values["loss_g"], spread=gauge)
                 if log and due(config.sample_every):
-                    save_grid(fixed_samples(state.average, config.seed), out / "samples" / f"{state.step:07d}.png")
+                    _save_samples(state, config)
                 if log and due(config.spectrum_every):
                     log.write_spectrum(state.step, state.discriminator)
                 if main and (due(config.snapshot_every) or due(config.score_every)):
@@ -157,6 +189,3 @@ def _train(config: Config, data: Images | None, begin: Callable[[State], None] |
                     f"{out}: stopped by {by} at step {state.step:,} of {config.steps:,}; the state is saved. The same "
                     f"command resumes it"
                 )
-    accelerator.wait_for_everyone()
-    accelerator.end_training()
-    return state
