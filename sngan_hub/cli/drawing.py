@@ -6,14 +6,20 @@ import argparse
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .parser import MODEL, add_device, check_file, check_writable, new_command
 
 if TYPE_CHECKING:  # torch is imported in the functions, so that errors in arguments are reported at once
+    from torch import Tensor
+
     from ..networks.base import AnyGenerator
+
+    Batch = tuple[Tensor, list[int] | None]  # images, and their classes
 
 
 #: Suffixes of a file in another format; a folder may have any other, such as sngan_avatars32.v1
@@ -101,28 +107,14 @@ def sample(arguments: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from ..class_names import label_names, resolve_classes
-    from ..data.folders import is_image
     from ..hub.calibrations import load_calibration
     from ..hub.load import load_discriminator, load_generator
     from ..sampling import generate as sampling
-    from ..sampling.pictures import labelled_grid, save_png, to_pil
     from ..sampling.refine import maker
 
     sampling.check_request(arguments.n, arguments.seed, arguments.truncation)
     out: Path = arguments.out
-    as_file = out.suffix.lower() == ".png"
-    if out.suffix.lower() in OTHER_FILES and not out.is_dir():
-        raise ValueError(f"out must be FILE.png or a folder (got {out})")
-    if arguments.by_class and as_file:
-        raise ValueError(f"out must be a folder with --by-class (got {out})")
-    if as_file:
-        check_file(out)
-    else:
-        check_writable(out, create=True)
-        if not arguments.by_class and (
-            taken := next(filter(is_image, out.iterdir()) if out.is_dir() else iter(()), None)
-        ):
-            raise FileExistsError(f"out: {taken} exists; images of two calls would be mixed; choose a new folder")
+    as_file = _is_grid(out, arguments.by_class)
     method = "rejection" if arguments.rejection else "ddls" if arguments.ddls else None
     if method == "ddls" and arguments.precision == "bf16":
         raise ValueError("precision cannot be bf16 with --ddls, which computes in float64; omit --precision")
@@ -136,7 +128,7 @@ def sample(arguments: argparse.Namespace) -> None:
     if arguments.by_class:
         chosen = list(range(generator.n_classes)) if chosen is None else chosen
         folders = _folders_of(names, chosen, out)
-    seed = sampling.random_seed_from_system() if arguments.seed is None else arguments.seed
+    seed = _seed(arguments)
     (fast, precision), make = _fast(generator, arguments), None
     if method and calibration:
         d = load_discriminator(arguments.model, device=arguments.device)
@@ -148,41 +140,84 @@ def sample(arguments: argparse.Namespace) -> None:
     total = arguments.n * (1 if chosen is None else len(chosen))
     about = {"model": arguments.model, "tag": _tag(arguments.model), "seed": seed, "truncation": arguments.truncation,
              "method": method, "precision": precision}  # fmt: skip
-    images, labels, done = [], [], 0
-    if not as_file:
-        out.mkdir(parents=True, exist_ok=True)
-        for folder in folders.values():
-            folder.mkdir(exist_ok=True)
     with tqdm(total=total, unit="img", disable=None, leave=False) as bar:
-        for batch, y in batches:
-            if as_file:
-                images.append(batch)
-                labels += y or []
-            else:
-                for i, image in enumerate(batch):
-                    label = names[y[i]] if y else None
-                    folder = folders[y[i]] if y and folders else out
-                    path = folder / f"{done + i:06d}.png"
-                    save_png(to_pil(image), path, {**about, "classes": label, "index": done + i})
-            done += len(batch)
-            bar.update(len(batch))
-    if as_file:
-        import torch
 
-        pictures = torch.cat(images)
-        rows = None
-        if chosen is not None:
-            columns, lines = _wrapped(arguments.n)
-            rows = [names[c] if k == 0 else "" for c in chosen for k in range(lines)]
-            if blank := columns * lines - arguments.n:  # the last row of each class is filled with white
-                parts = pictures.unflatten(0, (len(chosen), arguments.n))
-                white = pictures.new_full((len(chosen), blank, *pictures.shape[1:]), 255)
-                pictures = torch.cat([parts, white], 1).flatten(0, 1)
+        def counted() -> Iterator[Batch]:
+            for images, labels in batches:
+                yield images, labels
+                bar.update(len(images))
+
+        if as_file:
+            rows = None if chosen is None else [names[label] for label in chosen]
+            _save_grid(counted(), out, names, rows, arguments.n, about)
         else:
-            columns = min(total, max(1, round(total**0.5)))
-        picture = labelled_grid(pictures, columns, rows)
-        save_png(picture, out, {**about, "classes": ", ".join(names[label] for label in dict.fromkeys(labels))})
+            _save_each(counted(), out, names, folders, about)
     print(f"{out}: {total} images of {arguments.model}, seed {seed}")
+
+
+def _seed(arguments: argparse.Namespace) -> int:
+    from ..sampling.generate import random_seed_from_system
+
+    return random_seed_from_system() if arguments.seed is None else arguments.seed
+
+
+def _is_grid(out: Path, by_class: bool) -> bool:
+    """Whether ``out`` is one PNG file and not a folder. Raises ``ValueError`` or ``OSError`` if it is neither."""
+    from ..data.folders import is_image
+
+    as_file = out.suffix.lower() == ".png"
+    if out.suffix.lower() in OTHER_FILES and not out.is_dir():
+        raise ValueError(f"out must be FILE.png or a folder (got {out})")
+    if by_class and as_file:
+        raise ValueError(f"out must be a folder with --by-class (got {out})")
+    if as_file:
+        check_file(out)
+        return True
+    check_writable(out, create=True)
+    if not by_class and (taken := next(filter(is_image, out.iterdir()) if out.is_dir() else iter(()), None)):
+        raise FileExistsError(f"out: {taken} exists; images of two calls would be mixed; choose a new folder")
+    return False
+
+
+def _save_each(
+    batches: Iterator[Batch], out: Path, names: list[str], folders: dict[int, Path], about: dict[str, Any]
+) -> None:
+    """A PNG file for each image, in ``out`` or in the folder of its class."""
+    from ..sampling.pictures import save_png, to_pil
+
+    for folder in (out, *folders.values()):
+        folder.mkdir(parents=True, exist_ok=True)
+    number = count()
+    for images, labels in batches:
+        for image, label in zip(images, labels or [None] * len(images), strict=True):
+            index = next(number)
+            place = out if label is None else folders.get(label, out)
+            name = None if label is None else names[label]
+            save_png(to_pil(image), place / f"{index:06d}.png", {**about, "classes": name, "index": index})
+
+
+def _save_grid(
+    batches: Iterator[Batch], out: Path, names: list[str], rows: list[str] | None, n: int, about: dict[str, Any]
+) -> None:
+    """One PNG file: rows of ``n`` images for each class of ``rows``, or nearly a square without chosen classes."""
+    import torch
+
+    from ..sampling.pictures import labelled_grid, save_png
+
+    drawn = list(batches)
+    pictures = torch.cat([images for images, _ in drawn])
+    labels = [label for _, own in drawn for label in own or []]
+    titles = None
+    columns = min(len(pictures), max(1, round(len(pictures) ** 0.5)))
+    if rows is not None:
+        columns, lines = _wrapped(n)
+        titles = [name if k == 0 else "" for name in rows for k in range(lines)]
+        if blank := columns * lines - n:  # the last row of each class is filled with white
+            parts = pictures.unflatten(0, (len(rows), n))
+            white = pictures.new_full((len(rows), blank, *pictures.shape[1:]), 255)
+            pictures = torch.cat([parts, white], 1).flatten(0, 1)
+    shown = ", ".join(names[label] for label in dict.fromkeys(labels))
+    save_png(labelled_grid(pictures, columns, titles), out, {**about, "classes": shown})
 
 
 def _wrapped(n: int) -> tuple[int, int]:
@@ -235,7 +270,6 @@ def _check_folders(names: list[str], out: Path) -> None:
 
 def morph(arguments: argparse.Namespace) -> None:
     from ..hub.load import load_generator
-    from ..sampling import generate as sampling
     from ..sampling.morph import FILMS, FRAMES_PER_SECOND, save_film
     from ..sampling.morph import morph as between
     from ..sampling.pictures import labelled_grid, save_png
@@ -246,7 +280,7 @@ def morph(arguments: argparse.Namespace) -> None:
         raise ValueError(f"out must be one of FILE.png, {', '.join('FILE' + film for film in FILMS)} (got {out})")
     check_file(out)
     generator = load_generator(arguments.model, device=arguments.device)
-    seed = sampling.random_seed_from_system() if arguments.seed is None else arguments.seed
+    seed = _seed(arguments)
     rows, steps = (arguments.n, 8) if suffix == ".png" else (1, 2 * FRAMES_PER_SECOND)
     steps = steps if arguments.steps is None else arguments.steps
     fast, precision = _fast(generator, arguments)
@@ -266,7 +300,6 @@ def walk(arguments: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from ..hub.load import load_generator
-    from ..sampling import generate as sampling
     from ..sampling.morph import FILMS, FRAMES_PER_SECOND, save_film
     from ..sampling.morph import walk as frames_of
 
@@ -277,11 +310,11 @@ def walk(arguments: argparse.Namespace) -> None:
         raise ValueError(f"seconds must be above 0 and at most 60 (got {arguments.seconds})")
     check_file(out)
     generator = load_generator(arguments.model, device=arguments.device)
-    seed = sampling.random_seed_from_system() if arguments.seed is None else arguments.seed
-    count = max(2, round(arguments.seconds * FRAMES_PER_SECOND))
+    seed = _seed(arguments)
+    frames = max(2, round(arguments.seconds * FRAMES_PER_SECOND))
     fast, _ = _fast(generator, arguments)
-    batches = frames_of(fast, arguments.classes, count, seed, arguments.truncation)
-    with tqdm(total=count, unit="frame", disable=None, leave=False) as bar:
+    batches = frames_of(fast, arguments.classes, frames, seed, arguments.truncation)
+    with tqdm(total=frames, unit="frame", disable=None, leave=False) as bar:
 
         def counted():
             for batch in batches:
@@ -289,7 +322,7 @@ def walk(arguments: argparse.Namespace) -> None:
                 bar.update(len(batch))
 
         save_film(counted(), out)
-    print(f"{out}: {count} frames, {count / FRAMES_PER_SECOND:.1f} s, seed {seed}")
+    print(f"{out}: {frames} frames, {frames / FRAMES_PER_SECOND:.1f} s, seed {seed}")
 
 
 def _fast(generator: AnyGenerator, arguments: argparse.Namespace) -> tuple[AnyGenerator, str | None]:
