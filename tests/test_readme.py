@@ -42,7 +42,7 @@ class Block(NamedTuple):
 #: Pages, and the sections of them whose fences are run (None: all)
 PAGES = {
     "README.md": None, "docs/sampling.md": None, "docs/hub.md": None, "docs/web-page.md": None,
-    "docs/foreign-weights.md": ["Weights of other code bases"], "docs/training.md": ["First commands"],
+    "docs/foreign-weights.md": ["Weights of other code bases"], "docs/training.md": ["First commands", "Several GPUs, Chainer snapshots and monitoring"],
     "docs/fine-tuning.md": ["Example"], "docs/how-it-works.md": None,
 }  # fmt: skip
 
