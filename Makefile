@@ -38,11 +38,12 @@ static: $(VENV)/.installed
 
 # WORKERS processes with one thread each; WORKERS=0 runs all tests in one process.
 WORKERS ?= 2
-PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist worksteal --durations 10
+PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist worksteal --durations 10 -rs
 
 test: $(VENV)/.installed debian
 	$(PYTEST) -m "not slow"
 
+# The tests of the static page run where `make static` has fetched its runtime.
 test-slow: $(VENV)/.installed debian metrics
 	$(PYTEST) -m slow
 
@@ -53,8 +54,8 @@ soak: $(VENV)/.installed debian metrics
 	SOAK=1 $(PY) -m pytest -m soak -rP
 	$(PY) tests/mutations.py
 
-bench: $(VENV)/.installed debian
-	$(PY) benchmarks/resample.py
+bench: $(VENV)/.installed debian metrics
+	$(PY) benchmarks/resample.py --record
 	$(PY) benchmarks/speed.py
 	$(PY) benchmarks/steps.py
 	$(PY) benchmarks/feed.py

@@ -246,7 +246,7 @@ def read_records(path: Path) -> list[dict[str, Any]]:
 
 
 def missing(names: list[str], device: str, path: Path) -> Iterator[str]:
-    done = {(row["device"], row["piece"]) for row in read_records(path)}
+    done = {(row["device"], row["piece"]) for row in read_records(path) if not row["found"].get("failed")}
     yield from (name for name in names if (device, name) not in done)
 
 
@@ -312,6 +312,7 @@ def main() -> int:
         rows = [row for row in read_records(arguments.record) if (row["device"], row["piece"]) != (kind, name)]
         arguments.record.write_text("".join(f"{json.dumps(row)}\n" for row in rows) + line + "\n", encoding="utf-8")
         print(line, flush=True)
+        failed += bool(json.loads(line)["found"].get("failed"))
     return 1 if failed else 0
 
 

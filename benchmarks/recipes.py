@@ -2,10 +2,12 @@
 
 Every recipe is BASE with the changes of its row in RECIPES. BASE's networks have a quarter to a third of the width of
 the included ones, so that a run of minutes has thousands of iterations. The seconds per iteration of a recipe are
-measured first, then it trains as many iterations as fit into ``--minutes``. On a CPU these are the CPU seconds of a run
-of its own, so that other programs do not count. On a GPU, the recipes are measured one after the other, which needs an
-idle GPU; after ``--rates``, which does no more than that, several processes may train at the same time. Compilation
-does not count. The averaged G is scored by FID and KID. FOLDER keeps the runs: recorded rows are not repeated,
+measured first, then it trains as many iterations as fit into ``--minutes``. Compilation does not count. The averaged G
+is scored by FID and KID.
+
+``--rates`` measures the seconds per iteration and stops: on a CPU twice, in processes of their own, and the shorter
+time counts; on a GPU in turns. This needs an idle machine; several processes may train at the same time afterwards.
+Recipes that compute the same are measured once. FOLDER keeps rates and runs: recorded rows are not repeated,
 interrupted runs are resumed. ``--only "NAME; ..."`` selects rows, ``--print`` writes the table.
 """
 
@@ -14,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -80,6 +83,17 @@ RECIPES: dict[str, dict[str, Any]] = {
 # fmt: on
 
 
+#: Settings that do not change what an iteration computes
+SAME_WORK = {"lr_g", "lr_d", "ema_decay", "flip", "loss", "decay", "transition"}
+
+
+def timed_as(recipe: str) -> str:
+    """The first recipe that computes the same: its seconds per iteration count for all of them."""
+    work = {name: {key: value for key, value in changes.items() if key not in SAME_WORK}
+            for name, changes in RECIPES.items()}  # fmt: skip
+    return next(name for name in RECIPES if work[name] == work[recipe])
+
+
 def settings_of(recipe: str, seed: int, steps: int | None, out: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """``steps`` None: until it is stopped. A transition takes the second eighth of a run, a decay the second half."""
     settings = {**BASE, **RECIPES[recipe], **arguments.smaller, "seed": seed, "data": arguments.data,
@@ -105,30 +119,30 @@ def environment(arguments: argparse.Namespace) -> dict[str, str]:
     return {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(arguments.folder / "compiled")}
 
 
-def measure_on_gpu(recipes: list[str], seed: int, arguments: argparse.Namespace) -> None:
-    """Seconds per iteration of the recipes that have none, one after the other."""
+def measure_rates(recipes: list[str], arguments: argparse.Namespace) -> None:
+    """Seconds per iteration of the recipes that have none, of each that computes the same once."""
+    todo = [name for name in dict.fromkeys(map(timed_as, recipes)) if not rate_file(name, arguments).is_file()]
     data = None
-    for recipe in recipes:
-        known = rate_file(recipe, seed, arguments)
-        if known.is_file():
-            continue
-        settings = settings_of(recipe, seed, None, known.with_suffix(""), arguments)
-        given = {key: {"true": True, "false": False}.get(value, value) for key, value in settings.items()}
-        config = set_up(
-            make_config(given.pop("preset"), **{**given, "out": str(given["out"]), "compile": "graphs_only"})
-        )
-        data = data or load_images(config.data, config.split, 32)
-        seconds = seconds_per_iteration({recipe: config}, data, arguments.rounds)[recipe]
-        write_json(known, {"seconds": seconds.median})
-        print(f"{recipe}: {seconds.median:.5f} s per iteration ({seconds.least:.5f} to {seconds.most:.5f})", flush=True)
+    for recipe in todo:
+        if arguments.device == "cpu":
+            seconds = min(seconds_of_run(recipe, arguments) for _ in range(2))
+        else:
+            given = {key: {"true": True, "false": False}.get(value, value) for key, value in settings_of(
+                recipe, 0, None, arguments.folder / "timing", arguments).items()}  # fmt: skip
+            form = "off" if given.get("penalty_every", 1) > 1 else "graphs_only"  # as a run selects it
+            config = set_up(make_config(given.pop("preset"), **{**given, "out": str(given["out"]), "compile": form}))
+            data = data or load_images(config.data, config.split, 32)
+            seconds = seconds_per_iteration({recipe: config}, data, arguments.rounds)[recipe].median
+        write_json(rate_file(recipe, arguments), {"seconds": seconds})
+        print(f"{recipe}: {seconds:.5f} s per iteration", flush=True)
 
 
-def rate_file(recipe: str, seed: int, arguments: argparse.Namespace) -> Path:
-    return folder_of(recipe, seed, arguments).with_suffix(".rate.json")
+def named(recipe: str) -> str:
+    return recipe.replace(" ", "_").replace(",", "")
 
 
-def folder_of(recipe: str, seed: int, arguments: argparse.Namespace) -> Path:
-    return arguments.folder / f"{recipe}-{seed}".replace(" ", "_").replace(",", "")
+def rate_file(recipe: str, arguments: argparse.Namespace) -> Path:
+    return arguments.folder / f"{named(recipe)}.rate.json"
 
 
 def cpu_seconds(process: psutil.Process) -> float:
@@ -136,22 +150,18 @@ def cpu_seconds(process: psutil.Process) -> float:
     return times.user + times.system
 
 
-def rate_of(recipe: str, seed: int, out: Path, arguments: argparse.Namespace) -> float:
-    """Computing seconds per iteration of a recipe, measured in a run of its own and kept beside it."""
-    known = rate_file(recipe, seed, arguments)
-    if not known.is_file() and arguments.device != "cpu":
-        measure_on_gpu([recipe], seed, arguments)
-    if known.is_file():
-        return json.loads(known.read_text())["seconds"]
-    timing = out.with_name(out.name + "-timing")
+def seconds_of_run(recipe: str, arguments: argparse.Namespace) -> float:
+    """CPU seconds per iteration of a recipe, in a new run."""
+    timing = arguments.folder / f"{named(recipe)}-timing"
+    shutil.rmtree(timing, ignore_errors=True)
     log, marks = timing / "log.jsonl", dict[int, float]()
-    with open(timing.with_suffix(".log"), "a") as text:
-        words = command(recipe, seed, None, timing, arguments)
+    with open(arguments.folder / f"{named(recipe)}-timing.log", "a") as text:
+        words = command(recipe, 0, None, timing, arguments)
         run = subprocess.Popen(words, cwd=ROOT, stdout=text, stderr=text, env=environment(arguments))
         process = psutil.Process(run.pid)
         while len(marks) < 2:
             if run.poll() is not None:
-                raise RuntimeError(f"{recipe}: the run ended early; see {timing.with_suffix('.log')}")
+                raise RuntimeError(f"{recipe}: the run ended early; see {text.name}")
             step = read_log(timing)[-1]["step"] if log.is_file() and log.stat().st_size else 0
             for number, least in enumerate((arguments.untimed, arguments.timed)):
                 if step >= least and number == len(marks):
@@ -160,16 +170,16 @@ def rate_of(recipe: str, seed: int, out: Path, arguments: argparse.Namespace) ->
         run.send_signal(signal.SIGTERM)
         run.wait()
     (first, start), (last, end) = marks.items()
-    write_json(known, {"seconds": (end - start) / (last - first)})
     return (end - start) / (last - first)
 
 
 def train(recipe: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """Runs or resumes a recipe for its time, scores it and returns the row."""
-    out = folder_of(recipe, seed, arguments)
-    rate = rate_of(recipe, seed, out, arguments)
+    out = arguments.folder / f"{named(recipe)}-{seed}"
+    measure_rates([recipe], arguments)
+    rate = json.loads(rate_file(timed_as(recipe), arguments).read_text())["seconds"]
     steps = max(round(60 * arguments.minutes / rate), 2)
-    with open(out.with_suffix(".log"), "a") as text:
+    with open(arguments.folder / f"{out.name}.log", "a") as text:
         words = command(recipe, seed, steps, out, arguments)
         subprocess.run(words, cwd=ROOT, stdout=text, stderr=text, check=True, env=environment(arguments))
     settings = json.loads((out / "config.json").read_text(encoding="utf-8"))
@@ -248,7 +258,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--compile", default="on")
     parser.add_argument("--precision", default="bf16", choices=("fp32", "bf16"), help="of Inception")
-    parser.add_argument("--rates", action="store_true", help="GPU: measure the seconds per iteration, and stop")
+    parser.add_argument("--rates", action="store_true", help="measure the seconds per iteration, and stop")
     parser.add_argument("--rounds", type=int, default=50, help="GPU: timed iterations of each recipe")
     parser.add_argument("--print", action="store_true", help="write the table from the records and stop")
     parser.add_argument("--smoke", action="store_true", help="two tiny runs with invented scores, as a test")
@@ -266,13 +276,11 @@ def main() -> None:
     arguments.folder = arguments.folder.resolve()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     if arguments.rates:
-        for seed in map(int, arguments.seeds.split(",")):
-            measure_on_gpu(names, seed, arguments)
-        return None
-    done = {(row["recipe"], row["seed"], row["minutes"], row["device"]) for row in read_rows()}
+        return measure_rates(names, arguments)
+    done = {(row["recipe"], row["seed"], row["minutes"], row["device"], row["data"]) for row in read_rows()}
     for seed in map(int, arguments.seeds.split(",")):
         for name in names:
-            if (name, seed, arguments.minutes, arguments.device) in done:
+            if (name, seed, arguments.minutes, arguments.device, arguments.source) in done:
                 continue
             row = train(name, seed, arguments)
             with open(RECORD, "a", encoding="utf-8") as file:

@@ -94,7 +94,9 @@ def write_table(layers: dict[str, dict], path: Path = TABLE) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="the smallest layer of each kind; nothing is recorded")
-    smoke = parser.parse_args().smoke
+    parser.add_argument("--record", action="store_true", help="write the table from which networks choose their form")
+    arguments = parser.parse_args()
+    smoke = arguments.smoke
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtypes = torch.float32, torch.bfloat16
     layers = sorted(shapes())
@@ -103,8 +105,10 @@ def main() -> None:
             min((own for own in layers if own[0] == kind), key=lambda own: own[1] * own[2]) for kind in ("down", "up")
         ]
     found = dict(measure_layer(layer, dtype, device) for layer in layers for dtype in dtypes)
-    if not smoke:
+    if arguments.record and not smoke:
         write_table(found)
+    else:
+        print(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

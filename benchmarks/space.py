@@ -86,7 +86,8 @@ def main() -> None:
         what = f"8 images of {size} px ({classes:,} classes; network only)"
         rows.append((what, [timed(call) for _ in range(runs)]))
     cold = f"{statistics.median(starts):.1f} ({min(starts):.1f} to {max(starts):.1f}), of {cold_starts}"
-    lines = [f"| page, or call of its functions by `gradio_client` | seconds, median of {runs} (least to most) |", "|---|---|",
+    head = "| page, or call of its functions by `gradio_client` | seconds, median of"
+    lines = [f"{head} {runs} (least to most) |", "|---|---|",
              f"| from start to the page's HTML | {cold} |"]  # fmt: skip
     lines += [f"| {what} | {statistics.median(s):.2f} ({min(s):.2f} to {max(s):.2f}) |" for what, s in rows]
     text = "\n".join([*lines, "", f"{device_kind('cpu')}, torch {torch.__version__}."]) + "\n"

@@ -82,6 +82,8 @@ def build(out: Path, runtime: Path | None = None, say: Callable[[str], None] = p
     earlier = _earlier(place)
     package = runtime_package(runtime, say)
     place.mkdir(parents=True, exist_ok=True)
+    for left in place.glob(".build.*"):  # of a build that was killed
+        _remove(left)
     with tempfile.TemporaryDirectory(prefix=".build.", dir=place) as folder:  # in it: its parent may be another's
         _fill(Path(folder), package, say)
         size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from html import escape
 from typing import Any
 
@@ -290,13 +291,17 @@ def walk_tab() -> Tab:
         return {**chosen, **numbers(said, "seconds", "truncation"),
                 **{k: said[k] for k in ("model", "seed") if k in said}}  # fmt: skip
 
-    def other_format(*values: Any) -> dict[Any, Any]:
-        """The same video again, in the other format."""
-        return tab.run(dict(zip(tab.fields, values, strict=True)), keep_seed=True)
+    def other_format(drawn: str, *values: Any) -> Any:
+        """The video that is shown again, in the other format: the fields may ask for another one by now."""
+        asked = dict(zip(tab.fields, values, strict=True))
+        if models.needs_download(asked["model"]):
+            return gr.skip()
+        shown = dict(zip(tab.fields, json.loads(drawn), strict=True)) if drawn else asked
+        return tab.run({**shown, "as_gif": asked["as_gif"]}, keep_seed=True)
 
     tab.follow, tab.read = follow, read
     tab.connect()
-    tab.draw_on(tab.fields["as_gif"].input, other_format)
+    tab.draw_on(tab.fields["as_gif"].input, other_format, (tab.drawn_with,), trigger_mode="always_last")
     return tab
 
 

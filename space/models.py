@@ -151,9 +151,14 @@ def listed_name(record: Record) -> str:
     return short_name(record) if record.where == "shipped" else record.name
 
 
-def needs_download(name: str) -> Record | None:
-    """The record of a model that has not been downloaded yet."""
+def needs_download(name: str, kind: str = "generator") -> Record | None:
+    """The record of a network that has not been downloaded yet."""
     record = record_of(name)
+    if record is not None and kind == "discriminator":
+        try:
+            record = find_record(record.name, kind)
+        except ValueError:  # there is none
+            return None
     return record if record is not None and not is_cached(record) else None
 
 

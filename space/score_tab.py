@@ -69,7 +69,7 @@ def score_tab() -> Tab:
     def uploaded(*values: Any) -> dict[Any, Any]:
         return tab.run(dict(zip(tab.fields, values, strict=True)), keep_seed=True)
 
-    tab.networks = lambda v: [models.discriminator] + [models.generator] * (not v["image"])
+    tab.kinds = lambda v: ["discriminator"] + ["generator"] * (not v["image"])
     tab.follow, tab.read = follow, read
     tab._pressed = drawn_anew  # type: ignore[method-assign]
     tab.connect()

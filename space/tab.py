@@ -16,7 +16,7 @@ import gradio as gr
 
 from . import models, views
 from .files import without_folders
-from .inputs import of_field
+from .inputs import of_field, parse_seed, parse_truncation
 
 Values = dict[str, Any]
 NOTHING: Any = object()  # what a link says of a field that it leaves empty on purpose; None: it does not name the field
@@ -52,8 +52,8 @@ class Tab:
         self.go: Any = None
         self.followers: list[Any] = []  # what else a change of model updates
         self.follow: Callable[[Values], tuple[Values, dict[Any, Any]]] = lambda values: (values, {})
-        #: The networks of each model that the images need
-        self.networks: Callable[[Values], list[Callable[[str], Any]]] = lambda values: [models.generator]
+        #: The networks of each model that the images need: generator, discriminator
+        self.kinds: Callable[[Values], list[str]] = lambda values: ["generator"]
         self.read: Callable[[dict[str, str], Values], Values] = lambda said, values: {**values, **said}
 
     # Layout
@@ -137,10 +137,12 @@ class Tab:
             asked["seed"] = ""
         updates: dict[Any, Any] = {slot: "" for slot in self.slots.values()}
         try:
+            parse_seed(asked["seed"])  # before anything is downloaded
+            parse_truncation(asked.get("truncation", 0))
             for name in self.model_fields:
                 with of_field(name):
-                    for load in self.networks(asked):
-                        load(asked[name])
+                    for kind in self.kinds(asked):
+                        {"generator": models.generator, "discriminator": models.discriminator}[kind](asked[name])
             with models.TURN:
                 found = self._draw(asked)
         except (ValueError, OSError) as error:
@@ -195,7 +197,7 @@ class Tab:
         except (ValueError, OSError) as error:
             return updates | {self.slots[self.model_fields[0]]: views.error(without_folders(str(error)))}
         updates |= {self.state: now, **choices}
-        fetched = [name for name in now if models.needs_download(name)]
+        fetched = [name for name in now if any(models.needs_download(name, kind) for kind in self.kinds(asked))]
         if fetched and said is None:
             return updates | self.emptied(views.waiting(fetched[0], self.go.value))
         return updates | self.run({**asked, **(said or {})}, keep_seed=True)

@@ -102,7 +102,7 @@ def said_only(text: str) -> str:
 
 def waiting(model: str, button: str) -> str:
     """What stands in place of the images of a model that is not loaded yet."""
-    record = models.needs_download(model)
+    record = models.needs_download(model) or models.needs_download(model, "discriminator")
     size = f" Its file has {record.file_bytes / 1e6:.0f} MB and" if record and record.file_bytes else " Its file"
     return (
         f'<div class="drawn waiting"><p>Press <b>{escape(button)}</b> to draw with this model.{size} is downloaded '

@@ -18,6 +18,7 @@ from PIL import Image
 from sngan_hub.data import load_images
 from sngan_hub.networks.registry import MODELS, Model
 from sngan_hub.weights.records import Score
+from training.engine import checkpoints as checkpointing
 from training.engine import loop
 from training.engine.checkpoints import checkpoints
 from training.engine.loop import train
@@ -86,9 +87,28 @@ def test_results_whose_checkpoints_are_gone_are_not_overwritten(tmp_path):
 def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again(tmp_path):
     train(settings(tmp_path, checkpoint_every=4, steps=4), some_data())
     shutil.rmtree(tmp_path / "checkpoints")
-    rows = (tmp_path / "log.jsonl").read_text().splitlines(keepends=True)
-    (tmp_path / "log.jsonl").write_text("".join(rows[:3]))
+    (tmp_path / ".had_checkpoints").unlink()
     assert train(settings(tmp_path, checkpoint_every=4, steps=4), some_data()).step == 4
+
+
+def test_a_full_disk_at_the_only_checkpoint_leaves_a_run_that_starts_again(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpointing, "write_atomically", full)
+        with pytest.raises(OSError, match="no checkpoint yet, so the same command starts from step 0"):
+            train(settings(tmp_path, checkpoint_every=100), some_data())
+    assert train(settings(tmp_path, checkpoint_every=100), some_data()).step == 6
+
+
+def test_scores_against_other_images_do_not_compare(tmp_path):
+    from training.monitor.score import best_score, scores_since_best
+
+    rows = [{"step": step, "protocol": "kid1k_test", "value": value, "reference_sha256": digest}
+            for step, value, digest in ((1, 0.1, "a"), (2, 0.5, "b"), (3, 0.4, "b"), (4, 0.45, "b"))]  # fmt: skip
+    (tmp_path / "scores.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert best_score(tmp_path, "kid1k_test")["step"] == 3 and scores_since_best(tmp_path, "kid1k_test") == 1
 
 
 def test_more_can_be_kept(tmp_path):

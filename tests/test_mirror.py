@@ -140,6 +140,19 @@ def test_a_mirror_that_the_records_name_is_repaired_and_keeps_its_sources(publis
     assert all(entry["page"].startswith(published.url) for entry in before.values())
 
 
+def test_a_whole_mirror_that_the_records_name_is_left_as_it_is(published, tmp_path, monkeypatch, capsys):
+    """Also without a connection, and whatever was published under the names."""
+    m = tmp_path / "m"
+    mirror(m)
+    before = {path: path.read_bytes() for path in m.rglob("*") if path.is_file()}
+    fresh(tmp_path, monkeypatch, m / "records.json")
+    published.close()
+    capsys.readouterr()
+    mirror(m)
+    assert capsys.readouterr().out.count(": is in ") == 3
+    assert {path: path.read_bytes() for path in m.rglob("*") if path.is_file()} == before
+
+
 def test_two_calls_at_once_keep_each_others_models(published, tmp_path):
     calls = [mirror_to_folder([name], tmp_path / "m") for name in FILES]
     for _ in zip_longest(*calls):

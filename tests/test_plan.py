@@ -46,6 +46,11 @@ def test_a_patience_needs_scores_that_the_run_may_choose_itself():
     assert plan(patience=3).config.score_every == 500
     with pytest.raises(ValueError, match=r"patience needs scores \(got 3\). No scores: no Inception weights"):
         plan(patience=3, why="no Inception weights")
+    with pytest.raises(ValueError, match=r"got 3\). No scores: score_every is 0"):
+        plan(given={"score_every"}, score_every=0, patience=3)
+    old = vars(plan(images=100, held=10).config)
+    with pytest.raises(ValueError, match="patience needs scores"):
+        going_on(make_config("finetune", donor="sngan_fashion32.v1", patience=3), dict(old), {"patience"})
 
 
 def test_the_donors_classes_come_first_in_its_order():

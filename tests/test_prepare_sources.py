@@ -193,6 +193,8 @@ def test_the_dogs_and_cats_are_143_of_imagenets_classes(tmp_path):
     assert chosen.names[0] == "302" and chosen.read(0) == "302"
     with pytest.raises(ValueError, match=r"143 classes of dogs and cats, for this preset \(got 10\)"):
         dogs_and_cats(listing._replace(classes=list("abcdefghij")))
+    numbered = listing._replace(classes=[f"{i:03d}" for i in range(1000)])
+    assert dogs_and_cats(numbered).classes == [f"{i:03d}" for i in range(151, 294)]
     for names in (sorted(class_list("imagenet")), sorted(map(str, range(1000)))):  # not in the order of the labels
         with pytest.raises(ValueError, match="folders named by ImageNet's synsets"):
             dogs_and_cats(listing._replace(classes=names))

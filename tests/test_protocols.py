@@ -292,6 +292,8 @@ def test_the_plan_of_a_diversity_of_many_classes_counts_those_that_are_measured(
     e = Evaluation(Many(), "source")
     work = plan.work_of(e, {"diversity": PROTOCOLS["diversity"]})
     assert (work.samples, work.real) == (5000, 1200 + 5000)  # 50 classes, 100 of each; test images are fewer
+    tiny["test"] = tiny["test"]._replace(images=tiny["test"].images[:900], labels=tiny["test"].labels[:900])
+    assert plan.work_of(Evaluation(Many(), "source"), {"kid50k": PROTOCOLS["kid50k"]}).real == 24_000  # no floor
 
 
 def test_needs_of_classes_are_checked_before_anything_is_measured(tiny):

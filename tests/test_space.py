@@ -315,6 +315,10 @@ def test_a_model_that_was_downloaded_is_drawn_at_once(monkeypatch):
     assert models.needs_download(name) and "downloaded on first use" in views.about(name)
     monkeypatch.setattr(models, "is_cached", lambda record: True)
     assert models.needs_download(name) is None and "on first use" not in views.about(name)
+    monkeypatch.setattr(models, "is_cached", lambda record: record.kind == "generator")
+    assert models.needs_download(name) is None and models.needs_download(name, "discriminator").kind == "discriminator"
+    assert models.needs_download("sngan_fashion32", "discriminator") is not None  # as if it was not included
+    assert models.needs_download("sngan_stl10.mimicry", "discriminator") is None  # there is none
 
 
 def test_one_large_image_keeps_the_choice_in_its_link(actions, tmp_path, monkeypatch):

@@ -175,10 +175,14 @@ def evaluate(arguments: argparse.Namespace) -> None:
         elif arguments.dry_run:
             print(json.dumps({"plan": line}, ensure_ascii=False), flush=True)
 
+    stretch = not pictures and _stretches(arguments.model)
+    if stretch:
+        print(f"real images of folders are stretched in contrast, as those that {arguments.model} was trained on",
+              file=sys.stderr)  # fmt: skip
     scores = measure(
         generator, arguments.data, asked, arguments.seed, arguments.held_out, seeds=arguments.seeds,
         truncation=arguments.truncation, standing=arguments.standing, devices=devices, workers=arguments.workers,
-        batch_size=arguments.batch_size, plan_only=arguments.dry_run,
+        batch_size=arguments.batch_size, stretch=stretch, plan_only=arguments.dry_run,
         say=say if arguments.dry_run or not arguments.json else None,
     )  # fmt: skip
     for name, score in scores:
@@ -189,6 +193,15 @@ def evaluate(arguments: argparse.Namespace) -> None:
             update_record(folder, {name: {k: fields[k] for k in fields if k not in ("model", "data", "protocol")}})
         if not arguments.json:
             print(f"  {_in_words(name, score, PROTOCOLS[name.split('+')[0]].lower_is_better)}", file=sys.stderr)
+
+
+def _stretches(model: str) -> bool:
+    """Whether a run was trained on images with stretched contrast."""
+    try:
+        settings = json.loads((Path(os.path.expanduser(model)) / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(settings, dict) and settings.get("contrast_stretch") is True
 
 
 def _in_words(name: str, score: Any, lower_is_better: bool) -> str:

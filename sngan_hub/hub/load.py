@@ -160,7 +160,8 @@ def _name_classes(network: Network, record: Record) -> None:
     """Gives the network the record's names, which may have been added after the conversion. A user's must fit."""
     built_in = BUILT_IN.get(record.key)
     own = built_in is None or built_in.classes != record.classes
-    if record.classes and network.n_classes and (own or len(record.classes) == network.n_classes):
+    fits = network.classes is None and len(record.classes) == network.n_classes
+    if record.classes and network.n_classes and (own or fits):
         try:
             network.name_classes(record.classes)
         except ValueError as error:
@@ -350,8 +351,6 @@ def provenance(folder: Path) -> dict[str, str] | None:
 def _fetch_and_convert(record: Record) -> None:
     home = cached_folder(record).parent
     fetched = fetch(record, commit_of_partner(record))
-    if fetched.source != "file" and not fetched.revision:
-        keep_first(record, fetched.sha256, fetched.source)
     try:
         converted = _converted(record, fetched)
     except ValueError:
@@ -363,6 +362,8 @@ def _fetch_and_convert(record: Record) -> None:
             one.network.name_classes(record.classes)
         write_folder(home / one.kind, partial(_save_converted, one, record, fetched))
     if fetched.source != "file":
+        if not fetched.revision:
+            keep_first(record, fetched.sha256, fetched.source)
         forget(fetched.path)  # no longer needed: the converted folders contain everything
 
 

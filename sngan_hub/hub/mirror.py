@@ -23,7 +23,7 @@ from ..weights.records import BUILT_IN, RECORDS_VARIABLE, WEIGHTS, Record, find_
 from .cache import cache_folder, one_process_at_a_time, sha256_of
 from .cards import licence_of, score_table
 from .errors import hub_errors
-from .load import local_folder, provenance
+from .load import local_folder, provenance, verify
 from .resolve import REPOSITORY
 
 RECORDS, CARD, LOCK = "records.json", "README.md", ".records.json.lock"
@@ -67,8 +67,8 @@ def mirror_to_folder(names: Sequence[str], folder: Path, url: str = "") -> Itera
     for records in pairs_of(names):
         for record in records:
             place = folder / record.name / record.kind
-            if record.folder == place.absolute():  # SNGAN_HUB_RECORDS names this mirror: it cannot repair itself
-                record = BUILT_IN.get(record.key, record)
+            if record.folder == place.absolute():  # SNGAN_HUB_RECORDS names this mirror
+                record = _repairing(record, _entries(folder).get(record.key, {}))
             yield _copy(record, place)
             entry = _described(record, place)
             file = f"{record.name}/{record.kind}/{SAFETENSORS_SINGLE_FILE}"
@@ -85,6 +85,17 @@ def mirror_to_folder(names: Sequence[str], folder: Path, url: str = "") -> Itera
                 write_text(folder / CARD, _overview(entries))
         yield f"{records[0].name}: {_licence(records[0])}"
     yield f"{folder / RECORDS}: use it with {RECORDS_VARIABLE}={folder / RECORDS}"
+
+
+def _repairing(record: Record, entry: Mapping[str, Any]) -> Record:
+    """The published record that a damaged copy was made from; the copy's own record where it is whole."""
+    published = BUILT_IN.get(record.key)
+    try:
+        verify(record)
+    except (ValueError, OSError):
+        if published is not None and entry.get("page") == _origin(published):
+            return published
+    return record
 
 
 def mirror_to_hub(names: Sequence[str], repo: str, private: bool, records: Path) -> Iterator[str]:

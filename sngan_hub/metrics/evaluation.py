@@ -112,8 +112,8 @@ class Evaluation:
         self._digests: dict[str, str] = {}
 
     @property
-    def has_test(self) -> bool:
-        return not isinstance(self._test, NoTestSplit)
+    def test_images(self) -> int:
+        return 0 if isinstance(self._test, NoTestSplit) else len(self._test.images)
 
     @property
     def test(self) -> Images:
@@ -182,7 +182,8 @@ class Evaluation:
 
     @property
     def evaluator(self) -> str:
-        return EVALUATOR + (", in bfloat16" if self.precision == "bf16" else "")
+        stretched = "; real images of folders with stretched contrast" if self.stretch else ""
+        return EVALUATOR + (", in bfloat16" if self.precision == "bf16" else "") + stretched
 
     @cached_property
     def inception(self) -> Any:

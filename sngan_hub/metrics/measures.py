@@ -25,6 +25,7 @@ from .scores import fid, inception_score, inception_score_chainer, kid, kid_of_s
 
 PER_CLASS = 100  # samples and real images that a diversity is measured on
 DIVERSE_CLASSES = 50  # of which it is measured at most
+SUBSET = 1000  # images of a subset of kid50k
 FEWEST = 20  # test images that a KID is measured against
 INTRA = 5000  # samples of each class
 
@@ -45,7 +46,7 @@ def fid_paper(e: Evaluation) -> Score:
 def fid50k_train(e: Evaluation) -> Score:
     reference = e.real_features("train", None, balanced=False)
     floor, evaluator = None, f"{e.evaluator}; {len(reference):,} training images"
-    if e.has_test:
+    if e.test_images:
         floor = fid(e.real_features("test", None, balanced=False), reference)
         evaluator += f"; floor: {len(e.test.images):,} test images"
     return Score(fid(e.sample_features(50_000), reference), 50_000, evaluator, floor=floor)
@@ -69,7 +70,7 @@ def kid50k(e: Evaluation) -> Score:
     reference = e.real_features("train", None, balanced=False)
     value, deviation = kid_of_subsets(e.sample_features(50_000), reference)
     floor = None
-    if e.has_test and len(e.test.images) >= 1000:
+    if e.test_images >= SUBSET:
         floor = kid_of_subsets(e.real_features("test", None, balanced=False), reference).mean
     evaluator = f"{e.evaluator}; {len(reference):,} training images, 100 subsets of 1,000"
     return Score(value, 50_000, evaluator, deviation, floor, spread_over="100 subsets")

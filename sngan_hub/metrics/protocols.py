@@ -27,7 +27,7 @@ from ..text import nearest
 from ..weights.records import Score
 from . import measures
 from .evaluation import BATCH, Evaluation
-from .measures import DIVERSE_CLASSES, FEWEST, INTRA, PER_CLASS
+from .measures import DIVERSE_CLASSES, FEWEST, INTRA, PER_CLASS, SUBSET
 from .plan import estimate
 from .provenance import json_line, machine, made_on, versions
 
@@ -42,6 +42,7 @@ class Protocol(NamedTuple):
     samples: int  # of each class where ``per_class``
     real: tuple[tuple[str, int], ...] = ()  # split and number of images (0: all) whose features are needed
     reference: str = "test"  # the split whose hash the result names; where it is another, test images only give a floor
+    floor_from: int = 1  # fewest test images that give a floor, where ``reference`` is another split
     least: tuple[str, int] = ("test", 0)  # split, and the fewest images that it must have
     per_class: bool = False
     most_classes: int = 0  # that are measured, spread evenly over all (0: all), where ``per_class``
@@ -81,7 +82,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "kid50k": Protocol(
         "KID of 50,000 samples against all training images: the mean of 100 random subsets of 1,000 of each; "
         "spread: over the subsets; floor, from 1,000 test images on: these instead of the samples",
-        measures.kid50k, 50_000, (("train", 0), ("test", 0)), "train", ("train", 1000),
+        measures.kid50k, 50_000, (("train", 0), ("test", 0)), "train", SUBSET, ("train", SUBSET),
     ),
     "is50k": Protocol(
         "Inception Score of 50,000 samples, shuffled, in 10 splits: OpenAI's formula, logits without bias; "
@@ -97,7 +98,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "prdc10k": Protocol(
         "precision, recall, density and coverage of 10,000 samples and 10,000 training images, 5 neighbours; the "
         "value is the coverage; floor: the next 10,000 training images instead of the samples",
-        measures.prdc10k, 10_000, (("train", 20_000),), "train", ("train", 10_000), lower_is_better=False,
+        measures.prdc10k, 10_000, (("train", 20_000),), "train", least=("train", 10_000), lower_is_better=False,
     ),
     "intra_fid": Protocol(
         "FID of 5,000 samples of a class against all training images of the class, which are resized whole to the "

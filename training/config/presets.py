@@ -31,7 +31,7 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 
 #: The fastest settings for a kind of machine. They do not change the algorithm: with bfloat16, statistics, sigma, sums,
-#: losses and Adam stay float32. Measurements: docs/training.md, Speed and memory.
+#: losses and Adam stay float32. Measurements: docs/speed.md.
 SPEEDS: dict[str, dict[str, Any]] = {
     "gpu": dict(precision="bf16", channels_last=True),
     "cpu": dict(channels_last=True),

@@ -14,12 +14,12 @@ import torch
 
 from sngan_hub.files import read_json_lines, write_atomically
 from sngan_hub.layers.resample import table_digest
-from sngan_hub.networks.mixin import read_config
 
 from ..config.schema import Config, differences
 from .state import State
 
 CHECKPOINTS = "checkpoints"
+HAD_CHECKPOINTS = ".had_checkpoints"  # a file that stays when the checkpoints are lost
 
 
 def checkpoints(out: Path) -> list[Path]:
@@ -92,6 +92,7 @@ def write_checkpoint(parts: dict[str, Any], config: Config, out: Path) -> Path:
         raise OSError(f"could not write {path} ({str(error).splitlines()[0]}); {kept(out)}") from error
     for old in checkpoints(out)[: -config.keep_checkpoints]:
         old.unlink()
+    (out / HAD_CHECKPOINTS).touch()
     return path
 
 
@@ -115,18 +116,15 @@ def kept(out: Path) -> str:
 
 
 def check_results_have_a_checkpoint(out: Path) -> None:
-    """Raises ``ValueError`` if ``out`` has results of a run whose checkpoints are gone: it would start again over them.
+    """Raises ``ValueError`` if ``out`` is of a run whose checkpoints are gone: it would start again over its results.
 
-    A run that was killed before its first checkpoint may start again.
+    A run that never had a checkpoint may start again.
     """
-    rows = read_json_lines(out / "log.jsonl")
-    if not rows or not (out / "config.json").is_file():
-        return
-    old, step = read_config(out / "config.json"), rows[-1]["step"]
-    every = old.get("checkpoint_every", 0)
-    if every and step >= min(2 * every, old["steps"]):
-        raise ValueError(f"{out} has results of {step:,} steps, but no checkpoint to resume from; restore "
-                         f"{out / CHECKPOINTS} from a copy, or start a new run in another --out")  # fmt: skip
+    if (out / HAD_CHECKPOINTS).exists():
+        rows = read_json_lines(out / "log.jsonl")
+        raise ValueError(f"{out} has results of {rows[-1]['step'] if rows else 0:,} steps, but no checkpoint to resume "
+                         f"from; restore {out / CHECKPOINTS} from a copy, or start a new run in another --out"
+                         )  # fmt: skip
 
 
 def load_checkpoint(state: State, config: Config, fingerprint: str, out: Path) -> bool:

@@ -181,7 +181,7 @@ def _iterate(state: State, config: Config, data: Images, fingerprint: str, accel
             except OSError as error:
                 if kept(out) in str(error):
                     raise
-                raise OSError(f"{out}: {str(error).splitlines()[0]}; {kept(out)}") from error
+                raise OSError(f"{out}: {(str(error) or repr(error)).splitlines()[0]}; {kept(out)}") from error
             if stopping and state.step < config.steps:
                 checkpoints.wait()
                 by = {"SIGINT": "Ctrl-C"}.get(stop[0], stop[0]) if stop else "another process"

@@ -86,8 +86,7 @@ def make_plan(
                          f"model with sngan train")  # fmt: skip
     chosen, why = sensible(config, data, donor.is_run, no_scores)
     config = dataclasses.replace(config, **{key: value for key, value in chosen.items() if key not in given})
-    if config.patience and not config.score_every:
-        raise ValueError(f"patience needs scores (got {config.patience}). {why}")
+    check_patience(config, why)
     if config.score_every:
         why = f"Computes {config.score} every {config.score_every:,} steps; the best snapshot becomes the result"
     notes = [why or "No scores: score_every is 0"]
@@ -130,7 +129,15 @@ def going_on(config: Config, old: dict[str, Any], given: Collection[str]) -> Con
         raise ValueError(f"{config.out} contains a run with other settings; choose another --out or undo the changes:"
                          "\n  " + "\n  ".join(changed))  # fmt: skip
     kept = {name: old[name] for name in OF_THE_DONOR} | {name: old[name] for name in SENSIBLE if name not in given}
-    return dataclasses.replace(config, **kept)
+    config = dataclasses.replace(config, **kept)
+    check_patience(config)
+    return config
+
+
+def check_patience(config: Config, why: str = "") -> None:
+    """Raises ``ValueError`` for a patience of a run without scores. ``why`` it has none."""
+    if config.patience and not config.score_every:
+        raise ValueError(f"patience needs scores (got {config.patience}). {why or 'No scores: score_every is 0'}")
 
 
 def sensible(

@@ -74,7 +74,9 @@ def score_snapshot(state: State, config: Config, out: Path) -> float:
 
 
 def scores_of_run(out: Path, protocol: str) -> list[dict[str, Any]]:
-    return [row for row in read_lines(out / SCORES) if row["protocol"] == protocol]
+    """Those against the same real images as the last one: only these compare."""
+    rows = [row for row in read_lines(out / SCORES) if row["protocol"] == protocol]
+    return [row for row in rows if row.get("reference_sha256") == rows[-1].get("reference_sha256")]
 
 
 def best_score(out: Path, protocol: str) -> dict[str, Any] | None:

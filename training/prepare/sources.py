@@ -259,7 +259,8 @@ def dogs_and_cats(listing: Listing) -> Listing:
     if len(listing.classes) != 1000:
         raise ValueError(f"source must have ImageNet's 1,000 classes, or its 143 classes of dogs and cats, for this "
                          f"preset (got {len(listing.classes)})")  # fmt: skip
-    if listing.classes == sorted(listing.classes):
+    numbered = all(name.isdecimal() and int(name) == label for label, name in enumerate(listing.classes))
+    if listing.classes == sorted(listing.classes) and not numbered:
         raise ValueError("source must have folders named by ImageNet's synsets (n01440764 ...) for this preset, which "
                          "takes labels 151 to 293 in their order")  # fmt: skip
     first, stop = DOGS_AND_CATS.start, DOGS_AND_CATS.stop

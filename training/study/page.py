@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import statistics
 from collections.abc import Callable
@@ -140,7 +141,7 @@ def settings_table(rows: Rows) -> list[str]:
 
 
 def has_spectrum(row: dict[str, Any]) -> bool:
-    return bool(row.get("spectrum"))
+    return bool(row.get("spectrum")) and math.isfinite(row["fid"])
 
 
 def has_widths(rows: Rows) -> bool:
