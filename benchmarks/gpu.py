@@ -246,7 +246,7 @@ def read_records(path: Path) -> list[dict[str, Any]]:
 
 
 def missing(names: list[str], device: str, path: Path) -> Iterator[str]:
-    done = {(row["device"], row["piece"]) for row in read_records(path) if not row["found"].get("failed")}
+    done = {(row["device"], row["piece"]) for row in read_records(path) if not row.get("found", {}).get("failed")}
     yield from (name for name in names if (device, name) not in done)
 
 
