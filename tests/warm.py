@@ -35,7 +35,7 @@ IMPORTED = ("accelerate", "torch._dynamo", "torch.distributed", "torch.utils.ten
             "training.__main__", "training.engine.loop", "training.finetune.load", "training.prepare.build",
             "sngan_hub.cli.main", "sngan_hub.hub.load")  # fmt: skip
 #: Variables that are read when they are used: others cannot be given to a process that has imported torch already
-READ_LATER = {"GRADIO_ANALYTICS_ENABLED", "HOW", "KILL", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "PYTHONPATH", "RANK",
+READ_LATER = {"GRADIO_ANALYTICS_ENABLED", "GRADIO_TEMP_DIR", "HOW", "KILL", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "PYTHONPATH", "RANK",
               "SNGAN_HUB_CACHE", "SNGAN_HUB_RECORDS", "TORCHINDUCTOR_CACHE_DIR", "WORLD_SIZE"}  # fmt: skip
 #: The environment that the process which forks is given
 AT_START = dict(os.environ)
