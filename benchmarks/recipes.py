@@ -84,7 +84,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 #: Settings that do not change what an iteration computes
-SAME_WORK = {"lr_g", "lr_d", "ema_decay", "flip", "loss", "decay", "transition"}
+SAME_WORK = {"lr_g", "lr_d", "ema_decay", "flip", "loss", "penalty_weight", "decay", "transition"}
 
 
 def timed_as(recipe: str) -> str:
