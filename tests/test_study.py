@@ -363,6 +363,7 @@ def test_a_killed_study_goes_on_with_the_run_that_it_was_in(folder_of_images, tm
     script = tmp_path / "study.py"
     script.write_text("import sys\nfrom training.study import run\nfrom training.__main__ import main\n"
                       "run.fid_and_kid = lambda *_: dict(fid=1.0, kid=0.1, evaluator='none')\n"
+                      "run.features_of_real_images = lambda *_: None\n"
                       "sys.exit(main(sys.argv[1:]))\n")  # fmt: skip
 
     def one(out):
