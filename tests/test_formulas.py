@@ -124,19 +124,33 @@ def penalty_by_formula(kind, d, us, real, fake, points, labels):
     return 10 * (((slope**2).sum((1, 2, 3)).sqrt() - 1) ** 2).mean()
 
 
+def similarity_by_formula(images, labels, distance):
+    """Sum over pairs of a class of max(0, 1 - d / distance)^2 / N, d over the means of 2x2 pixels."""
+    total, n = 0.0, len(images)
+    squares = images.unflatten(3, (16, 2)).unflatten(2, (16, 2)).mean((3, 5))
+    for i in range(n):
+        for j in range(i):
+            if labels is None or labels[i] == labels[j]:
+                d = (squares[i] - squares[j]).square().mean().sqrt()
+                total = total + (1 - d / distance).clamp(min=0) ** 2 / n
+    return total
+
+
 @pytest.mark.parametrize("loss, conditioning, penalty, clip", [
     ("hinge", "projection", "", 0), ("hinge", "none", "", 0), ("non_saturating", "projection", "", 0),
     ("non_saturating", "none", "", 0), ("wasserstein", "projection", "gradient", 0), ("wasserstein", "none", "", 0.05),
     ("non_saturating", "none", "gradient", 0), ("hinge", "none", "orthonormal", 0),
     ("hinge", "projection", "r1", 0), ("non_saturating", "none", "r1", 0),
+    ("hinge", "projection", "diversity", 0), ("hinge", "none", "diversity", 0),
 ])  # fmt: skip
 def test_three_iterations(loss, conditioning, penalty, clip, monkeypatch):
     every = 2 if penalty == "r1" else 1
+    diversity, penalty = (3.0, "") if penalty == "diversity" else (0.0, penalty)
     monkeypatch.setitem(MODELS, "sngan_tiny", Model(32, 3, {"widths": G_WIDTHS}, {"widths": D_WIDTHS, "down": DOWN}))
     config = make_config(
         "cifar10", architecture="sngan_tiny", loss=loss, conditioning=conditioning, n_dis=2, batch_size=4, g_batch_size=6,
         steps=3, decay_from=0, decay_to=6, penalty=penalty, clip=clip,
-        penalty_every=every,
+        penalty_every=every, diversity_weight=diversity, diversity_distance=0.5,
     )  # fmt: skip
     rng = np.random.default_rng(0)
     data = Images(rng.integers(0, 256, (30, 3, 32, 32), dtype=np.uint8), np.arange(30) % 3, ["a", "b", "c"])
@@ -163,7 +177,13 @@ def test_three_iterations(loss, conditioning, penalty, clip, monkeypatch):
     for step in range(3):
         alpha = 2e-4 * (1 if step == 0 else 1 - step / 6)
         z, y = latents_of(step, 0, 6)
-        adam_g.step(on_generated(discriminator(d, us, generator(g, stats, z, y), y)), alpha, 0.9)
+        images = generator(g, stats, z, y)
+        of_g = on_generated(discriminator(d, us, images, y))
+        if diversity:
+            alike = similarity_by_formula(images, y if n_classes else None, 0.5)
+            assert alike > 0.01  # some pairs count
+            of_g = of_g + diversity * alike
+        adam_g.step(of_g, alpha, 0.9)
         for i in range(2):
             x, labels = real_batch(data, 0, 2 * step + i, 4)
             x = x.double()
@@ -180,7 +200,9 @@ def test_three_iterations(loss, conditioning, penalty, clip, monkeypatch):
             if clip:
                 for p in d.values():
                     p.data.clamp_(-clip, clip)
-        game.train_step(state, config, feed, accelerator)
+        values = game.train_step(state, config, feed, accelerator)
+        assert values["loss_g"].item() == pytest.approx(of_g.item(), abs=1e-6)  # in float32
+        assert not diversity or values["similarity"].item() == pytest.approx(alike.item(), abs=1e-6)
     feed.feed.close()
 
     # Biases before a batch norm have zero gradient; with beta1 = 0 Adam makes steps of the rounding noise, which moves

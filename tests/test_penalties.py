@@ -7,6 +7,7 @@ import torch
 
 from sngan_hub.layers.normalizers import Conv2d, Linear
 from sngan_hub.networks.cnn import CNNDiscriminator
+from training.engine.losses import similarity
 from training.engine.penalties import clip_weights_, gradient_penalty, orthonormal_penalty, r1_penalty
 
 
@@ -88,3 +89,33 @@ def test_clipping_reaches_every_parameter_and_nothing_else():
     for key, value in d.state_dict().items():
         assert value.abs().max() <= 0.01 and torch.equal(value, before[key].clamp(-0.01, 0.01))
     assert (before["convs.3.weight"].abs() > 0.01).any()
+
+
+def test_the_similarity_counts_near_pairs_of_a_class():
+    grey, dark, other = (torch.full((1, 3, 32, 32), value, dtype=torch.float64) for value in (0.0, 0.1, 0.5))
+    images = torch.cat([grey, grey, dark, other])
+    of = [similarity(images, y, 0.2).item() for y in (None, torch.tensor([0, 0, 0, 0]), torch.tensor([0, 1, 0, 1]))]
+    assert of == pytest.approx([(1 + 2 * 0.25) / 4, (1 + 2 * 0.25) / 4, 0.25 / 4])
+    board = (torch.arange(32)[:, None] + torch.arange(32)) % 2 * 2.0 - 1  # differs from grey in single pixels alone
+    assert similarity(torch.cat([grey, board.double().expand(1, 3, 32, 32)]), None, 0.2).item() == pytest.approx(1 / 2)
+    assert similarity(images.bfloat16(), None, 0.2).dtype == torch.float32
+
+
+@pytest.mark.parametrize("size", [32, 48, 128])
+def test_the_similarity_pushes_images_apart_by_finite_differences(size):
+    images = torch.randn(4, 3, size, size, dtype=torch.float64) * 0.1
+    y = torch.tensor([0, 0, 1, 0])
+    x = images.clone().requires_grad_()
+    similarity(x, y, 0.5).backward()
+    assert x.grad[2].abs().max() == 0 and all(x.grad[i].abs().max() > 0 for i in (0, 1, 3))
+    direction = torch.randn_like(images)
+    steps = [similarity(images + sign * 1e-6 * direction, y, 0.5).item() for sign in (1, -1)]
+    assert (x.grad * direction).sum().item() == pytest.approx((steps[0] - steps[1]) / 2e-6, rel=1e-4)
+    moved = images - 1e-3 * x.grad / x.grad.norm()
+    assert similarity(moved, y, 0.5) < similarity(images, y, 0.5)
+
+
+def test_two_equal_images_have_finite_gradients():
+    x = torch.zeros(2, 3, 32, 32, requires_grad=True)
+    similarity(x, None, 0.2).backward()
+    assert torch.isfinite(x.grad).all()

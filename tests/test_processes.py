@@ -218,6 +218,7 @@ def test_shares_are_consecutive_and_cover_the_batch():
     (dict(batch_size=12, bn_group_d=4), 2, r"batch_size per process must be a multiple of bn_group_d, 4 \(got 6\)"),
     (dict(), 3, r"batch_size must be a multiple of the number of processes, 3 \(got 8\)"),
     (dict(bn_group_d=0, bn_group_g=0, micro_batch=4), 1, "with micro_batch 4 and 1 process"),
+    (dict(diversity_weight=1.0), 2, r"diversity_weight .* needs one process \(got 2\)"),
 ])  # fmt: skip
 def test_what_would_cut_a_group_is_refused(fields, processes, text):
     with pytest.raises(ValueError, match=text):

@@ -303,6 +303,8 @@ def test_processors_of_one_name_are_told_apart_by_how_they_compute_bfloat16(monk
     ({"method": "wgan"}, "method must be one of spectral_norm"),
     ({"crop": 0.0}, "crop must be above 0 and at most 1 (got 0.0)"),
     ({"penalty": "gradient"}, "penalty gradient cannot be combined with augment (got "),
+    ({"diversity_weight": 1.0, "micro_batch": 16}, "so micro_batch must be 0 (got 16)"),
+    ({"diversity_distance": 0.0}, "diversity_distance must be above 0 (got 0)"),
     ({"steps": 0}, "steps must be 1 or more (got 0)"),
     ({"lr_g": -1.0}, "lr_g must be 0 or more (got -1.0)"),
     ({"beta2": 1.0}, "beta2 must be at least 0 and below 1 (got 1.0)"),

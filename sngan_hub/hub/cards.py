@@ -29,7 +29,9 @@ METRICS = {"fid": "Frechet Inception Distance", "kid": "Kernel Inception Distanc
 GIVEN = ("data", "donor", "like", "class_order")  # rows of a recipe with text from the user, which is escaped
 EMPTY = ("", "{}", "[]", None)  # settings that were not used have no row in the card
 OFF_AT_ZERO = ("clip", "noise", "noise_to", "warm_up", "l2_sp", "freeze_d", "d_warm_up", "stored_size", "bn_group_d",
-               "bn_group_g", "transition_from", "transition_to")  # fmt: skip
+               "bn_group_g", "transition_from", "transition_to", "diversity_weight")  # fmt: skip
+
+PARTS = {"penalty_weight": "penalty", "diversity_distance": "diversity_weight"}  # in use only with the other setting
 
 
 def repositories(record: Record) -> dict[str, str]:
@@ -54,7 +56,7 @@ def model_card(record: Record, repos: Mapping[str, str] | None = None, size: int
         f"| {key} | {as_text(str(value)) if key in GIVEN else value} |"
         for key, value in record.recipe.items()
         if value not in EMPTY and not (key in OFF_AT_ZERO and not value)
-        if key != "penalty_weight" or record.recipe.get("penalty")
+        if key not in PARTS or record.recipe.get(PARTS[key])
     )
     classes = f"Classes: {listed(record.classes)}.\n\n" if record.classes else ""
     donor = record.recipe.get("donor")

@@ -55,6 +55,13 @@ class Config(
             raise ValueError(f"penalty gradient cannot be combined with noise (got {self.noise:g}); set --noise 0")
         if self.l2_sp and not self.donor:
             raise ValueError(f"l2_sp needs a donor, which this run does not have (got {self.l2_sp})")
+        if self.diversity_distance == 0:
+            raise ValueError("diversity_distance must be above 0 (got 0); for no such term, set --diversity-weight 0")
+        if self.diversity_weight and self.micro_batch:
+            raise ValueError(
+                f"diversity_weight compares all images of a generator step, so micro_batch must be 0 "
+                f"(got {self.micro_batch}); set --micro-batch 0, or --diversity-weight 0"
+            )
         if self.score_every and self.held_out == "none":
             raise ValueError(
                 "score_every needs held-out images (got held_out none); set --held-out to tenth or a folder"

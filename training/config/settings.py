@@ -171,6 +171,14 @@ class AdditionSettings:
         "al. 2017), in units of the images' range of -1 to 1.", least=0,
     )  # fmt: skip
     noise_to: int = option(0, "Iteration at which this noise has fallen linearly to 0. 0: it does not fall.", least=0)
+    diversity_weight: float = option(
+        0.0, "Weight of the similarity of generated images in the generator's loss, which pushes similar images of a "
+        "class apart (after Yang et al. 2019).", least=0,
+    )  # fmt: skip
+    diversity_distance: float = option(
+        0.2, "Two images of a class are similar if they differ by less than this: the root mean square difference of "
+        "their values (-1 to 1) on a grid of 16x16 squares.", least=0,
+    )  # fmt: skip
     transition_from: int = option(
         0, "Iteration from which class conditioning is faded in (class transition, Shahbazi et al. 2022).", least=0
     )

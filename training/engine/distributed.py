@@ -65,7 +65,10 @@ def shares(total: int, micro_batch: int, accelerator: Accelerator) -> Iterator[S
 
 
 def check_shares(config: Config, processes: int) -> None:
-    """Raises ``ValueError`` if processes or micro-batches would split a batch-norm group."""
+    """Raises ``ValueError`` if processes or micro-batches would split a batch-norm group, or similar images."""
+    if config.diversity_weight and processes > 1:
+        raise ValueError(f"diversity_weight compares all images of a generator step and needs one process "
+                         f"(got {processes}); start one process, or set --diversity-weight 0")  # fmt: skip
     for phase, total, group in (("batch_size", config.batch_size, config.bn_group_d),
                                 ("g_batch_size", config.g_batch_size, config.bn_group_g)):  # fmt: skip
         name = "bn_group_g" if phase == "g_batch_size" else "bn_group_d"

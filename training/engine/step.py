@@ -18,7 +18,7 @@ from ..feed.feed import Fake, Iteration
 from .cuda_graph import RecordedUpdates
 from .distributed import Share, average_gradients, shares
 from .ema import update_ema
-from .losses import LOSSES
+from .losses import LOSSES, similarity
 from .penalties import clip_weights_, gradient_penalty, orthonormal_penalty, r1_penalty
 from .state import State
 from .transition import set_class_strength
@@ -75,11 +75,15 @@ def update(state: State, config: Config, accelerator: Accelerator, drawn: Iterat
 
 
 def generator_step(state: State, config: Config, drawn: Iteration, accelerator: Accelerator) -> dict[str, Tensor]:
-    """One update of G by D's scores of ``g_batch_size`` fakes -> ``loss_g``. Changes D's u, but not its weights."""
+    """One update of G by D's scores of ``g_batch_size`` fakes -> ``loss_g``. Changes D's u, but not its weights.
+
+    With ``diversity_weight``, the ``similarity`` of the fakes is part of the loss and returned too.
+    """
     g, d, device = state.generator, state.discriminator, accelerator.device
-    loss = torch.zeros((), device=device)
+    names = ("loss_g", "similarity") if config.diversity_weight else ("loss_g",)
+    values = {name: torch.zeros((), device=device) for name in names}
     if state.step < config.d_warm_up:
-        return {"loss_g": loss}
+        return values
     forms = forms_of(config)
     of_d = state.opt_d.param_groups[0]["params"]
     for p in of_d:
@@ -89,15 +93,17 @@ def generator_step(state: State, config: Config, drawn: Iteration, accelerator: 
         for share in shares(config.g_batch_size, config.micro_batch, accelerator):
             z, y = latents_of(drawn.fake[0], share)
             with config.autocast(device):
-                value = forms.generator_loss(g, d, z, y, look(drawn, 0, share))
-            loss += add_gradient(value, share, accelerator)
+                loss, terms = forms.generator_loss(g, d, z, y, look(drawn, 0, share))
+            values["loss_g"] += add_gradient(loss, share, accelerator)
+            for name, term in terms.items():
+                values[name] += term.detach() * share.weight
             forward.next_micro_batch()
     average_gradients(g, accelerator)
     state.opt_g.step()
     pull_to_start(state, g, config.l2_sp, state.opt_g)
     for p in of_d:
         p.requires_grad_(True)
-    return {"loss_g": loss}
+    return values
 
 
 @torch.no_grad()
@@ -188,10 +194,10 @@ def add_penalty(
 
 
 class Forms(NamedTuple):
-    """Functions of networks and tensors alone; the losses of D come with its mean scores."""
+    """Functions of networks and tensors alone. G's loss comes with its terms, D's losses with its mean scores."""
 
     generate: Callable[..., Tensor]
-    generator_loss: Callable[..., Tensor]
+    generator_loss: Callable[..., tuple[Tensor, dict[str, Tensor]]]
     real_loss: Callable[..., tuple[Tensor, dict[str, Tensor]]]
     fake_loss: Callable[..., tuple[Tensor, dict[str, Tensor]]]
     both_losses: Callable[..., tuple[Tensor, dict[str, Tensor]]]
@@ -204,8 +210,13 @@ def forms_of(config: Config) -> Forms:
     def generate(g: AnyGenerator, z: Tensor, y: Labels) -> Tensor:
         return g(z, y)
 
-    def generator_loss(g: AnyGenerator, d: AnyDiscriminator, z: Tensor, y: Labels, draws: list[Tensor]) -> Tensor:
-        return loss.generator(d(augment(g(z, y), names, draws), y))
+    def generator_loss(g: AnyGenerator, d: AnyDiscriminator, z: Tensor, y: Labels, draws: list[Tensor]) -> Any:
+        x = g(z, y)
+        value = loss.generator(d(augment(x, names, draws), y))
+        if not config.diversity_weight:
+            return value, {}
+        alike = similarity(x, y, config.diversity_distance)
+        return value + config.diversity_weight * alike, {"similarity": alike}
 
     def real_loss(d: AnyDiscriminator, x: Tensor, y: Labels, draws: list[Tensor]) -> Any:
         score = d(augment(x, names, draws), y)
