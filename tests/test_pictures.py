@@ -188,6 +188,11 @@ def test_a_folder_that_sample_wrote_is_evaluated(tiny, tmp_path, capsys):
     with pytest.raises(SystemExit):
         sngan(["sample", "sngan_fashion32", "--by-class", "--n", "1", "--out", str(tmp_path / "fake")])
     assert "exists; images of another call would be counted too" in capsys.readouterr().err
+    for label in ("0", "1"):  # a second call adds folders
+        sngan(
+            ["sample", "sngan_fashion32", "--by-class", "--n", "1", "--classes", label, "--out", str(tmp_path / "two")]
+        )
+    assert len(list((tmp_path / "two").iterdir())) == 2
 
 
 def test_the_reference_of_intra_fid_is_resized_whole(tmp_path):
@@ -232,6 +237,13 @@ def test_names_that_differ_only_in_case_have_folders_of_their_own(tmp_path, monk
     (tmp_path / "n02963159").mkdir()
     with pytest.raises(FileExistsError, match="n02963159 exists; images of another call"):
         _folders_of(names, [264, 474], tmp_path)
+    with pytest.raises(FileExistsError, match="n02963159 exists, of a call whose folders have synsets"):
+        _folders_of(names, [0], tmp_path)
+    (tmp_path / "n02963159").rmdir()
+    (tmp_path / names[0]).mkdir()
+    assert _folders_of(names, [1], tmp_path) == {1: tmp_path / names[1]}
+    with pytest.raises(FileExistsError, match=f"{names[0]} exists, of a call whose folders have names"):
+        _folders_of(names, [264, 474], tmp_path)
 
     def windows(path, *_, **__):
         name = path.name.rstrip(". ")
@@ -261,12 +273,55 @@ def test_what_is_a_folder_of_pictures(tmp_path, image_folder):
 def test_pictures_of_other_sizes_are_refused_or_resized(tiny, monkeypatch, tmp_path, image_folder):
     fixed_reals(monkeypatch)
     Image.new("RGB", (40, 30), "red").save(image_folder / "left/wide.png")
-    with pytest.raises(ValueError, match="size must be given, because .*wide.png 40x30.; --size 32 crops and resizes"):
+    said = "size must be given, because .*40 pictures have 32x32 px, wide.png 40x30.; --size 32 crops and resizes"
+    with pytest.raises(ValueError, match=said):
         Pictures(str(image_folder))
-    assert Pictures(str(image_folder), 16).data.images.shape == (41, 3, 16, 16)
-    (image_folder / "left/wide.png").write_bytes(b"no picture")
-    with pytest.raises(ValueError, match="wide.png: the image cannot be read"):
+    resized = Pictures(str(image_folder), 16)
+    assert resized.data.images.shape == (41, 3, 16, 16)
+    assert evaluation.Evaluation(resized, "source").evaluator.endswith("; pictures resized to 16 px")
+    (image_folder / "left/wide.png").rename(image_folder / "wide.png")  # beside the class folders: it is ignored
+    assert Pictures(str(image_folder)).size == 32
+    assert "resized" not in evaluation.Evaluation(Pictures(str(image_folder)), "source").evaluator
+    (image_folder / "left/cut.png").write_bytes((image_folder / "wide.png").read_bytes()[:-30])
+    for size, text in ((None, "cut.png"), (32, "1 picture cannot be read; repair or remove these:\n  .*cut.png")):
+        with pytest.raises(ValueError, match=text):
+            Pictures(str(image_folder), size)
+    (image_folder / "left/cut.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match="cut.png: the image cannot be read"):
         Pictures(str(image_folder))
+
+
+def test_pictures_of_one_size_that_is_not_square(tmp_path):
+    for i in range(3):
+        Image.new("RGB", (40, 30)).save(tmp_path / f"{i}.png")
+    with pytest.raises(ValueError, match="squares of one size .3 pictures have 40x30 px.; --size 30 crops"):
+        Pictures(str(tmp_path))
+
+
+def test_a_folder_with_the_name_of_a_model_is_announced(tiny, monkeypatch, image_folder, tmp_path, capsys):
+    fixed_reals(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    image_folder.rename(tmp_path / "sngan_fashion32")
+    for flags in ([], ["--record"]):
+        with pytest.raises(SystemExit):
+            sngan(["evaluate", "sngan_fashion32", "--data", "fashion", "--protocol", "kid1k_test", *flags])
+    said = capsys.readouterr().err
+    assert "the pictures in the local folder of this name are scored, and not the model of that name" in said
+    assert "sngan_fashion32 is a folder of pictures; leave --record out" in said
+
+
+def test_the_settings_of_a_run_are_those_of_its_snapshots_too(tmp_path):
+    from sngan_hub.cli.scoring import _settings_of_run
+
+    run = tmp_path / "run"
+    for folder in (run / "snapshots/0000005/generator", tmp_path / "other"):
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text('{"widths": [4]}')
+    (run / "config.json").write_text('{"preset": "dogcat128", "contrast_stretch": true}')
+    (run / "generator").symlink_to(run / "snapshots/0000005/generator")
+    for model in (run, run / "generator", run / "snapshots/0000005", run / "snapshots/0000005/generator"):
+        assert _settings_of_run(str(model)).get("contrast_stretch") is True
+    assert _settings_of_run(str(tmp_path / "other")) == _settings_of_run("sngan_fashion32") == {}
 
 
 def test_too_few_pictures_and_flags_of_generators(tiny, monkeypatch, image_folder, capsys):
@@ -288,6 +343,10 @@ def test_too_few_pictures_and_flags_of_generators(tiny, monkeypatch, image_folde
     with pytest.raises(ValueError, match="cas needs a folder with one folder per class, named as the data's"):
         evaluate(Pictures(str(image_folder)), "source", ["cas"])
     assert "('third' is only in one of them)" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="seeds must be 1 for a folder of pictures"):
+        evaluate(Pictures(str(image_folder)), "source", ["kid1k_test"], seeds=2)
+    with pytest.raises(ValueError, match="100 pictures are needed .got 60."):  # it has no classes here
+        evaluate(Pictures(str(image_folder)), "source", ["diversity"])
     with pytest.raises(ValueError, match="truncation and standing statistics need a generator"):
         evaluate(Pictures(str(image_folder)), "source", ["kid1k_test"], standing=True)
     for flags, text in (
@@ -320,3 +379,25 @@ def test_the_command_scores_a_folder_with_the_real_inception(image_folder, tmp_p
     assert line["seconds"] > 0 and line["device"] == "cpu" and "4 real images of each split" in line["evaluator"]
     again = warm.run([*command, "--dry-run"], environment)
     assert again.stdout == "" and "100 samples and 32 real images to score, 8 more are cached" in again.stderr
+
+
+def test_a_run_that_held_nothing_out_is_told_so(tiny, monkeypatch, image_folder, tmp_path, capsys):
+    fixed_reals(monkeypatch)
+    run = tmp_path / "run"
+    Generator(32, 2, widths=[4] * 4, classes=["left", "right"]).save_pretrained(run / "generator")
+    (run / "config.json").write_text(json.dumps({"preset": "finetune", "held_out": "none", "data": str(image_folder)}))
+    command = ["evaluate", str(run), "--data", f"{image_folder}/.", "--protocol", "kid1k_held_out", "--dry-run"]
+    told = f"was trained on all images of {image_folder}"
+    assert sngan(command) == 0 and told in capsys.readouterr().err
+    assert sngan([*command, "--held-out", str(image_folder)]) == 0 and told not in capsys.readouterr().err
+
+
+def test_a_folder_with_few_images_of_a_class_has_training_images_alone(tiny, tmp_path):
+    for i in range(18):
+        path = tmp_path / "ab"[i % 2] / f"{i}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (32, 32), (i, 0, 0)).save(path)
+    e = Evaluation(Generator(32, 2, widths=[4] * 4, classes=["a", "b"]), str(tmp_path))
+    assert len(e.train.images) == 18 and e.test_images == 0 and e.classes == ["a", "b"]
+    with pytest.raises(ValueError, match="every tenth image of a class is in the test split"):
+        _ = e.test

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from training.config.presets import METHODS, SETTINGS
 from training.config.schema import make_config
 from training.study import run
 from training.study.page import command_of, write_page
-from training.study.plan import Cell, cells, config_of
+from training.study.plan import Cell, cells, check_fields, config_of
 from training.study.run import Study, begin, cell_of, make, read_results
 
 from . import warm
@@ -76,6 +77,29 @@ def test_a_cell_has_the_numbers_of_its_method_and_setting_whatever_is_given(meth
         if name in METHODS[method]:
             assert getattr(config, name) == METHODS[method][name]
     assert (config.seed, config.steps, config.conditioning) == (3, 7, "none")
+
+
+@pytest.mark.parametrize("flag, value, text", [
+    ("--n-dis", "3", "n_dis must not be given, because --settings sets it for every run .got 3."),
+    ("--penalty-weight", "1", "penalty_weight must not be given, because it is part of the method wgan_gp"),
+])  # fmt: skip
+def test_a_flag_that_has_no_effect_is_refused(flag, value, text, folder_of_images, tmp_path, capsys):
+    from sngan_hub.cli.main import main
+
+    words = [
+        "study",
+        "--preset",
+        "cnn_cifar10",
+        "--data",
+        str(folder_of_images),
+        "--out",
+        str(tmp_path / "study"),
+        "--dry-run",
+    ]
+    with pytest.raises(SystemExit):
+        main([*words, "--methods", "none,wgan_gp", flag, value])
+    assert re.search(text, capsys.readouterr().err)
+    check_fields({"penalty_weight": 1.0, "steps": 3}, ["none"])
 
 
 def test_a_width_changes_the_last_feature_map_alone():

@@ -158,7 +158,7 @@ def finetune(arguments: argparse.Namespace) -> None:
 def study(arguments: argparse.Namespace) -> None:
     from .config.presets import METHODS, SETTINGS
     from .study.page import write_page
-    from .study.plan import OWN, cells
+    from .study.plan import OWN, cells, check_fields
     from .study.run import Study, make
 
     out = Path(getattr(arguments, "out", ""))
@@ -182,6 +182,7 @@ def study(arguments: argparse.Namespace) -> None:
         listed(arguments.methods) or METHODS, listed(arguments.settings) or SETTINGS,
         numbers("seeds", arguments.seeds, int), numbers("widths", arguments.widths, float),
     )  # fmt: skip
+    check_fields(fields, {cell.method for cell in wanted})
     if arguments.parallel < 1:
         raise ValueError(f"parallel must be 1 or more (got {arguments.parallel})")
     study = Study(arguments.preset, fields, arguments.samples)

@@ -235,7 +235,8 @@ def _folders_of(names: list[str], chosen: list[int], out: Path) -> dict[int, Pat
     would be one folder on macOS and Windows. The folders then have the synsets as names, on every system, because
     ``sngan evaluate`` reads synsets as class names. Other names than ImageNet's cannot be replaced. Whether this file
     system can store them is tried with empty folders: Windows refuses characters such as ? and reserved names, and
-    removes a dot at the end. Raises ``ValueError`` if it cannot, and ``FileExistsError`` if ``out`` has such folders.
+    removes a dot at the end. Raises ``ValueError`` if it cannot, and ``FileExistsError`` if ``out`` has a folder of a
+    chosen class, or folders with the other kind of name.
     """
     from ..class_names import synsets_of
 
@@ -246,11 +247,15 @@ def _folders_of(names: list[str], chosen: list[int], out: Path) -> dict[int, Pat
         if name in (".", "..") or name.startswith(".") or "/" in name or "\\" in name or "\0" in name:
             raise ValueError(f"by_class: the class {name!r} cannot be the name of a folder; sample without --by-class")
     alike = len({names[label].casefold() for label in labels}) < len(labels)
-    synsets = synsets_of(names) if alike else None
-    folders = {label: (synsets or names)[label] for label in labels}
+    synsets = synsets_of(names)
+    own, other = (synsets, names) if alike and synsets else (names, synsets or [])
+    folders = {label: own[label] for label in labels}
     _check_folders(list(folders.values()), out)
-    if taken := next((path for path in map(out.__truediv__, [*names, *(synsets or [])]) if path.exists()), None):
+    if taken := next((path for path in map(out.__truediv__, folders.values()) if path.exists()), None):
         raise FileExistsError(f"out: {taken} exists; images of another call would be counted too; choose a new folder")
+    if mixed := next((out / name for name in other if name not in own and (out / name).exists()), None):
+        raise FileExistsError(f"out: {mixed} exists, of a call whose folders have {'names' if alike else 'synsets'}; "
+                              f"folders of both kinds are not one set; choose a new folder")  # fmt: skip
     return {label: out / name for label, name in folders.items()}
 
 

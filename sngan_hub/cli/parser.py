@@ -110,6 +110,10 @@ def run(program: str, command: Callable[[], Any]) -> int:
         if not isinstance(error, MemoryError) and not re.search(r"out of memory|can't allocate memory", str(error)):
             raise
         way_out = "lower --batch-size, or --n, or choose another --device"
+        if program.split()[-1] == "evaluate":
+            way_out = (
+                "lower --batch-size or --workers; store large data with sngan prepare; give pictures a smaller --size"
+            )
         if program.split()[-1] in TRAINING:  # another batch size would be another experiment
             way_out = "compute a batch in parts with --micro-batch N, or choose another --device"
         fail(program, f"the memory is not sufficient; {way_out}")

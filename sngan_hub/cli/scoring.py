@@ -8,7 +8,7 @@ import math
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from .parser import MODEL, add_device, check_file, new_command
 
@@ -150,9 +150,15 @@ def evaluate(arguments: argparse.Namespace) -> None:
     pictures = is_pictures(arguments.model)
     if arguments.size is not None and (not pictures or arguments.size < 1):
         raise ValueError(f"size must be at least 1, and is for a folder of pictures (got {arguments.size})")
-    if arguments.record and (pictures or arguments.standing or arguments.truncation is not None):
+    if arguments.record and pictures:
+        raise ValueError(f"record: a record holds scores of an included model, and {arguments.model} is a folder of "
+                         f"pictures; leave --record out")  # fmt: skip
+    if arguments.record and (arguments.standing or arguments.truncation is not None):
         raise ValueError("record: a record holds scores of an included model as protocols fix them, without "
                          "--truncation or --standing")  # fmt: skip
+    if pictures and _is_name(arguments.model):
+        print(f"{arguments.model}: the pictures in the local folder of this name are scored, and not the model of that "
+              f"name; to score the model, rename the folder, or work in another one", file=sys.stderr)  # fmt: skip
     record = find_record(arguments.model, "generator") if arguments.record else None
     if record and record.where != "shipped":
         raise ValueError(
@@ -175,7 +181,11 @@ def evaluate(arguments: argparse.Namespace) -> None:
         elif arguments.dry_run:
             print(json.dumps({"plan": line}, ensure_ascii=False), flush=True)
 
-    stretch = not pictures and _stretches(arguments.model)
+    of_run = {} if pictures else _settings_of_run(arguments.model)
+    if not arguments.held_out and of_run.get("held_out") == "none" and _same(of_run.get("data"), arguments.data):
+        print(f"{arguments.model} was trained on all images of {arguments.data}, also on those that are taken as test "
+              f"images here; name other images with --held-out DIR", file=sys.stderr)  # fmt: skip
+    stretch = of_run.get("contrast_stretch") is True
     if stretch:
         print(f"real images of folders are stretched in contrast, as those that {arguments.model} was trained on",
               file=sys.stderr)  # fmt: skip
@@ -195,13 +205,30 @@ def evaluate(arguments: argparse.Namespace) -> None:
             print(f"  {_in_words(name, score, PROTOCOLS[name.split('+')[0]].lower_is_better)}", file=sys.stderr)
 
 
-def _stretches(model: str) -> bool:
-    """Whether a run was trained on images with stretched contrast."""
+def _is_name(model: str) -> bool:
+    from ..weights.records import find_record
+
     try:
-        settings = json.loads((Path(os.path.expanduser(model)) / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return bool(find_record(model, "generator"))
+    except ValueError:
         return False
-    return isinstance(settings, dict) and settings.get("contrast_stretch") is True
+
+
+def _settings_of_run(model: str) -> dict[str, Any]:
+    """The settings of the run that ``model`` is, or whose snapshot or network it is; empty for other models."""
+    path = Path(os.path.expanduser(model)).resolve()  # RUN/generator is a link to the network of a snapshot
+    for folder in (path, *path.parents[:3]):
+        try:
+            settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(settings, dict) and "preset" in settings:  # a network's config.json has none
+            return cast(dict[str, Any], settings)
+    return {}
+
+
+def _same(one: Any, other: str) -> bool:
+    return isinstance(one, str) and (one == other or os.path.realpath(one) == os.path.realpath(other))
 
 
 def _in_words(name: str, score: Any, lower_is_better: bool) -> str:

@@ -21,8 +21,8 @@ from ..hub.cache import cache_folder
 from ..text import nearest
 from .avatars import AVATAR_STYLES, AVATARS_PER_CLASS, draw_avatars, load_avatars
 from .folders import folder_classes, load_folder, of_no_class
-from .images import SPLITS, TEST_EVERY, Images
-from .prepared import NoTestSplit, count_prepared, is_prepared, load_prepared, read_about
+from .images import SPLITS, TEST_EVERY, Images, NoTestSplit
+from .prepared import count_prepared, is_prepared, load_prepared, read_about
 from .torchvision_sets import FASHION_CLASSES, FASHION_DEBIAN, load_cifar, load_fashion, load_stl10
 
 __all__ = ["FASHION_DEBIAN", "SOURCES", "Images", "NoTestSplit", "cache_folder", "count_images", "draw_avatars",

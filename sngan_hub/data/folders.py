@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from .images import DAMAGED, SUFFIXES, TEST_EVERY, Images, in_split, read_picture
+from .images import DAMAGED, SUFFIXES, TEST_EVERY, Images, NoTestSplit, in_split, read_picture
 
 Parts = tuple[str, ...]  # of an image's path below the source
 
@@ -208,7 +208,7 @@ def load_folder(
     if damaged and not labels:
         raise ValueError(f"data: none of the {len(damaged)} image(s) in {source} can be read; {damaged[0]}")
     if not labels:
-        raise ValueError(
+        raise (NoTestSplit if split == "test" else ValueError)(
             f"data: {source} has no image in split {split!r} (every tenth image of a class is in the test split)"
         )
     return Images(images[: len(labels)], np.array(labels, np.int64), list(classes))

@@ -30,6 +30,10 @@ def in_split(i: int, every: int, split: str) -> bool:
     return split == "all" or held_back(i, every) == (split == "test")
 
 
+class NoTestSplit(ValueError):
+    """Data that have training images alone."""
+
+
 class Rows:
     """A selection of rows of an array on disk, (rows, 3, S, S) uint8. Rows are read when they are indexed.
 

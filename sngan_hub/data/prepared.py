@@ -17,16 +17,12 @@ from typing import Any, cast
 import numpy as np
 from tqdm import tqdm
 
-from .images import Images, Rows, in_split
+from .images import Images, NoTestSplit, Rows, in_split
 
 IMAGES, LABELS, ABOUT, REFUSED = "images.npy", "labels.npy", "dataset.json", "refused.tsv"
 BLOCK_BYTES = 2**25  # size of the blocks of rows that are written and checksummed together
 HEADER = 128  # bytes of images.npy before its first row
 AGAIN = "prepare the data set again in another folder"  # the same command would keep the changed file
-
-
-class NoTestSplit(ValueError):
-    """A prepared set that has training images alone."""
 
 
 def is_prepared(source: str) -> bool:

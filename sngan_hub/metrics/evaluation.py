@@ -183,7 +183,8 @@ class Evaluation:
     @property
     def evaluator(self) -> str:
         stretched = "; real images of folders with stretched contrast" if self.stretch else ""
-        return EVALUATOR + (", in bfloat16" if self.precision == "bf16" else "") + stretched
+        resized = f"; pictures resized to {self.pictures.size} px" if self.pictures and self.pictures.resized else ""
+        return EVALUATOR + (", in bfloat16" if self.precision == "bf16" else "") + stretched + resized
 
     @cached_property
     def inception(self) -> Any:

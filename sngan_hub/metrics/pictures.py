@@ -22,8 +22,9 @@ from PIL import Image
 from torch import Tensor
 
 from ..data import Images, load_images
-from ..data.folders import find_images
+from ..data.folders import find_images, folder_classes
 from ..data.images import FORMATS
+from ..text import plural
 from .references import by_name, interleaved
 
 NETWORKS = ("config.json", "generator", "discriminator", "snapshots")  # in a network's folder, a pair or a run
@@ -44,8 +45,8 @@ class Pictures:
     """Stands in a generator's place in ``Evaluation``; attributes as those of a generator.
 
     Args:
-        folder: of images, at any depth.
-        size: the pictures' side. None: that of the first one, which all must have. Otherwise, pictures of another size
+        folder: of images, or of class folders, which may have subfolders.
+        size: the pictures' side. None: their own, which must be the same for all. Otherwise, pictures of another size
             are cropped to the centre square and resized (bilinear, antialiased).
 
     Raises:
@@ -56,10 +57,14 @@ class Pictures:
 
     def __init__(self, folder: str, size: int | None = None):
         self.folder = folder
-        paths = [path for _, path in find_images(folder).images]
+        paths = [path for own in folder_classes(folder).values() for path in own]
         self.resized = size is not None
         self.size = size or _common_size(paths)
-        self.data = by_name(load_images(folder, "all", self.size))
+        damaged: list[str] = []
+        self.data = by_name(load_images(folder, "all", self.size, left_out=damaged))
+        if damaged:
+            raise ValueError(f"{folder}: {plural(len(damaged), 'picture')} cannot be read; repair or remove these:\n  "
+                             + "\n  ".join(damaged))  # fmt: skip
         self.classes: list[str] | None = self.data.classes if len(self.data.classes) > 1 else None
         self.n_classes = len(self.classes or [])
         self.digest = self._content = self.data.sha256()
@@ -130,17 +135,19 @@ class Pictures:
 
 
 def _common_size(paths: list[Path]) -> int:
-    sizes: dict[tuple[int, int], Path] = {}
+    found: dict[tuple[int, int], list[Path]] = {}
     for path in paths:
         try:
             with Image.open(path, formats=FORMATS) as image:
-                sizes.setdefault(image.size, path)
+                found.setdefault(image.size, []).append(path)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise ValueError(f"{path}: the image cannot be read ({error}); repair or remove it") from error
-    (width, height), first = next(iter(sizes.items()))
-    if len(sizes) > 1 or width != height:
-        (w, h), path = list(sizes.items())[-1]
-        raise ValueError(f"size must be given, because the pictures are not squares of one size ({first.name} has "
-                         f"{width}x{height} px, {path.name} {w}x{h}); --size {min(width, height)} crops and resizes "
-                         f"them")  # fmt: skip
-    return width
+    ((width, height), own), *others = sorted(found.items(), key=lambda item: -len(item[1]))
+    if width == height and not others:
+        return width
+    said = f"{plural(len(own), 'picture has', 'pictures have')} {width}x{height} px"
+    if others:
+        (w, h), different = others[0]
+        said += f", {different[0].name} {w}x{h}"
+    raise ValueError(f"size must be given, because the pictures are not squares of one size ({said}); "
+                     f"--size {min(width, height)} crops and resizes them")  # fmt: skip

@@ -25,7 +25,7 @@ import torch
 from ..sampling import generate as sampling
 from ..text import nearest
 from ..weights.records import Score
-from . import measures
+from . import classifier, measures
 from .evaluation import BATCH, Evaluation
 from .measures import DIVERSE_CLASSES, FEWEST, INTRA, PER_CLASS, SUBSET
 from .plan import estimate
@@ -115,7 +115,8 @@ PROTOCOLS: dict[str, Protocol] = {
     "agreement2k": Protocol(
         "share of 2,000 samples that a classifier trained on real images gives the class that was asked for; "
         "floor: its accuracy on the real test images",
-        measures.agreement2k, 2000, classes=True, network="classifier", lower_is_better=False,
+        measures.agreement2k, 2000, least=("train", classifier.BATCH), classes=True, network="classifier",
+        lower_is_better=False,
     ),
     "diversity": Protocol(
         "per class, mean pairwise distance of 100 samples in Inception features over that of 100 test images; the "
@@ -149,7 +150,7 @@ def check(e: Evaluation, name: str) -> None:
                                  f"takes any number")  # fmt: skip
     if row.classes:
         e.need_classes(name, row.samples if row.per_class else 1)
-    if not row.per_class:
+    if not (row.per_class and e.generator.n_classes):
         e.check_samples(row.samples)
     if row.check:
         row.check(e)
@@ -221,6 +222,9 @@ def evaluate(
         generator, source, seed, held_out, precision, truncation=truncation, standing=standing, devices=devices,
         workers=workers, batch_size=batch_size, keep_samples=keep_samples, stretch=stretch,
     )  # fmt: skip
+    if shared.pictures and seeds > 1:
+        raise ValueError(f"seeds must be 1 for a folder of pictures, because the sets of several seeds have pictures "
+                         f"in common (got {seeds})")  # fmt: skip
     rows = {name: PROTOCOLS[name] for name in protocols}
     for name in rows:
         check(shared, name)

@@ -55,6 +55,16 @@ def cells(methods: Iterable[str], settings: Iterable[str], seeds: Iterable[int],
     return list(found)
 
 
+def check_fields(fields: Mapping[str, Any], methods: Iterable[str]) -> None:
+    """Raises ``ValueError`` if ``fields``, settings for all runs, has one that an optimizer setting or method sets."""
+    for name, value in fields.items():
+        if name in next(iter(SETTINGS.values())):
+            raise ValueError(f"{name} must not be given, because --settings sets it for every run (got {value})")
+        if setting := [method for method in methods if name in METHODS[method] and name != "discriminator_fields"]:
+            raise ValueError(f"{name} must not be given, because it is part of the method {setting[0]} (got {value}); "
+                             f"leave it out, or choose other --methods")  # fmt: skip
+
+
 def config_of(cell: Cell, preset: str, fields: Mapping[str, Any]) -> Config:
     """The run of a cell.
 
