@@ -67,7 +67,6 @@ RECIPES: dict[str, dict[str, Any]] = {
     "batch 32":                  dict(batch_size=32, g_batch_size=32),
     "batch 128":                 dict(batch_size=128, g_batch_size=128),
     "EMA 0.99":                  dict(ema_decay=0.99),
-    "EMA 0.9995":                dict(ema_decay=0.9995),
     "z_dim 64":                  dict(generator_fields='{"widths": [64, 64, 48, 32], "z_dim": 64}'),
     "non-saturating loss":       dict(loss="non_saturating"),
     "R1, weight 1":              dict(penalty="r1", penalty_weight=1.0, penalty_every=8),

@@ -255,13 +255,17 @@ def test_the_page_shows_means_over_seeds_beside_the_paper_s(tmp_path):
     rows += [{"method": m, "setting": "C", "seed": 0, "fid": 70.0, **common, "width": w}
              for m in ("spectral_norm", "orthonormal") for w in (0.5, 2.0)]  # fmt: skip
     (tmp_path / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"method": "cut o')
-    (tmp_path / "times.json").write_text(
-        json.dumps({"seconds": {"spectral_norm": [1.1, 1.0, 1.2], "weight_norm": [1.0, 1, 1]}})
-    )
+    times = {
+        "seconds": {"spectral_norm": [1.1, 1.0, 1.2], "weight_norm": [1.0, 1, 1]},
+        "rounds": 7,
+        "machine": "a 1990",
+    }
+    (tmp_path / "times.json").write_text(json.dumps({**times, "versions": {"torch": "9"}}))
     text = write_page(tmp_path, tmp_path / "docs").read_text()
     assert "| `spectral_norm` | 42.0 (40.0 to 44.0, 2 seeds) | 50.0 | 42.0 | 29.3 |" in text
     assert "| `weight_norm` | 60.0 | not run | 60.0 | 34.7 |" in text
     assert "| `orthonormal` | 70.0 | 70.0 |" in text and "| `spectral_norm` | 1.100 (1.000 to 1.200) | 1.10 |" in text
+    assert "7 iterations of each method, in turns. a 1990, torch 9." in text
     assert "study-samples" not in text and "Here:" not in text
     (tmp_path / "samples").mkdir()
     for setting, colour in (("A", "red"), ("D", "blue")):

@@ -18,7 +18,7 @@ from sngan_hub.metrics.protocols import made_on
 from ..config.presets import METHODS, SETTINGS
 from .paper import FID_CIFAR10, FIGURES
 from .plan import WIDTH_METHODS, WIDTH_SETTING
-from .run import SAMPLES, STUDY, cell_of, read_results, read_times
+from .run import SAMPLES, STUDY, TIMES, cell_of, read_results, read_times
 from .timing import Seconds
 
 PAGE, NOTES, BASE = "study.md", "notes.json", "weight_norm"  # times are compared with BASE
@@ -56,7 +56,7 @@ def write_page(folder: Path, out: Path | None = None) -> Path:
         ("settings", settings_table(plain), lambda path: draw_settings(plain, path)),
         ("spectrum", [], (lambda path: draw_spectra(plain, path)) if any(map(has_spectrum, plain)) else None),
         ("width", width_table(rows), (lambda path: draw_widths(rows, path)) if has_widths(rows) else None),
-        ("time", time_table(seconds), (lambda path: draw_times(seconds, path)) if BASE in seconds else None),
+        ("time", time_table(seconds, folder), (lambda path: draw_times(seconds, path)) if BASE in seconds else None),
         ("samples", [], (lambda path: draw_samples(plain, folder, path)) if strips(plain, folder) else None),
     ]
     for name, table, draw in sections:
@@ -168,14 +168,15 @@ def width_table(rows: Rows) -> list[str]:
     return lines
 
 
-def time_table(seconds: dict[str, Seconds]) -> list[str]:
+def time_table(seconds: dict[str, Seconds], folder: Path) -> list[str]:
     if BASE not in seconds:
         return []
     base = seconds[BASE].median
     lines = ["| method | seconds per iteration, median (least to most) | over weight norm |", "|---|---|---|"]
     for method, row in sorted(seconds.items(), key=lambda item: item[1].median):
         lines.append(f"| `{method}` | {row.median:.3f} ({row.least:.3f} to {row.most:.3f}) | {row.median / base:.2f} |")
-    return lines
+    times = json.loads((folder / TIMES).read_text(encoding="utf-8"))
+    return [*lines, "", f"{times['rounds']} iterations of each method, in turns. {made_on([times])}."]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
