@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 
 OWNER = "sngan-hub"  # on GitHub
@@ -27,3 +28,8 @@ def nearest(name: str, names: Iterable[str], spelling: Mapping[str, str] | None 
 def plural(n: int, one: str, many: str = "") -> str:
     """``1 image``, ``2,000 images``. ``many``: by default ``one`` with an s."""
     return f"{n:,} {one if n == 1 else many or f'{one}s'}"
+
+
+def printed(machine: str) -> str:
+    """The name of a machine as pages and commands print it. Records store ``1 threads``, and compare these names."""
+    return re.sub(r"\b1 threads\b", "1 thread", machine)

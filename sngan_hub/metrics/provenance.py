@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from ..text import printed
 from ..weights.records import Score
 
 
@@ -35,9 +36,9 @@ def versions() -> dict[str, str]:
 
 
 def made_on(rows: Iterable[dict[str, Any]]) -> str:
-    """The ``machine`` and ``versions`` of records, each combination once."""
+    """The ``machine`` and ``versions`` of records as pages print them, each combination once."""
     return "; or ".join(dict.fromkeys(
-        f"{row['machine']}, " + ", ".join(f"{name} {version}" for name, version in row["versions"].items())
+        f"{printed(row['machine'])}, " + ", ".join(f"{name} {version}" for name, version in row["versions"].items())
         for row in rows
     ))  # fmt: skip
 

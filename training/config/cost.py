@@ -25,6 +25,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from sngan_hub.layers.resample import Resampling, prefers_fused
+from sngan_hub.text import printed
 
 from ..engine.distributed import check_shares
 from ..engine.state import State, new_state
@@ -284,7 +285,8 @@ def find_device(name: str) -> Device | None:
     """The row whose name is ``name``, or a word of it: torch calls an H100 ``NVIDIA H100 80GB HBM3``."""
     devices = read_devices()
     for row in devices.values():
-        if row.name.lower() == name.lower() or (row.kind == "cuda" and re.search(rf"\b{row.name}\b", name, re.I)):
+        same = printed(row.name).lower() == printed(name).lower()
+        if same or (row.kind == "cuda" and re.search(rf"\b{row.name}\b", name, re.I)):
             return row
     return None
 
@@ -293,7 +295,7 @@ def legal_device(name: str) -> Device:
     """Raises ``ValueError`` with the legal names."""
     device = find_device(name)
     if device is None:
-        raise ValueError(f"--for must be one of {'; '.join(read_devices())} (got {name!r})")
+        raise ValueError(f"--for must be one of {'; '.join(map(printed, read_devices()))} (got {name!r})")
     return device
 
 
@@ -352,7 +354,7 @@ def counts_of_devices(config: Config) -> Iterator[int]:
 
 def prediction(config: Config, n_classes: int, device: Device) -> list[str]:
     """Lines for a dry run: what is predicted, and from what."""
-    lines = [f"{'predicted for':18}{device.name}, {device.source}"]
+    lines = [f"{'predicted for':18}{printed(device.name)}, {device.source}"]
     for p in counts_of_devices(config):
         label = f"{p} device{'s' if p > 1 else ''}"
         if reason := why_not(config, p):

@@ -16,7 +16,7 @@ from sngan_hub.data import source_classes
 from sngan_hub.devices import resolve_device
 from sngan_hub.networks.base import AnyDiscriminator, AnyGenerator
 from sngan_hub.networks.inference import bfloat16_unit, fast_bfloat16
-from sngan_hub.text import plural
+from sngan_hub.text import plural, printed
 
 from ..engine.machine import REPAID_BY, wanted_compile
 from ..engine.state import new_networks
@@ -116,7 +116,7 @@ def summary(config: Config) -> str:
         f"{'data':10}{config.data}, {plural(n, 'class', 'classes') if g.n_classes else 'without classes'}, "
         f"batches of {config.batch_size}",
         f"{'networks':10}{g.size} px, generator {parameters[0]} parameters, discriminator {parameters[1]}",
-        f"{'device':10}{kind}, {config.precision}, {compiled}",
+        f"{'device':10}{printed(kind)}, {config.precision}, {compiled}",
         f"{'hours':10}{hours_text(config, total, kind)}",
         f"{'output':10}{config.out} (all settings: config.json in this folder, or --verbose)",
     ]
@@ -138,8 +138,8 @@ def compile_of(config: Config) -> str:
 def predicted_lines(config: Config, n_classes: int, device: str) -> list[str]:
     row = find_device(device)
     if row is None:
-        return [f"{'predicted':22}unknown: devices.json has no rates for {device}; run benchmarks/device_rates.py "
-                f"--record, or name another device: --for H100"]  # fmt: skip
+        return [f"{'predicted':22}unknown: devices.json has no rates for {printed(device)}; run "
+                f"benchmarks/device_rates.py --record, or name another device: --for H100"]  # fmt: skip
     return prediction(config, n_classes, row)
 
 
@@ -182,7 +182,8 @@ def hours_text(config: Config, flops: int, device: str = "") -> str:
             seconds = flops / (row["tflops"] * 1e12)
             exact = abs(row.get("tflop", flops / 1e12) * 1e12 / flops - 1) < 0.01  # of the same iteration
             how = "measured" if exact else "estimated from a measurement of another network or batch size"
-            return f"about {seconds * config.steps / 3600:,.1f}, {how} ({seconds:.3g} s per iteration on {device})"
+            each = f"{seconds:.3g} s per iteration on {printed(device)}"
+            return f"about {seconds * config.steps / 3600:,.1f}, {how} ({each})"
     return "shown after the first steps (not measured on this machine)"
 
 
