@@ -102,9 +102,9 @@ def test_the_check_names_near_copies_and_few_images():
         "3 of 33 sampled images are near copies of another (for example, images 1 and 31 in the order of the files)"
         in said
     )
-    assert "class right has 16 images; with fewer than 50, G may memorize them" in said
+    assert "class right has 16 images; with fewer than 50, G may memorise them" in said
     plain = " ".join(findings(data, make_config("fashion32"), 32))
-    assert "copies" not in plain and "memorize" not in plain
+    assert "copies" not in plain and "memorise" not in plain
 
 
 # The report
@@ -151,7 +151,7 @@ def test_learned_by_heart_is_said(tmp_path, capsys):
     finetune(tmp_path / "data", tmp_path / "run", "--steps=0")
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert 'class="warning">100% of generated images' in page
-    assert "the generator has memorized training images" in capsys.readouterr().err
+    assert "the generator has memorised training images" in capsys.readouterr().err
 
 
 def test_names_are_text_and_missing_data_are_said(tmp_path):

@@ -101,13 +101,13 @@ def add_import(subparsers: Any) -> None:
 def add_study(subparsers: Any) -> None:
     command = new_command(
         subparsers, "study", commands.study, "compare normalisation methods as the SN paper does",
-        "Trains and scores every method in every optimizer setting for every seed, and writes tables and figures "
+        "Trains and scores every method in every optimiser setting for every seed, and writes tables and figures "
         "beside what the paper reports. The same command resumes; runs with a result are skipped, and more methods, "
         "settings and seeds can be added to a folder. All other flags are those of train and apply to every run.",
         STUDY,
     )  # fmt: skip
     command.add_argument("--methods", default="", metavar="A,B", help=f"methods (default: all: {', '.join(METHODS)})")
-    command.add_argument("--settings", default="", metavar="A,B", help="optimizer settings (default: A,B,C,D,E,F)")
+    command.add_argument("--settings", default="", metavar="A,B", help="optimiser settings (default: A,B,C,D,E,F)")
     command.add_argument("--seeds", default="0", metavar="N,M", help="seeds of the runs (default: 0)")
     command.add_argument("--widths", default="", metavar="X,Y", help="widths of D's last feature map over the "
                          "architecture's, for spectral_norm and orthonormal in setting C (default: none)")  # fmt: skip

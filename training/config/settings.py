@@ -42,7 +42,7 @@ class ModelSettings:
     preset: str = option("fashion32", "Recipe that the other settings start from.", choices=tuple(PRESETS))
     source: str = option("ours", "Where the numbers of the preset come from.", resume=True)
     setting: str = option(
-        "", "Optimizer settings A to F of the SN paper (Table 1), in place of the preset's.",
+        "", "Optimiser settings A to F of the SN paper (Table 1), in place of the preset's.",
         choices=("", *SETTINGS), resume=True, resume_if=SAME_VALUES,
     )  # fmt: skip
     method: str = option(

@@ -95,7 +95,7 @@ def findings(data: Images, config: Config, size: int) -> list[str]:
         )
     if config.donor and counts[few] < FEW:
         lines.append(f"class {names[few]} has {counts[few]} image{'s' * bool(counts[few] != 1)}; with fewer than "
-                     f"{FEW}, G may memorize them: RUN/report.html shows the nearest training images")  # fmt: skip
+                     f"{FEW}, G may memorise them: RUN/report.html shows the nearest training images")  # fmt: skip
     if n < 2 * config.batch_size:
         lines.append(f"there are fewer images than in two batches of {config.batch_size}, so batches repeat images; "
                      f"consider a lower --batch-size")  # fmt: skip

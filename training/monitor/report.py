@@ -111,7 +111,7 @@ def compare(
     alarm = share > ALARM
     meaning = ""
     if alarm:
-        meaning = ("; the generator has memorized training images: stop earlier, train fewer weights (--trained "
+        meaning = ("; the generator has memorised training images: stop earlier, train fewer weights (--trained "
                    "gains), or add images")  # fmt: skip
     elif share < FAR:
         meaning = "; the generated images are unlike the training images"

@@ -46,7 +46,7 @@ def write_page(folder: Path, out: Path | None = None) -> Path:
     plain = [row for row in rows if row["width"] == 1]
     parts = [
         "# Comparison of normalisation methods",
-        f"Runs of the preset `{study['preset']}` with methods and optimizer settings of Miyato et al. 2018. "
+        f"Runs of the preset `{study['preset']}` with methods and optimiser settings of Miyato et al. 2018. "
         + what_ran(rows, study),
         *([notes[RUNS]] if RUNS in notes else []),
         "The settings of all runs; `--methods`, `--settings` and `--seeds` name the runs:",
@@ -210,7 +210,7 @@ def draw_settings(rows: Rows, path: Path) -> None:
             axes.plot([x] * len(values), values, "o", markersize=5, color=colour(method), alpha=0.8, label=label)
             axes.plot([x] * diverged, [top] * diverged, "x", markersize=6, color=colour(method))
     axes.set_xticks(range(len(settings)), settings)
-    axes.set_xlabel("optimizer setting (crosses: the run diverged)")
+    axes.set_xlabel("optimiser setting (crosses: the run diverged)")
     axes.set_ylabel("FID")
     axes.set_ylim(0, top * 1.03)
     axes.spines[["top", "right"]].set_visible(False)

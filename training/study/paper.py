@@ -18,7 +18,7 @@ class Figure(NamedTuple):
 
 FIGURES = {
     "settings": Figure(
-        "Scores by optimizer setting (Figures 1 and 2)",
+        "Scores by optimiser setting (Figures 1 and 2)",
         "The paper: spectral normalisation scores well in nearly all settings. WGAN-GP and weight normalisation fail "
         "at high learning rates or momentum (D, E, F). Orthonormal regularisation fails in setting E on STL-10 only.",
     ),

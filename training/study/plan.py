@@ -68,7 +68,7 @@ def check_fields(fields: Mapping[str, Any], methods: Iterable[str]) -> None:
 def config_of(cell: Cell, preset: str, fields: Mapping[str, Any]) -> Config:
     """The run of a cell.
 
-    ``fields``: settings for all runs; those of the method and of the optimizer setting replace them.
+    ``fields``: settings for all runs; those of the method and of the optimiser setting replace them.
     """
     own = (SETTINGS[cell.setting].keys() | METHODS[cell.method].keys()) - {"discriminator_fields"}
     given = {name: value for name, value in fields.items() if name not in own}
