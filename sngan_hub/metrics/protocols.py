@@ -120,8 +120,8 @@ PROTOCOLS: dict[str, Protocol] = {
     ),
     "diversity": Protocol(
         "per class, mean pairwise distance of 100 samples in Inception features over that of 100 test images; the "
-        "value is the mean over classes; floor: 100 training images instead of the samples. Where a class has "
-        "fewer real images, so many of each class are taken. Above 50 classes, 50 that are spread evenly over "
+        "value is the mean over classes; floor: 100 training images instead of the samples. If a class has "
+        "fewer real images, that number is taken from every class. Above 50 classes, 50 that are spread evenly over "
         "them are measured, and the samples take these in turn",
         measures.diversity, PER_CLASS, (("test", PER_CLASS), ("train", PER_CLASS)), per_class=True,
         most_classes=DIVERSE_CLASSES, lower_is_better=False, check=measures.diverse_classes,
