@@ -1,8 +1,8 @@
 """Entry points for ``torch.hub``: ``torch.hub.load("sngan-hub/sngan-hub", "sngan_imagenet128")``.
 
-Every architecture has two entry points, NAME and NAME_discriminator, which return a network in eval mode. ``weights``
-selects a tag, a file of another code base, a folder or a Hub repository instead of the default weights.
-``pretrained=False`` builds an untrained network and accepts its constructor arguments.
+Every architecture has two entry points, NAME and NAME_discriminator, which return a trained network in eval mode.
+``weights`` selects a tag, a file of another code base, a folder or a Hub repository instead of the default weights.
+``pretrained=False`` returns an untrained network in training mode and accepts its constructor arguments.
 """
 
 dependencies = ["torch", "torchvision", "safetensors", "huggingface_hub", "filelock", "PIL", "numpy", "tqdm"]
