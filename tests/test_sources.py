@@ -3,9 +3,11 @@
 import gzip
 import io
 import os
+import shutil
 import struct
 import subprocess
 import sys
+import tarfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from sngan_hub.data import FASHION_DEBIAN, avatars, draw_avatars, images, load_images, source_classes, torchvision_sets
+from training.__main__ import main
 
 from . import warm
 from .conftest import ROOT
@@ -57,6 +60,31 @@ def test_what_is_refused(tmp_path, image_folder):
     with pytest.raises(ValueError, match="2 damaged image") as error:
         load_images(str(image_folder))
     assert "03.png" in str(error.value) and "05.png" in str(error.value)
+
+
+def test_a_class_whose_name_is_no_text_is_refused_at_the_start(tmp_path, image_folder, capsys):
+    """No network, log or card could store the name."""
+    name = os.fsdecode(b"caf\xe9")
+    try:
+        shutil.move(image_folder / "left", image_folder / name)
+    except OSError:
+        pytest.skip("this file system accepts UTF-8 alone")
+    with tarfile.open(tmp_path / "classes.tar", "w") as tar:
+        tar.add(image_folder, "")
+    (tmp_path / "tars").mkdir()
+    with tarfile.open(tmp_path / "tars" / f"{name}.tar", "w") as tar:
+        tar.add(image_folder / name, "")
+    out, data = str(tmp_path / "out"), ["--data", str(image_folder)]
+    for command in (
+        ["train", "--preset", "fashion32", "--out", out, *data],
+        ["finetune", "--from", "sngan_avatars32", "--out", out, *data],
+        *(["prepare", str(source), out] for source in (image_folder, tmp_path / "classes.tar", tmp_path / "tars")),
+    ):
+        with pytest.raises(SystemExit):
+            main(command)
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert "data: the class folder caf\\xe9 of " in said and "is not valid UTF-8; rename it" in said
+        assert not Path(out).exists()
 
 
 @pytest.mark.skipif(not FASHION_DEBIAN.is_dir(), reason="Debian's dataset-fashion-mnist is not installed")

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Collection, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -39,7 +40,8 @@ class Arranged(NamedTuple):
 def arrange(paths: Sequence[Parts], name: str, source: str) -> Arranged:
     """Finds the classes. ``paths``: images below ``source``. ``name``: the class name if there are no folders.
 
-    Raises ``FileNotFoundError`` if there is no image, or if the class folders are one level deeper.
+    Raises ``FileNotFoundError`` if there is no image, or if the class folders are one level deeper, and ``ValueError``
+    if the name of a class is not valid UTF-8.
     """
     order = sorted(range(len(paths)), key=lambda i: paths[i])
     root: Parts = ()
@@ -57,6 +59,7 @@ def arrange(paths: Sequence[Parts], name: str, source: str) -> Arranged:
     if not order:
         raise FileNotFoundError(f"data: {source} contains no folder with images; expected {source}/CLASS/IMAGE.png")
     notes = [f"the class folders are those of {'/'.join(root)}"] if root else []
+    check_names(tops or [name], source)
     if not tops:
         return Arranged({name: beside}, root, notes)
     if beside:
@@ -75,6 +78,19 @@ def _deeper(source: str, root: Parts, tops: list[str]) -> str:
                 f"{' or '.join('/'.join((*root, top)) for top in tops[:3])}")  # fmt: skip
     names = " or ".join(str(Path(source, *root, top)) for top in tops[:3])
     return f"data: the class folders are one folder deeper: name {names} instead of {source}"
+
+
+def check_names(names: Iterable[str], source: str) -> None:
+    """Raises ``ValueError`` if a class name is not valid UTF-8: networks, logs and cards could not store it."""
+    for name in names:
+        if (shown := printable(name)) != name:
+            raise ValueError(f"data: the class folder {shown} of {printable(source)} is not valid UTF-8; rename it")
+
+
+def printable(name: str) -> str:
+    """``name`` with its bytes that are not valid UTF-8 in hexadecimal, as in caf\\xe9."""
+    shown = re.sub("[\udc80-\udcff]", lambda byte: f"\\x{ord(byte[0]) - 0xDC00:02x}", name)
+    return shown.encode("utf-8", "backslashreplace").decode()  # Windows has other invalid characters
 
 
 def product(names: Collection[str], config: Callable[[], bytes]) -> str:
@@ -191,7 +207,7 @@ def load_folder(
         try:
             return read_picture(path.read_bytes(), size, stretch=stretch, squash=squash)
         except DAMAGED as error:
-            return f"{path}: {error}"
+            return printable(f"{path}: {error}")
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes and resizes without the interpreter's lock
         for (_, label), found in zip(chosen, pool.map(read, [path for path, _ in chosen]), strict=True):

@@ -18,7 +18,16 @@ import numpy as np
 from PIL.Image import Image
 
 from sngan_hub.class_names import DOGS_AND_CATS, without_synsets
-from sngan_hub.data.folders import Parts, arrange, find_images, folder_classes, is_image, of_no_class, product
+from sngan_hub.data.folders import (
+    Parts,
+    arrange,
+    check_names,
+    find_images,
+    folder_classes,
+    is_image,
+    of_no_class,
+    product,
+)
 from sngan_hub.hub.cache import cache_folder
 
 CELEBA = 202_599  # images
@@ -47,6 +56,7 @@ def list_source(source: str) -> Listing:
     if tars:
         found = find_images(source).images
         notes = _beside_tars(source, [tar.name for tar in tars], [parts for parts, _ in found])
+        check_names((tar.stem for tar in tars), source)
         archives = [(tar.stem, read_archive(tar)) for tar in tars]
         notes += [line for _, archive in archives for line in archive.notes]
         return _named([(name, archive.in_order()) for name, archive in archives], notes)
@@ -192,6 +202,7 @@ def _of_archive(path: Path) -> Listing:
     tars = sorted(parts for parts in files if parts[-1].endswith(".tar"))
     if tars:
         notes += _beside_tars(str(path), [tar[-1] for tar in tars], images)
+        check_names((PurePosixPath(tar[-1]).stem for tar in tars), str(path))
         classes = []
         for tar in tars:
             archive = read_archive(path, files[tar])
