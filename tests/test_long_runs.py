@@ -434,6 +434,15 @@ def test_pictures_that_are_trained_on_are_not_held_out(tmp_path, image_folder, c
         check_held_out(data, config, 32)
 
 
+def test_copies_within_a_folder_are_said_once(tmp_path, image_folder, capsys):
+    """Every tenth image of a class is held out, and copies of it are not."""
+    shutil.copy(image_folder / "left" / "08.png", image_folder / "left" / "09.png")
+    said = "data: 1 of 4 held-out images is also a training image, so scores are too good; remove the duplicates from"
+    for out, fields, expected in (("a", {}, True), ("a", {"steps": 3}, False), ("b", {"held_out": "none"}, False)):
+        train(settings(tmp_path / out, **{"data": str(image_folder), "steps": 2, **fields}))
+        assert (said in capsys.readouterr().err) == expected
+
+
 def test_the_gauge_and_the_grid_show_ten_of_many_classes():
     assert shown_classes(1) == [0] and shown_classes(10) == list(range(10))
     many = shown_classes(1000)

@@ -154,6 +154,23 @@ def test_learned_by_heart_is_said(tmp_path, capsys):
     assert "the generator has memorised training images" in capsys.readouterr().err
 
 
+def test_held_out_copies_of_training_images_are_left_out(tmp_path, capsys):
+    """At distance 0, they would make every generated image unlike the training images."""
+    folder = tmp_path / "data" / "planets"
+    folder.mkdir(parents=True)
+    for i in range(30):
+        Image.fromarray(picture(i - (i in (9, 19)))).save(folder / f"{i:02d}.png")  # of the three held out
+    finetune(tmp_path / "data", tmp_path / "run", "--steps=0", "--held_out=tenth")
+    said = capsys.readouterr().err
+    assert "data: 2 of 3 held-out images are also training images, so scores are too good; remove the" in said
+    assert "than held-out images are (50% is" in said
+    assert "; 2 of 3 held-out images are also training images and were left out" in said
+    Image.fromarray(picture(28)).save(folder / "29.png")
+    assert main(["report", str(tmp_path / "run")]) == 0
+    said = capsys.readouterr().out
+    assert "than training images are to each other" in said and "; 3 of 3 held-out images are" in said
+
+
 def test_names_are_text_and_missing_data_are_said(tmp_path):
     folder = tmp_path / "data" / "<b>&cat</b>".replace("/", "\u2215")
     folder.mkdir(parents=True)

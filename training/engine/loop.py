@@ -16,7 +16,7 @@ from sngan_hub.data.prepared import check_blocks
 from sngan_hub.networks.registry import find_model
 
 from ..config.schema import Config, save_config
-from ..feed.checks import check_apart, check_data, check_held_out
+from ..feed.checks import check_apart, check_data, check_held_out, check_tenth
 from ..feed.feed import new_feed
 from ..feed.images import stored_images
 from ..monitor.log import Log, fixed_samples, real_spread, save_grid
@@ -26,6 +26,7 @@ from .checkpoints import (
     CheckpointWriter,
     check_results_have_a_checkpoint,
     check_weights,
+    checkpoints,
     kept,
     load_checkpoint,
     not_finite,
@@ -85,7 +86,7 @@ def _train(config: Config, data: Images | None, begin: Callable[[State], None] |
 
 
 def _checked(config: Config, data: Images | None, main: bool) -> Images:
-    """The training images. The main process checks that they are whole, and none of the held-out images."""
+    """The training images. The main process checks that they are whole, and compares them with the held-out images."""
     size = find_model(config.architecture).size
     if data is None:
         if main:
@@ -95,6 +96,8 @@ def _checked(config: Config, data: Images | None, main: bool) -> Images:
         check_blocks(data)
         if config.test_folder:
             check_held_out(data, config, size)
+        elif not checkpoints(Path(config.out)):  # a resumed run has been told
+            check_tenth(data, config, size)
     return data
 
 
@@ -145,7 +148,7 @@ def _iterate(state: State, config: Config, data: Images, fingerprint: str, accel
         stop_requests() as stop,
         closing(new_feed(data, config, state, accelerator)) as feed,
         closing(progress),
-        closing(CheckpointWriter(config, fingerprint, out, accelerator.device.type != "cpu")) as checkpoints,
+        closing(CheckpointWriter(config, fingerprint, out, accelerator.device.type != "cpu")) as writer,
         closing(log) if log else nullcontext(),
     ):
         ended = out_of_patience(out, config, accelerator)
@@ -175,7 +178,7 @@ def _iterate(state: State, config: Config, data: Images, fingerprint: str, accel
                 if due(config.score_every):
                     ended = out_of_patience(out, config, accelerator)
                 if main and (saving or ended):
-                    checkpoints.save(state)
+                    writer.save(state)
             except RuntimeError as error:
                 raise lost_worker(error, accelerator, out) from error
             except OSError as error:
@@ -183,7 +186,7 @@ def _iterate(state: State, config: Config, data: Images, fingerprint: str, accel
                     raise
                 raise OSError(f"{out}: {(str(error) or repr(error)).splitlines()[0]}; {kept(out)}") from error
             if stopping and state.step < config.steps:
-                checkpoints.wait()
+                writer.wait()
                 by = {"SIGINT": "Ctrl-C"}.get(stop[0], stop[0]) if stop else "another process"
                 raise InterruptedError(
                     f"{out}: stopped by {by} at step {state.step:,} of {config.steps:,}; the state is saved. The same "

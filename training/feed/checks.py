@@ -16,7 +16,8 @@ from sngan_hub.sampling.pictures import labelled_grid, save_png
 from sngan_hub.text import plural
 
 from ..config.schema import Config
-from .near_copies import check_strangers, near_copies
+from .images import stored_images
+from .near_copies import check_strangers, near_copies, say_shared
 
 LOOKED_AT = 2000  # number of images whose pixels are checked
 NEAR_COPIES = 1000  # number of images that are compared with each other
@@ -47,6 +48,21 @@ def check_held_out(data: Images, config: Config, size: int) -> None:
         read_as = read_about(config.test_folder)["size"], False
     held = load_images(config.test_folder, "all", *read_as, left_out=[])
     check_strangers(held, data, f"held_out: {config.test_folder}")
+
+
+def check_tenth(data: Images, config: Config, size: int) -> None:
+    """Prints how many images of the held-out tenth are also training images: a folder may hold copies of its images.
+
+    Named data sets have test splits of their own, which are not compared.
+    """
+    if config.held_out != "tenth" or config.data in SOURCES or not Path(config.data or "-").is_dir():
+        return
+    try:
+        held = stored_images(config, size, [], "test")
+    except ValueError:  # none are held out, because every class is small
+        return
+    if held.images.shape[1:] == data.images.shape[1:]:
+        say_shared(held, data, config.data)
 
 
 def check_data(data: Images, config: Config, size: int, out: Path) -> None:

@@ -10,16 +10,17 @@ from sngan_hub.data.images import Rows
 from ..config.schema import Config
 
 
-def stored_images(config: Config, size: int, left_out: list[str] | None = None) -> Images:
+def stored_images(config: Config, size: int, left_out: list[str] | None = None, split: str = "") -> Images:
     """The images that a run trains on, as they are stored: larger than the network's if ``stored_size`` says so.
 
     Args:
         config: of the run.
         size: of the network.
         left_out: damaged images of a folder are skipped and added to this list; None: they are an error.
+        split: in place of the run's.
     """
     stretch = config.stretches_at_load(size)
-    return load_images(config.data, config.split, config.stored_size or size, stretch, left_out)
+    return load_images(config.data, split or config.split, config.stored_size or size, stretch, left_out)
 
 
 def whole_images(config: Config, size: int, split: str = "") -> Images:

@@ -70,6 +70,15 @@ def check_strangers(held: Images, training: Images, what: str) -> None:
         print(f"{what}: {same:,} of {n:,} images {found}", file=sys.stderr)
 
 
+def say_shared(held: Images, training: Images, source: str) -> None:
+    """Prints how many images of the held-out tenth of ``source`` equal training images byte for byte, if any do."""
+    same = len(equal_rows(held.images, training.images))
+    if same:
+        found = "is also a training image" if same == 1 else "are also training images"
+        print(f"data: {same:,} of {len(held.images):,} held-out images {found}, so scores are too good; remove the "
+              f"duplicates from {source}, or name other images with --held-out FOLDER", file=sys.stderr)  # fmt: skip
+
+
 class Nearest(NamedTuple):
     row: Tensor  # (N,) of the nearest training image
     distance: Tensor  # (N,)

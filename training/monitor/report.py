@@ -25,7 +25,7 @@ from sngan_hub.sampling.pictures import labelled_grid
 from ..config.schema import Config, load_config, make_config
 from ..engine.run_folder import linked_step
 from ..feed.images import at_size, held_out_images, whole_images
-from ..feed.near_copies import ALARM, copying, nearest, small
+from ..feed.near_copies import ALARM, copying, equal_rows, nearest, small
 from ..finetune.load import START
 from .log import PER_CLASS, read_log, shown_classes
 from .score import scores_of_run
@@ -92,6 +92,12 @@ def compare(
     made = [name for name in names for _ in range(len(images) // len(names))]
     shown, shown_names = some_of(data, names, SEARCHED)
     real, real_names = some_of(held, names, REAL) if held else (shown, shown_names)
+    compared = len(real)
+    if held is not None:
+        real, real_names = unseen(real, real_names, shown)
+    shared = compared - len(real)
+    if not real_names:
+        held, real, real_names = None, shown, shown_names
     of = [images, shown] if held is None else [images, shown, real]
     if config.score_every:
         from sngan_hub.metrics.inception import features, load_inception
@@ -119,6 +125,8 @@ def compare(
             f"images, 100% of copies){meaning}")  # fmt: skip
     if not what:
         said = "copies cannot be told from new images, because there are too few real images of the same classes"
+    if shared:
+        said += f"; {shared:,} of {compared:,} held-out images are also training images and were left out"
     if len(shown) < len(data.images):
         space += f", and {len(shown):,} of {len(data.images):,} training images were searched"
     beside = torch.stack([images, shown[found.row]], 1).unflatten(0, (len(names), -1))[:, : COLUMNS // 2].flatten(1, 2)
@@ -160,6 +168,12 @@ def some_of(data: Images, names: list[str], most: int) -> tuple[Tensor, list[str
         own = [data.classes[label] for label in data.labels]
     rows = rows[evenly(len(rows), most)]
     return torch.from_numpy(np.array(data.images[rows])), [own[row] for row in rows]
+
+
+def unseen(real: Tensor, names: list[str], training: Tensor) -> tuple[Tensor, list[str]]:
+    """Those of ``real`` that equal no training image: at distance 0, copies would make all generated images far."""
+    kept = sorted({*range(len(real))} - {*equal_rows(real.numpy(), training.numpy())})
+    return real[kept], [names[i] for i in kept]
 
 
 def copying_within(made: Tensor, made_names: list[str], real: Tensor, real_names: list[str]) -> float | None:
