@@ -164,6 +164,28 @@ def test_the_users_folder_is_never_written_to(folders, tmp_path):
     assert {p: p.stat().st_mtime_ns for p in folder.rglob("*")} == before
 
 
+def test_scores_that_the_run_chose_are_left_out_where_held_out_images_are_too_few(tmp_path, monkeypatch, capsys):
+    """Of a folder, by its files; and of the tenth, if damaged ones leave too few."""
+    from sngan_hub.metrics import inception
+
+    monkeypatch.setattr(inception, "find_weights", lambda: None)
+    for name, n in (("data", 205), ("other", 19)):
+        (tmp_path / name / "cat").mkdir(parents=True)
+        for i in range(n):
+            Image.new("RGB", (32, 32), (i, n, 9)).save(tmp_path / name / "cat" / f"{i:03d}.png")
+    base = ["--from", DONOR, "--data", str(tmp_path / "data"), "--out", str(tmp_path / "run"), "--steps=0"]
+    other = [*base, "--held_out", str(tmp_path / "other")]
+    few = f"No scores: scores need 20 held-out images, and {tmp_path / 'other'} has 19"
+    assert main(["finetune", *other, "--dry-run"]) == 0 and few in capsys.readouterr().out
+    assert main(["finetune", *other]) == 0 and few in capsys.readouterr().err
+    (tmp_path / "data" / "cat" / "009.png").write_bytes(b"damaged")
+    assert main(["finetune", *base[:-2], str(tmp_path / "tenth"), "--steps=0"]) == 0
+    said = capsys.readouterr().err
+    assert "No scores: data: kid1k_held_out needs at least 20 test images (got 19)" in said
+    said = refusal(capsys, *base[:-2], tmp_path / "asked", "--score_every=2", "--score=kid1k_held_out")
+    assert "kid1k_held_out needs at least 20 test images (got 19)" in said
+
+
 def test_what_is_refused(folders, tmp_path, capsys):
     folder = folders("planets", "moods")
     base = ["--data", folder, "--out", tmp_path / "run", "--steps", 1]

@@ -39,6 +39,8 @@ def test_a_run_without_scores_says_why():
     assert plan(given={"score_every"}, score_every=0).notes[0] == "No scores: score_every is 0"
     few = plan(images=40, held=4, given={"score_every", "held_out"}, score_every=500, held_out="tenth")
     assert few.notes[0].startswith("Computes kid1k_test every 500 steps") and few.config.score_every == 500
+    asked = plan(given={"score_every"}, score_every=500, why="no Inception weights")
+    assert asked.config.score_every == 500  # and the run ends with the reason
     assert "every 250 steps" in plan(given={"score_every"}, score_every=250).notes[0]
 
 

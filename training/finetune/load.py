@@ -27,8 +27,8 @@ from ..engine.checkpoints import checkpoints
 from ..engine.run_folder import run_of
 from ..engine.state import State
 from ..feed.images import stored_images
-from ..monitor.score import check_scoring
-from .plan import DataFacts, Donor, going_on, make_plan
+from ..monitor.score import Planned, check_data_for_scores, check_scoring
+from .plan import HELD_OUT, DataFacts, Donor, going_on, make_plan
 from .transfer import Start, adopt, mixtures, with_scales
 
 START = "start.json"  # what the run started from, for its report
@@ -57,7 +57,9 @@ def prepare_run(
     run = run_of(config.donor)
     architecture = read_config(run / "config.json")["architecture"] if run else ""
     donor = Donor(g.config, d.config if d is not None else None, bool(checkpoints(Path(config.donor))), architecture)
-    plan = make_plan(config, given, donor, facts, why_no_scores)
+    names = [] if config.conditioning == "none" else list(facts.classes)
+    result = Planned(g.size, len(names), names or None)
+    plan = make_plan(config, given, donor, facts, lambda chosen: why_no_scores(chosen, result, open_images))
     damaged: list[str] = []
     data = read_data(plan.config, g.size, damaged) if open_images else no_images(plan.config)
     data = data.in_order(list(plan.classes))
@@ -122,9 +124,14 @@ def no_images(config: Config) -> Images:
     return Images(np.empty((0, 3, 1, 1), np.uint8), np.empty(0, np.int64), source_classes(config.data))
 
 
-def why_no_scores(config: Config) -> str:
+def why_no_scores(config: Config, result: Planned, open_images: bool = True) -> str:
+    """Why the run ``config`` cannot be scored; empty if it can. ``open_images`` False: only count files."""
     try:
         check_scoring(config)
+        if config.test_folder and (n := count_images(config.test_folder)[0]) < HELD_OUT:
+            return f"scores need {HELD_OUT} held-out images, and {config.test_folder} has {n}"
+        if open_images:  # damaged ones do not count
+            check_data_for_scores(result, config)
     except (ValueError, OSError) as error:
         return str(error)
     return ""

@@ -84,7 +84,7 @@ def make_plan(
     if taken := [name for name in NOT_GIVEN if name in given]:
         raise ValueError(f"{taken[0]} is the donor's in a fine-tuning run and cannot be set; omit it, or train a new "
                          f"model with sngan train")  # fmt: skip
-    chosen, why = sensible(config, data, donor.is_run, no_scores)
+    chosen, why = sensible(config, data, donor.is_run, no_scores, given)
     config = dataclasses.replace(config, **{key: value for key, value in chosen.items() if key not in given})
     check_patience(config, why)
     if config.score_every:
@@ -141,9 +141,16 @@ def check_patience(config: Config, why: str = "") -> None:
 
 
 def sensible(
-    config: Config, data: DataFacts, is_run: bool = False, no_scores: Callable[[Config], str] = lambda config: ""
+    config: Config,
+    data: DataFacts,
+    is_run: bool = False,
+    no_scores: Callable[[Config], str] = lambda config: "",
+    given: Collection[str] = (),
 ) -> tuple[dict[str, Any], str]:
-    """Settings that depend on the number of images, unless the user gave them; and why the run is not scored, or ""."""
+    """Settings that depend on the number of images, unless the user gave them; and why the run is not scored, or "".
+
+    With ``score_every`` among the ``given`` settings, the run decides, and ends with an error if it cannot be scored.
+    """
     chosen: dict[str, Any] = {"augment": "translation"}
     if data.images < FEW:
         chosen = {"freeze_d": 2, "augment": "color,translation,cutout", "batch_size": 16, "g_batch_size": 16}
@@ -159,8 +166,10 @@ def sensible(
     scored = {"score": "kid1k_held_out", "score_every": 500}
     if data.held < HELD_OUT and not config.test_folder:
         why = f"scores need {HELD_OUT} held-out images, and every tenth image of each class gives {data.held}"
+    elif "score_every" in given:
+        why = ""
     else:
-        why = no_scores(dataclasses.replace(config, **scored))
+        why = no_scores(dataclasses.replace(config, **{k: v for k, v in scored.items() if k not in given}))
     if why:
         return chosen, f"No scores: {why}"
     return {**chosen, **scored}, ""

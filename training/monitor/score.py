@@ -6,7 +6,7 @@ import math
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -47,7 +47,15 @@ def classes_of(source: str) -> list[str]:
     return sorted(without_synsets(source_classes(source)))
 
 
-def check_data_for_scores(generator: AnyGenerator, config: Config) -> None:
+class Planned(NamedTuple):
+    """What ``check_data_for_scores`` reads of a generator, for a run that has none yet."""
+
+    size: int
+    n_classes: int
+    classes: list[str] | None
+
+
+def check_data_for_scores(generator: AnyGenerator | Planned, config: Config) -> None:
     """Raises ``ValueError`` if the data do not have what the protocol needs. Computes no features."""
     from sngan_hub.metrics.protocols import evaluate
 
