@@ -157,6 +157,33 @@ def test_the_result_goes_through_every_door(folders, tmp_path):
         assert load_generator(staged).classes == ["planets", "zebra"]
 
 
+def test_a_card_names_what_the_donor_was_when_the_run_started(folders, tmp_path, monkeypatch):
+    """Not a repository runs/first, and no discriminator where there was none."""
+    from huggingface_hub import ModelCard
+
+    from training.publish.publish import stage
+
+    load_generator(DONOR).save_pretrained(tmp_path / "runs" / "first" / "generator")
+    data = folders("planets", "zebra").resolve()
+    monkeypatch.chdir(tmp_path)
+    finetune(data, tmp_path / "run", "--steps=0", donor="runs/first")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    stage(tmp_path / "run", "alice/zebras", tmp_path / "staged")
+    for kind in ("generator", "discriminator"):
+        card = ModelCard((tmp_path / "staged" / kind / "README.md").read_text(encoding="utf-8"))
+        assert card.data.base_model is None and "runs/first" not in card.content
+        assert "Fine-tuned from first; its discriminator started untrained." in card.text
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    start = json.loads((tmp_path / "run" / "start.json").read_text())
+    (tmp_path / "run" / "config.json").write_text(json.dumps({**config, "donor": "bob/first"}))
+    (tmp_path / "run" / "start.json").write_text(json.dumps({**start, "donor_kind": "repository"}))
+    stage(tmp_path / "run", "alice/zebras", tmp_path / "again")
+    of = {kind: ModelCard((tmp_path / "again" / kind / "README.md").read_text(encoding="utf-8"))
+          for kind in ("generator", "discriminator")}  # fmt: skip
+    assert of["generator"].data.base_model == "bob/first" and of["discriminator"].data.base_model is None
+
+
 def test_the_users_folder_is_never_written_to(folders, tmp_path):
     folder = folders("planets", "moods")
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("*")}

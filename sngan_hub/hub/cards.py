@@ -60,7 +60,8 @@ def model_card(record: Record, repos: Mapping[str, str] | None = None, size: int
     )
     classes = f"Classes: {listed(record.classes)}.\n\n" if record.classes else ""
     donor = record.recipe.get("donor")
-    origin = f"Fine-tuned from {as_text(str(donor))}, generator and discriminator.\n\n" if donor else ""
+    pair = ", generator and discriminator" if _has_discriminator(record) else "; its discriminator started untrained"
+    origin = f"Fine-tuned from {as_text(str(donor))}{pair}.\n\n" if donor else ""
     # Only for the project's own models: torch.hub loads by the name of an architecture.
     hub = f'With torch.hub: `torch.hub.load("{REPOSITORY}", "{_entry(record)}")`.\n' if named else ""
     page = "sngan app" if named else f"sngan app --model {handle}"
@@ -138,10 +139,17 @@ def _metadata(record: Record, repos: Mapping[str, str]) -> str:
 def _base_model(record: Record) -> str | None:
     """The donor's repository: its own id, or the repository of the project's pair with that name."""
     donor = str(record.recipe.get("donor") or "")
+    if record.kind == "discriminator" and not _has_discriminator(record):
+        return None
     if donor.count("/") == 1:
         return donor if record.kind == "generator" else f"{donor.removesuffix('-discriminator')}-discriminator"
     shipped = donor in {name for r in WEIGHTS.values() if r.where == "shipped" for name in (r.name, r.architecture)}
     return repositories(replace(record, name=f"{donor.split('.')[0]}.v1"))[record.kind] if shipped else None
+
+
+def _has_discriminator(record: Record) -> bool:
+    """Whether the donor has a discriminator."""
+    return record.recipe.get("donor_discriminator") != "none"
 
 
 def _entry(record: Record) -> str:

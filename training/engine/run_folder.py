@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -18,6 +20,7 @@ from sngan_hub.weights.records import KINDS
 COMPILED = "compiled"  # torch's cache, which may exist before config.json
 LOCK = ".lock"
 SNAPSHOTS = "snapshots"
+START = "start.json"  # what a fine-tuning run started from, for its report and its cards
 LINES = ("log.jsonl", "spectrum.jsonl", "scores.jsonl")  # files that a run appends to; other files are not changed
 
 
@@ -38,6 +41,12 @@ def run_of(model: str | Path) -> Path | None:
     if path.parent.name == SNAPSHOTS:
         path = path.parent.parent
     return path if is_run(path) else None
+
+
+def read_start(out: Path) -> dict[str, Any]:
+    """The content of ``START``; empty for a run that was not fine-tuned, or of an early version."""
+    path = out / START
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def check_out(out: Path) -> None:

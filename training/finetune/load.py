@@ -24,14 +24,12 @@ from sngan_hub.weights.records import find_record
 
 from ..config.schema import Config
 from ..engine.checkpoints import checkpoints
-from ..engine.run_folder import run_of
+from ..engine.run_folder import START, run_of
 from ..engine.state import State
 from ..feed.images import stored_images
 from ..monitor.score import Planned, check_data_for_scores, check_scoring
 from .plan import HELD_OUT, DataFacts, Donor, going_on, make_plan
 from .transfer import Start, adopt, mixtures, with_scales
-
-START = "start.json"  # what the run started from, for its report
 
 
 def prepare_run(
@@ -72,7 +70,13 @@ def begin(state: State, start: Start, config: Config) -> None:
     """Initialises the state of a new run, prints what it starts from, and writes that to ``START``."""
     notes = start.notes + adopt(state, start, config)
     print("\n".join(notes), file=sys.stderr)
-    about = {"donor": config.donor, "notes": notes, "left_out": start.left_out}
+    about = {
+        "donor": config.donor,
+        "donor_kind": resolve(config.donor).kind,  # later, or in another folder, a path may look like a repository
+        "donor_discriminator": start.discriminator is not None,
+        "notes": notes,
+        "left_out": start.left_out,
+    }
     write_json(Path(config.out) / START, about)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,9 @@ from sngan_hub.networks.base import AnyGenerator
 from sngan_hub.sampling.pictures import labelled_grid
 
 from ..config.schema import Config, load_config, make_config
-from ..engine.run_folder import linked_step
+from ..engine.run_folder import linked_step, read_start
 from ..feed.images import at_size, held_out_images, whole_images
 from ..feed.near_copies import ALARM, copying, equal_rows, nearest, small
-from ..finetune.load import START
 from .log import PER_CLASS, read_log, shown_classes
 from .score import scores_of_run
 
@@ -53,7 +51,7 @@ def write_report(out: Path, data: Images | None = None) -> tuple[Path, str]:
         there = "" if out.exists() else ", which does not exist"
         raise FileNotFoundError(f"run must be a run's folder with a snapshot (got {out}{there})")
     config, generator = load_config(out), load_generator(out)
-    about = json.loads((out / START).read_text(encoding="utf-8")) if (out / START).is_file() else {}
+    about = read_start(out)
     step = linked_step(out)
     chosen = shown_classes(generator.n_classes) if generator.n_classes else None
     images = generator.for_sampling().sample(chosen, COLUMNS if chosen else COLUMNS**2, seed=config.seed)

@@ -16,7 +16,7 @@ from sngan_hub.networks.registry import find_model
 from sngan_hub.weights.records import KINDS, Record, Score
 
 from ..config.schema import FREE
-from ..engine.run_folder import linked_step
+from ..engine.run_folder import linked_step, read_start
 from ..monitor.log import hours_of, read_lines, read_log
 from ..monitor.score import SCORES
 
@@ -65,8 +65,11 @@ def recipe_of(run: Path) -> dict[str, Any]:
     config = read_config(run / "config.json")
     left_out = FREE - {"steps", "threads"} | {"architecture"}  # hours mean little without the threads
     recipe = {key: value for key, value in config.items() if key not in left_out}
+    start = read_start(run)
     if config["donor"]:
-        recipe["donor"] = donor_name(config["donor"])
+        recipe["donor"] = donor_name(config["donor"], start.get("donor_kind", ""))
+    if not start.get("donor_discriminator", True):
+        recipe["donor_discriminator"] = "none"
     step = linked_step(run)
     return {**recipe, "steps": step, "hours": hours_of(read_log(run), step)}
 
@@ -80,13 +83,18 @@ def stages_of(recipe: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [*({**last, **rows} for rows in stages if rows), last]
 
 
-def donor_name(donor: str) -> str:
-    """The donor's name on the cards: a name or a Hub id, or only the last part of a local path."""
+def donor_name(donor: str, kind: str = "") -> str:
+    """The donor's name on the cards: a name or a Hub id, or only the last part of a local path.
+
+    Args:
+        donor: as the user gave it.
+        kind: of ``resolve``, when the run started. Empty, for a run of an early version: what ``donor`` is now.
+    """
     try:
-        is_path = resolve(donor).kind in ("folder", "file")
+        kind = kind or resolve(donor).kind
     except (OSError, ValueError):  # a path that no longer exists
-        is_path = True
-    return Path(donor).name if is_path else donor
+        kind = "folder"
+    return Path(donor).name if kind in ("folder", "file") else donor
 
 
 def network_facts(folder: Path) -> dict[str, Any]:
