@@ -108,6 +108,9 @@ def test_what_is_refused():
         plan(like="zebra=owls")
     with pytest.raises(ValueError, match=r"like must be CLASS=DONOR'S CLASS, .* \(got 'cat=owl'\)"):
         plan(like="cat=owl")  # the data have no such class
+    for name, value in (("like", "zebra=owl"), ("new_classes", "mean")):
+        with pytest.raises(ValueError, match=rf"{name} must be omitted with conditioning none, .* \(got '{value}'\)"):
+            plan(conditioning="none", given={"conditioning", name}, **{name: value})
     with pytest.raises(ValueError, match="architecture is the donor's in a fine-tuning run and cannot be set"):
         plan(given={"architecture"}, architecture="sngan_cifar10")
     with pytest.raises(ValueError, match="freeze_d must be 0, because .* has no discriminator .*got 1"):

@@ -95,6 +95,9 @@ def make_plan(
     order = sorted(data.classes, key=lambda name: len(known) if (row := rows[name]) is None else row)
     like = parse_like(config.like, order, known)
     unconditional = config.conditioning == "none"
+    if unconditional and (useless := "like" if like else "new_classes" if "new_classes" in given else ""):
+        raise ValueError(f"{useless} must be omitted with conditioning none, which has no classes (got "
+                         f"{getattr(config, useless)!r}); omit it, or omit --conditioning")  # fmt: skip
     starts, class_notes = ([], {}) if unconditional else class_starts(order, known, like, config.new_classes)
     if unconditional and known:
         notes.append(f"No classes: starts from the mean of the donor's {_classes(known)}")
