@@ -144,6 +144,11 @@ def test_the_nearest_classes_have_the_largest_products_with_embeddings_of_unit_l
     assert torch.allclose(weights, torch.zeros(5).double().index_put((torch.tensor([2, 0, 3]),), top), atol=1e-6)
 
 
+def test_the_nearest_of_one_class_is_this_class():
+    d = Discriminator(32, 1, widths=[4, 4, 4, 6], normalizer="none")
+    assert nearest_classes(d, np.zeros((3, 3, 32, 32), np.uint8)).tolist() == [1]
+
+
 def test_new_random_rows_have_the_mean_length_of_the_donors():
     d = load_discriminator(DONOR)
     rows = table_rows(d, torch.zeros(3, d.n_classes, dtype=torch.float64), 0)

@@ -338,6 +338,22 @@ def test_a_runs_moments_go_on_for_the_tensors_that_stay(folders, tmp_path, capsy
     assert {int(s["step"]) for s in more["opt_d"]["state"].values()} == {2, 5}  # the table's, and the others'
 
 
+def test_a_damaged_checkpoint_of_the_donor_is_passed_over(folders, tmp_path, capsys):
+    from training.engine.checkpoints import checkpoints
+
+    data, donor = folders("planets", "moods"), tmp_path / "donor"
+    finetune(data, donor, "--steps=2", "--checkpoint_every=1")
+    assert len(checkpoints(donor)) == 2
+    for name, expected in (("newest", "kept from step 1 of"), ("both", "start at 0, because no checkpoint of")):
+        damaged = checkpoints(donor)[-1 if name == "newest" else 0]
+        damaged.write_bytes(b"damaged")
+        finetune(data, tmp_path / name, "--steps=0", donor=donor)
+        said = capsys.readouterr().err
+        assert f"Adam's moments{':' * (name == 'newest')} {expected}" in said
+        assert f"{damaged}: not a readable checkpoint" in said
+    assert len(checkpoints(donor)) == 2  # the donor's folder is only read
+
+
 # With the real Inception
 
 

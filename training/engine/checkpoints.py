@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pickle
 import sys
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -127,41 +128,58 @@ def check_results_have_a_checkpoint(out: Path) -> None:
                          )  # fmt: skip
 
 
+class Readable(NamedTuple):
+    parts: dict[str, Any] | None  # of the newest readable checkpoint
+    damaged: list[Path]  # the newer ones
+
+
+def newest_readable(out: Path, wanted: Iterable[str]) -> Readable:
+    """The newest checkpoint of ``out`` that is readable and has all ``wanted`` parts.
+
+    Prints a line for each one that is not.
+    """
+    damaged: list[Path] = []
+    for path in reversed(checkpoints(out)):
+        try:
+            parts = torch.load(path, map_location="cpu", weights_only=True)
+            _ = [parts[key] for key in wanted]
+        except (RuntimeError, OSError, EOFError, KeyError, AttributeError, pickle.UnpicklingError) as error:
+            why = (str(error) or repr(error)).splitlines()[0]
+            print(f"{path}: not a readable checkpoint ({why}); trying the previous one", file=sys.stderr)
+            damaged.append(path)
+            continue
+        return Readable(parts, damaged)
+    return Readable(None, damaged)
+
+
 def load_checkpoint(state: State, config: Config, fingerprint: str, out: Path) -> bool:
     """Loads the newest readable checkpoint of ``out`` into ``state``. Returns False if there is none.
 
     Raises ``ValueError`` if none is readable, or if settings or data differ in a way that changes the finished steps.
     If a checkpoint is unreadable, prints a line and uses the previous one; the run then repeats the same steps.
     """
-    paths, damaged = checkpoints(out), []
-    for path in reversed(paths):
-        try:
-            parts = torch.load(path, map_location="cpu", weights_only=True)
-            old, digest, resampling = (parts.pop(key) for key in ("config", "data", "resampling"))
-        except (RuntimeError, OSError, EOFError, KeyError, AttributeError, pickle.UnpicklingError) as error:
-            why = (str(error) or repr(error)).splitlines()[0]
-            print(f"{path}: not a readable checkpoint ({why}); trying the previous one", file=sys.stderr)
-            damaged.append(path)
-            continue
-        changed = differences(old, config, parts["step"])
-        if digest != fingerprint:
-            was, now = old.get("held_out"), config.held_out
-            same_images = (was == "tenth") == (now == "tenth")
-            changed.append(f"data: {old['data']!r} and {config.data!r} differ in content" if same_images else
-                           f"held_out: was {was!r}, now {now!r}, so other images are held out of training")  # fmt: skip
-        if resampling != table_digest():
-            changed.append("resample_table.json: has changed, so the results would be rounded differently")
-        if changed:
-            raise ValueError(f"{out} contains a run with other settings; choose another --out or undo the changes:\n  "
-                             + "\n  ".join(changed))  # fmt: skip
-        state.load_state_dict(parts)
-        if old.get("device", config.device) not in (config.device, "auto"):  # auto: of an imported snapshot
-            print(f"{path} was saved on {old['device']} and the run continues on {config.device}; the results may "
-                  f"differ by rounding errors", file=sys.stderr)  # fmt: skip
-        for other in damaged:  # kept for inspection, but no longer a checkpoint of the run
-            other.rename(other.with_suffix(".damaged"))
-        return True
-    if paths:
-        raise ValueError(f"{out / CHECKPOINTS}: no readable checkpoint (of {len(paths)}); restore the folder from a "
-                         f"copy, or start a new run in another --out")  # fmt: skip
-    return False
+    parts, damaged = newest_readable(out, ("config", "data", "resampling", "step"))
+    if parts is None:
+        if damaged:
+            raise ValueError(f"{out / CHECKPOINTS}: no readable checkpoint (of {len(damaged)}); restore the folder "
+                             f"from a copy, or start a new run in another --out")  # fmt: skip
+        return False
+    old, digest, resampling = (parts.pop(key) for key in ("config", "data", "resampling"))
+    changed = differences(old, config, parts["step"])
+    if digest != fingerprint:
+        was, now = old.get("held_out"), config.held_out
+        same_images = (was == "tenth") == (now == "tenth")
+        changed.append(f"data: {old['data']!r} and {config.data!r} differ in content" if same_images else
+                       f"held_out: was {was!r}, now {now!r}, so other images are held out of training")  # fmt: skip
+    if resampling != table_digest():
+        changed.append("resample_table.json: has changed, so the results would be rounded differently")
+    if changed:
+        raise ValueError(f"{out} contains a run with other settings; choose another --out or undo the changes:\n  "
+                         + "\n  ".join(changed))  # fmt: skip
+    state.load_state_dict(parts)
+    if old.get("device", config.device) not in (config.device, "auto"):  # auto: of an imported snapshot
+        print(f"{out}: step {state.step:,} was saved on {old['device']} and the run continues on {config.device}; the "
+              f"results may differ by rounding errors", file=sys.stderr)  # fmt: skip
+    for other in damaged:  # kept for inspection, but no longer a checkpoint of the run
+        other.rename(other.with_suffix(".damaged"))
+    return True

@@ -26,7 +26,7 @@ from sngan_hub.networks.base import AnyDiscriminator, AnyGenerator
 from sngan_hub.networks.resnet import Discriminator, Generator
 
 from ..config.schema import Config, config_from
-from ..engine.checkpoints import checkpoints
+from ..engine.checkpoints import checkpoints, newest_readable
 from ..engine.state import State, is_trained
 from ..feed.images import at_size
 from .plan import NEAREST, ClassStart
@@ -82,7 +82,8 @@ def nearest_classes(d: Discriminator | None, images: np.ndarray) -> Tensor:
     likeness = (features @ (e / e.norm(dim=1, keepdim=True)).t()).mean(0).double()
     top = likeness.topk(min(NEAREST, len(likeness)))
     weights = torch.zeros_like(likeness)
-    weights[top.indices] = torch.softmax(top.values / likeness.std().clamp(min=1e-9), 0)
+    spread = likeness.std() if len(likeness) > 1 else torch.ones((), dtype=torch.float64)  # one value has none: nan
+    weights[top.indices] = torch.softmax(top.values / spread.clamp(min=1e-9), 0)
     return weights
 
 
@@ -147,11 +148,12 @@ def adopt(state: State, start: Start, config: Config) -> list[str]:
 
 
 def keep_moments(state: State, start: Start, donor: Path) -> list[str]:
-    """Copies Adam's moments from the last checkpoint of a donor run, for all tensors that equal the donor's."""
+    """Copies Adam's moments from the newest readable checkpoint of a donor run, for tensors that equal the donor's."""
     if not checkpoints(donor):
         return ["Adam's moments start at 0, because the donor is not a run with checkpoints"]
-    path = checkpoints(donor)[-1]
-    parts = torch.load(path, map_location="cpu", weights_only=True)
+    parts, _ = newest_readable(donor, ("config", "step", "opt_g", "opt_d"))
+    if parts is None:
+        return [f"Adam's moments start at 0, because no checkpoint of {donor} is readable"]
     old = config_from(parts["config"], donor)
     kept, fresh = 0, []
     pairs = ((state.generator, start.generator, state.opt_g, "opt_g"),
