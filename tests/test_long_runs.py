@@ -360,7 +360,7 @@ def test_the_best_snapshot_is_the_one_that_is_offered(tmp_path, monkeypatch, cap
     assert best_score(tmp_path, "agreement2k")["step"] == 1
 
 
-def test_a_run_ends_where_scores_no_longer_get_better(tmp_path, monkeypatch):
+def test_a_run_ends_where_scores_no_longer_get_better(tmp_path, monkeypatch, capsys):
     from sngan_hub.metrics import inception, protocols
 
     values = iter([0.5, 0.3, 0.4, 0.6, 0.1])
@@ -373,10 +373,12 @@ def test_a_run_ends_where_scores_no_longer_get_better(tmp_path, monkeypatch):
     state = train(settings(tmp_path, **options), some_data())
     assert state.step == 4 and (tmp_path / "generator").resolve().parent.name == "0000002"
     assert checkpoints(tmp_path)[-1].stem == "0000004"
-    assert train(settings(tmp_path, **options), some_data()).step == 4  # the same command finds it ended
+    assert "ended at step 4 of 6: no better score in 2 scores; to go on, raise --patience" in capsys.readouterr().err
+    assert train(settings(tmp_path, **{**options, "steps": 8}), some_data()).step == 4  # a later command finds it ended
+    assert "ended at step 4 of 8: no better score in 2 scores" in capsys.readouterr().err
     assert next(values) == 0.1
     more = train(settings(tmp_path, **{**options, "patience": 0, "score_every": 0}), some_data())
-    assert more.step == 6
+    assert more.step == 6 and "no better score" not in capsys.readouterr().err
     with pytest.raises(ValueError, match=r"patience needs scores \(got 2\); set --score-every too"):
         settings(tmp_path, patience=2)
 

@@ -151,7 +151,7 @@ def _iterate(state: State, config: Config, data: Images, fingerprint: str, accel
         closing(CheckpointWriter(config, fingerprint, out, accelerator.device.type != "cpu")) as writer,
         closing(log) if log else nullcontext(),
     ):
-        ended = out_of_patience(out, config, accelerator)
+        ended = state.step < config.steps and out_of_patience(out, config, accelerator)
         losses: dict[str, torch.Tensor] = {}
         while state.step < config.steps and not ended:
             try:
@@ -192,3 +192,6 @@ def _iterate(state: State, config: Config, data: Images, fingerprint: str, accel
                     f"{out}: stopped by {by} at step {state.step:,} of {config.steps:,}; the state is saved. The same "
                     f"command resumes it"
                 )
+        if ended and main and state.step < config.steps:  # also by an earlier command, of which this one has more steps
+            print(f"{out}: ended at step {state.step:,} of {config.steps:,}: no better score in {config.patience} "
+                  f"scores; to go on, raise --patience or omit it", file=sys.stderr)  # fmt: skip
