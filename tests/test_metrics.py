@@ -15,7 +15,7 @@ from sngan_hub.metrics.scores import fid, kid, mean_pairwise_distance
 from sngan_hub.networks.resnet import Generator
 from sngan_hub.sampling.generate import as_tensor
 from training.config.schema import make_config
-from training.monitor.score import check_scoring
+from training.monitor.score import check_data_for_scores, check_scoring
 
 pytest.importorskip("torch_fidelity")
 
@@ -333,6 +333,27 @@ def test_held_out_images_may_have_synsets_where_the_training_images_have_names(i
     (synsets / "n02123045").rename(synsets / "n02123159")  # tiger cat
     with pytest.raises(ValueError, match="held_out must have the classes of .*with other classes"):
         check_scoring(make_config("fashion32", data=str(named), held_out=str(synsets), score_every=1))
+
+
+def test_held_out_images_without_class_folders_serve_one_class_or_none(image_folder, tmp_path, monkeypatch):
+    """The class of such a folder has the folder's name."""
+    from sngan_hub.metrics import inception
+
+    monkeypatch.setattr(inception, "find_weights", lambda: None)
+    flat, one = shutil.copytree(image_folder / "left", tmp_path / "others"), tmp_path / "one"
+    shutil.copytree(image_folder / "left", one / "cat")
+    for data, conditioning in ((image_folder, "none"), (one, "none"), (one, "projection")):
+        fields = {"score_every": 1, "conditioning": conditioning, "score": "kid1k_held_out"}
+        config = make_config("fashion32", data=str(data), held_out=str(flat), **fields)
+        check_scoring(config)
+        classes = ["cat"] if conditioning == "projection" else None
+        g = Generator(32, len(classes or []), widths=[4] * 4, classes=classes)
+        check_data_for_scores(g, config)
+        e = Evaluation(g, str(data), held_out=str(flat))
+        assert len(e.test.images) == 20 and len(e.train.images) == len(load_images(str(data), "all").images)
+        assert e.test.labels.max() == e.train.labels.max() == 0 and e.classes == (classes or ["others"])
+    with pytest.raises(ValueError, match="held_out must have the classes of .*with other classes"):
+        check_scoring(make_config("fashion32", data=str(image_folder), held_out=str(flat), score_every=1))
 
 
 def test_real_images_of_a_folder_are_stretched_where_the_generators_were(image_folder):

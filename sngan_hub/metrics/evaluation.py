@@ -100,14 +100,16 @@ class Evaluation:
             raise ValueError(
                 f"data: {source} must have {generator.n_classes} classes, as the model (got {len(self.classes)})"
             )
-        if generator.n_classes and generator.classes:
+        if generator.n_classes == 1:  # of any name: a folder of images alone is a class of the folder's name
+            self.classes = without_synsets(generator.classes or self.classes)
+        elif generator.n_classes and generator.classes:
             own = without_synsets(generator.classes)
             check_classes(self.classes, own, held_out or source)
             self.classes = own
         elif generator.n_classes > 1:
             print(f"the model has no class names; its class i is compared with class i of {held_out or source} "
                   f"(from {self.classes[0]} to {self.classes[-1]})", file=sys.stderr)  # fmt: skip
-        self._test = test if isinstance(test, NoTestSplit) else in_order_of(test, self.classes, held_out or source)
+        self._test = test if isinstance(test, NoTestSplit) else self._matched(test, held_out or source)
         self._features: dict[tuple[int, str], Tensor] = {}
         self._digests: dict[str, str] = {}
 
@@ -132,7 +134,14 @@ class Evaluation:
 
     def _training_images(self, squash: bool) -> Images:
         split = "all" if self.held_out else "train"
-        return in_order_of(by_name(self._load(self.source, split, squash)), self.classes, self.source)
+        return self._matched(by_name(self._load(self.source, split, squash)), self.source)
+
+    def _matched(self, data: Images, source: str) -> Images:
+        """``data`` with the classes of the samples; as one class if the samples have none, or one of another name."""
+        if self.generator.n_classes < 2 and sorted(data.classes) != sorted(self.classes):
+            whole = data.as_one_class()
+            return whole._replace(classes=self.classes) if len(self.classes) == 1 else whole
+        return in_order_of(data, self.classes, source)
 
     def _load(self, source: str, split: str, squash: bool = False) -> Images:
         """The images that can be read; prints how many others are left out, once for each of them."""
