@@ -81,6 +81,16 @@ def test_rates_rise_where_adam_starts_afresh():
     assert [config.lr_scale(s) for s in range(6)] == [0.25, 0.5, 0.75, 1, 1, 1] and config.lr_scale(15) == 0.5
 
 
+def test_the_generators_rate_rises_from_its_first_update_on():
+    late = make_config("finetune", warm_up=4, d_warm_up=3, decay_from=10, decay_to=20)
+    assert [late.lr_scale(s) for s in range(5)] == [0.25, 0.5, 0.75, 1, 1]
+    assert [late.lr_scale_g(s) for s in range(9)] == [0, 0, 0, 0.25, 0.5, 0.75, 1, 1, 1] and late.lr_scale_g(15) == 0.5
+    assert "rise linearly to step 4 (generator: from step 3 to 7), then fall" in rates_of(late)
+    for fields in ({"d_warm_up": 0}, {"warm_up": 0}):
+        config = make_config("finetune", **{"warm_up": 4, "d_warm_up": 3, "decay_from": 10, "decay_to": 20, **fields})
+        assert [config.lr_scale_g(s) for s in range(25)] == [config.lr_scale(s) for s in range(25)]
+
+
 def test_more_steps_than_a_schedule_has_are_said():
     """Rates that fall are 0 behind ``decay_to``; those of a preset without a fall stay, however many steps it runs."""
     for preset in ("finetune", "stl10"):

@@ -163,7 +163,8 @@ def iteration_flops(config: Config, of_generator: int, of_discriminator: int) ->
 
 
 def rates_of(config: Config) -> str:
-    rise = f"rise linearly to step {config.warm_up:,}, then " if config.warm_up else ""
+    later = f" (generator: from step {config.d_warm_up:,} to {config.d_warm_up + config.warm_up:,})"
+    rise = f"rise linearly to step {config.warm_up:,}{later * (config.d_warm_up > 0)}, then " if config.warm_up else ""
     if config.steps <= config.decay_from or config.decay_from == config.decay_to:
         return f"{rise}constant"
     return f"{rise}fall linearly from step {config.decay_from:,} to 0 at step {config.decay_to:,}"

@@ -120,6 +120,11 @@ class Config(
             return 1.0
         return max(0.0, (self.decay_to - step) / (self.decay_to - self.decay_from))
 
+    def lr_scale_g(self, step: int) -> float:
+        """The same of the generator, whose rate rises from its first update on, after ``d_warm_up``."""
+        risen = (step - self.d_warm_up + 1) / self.warm_up if self.d_warm_up and self.warm_up else 1.0
+        return min(self.lr_scale(step), max(risen, 0.0))
+
     @property
     def split(self) -> str:
         """The split of the data that is trained on."""
@@ -221,7 +226,8 @@ def save_config(config: Config, path: Path) -> None:
 def same_rates(old: Config, new: Config, done: int) -> bool:
     """Whether the learning rates of steps 0 to ``done`` - 1 are the same.
 
-    Both schedules are piecewise linear, so it is enough to compare them next to every corner.
+    Both schedules are piecewise linear, so it is enough to compare them next to every corner. The generator's rates
+    are then the same too, because a resumed run keeps ``warm_up`` and ``d_warm_up``.
     """
     corners = {0, done - 1}
     for config in (old, new):

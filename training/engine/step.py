@@ -44,8 +44,8 @@ def train_step(state: State, config: Config, feed: Feeds, accelerator: Accelerat
     if config.transition_to:
         networks = (state.generator, state.discriminator, state.average)
         set_class_strength(networks, config.class_strength(step), device)
-    for optimizer, lr in ((state.opt_g, config.lr_g), (state.opt_d, config.lr_d)):
-        optimizer.param_groups[0]["lr"] = lr * config.lr_scale(step)
+    state.opt_g.param_groups[0]["lr"] = config.lr_g * config.lr_scale_g(step)
+    state.opt_d.param_groups[0]["lr"] = config.lr_d * config.lr_scale(step)
 
     drawn = feed.iteration(step)
     if config.uses_graphs:
