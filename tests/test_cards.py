@@ -16,6 +16,7 @@ from sngan_hub.hub.cards import licence_of, model_card, update_record
 from sngan_hub.weights.records import WEIGHTS
 from training.__main__ import main as training
 from training.publish.publish import stage
+from training.publish.record import run_records
 
 from .conftest import ROOT
 from .hub_of_push import hub, run
@@ -78,6 +79,15 @@ def test_a_run_on_ones_own_pictures_is_not_published_as_another_data_set(run, tm
         assert f"| data | {Path(config['data']).name} |" in text and "| family | resnet |" in text
         for result in ModelCard(text).data.eval_results or []:
             assert result.dataset_type == Path(config["data"]).name.replace("-", "_")
+
+
+def test_a_card_of_a_run_from_scratch_has_no_rows_of_fine_tuning(run, tmp_path):
+    recipe = run_records(run)["generator"].recipe
+    assert not {"new_classes", "trained", "freeze_d", "like", "donor"} & recipe.keys() and "lr_g" in recipe
+    tuned = Path(shutil.copytree(run, tmp_path / "tuned", symlinks=True))
+    config = json.loads((run / "config.json").read_text())
+    (tuned / "config.json").write_text(json.dumps({**config, "donor": "sngan_avatars32"}))
+    assert run_records(tuned)["generator"].recipe["trained"] == "all"
 
 
 def test_a_published_runs_card_holds_any_name(run, tmp_path):

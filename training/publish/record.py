@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 from collections.abc import Mapping
@@ -16,12 +17,15 @@ from sngan_hub.networks.registry import find_model
 from sngan_hub.weights.records import KINDS, Record, Score
 
 from ..config.schema import FREE
+from ..config.settings import FineTuningSettings
 from ..engine.run_folder import linked_step, read_start
 from ..monitor.log import hours_of, read_lines, read_log
 from ..monitor.score import SCORES
 
 #: Names of the stages before the last in the rows of a recipe: "first stage: lr_g"
 STAGES = ("first", "second", "third", "fourth")
+#: Settings of fine-tuning as they are in a run from scratch, which does not use them
+UNUSED = [(field.name, field.default) for field in dataclasses.fields(FineTuningSettings)]
 #: Card texts for each source of the included models.
 CARD_TEXTS = {
     "fashion": {
@@ -112,6 +116,8 @@ def run_records(run: Path, about: str = "", data: str = "", licence: str = "") -
     records = {}
     data_name = Path(config["data"]).name or "data"
     recipe = {"data": data_name, "family": find_model(config["architecture"]).family, **recipe_of(run)}
+    if not config["donor"]:
+        recipe = {key: value for key, value in recipe.items() if (key, value) not in UNUSED}
     slug = re.sub(r"[^0-9A-Za-z]+", "_", data_name).strip("_") or "data"
     for kind in KINDS:
         network = load_any(run / kind)
