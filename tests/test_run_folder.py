@@ -286,6 +286,18 @@ def test_flags_are_whole_and_those_of_fine_tuning_belong_to_it(tmp_path, image_f
 # What crashed
 
 
+def test_a_tilde_that_the_shell_left_is_the_home_folder(tmp_path, monkeypatch):
+    from argparse import Namespace
+
+    from training.commands import config_of
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))  # of Windows
+    config = config_of(Namespace(preset="fashion32", out="~/run", data="~/pets", held_out="~/others"))
+    assert (config.out, config.data, config.test_folder) == tuple(str(tmp_path / n) for n in ("run", "pets", "others"))
+    assert config_of(Namespace(preset="fashion32", data="fashion")).held_out == "tenth"
+
+
 def test_other_files_beside_checkpoints_are_left_alone(run):
     for name in ("0000001 (copy).pt", "0000009_old.pt"):
         shutil.copy(run / "checkpoints" / "0000002.pt", run / "checkpoints" / name)

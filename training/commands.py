@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,12 @@ def asked_device(arguments: argparse.Namespace) -> str | None:
 
 def config_of(arguments: argparse.Namespace) -> Config:
     fields = {field.name for field in dataclasses.fields(Config)} - {"preset"}
-    return make_config(arguments.preset, **{k: v for k, v in vars(arguments).items() if k in fields})
+    return make_config(arguments.preset, **with_home({k: v for k, v in vars(arguments).items() if k in fields}))
+
+
+def with_home(fields: dict[str, Any]) -> dict[str, Any]:
+    """``fields`` with the home folder for ~ in paths: a shell leaves that of --out=~/run as it is."""
+    return {k: os.path.expanduser(v) if k in ("out", "data", "held_out") else v for k, v in fields.items()}
 
 
 def prepare(arguments: argparse.Namespace) -> None:
@@ -161,7 +167,7 @@ def study(arguments: argparse.Namespace) -> None:
     from .study.plan import OWN, cells, check_fields
     from .study.run import Study, make
 
-    out = Path(getattr(arguments, "out", ""))
+    out = Path(os.path.expanduser(getattr(arguments, "out", "")))
     if not getattr(arguments, "out", ""):
         raise ValueError("out is missing; name a folder for the study: --out FOLDER")
     if arguments.page:
@@ -171,7 +177,7 @@ def study(arguments: argparse.Namespace) -> None:
         if hasattr(arguments, name):
             raise ValueError(f"{name}: a study takes several: --{name}s A,B (got --{name})")
     known = {field.name for field in dataclasses.fields(Config)}
-    fields = {name: value for name, value in vars(arguments).items() if name in known and name not in OWN}
+    fields = with_home({name: value for name, value in vars(arguments).items() if name in known and name not in OWN})
     if not fields.get("data"):
         raise ValueError("data is missing; name a folder or a data set: --data FOLDER")
     if not arguments.samples > 1 or arguments.rounds < 0:
