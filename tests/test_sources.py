@@ -1,5 +1,6 @@
 """Real images: what is read, what is refused, and that the splits are disjoint."""
 
+import errno
 import gzip
 import io
 import os
@@ -16,7 +17,17 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from sngan_hub.data import FASHION_DEBIAN, avatars, draw_avatars, images, load_images, source_classes, torchvision_sets
+from sngan_hub.data import (
+    FASHION_DEBIAN,
+    avatars,
+    draw_avatars,
+    images,
+    load_images,
+    say_left_out,
+    source_classes,
+    torchvision_sets,
+)
+from sngan_hub.data.images import read_picture
 from training.__main__ import main
 
 from . import warm
@@ -125,6 +136,51 @@ def test_a_large_picture_takes_no_multiple_of_its_memory(mode, stretch, tmp_path
     assert done.returncode == 0, done.stderr
     decoded = side * side * (2 if mode == "I;16" else 4)
     assert int(done.stdout) < 4 * decoded, int(done.stdout) / decoded
+
+
+def test_the_range_of_grey_images(tmp_path):
+    """16 bits are 16 bits, however dark; single-precision values that are not finite are damage, not black."""
+
+    def read(values, suffix):
+        Image.fromarray(values).save(tmp_path / f"grey.{suffix}")
+        return read_picture((tmp_path / f"grey.{suffix}").read_bytes(), 8)
+
+    dark = np.full((8, 8), 255, np.uint16)
+    assert read(dark, "png").max() == 1 and read(dark * 257, "png").min() == 255
+    assert (
+        read(np.full((8, 8), 0.5, np.float32), "tiff").max()
+        == 128
+        == read(np.full((8, 8), 128, np.int32), "tiff").min()
+    )
+    for wrong in (np.nan, np.inf, -np.inf):
+        values = np.full((8, 8), 0.5, np.float32)
+        values[3, 4] = wrong
+        with pytest.raises(ValueError, match=r"pixel values that are not finite \(NaN or infinity\)"):
+            read(values, "tiff")
+
+
+def test_images_of_formats_that_are_not_read_are_counted(image_folder, capsys):
+    for name in ("a.heic", "b.HEIC", "c.jfif", "notes.txt", ".hidden.avif"):
+        (image_folder / "left" / name).touch()
+    say_left_out(str(image_folder))
+    said = capsys.readouterr().err
+    assert f"{image_folder}: 3 image(s) of formats that are not read (2 .heic, 1 .jfif; a.heic ...)" in said
+
+
+def test_a_disk_that_is_away_damages_no_image(image_folder, monkeypatch):
+    """Neither in a run nor in prepare: the run would go on without the images."""
+    whole = Path.read_bytes
+
+    def failing(path):
+        if path.name == "03.png":
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return whole(path)
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    with pytest.raises(
+        OSError, match=r"data: could not read .*03.png \(.*Input/output error.*\); the file may be whole"
+    ):
+        load_images(str(image_folder), left_out=[])
 
 
 def test_strips_do_not_show(monkeypatch):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +19,11 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from .images import DAMAGED, SUFFIXES, TEST_EVERY, Images, NoTestSplit, in_split, read_picture
+from .images import DAMAGED, SUFFIXES, TEST_EVERY, Images, NoTestSplit, in_split, is_of_the_image, read_picture
+
+#: Suffixes of images that are not read
+UNREAD = {".heic", ".heif", ".avif", ".jfif", ".jxl", ".jp2", ".jpe", ".dng", ".cr2", ".nef", ".arw", ".raw", ".psd",
+          ".svg", ".tga", ".pgm", ".pbm", ".ico"}  # fmt: skip
 
 Parts = tuple[str, ...]  # of an image's path below the source
 
@@ -119,6 +124,7 @@ def product(names: Collection[str], config: Callable[[], bytes]) -> str:
 class Found(NamedTuple):
     images: list[tuple[Parts, Path]]
     outputs: list[tuple[Parts, str]]  # folders that are a run, a network or a prepared data set
+    unread: list[Parts]  # images of formats that are not read
 
 
 def find_images(source: str) -> Found:
@@ -126,7 +132,7 @@ def find_images(source: str) -> Found:
 
     Hidden names and circular links are ignored. A broken link is included and fails when it is read.
     """
-    found = Found([], [])
+    found = Found([], [], [])
 
     def visit(folder: Path, parts: Parts, above: frozenset[str]) -> None:
         with os.scandir(folder) as listed:
@@ -147,6 +153,8 @@ def find_images(source: str) -> Found:
                     visit(path, (*parts, entry.name), above | {real})
             elif is_image(path) and (entry.is_file() if not link else path.is_file() or not path.exists()):
                 found.images.append(((*parts, entry.name), path))
+            elif path.suffix.lower() in UNREAD:
+                found.unread.append((*parts, entry.name))
 
     start = Path(source).resolve()
     visit(Path(source), (), frozenset(map(str, [start, *start.parents])))
@@ -167,7 +175,9 @@ def folder_classes(source: str) -> dict[str, list[Path]]:
 
 
 def of_no_class(source: str) -> list[str]:
-    """One line for each folder of ``source`` that is not used as a class, and for what ``arrange`` ignores."""
+    """One line for each folder of ``source`` that is not used as a class, for what ``arrange`` ignores, and for images
+    of formats that are not read.
+    """
     found = find_images(source)
     arranged = _arranged(source, found)
     outputs = dict(found.outputs)
@@ -178,6 +188,11 @@ def of_no_class(source: str) -> list[str]:
         empty = path.name not in arranged.classes and (*arranged.root, path.name) not in outputs
         if empty and path.resolve() not in above:
             lines.append(f"not used as a class, because it contains no image: {path.name}")
+    if found.unread:
+        counts = Counter(Path(parts[-1]).suffix.lower() for parts in found.unread)
+        formats = ", ".join(f"{n} {suffix}" for suffix, n in counts.most_common())
+        lines.append(f"{len(found.unread)} image(s) of formats that are not read ({formats}; {found.unread[0][-1]} "
+                     f"...); convert them to .jpg or .png to use them")  # fmt: skip
     return lines + arranged.notes
 
 
@@ -189,7 +204,8 @@ def load_folder(
     left_out: list[str] | None = None,
     squash: bool = False,
 ) -> Images:
-    """Raises ``ValueError`` if the split is empty, or if images are damaged; the message names them.
+    """Raises ``ValueError`` if the split is empty, or if images are damaged; the message names them. Raises ``OSError``
+    if an image cannot be read at the moment.
 
     With a list ``left_out``, damaged images are skipped and added to it instead. ``squash``: see ``read_picture``.
     """
@@ -207,6 +223,10 @@ def load_folder(
         try:
             return read_picture(path.read_bytes(), size, stretch=stretch, squash=squash)
         except DAMAGED as error:
+            if not is_of_the_image(error):
+                why = (str(error) or repr(error)).splitlines()[0]
+                raise OSError(f"data: could not read {path} ({why}); the file may be whole: check the disk, the "
+                              f"network and the memory, and run the command again") from error  # fmt: skip
             return printable(f"{path}: {error}")
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes and resizes without the interpreter's lock

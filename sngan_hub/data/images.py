@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +19,18 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", "
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 DAMAGED = (OSError, ValueError, SyntaxError, EOFError, MemoryError, Image.DecompressionBombError)
 
+#: Errors of a machine or of a file system on a network, which may be gone at the next attempt
+PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EMFILE,
+           errno.ENFILE, errno.ENOMEM, errno.ENODEV}  # fmt: skip
+
 TEST_EVERY = 10  # every tenth image of a class, in name order, is held out for scores
+
+
+def is_of_the_image(error: BaseException) -> bool:
+    """False for errors of the machine, the network or a file system that is away for a while."""
+    if isinstance(error, FileNotFoundError) and error.filename:
+        return Path(error.filename).parent.is_dir()  # a broken link, not a disk that was unmounted
+    return not isinstance(error, MemoryError) and getattr(error, "errno", None) not in PASSING
 
 
 def held_back(i: int, every: int) -> bool:
@@ -157,11 +170,18 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
 def to_eight_bits(image: Image.Image) -> Image.Image:
     """Any mode -> RGB, or L for greyscale. 16-bit greyscale is scaled, transparency is blended with white.
 
+    The modes I and F do not state their range, so the largest value decides. Raises ``ValueError`` for values of F
+    that are not finite.
+
     The image is converted in strips: a large image in wider numbers would take a gigabyte.
     """
     if image.mode.startswith("I") or image.mode == "F":
-        most = np.max([np.asarray(part).max() for _, part in _strips(image)])
-        top = 65535 if image.mode != "F" and most > 255 else (1.0 if most <= 1 else 255)
+        top = 65535.0
+        if image.mode in ("I", "F"):
+            most = float(np.max([np.asarray(part).max() for _, part in _strips(image)]))
+            if not all(np.isfinite(np.asarray(part)).all() for _, part in _strips(image)):
+                raise ValueError("pixel values that are not finite (NaN or infinity)")
+            top = 65535.0 if image.mode == "I" and most > 255 else (1.0 if most <= 1 else 255.0)
         grey = Image.new("L", image.size)
         for corner, part in _strips(image):
             values = np.asarray(part, np.float64)

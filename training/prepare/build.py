@@ -7,7 +7,6 @@ it is complete.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import multiprocessing
@@ -24,7 +23,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from sngan_hub.data.images import DAMAGED, read_picture
+from sngan_hub.data.images import DAMAGED, is_of_the_image, read_picture
 from sngan_hub.data.prepared import (  # fmt: skip
     ABOUT,
     AGAIN,
@@ -41,10 +40,6 @@ from sngan_hub.data.prepared import (  # fmt: skip
 from sngan_hub.files import write_json
 
 from .sources import Listing
-
-#: Errors of a machine or of a file system on a network, which may be gone at the next attempt
-PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EMFILE,
-           errno.ENFILE, errno.ENOMEM, errno.ENODEV}  # fmt: skip
 
 PLAN, PROGRESS = "plan.json", "progress.jsonl"
 
@@ -190,7 +185,7 @@ def _block(block: int) -> dict[str, Any]:
                 listing.read(first + i), recipe.size, recipe.short_side, recipe.contrast_stretch, recipe.min_side
             )
         except DAMAGED as error:
-            if not _is_of_the_image(error):
+            if not is_of_the_image(error):
                 raise
             refused.append([first + i, " ".join((str(error) or repr(error)).split())[:200]])
     with open(path, "r+b") as file:
@@ -199,13 +194,6 @@ def _block(block: int) -> dict[str, Any]:
         file.flush()
         os.fsync(file.fileno())
     return {"block": block, "digest": block_digest(images.tobytes()), "refused": refused}
-
-
-def _is_of_the_image(error: BaseException) -> bool:
-    """False for errors of the machine, the network or a file system that is away for a while."""
-    if isinstance(error, FileNotFoundError) and error.filename:
-        return Path(error.filename).parent.is_dir()  # a broken link, not a disk that was unmounted
-    return not isinstance(error, MemoryError) and getattr(error, "errno", None) not in PASSING
 
 
 # ---------------------------------------------------------------------------------------------------------------------
