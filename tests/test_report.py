@@ -165,10 +165,38 @@ def test_held_out_copies_of_training_images_are_left_out(tmp_path, capsys):
     assert "data: 2 of 3 held-out images are also training images, so scores are too good; remove the" in said
     assert "than held-out images are (50% is" in said
     assert "; 2 of 3 held-out images are also training images and were left out" in said
-    Image.fromarray(picture(28)).save(folder / "29.png")
-    assert main(["report", str(tmp_path / "run")]) == 0
+
+
+def test_only_held_out_copies(tmp_path, capsys):
+    folder = tmp_path / "data" / "planets"
+    folder.mkdir(parents=True)
+    for i in range(20):
+        Image.fromarray(picture(i - (i in (9, 19)))).save(folder / f"{i:02d}.png")
+    finetune(tmp_path / "data", tmp_path / "run", "--steps=0", "--held_out=tenth")
+    said = capsys.readouterr().err
+    assert "than training images are to each other" in said and "; 2 of 2 held-out images are" in said
+
+
+def test_images_that_came_later_are_said(tmp_path, capsys):
+    """They change which images are every tenth, so that training images would count as held out."""
+    folder, run = tmp_path / "data" / "planets", tmp_path / "run"
+    folder.mkdir(parents=True)
+    for i in range(210):
+        Image.fromarray(picture(i)).save(folder / f"{i:03d}.png")
+    finetune(tmp_path / "data", run, "--steps=1", "--held_out=tenth", "--score_every=0")
+    assert main(["report", str(run)]) == 0
     said = capsys.readouterr().out
-    assert "than training images are to each other" in said and "; 3 of 3 held-out images are" in said
+    assert "than held-out images are" in said and "have changed" not in said
+    Image.fromarray(picture(210)).save(folder / "000a.png")
+    assert main(["report", str(run)]) == 0
+    said = capsys.readouterr().out
+    assert f"; the images of {tmp_path / 'data'} have changed since the run was trained on them" in said
+    assert "than training images are to each other" in said
+    for flags in ([], ["--calibrate"]):
+        with pytest.raises(SystemExit):
+            main(["probe", "--from", str(run), "--data", str(tmp_path / "data"), *flags])
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert f"data: the images of {tmp_path / 'data'} have changed since {run} was trained, so it is not" in said
 
 
 def test_names_are_text_and_missing_data_are_said(tmp_path):

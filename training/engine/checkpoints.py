@@ -21,6 +21,7 @@ from .state import State
 
 CHECKPOINTS = "checkpoints"
 HAD_CHECKPOINTS = ".had_checkpoints"  # a file that stays when the checkpoints are lost
+UNREADABLE = (RuntimeError, OSError, EOFError, KeyError, AttributeError, pickle.UnpicklingError)  # of torch.load
 
 
 def checkpoints(out: Path) -> list[Path]:
@@ -143,13 +144,23 @@ def newest_readable(out: Path, wanted: Iterable[str]) -> Readable:
         try:
             parts = torch.load(path, map_location="cpu", weights_only=True)
             _ = [parts[key] for key in wanted]
-        except (RuntimeError, OSError, EOFError, KeyError, AttributeError, pickle.UnpicklingError) as error:
+        except UNREADABLE as error:
             why = (str(error) or repr(error)).splitlines()[0]
             print(f"{path}: not a readable checkpoint ({why}); trying the previous one", file=sys.stderr)
             damaged.append(path)
             continue
         return Readable(parts, damaged)
     return Readable(None, damaged)
+
+
+def stored_fingerprint(out: Path) -> str:
+    """The fingerprint of the images that the run ``out`` was trained on; empty without a readable checkpoint."""
+    for path in reversed(checkpoints(out)):
+        try:  # mapped: the weights are not read
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)["data"]
+        except UNREADABLE:
+            continue
+    return ""
 
 
 def load_checkpoint(state: State, config: Config, fingerprint: str, out: Path) -> bool:

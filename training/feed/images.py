@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 
 from sngan_hub.data import Images, load_images
@@ -29,6 +31,26 @@ def whole_images(config: Config, size: int, split: str = "") -> Images:
     ``split``: in place of the run's.
     """
     return load_images(config.data, split or config.split, size, config.contrast_stretch, [])
+
+
+def have_changed(fingerprint: str, config: Config, size: int) -> bool:
+    """Whether the images of ``config.data`` are not those that a run was trained on: others are then held out.
+
+    Args:
+        fingerprint: of these, see ``stored_fingerprint``; empty if it is not known, and the result is False.
+        config: of the run.
+        size: of the network.
+
+    Raises:
+        ValueError: if they are damaged.
+        FileNotFoundError: if they are missing.
+    """
+    if not fingerprint:
+        return False
+    data, order = stored_images(config, size, []), json.loads(config.class_order)
+    if order and sorted(order) != sorted(data.classes):
+        return True
+    return (data.in_order(order) if order else data).fingerprint() != fingerprint
 
 
 def at_size(data: Images, size: int) -> Images:

@@ -7,6 +7,7 @@ evaluated on its test images, also for an untrained discriminator of the same ar
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,9 @@ from sngan_hub.metrics.discriminator_scores import as_input
 from sngan_hub.networks.resnet import Discriminator
 
 from ..config.schema import Config, load_config
+from ..engine.checkpoints import stored_fingerprint
 from ..engine.run_folder import run_of
-from ..feed.images import whole_images
+from ..feed.images import have_changed, whole_images
 from ..feed.near_copies import check_strangers
 
 BATCH = 100
@@ -56,18 +58,27 @@ def probe(
 
 
 def check_unseen(model: str, source: str, test: Images, size: int) -> None:
-    """Raises ``ValueError`` if a run was trained on these images, in any folder.
+    """Raises ``ValueError`` if a run was trained on these images, in any folder, or if that is not known, because they
+    are of the run's data, which have changed since.
 
-    Prints a line if the data of the run cannot be read any more.
+    Prints a line if the data of the run cannot be read any more, or have changed.
     """
     config = config_of_run(model)
     if not config.data:
         return
+    run = run_of(model)
     try:
+        changed = run is not None and have_changed(stored_fingerprint(run), config, size)
         training = whole_images(config, size)
     except (ValueError, OSError) as error:
         print(f"data: could not compare {source} with the training images of {model}: {error}", file=sys.stderr)
         return
+    since = f"data: the images of {config.data} have changed since {model} was trained"
+    if changed and Path(config.data).resolve() == Path(source).resolve():
+        raise ValueError(f"{since}, so it is not known which of them it has not seen; restore them, or name other "
+                         f"images with --data")  # fmt: skip
+    if changed:
+        print(f"{since}, so {source} is compared with the present ones only", file=sys.stderr)
     check_strangers(test, training, f"data: {source}")
 
 

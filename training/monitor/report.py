@@ -22,8 +22,9 @@ from sngan_hub.networks.base import AnyGenerator
 from sngan_hub.sampling.pictures import labelled_grid
 
 from ..config.schema import Config, load_config, make_config
+from ..engine.checkpoints import stored_fingerprint
 from ..engine.run_folder import linked_step, read_start
-from ..feed.images import at_size, held_out_images, whole_images
+from ..feed.images import at_size, have_changed, held_out_images, whole_images
 from ..feed.near_copies import ALARM, copying, equal_rows, nearest, small
 from .log import PER_CLASS, read_log, shown_classes
 from .score import scores_of_run
@@ -57,7 +58,7 @@ def write_report(out: Path, data: Images | None = None) -> tuple[Path, str]:
     images = generator.for_sampling().sample(chosen, COLUMNS if chosen else COLUMNS**2, seed=config.seed)
     names = [label_names(generator)[label] for label in chosen] if chosen else [""]
     per_class = len(images) // len(names)
-    found: dict[str, Any] = compare(config, generator, images, names, data)
+    found: dict[str, Any] = compare(out, config, generator, images, names, data)
     count = f"{found['images']:,} images" if "images" in found else "images"
     donor = f", started from {config.donor}," if config.donor else ""
     left_out = [f"Skipped damaged image: {line}" for line in about.get("left_out", [])]
@@ -79,12 +80,14 @@ def write_report(out: Path, data: Images | None = None) -> tuple[Path, str]:
 
 
 def compare(
-    config: Config, generator: AnyGenerator, images: Tensor, names: list[str], data: Images | None
+    out: Path, config: Config, generator: AnyGenerator, images: Tensor, names: list[str], data: Images | None
 ) -> dict[str, Any]:
     """Compares generated images with the nearest training images. ``alarm``: they are nearer than real images."""
     try:
+        changed = data is None and have_changed(stored_fingerprint(out), config, generator.size)
         data = at_size(data, generator.size) if data else whole_images(config, generator.size)
-        held = held_out(config, generator.size)
+        known = bool(config.test_folder) or not changed  # other images than then are every tenth
+        held = held_out(config, generator.size) if known else None
     except (ValueError, OSError) as error:
         return {"said": f"could not compare with the training images: {error}", "alarm": False}
     made = [name for name in names for _ in range(len(images) // len(names))]
@@ -125,6 +128,9 @@ def compare(
         said = "copies cannot be told from new images, because there are too few real images of the same classes"
     if shared:
         said += f"; {shared:,} of {compared:,} held-out images are also training images and were left out"
+    if changed:
+        said += f"; the images of {config.data} have changed since the run was trained on them, and the present ones " \
+                f"were compared"  # fmt: skip
     if len(shown) < len(data.images):
         space += f", and {len(shown):,} of {len(data.images):,} training images were searched"
     beside = torch.stack([images, shown[found.row]], 1).unflatten(0, (len(names), -1))[:, : COLUMNS // 2].flatten(1, 2)
