@@ -15,7 +15,7 @@ from sngan_hub import WEIGHTS, AnyDiscriminator, AnyGenerator, Record, load_disc
 from sngan_hub.class_names import label_names
 from sngan_hub.hub.calibrations import load_calibration
 from sngan_hub.hub.cards import repositories
-from sngan_hub.hub.load import cached_folder, is_cached
+from sngan_hub.hub.local import cached_folder, is_cached
 from sngan_hub.hub.resolve import resolve
 from sngan_hub.networks.mixin import read_config
 from sngan_hub.networks.registry import MODELS

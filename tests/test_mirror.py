@@ -21,7 +21,7 @@ from sngan_hub import WEIGHTS, load_discriminator, load_generator
 from sngan_hub.cli.main import main as sngan
 from sngan_hub.hub import mirror as mirroring
 from sngan_hub.hub.cache import place, sha256_of
-from sngan_hub.hub.load import config_of
+from sngan_hub.hub.local import config_of
 from sngan_hub.hub.mirror import is_repository, mirror_to_folder
 from sngan_hub.weights.records import Record
 

@@ -227,7 +227,7 @@ def test_a_model_whose_classes_have_no_names_is_described_with_their_number():
 
 def test_the_ranges_of_a_downloaded_model_are_those_in_the_cache(tmp_path, monkeypatch):
     """Nothing is fetched for them. For a model in a Hub repository, no command is offered that cannot add them."""
-    from sngan_hub.hub.load import cached_folder
+    from sngan_hub.hub.local import cached_folder
     from sngan_hub.sampling.refine import Calibration, save_calibration
     from sngan_hub.weights import find_record
     from space import models, views

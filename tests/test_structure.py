@@ -20,7 +20,7 @@ ORDER = [
     "weights.studiogan", "weights.mimicry", "weights.published", "weights.records", "hub.cards",
     "hub.resolve", "convert.torchscript", "convert.archive", "convert.parts", "convert.assumptions", "convert.code_base",
     "convert.resnets", "convert.code_bases.*", "convert.networks", "convert.snapshot", "convert.folders",
-    "hub.cache", "hub.errors", "hub.transfer", "hub.drive", "hub.download", "hub.load", "hub.calibrations", "hub.push", "hub.verify", "hub.sources",
+    "hub.cache", "hub.errors", "hub.transfer", "hub.drive", "hub.download", "hub.local", "hub.load", "hub.calibrations", "hub.push", "hub.verify", "hub.sources",
     "hub.mirror", "hub.listing", "exporting", "metrics.spectrum", "data.images",
     "data.avatars", "data.torchvision_sets", "data.folders", "data.prepared", "metrics.discriminator_scores",
     "metrics.published_inception", "metrics.inception", "metrics.extraction", "metrics.scores", "metrics.references",

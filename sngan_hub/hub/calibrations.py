@@ -10,7 +10,8 @@ from huggingface_hub.errors import RemoteEntryNotFoundError
 from ..sampling.refine import CALIBRATION, Calibration, read_calibration
 from ..weights.records import find_record
 from .errors import hub_errors
-from .load import local_folder, offline
+from .load import offline
+from .local import local_folder
 from .resolve import resolve
 
 _FIT = "sngan probe --from MODEL --data FOLDER --calibrate"

@@ -11,7 +11,8 @@ from ..networks.registry import MODELS, create_discriminator, create_generator
 from ..text import nearest
 from ..weights.records import KINDS, RECORDS_VARIABLE, WEIGHTS, Record, default_tag, find_record
 from .cache import place
-from .load import is_cached, load_discriminator, load_generator
+from .load import load_discriminator, load_generator
+from .local import is_cached
 from .resolve import resolve
 
 LEGEND = """

@@ -23,7 +23,7 @@ from ..weights.records import BUILT_IN, RECORDS_VARIABLE, WEIGHTS, Record, find_
 from .cache import cache_folder, one_process_at_a_time, sha256_of
 from .cards import licence_of, score_table
 from .errors import hub_errors
-from .load import local_folder, provenance, verify
+from .local import local_folder, provenance, verify
 from .resolve import REPOSITORY
 
 RECORDS, CARD, LOCK = "records.json", "README.md", ".records.json.lock"

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ..networks.mixin import SAFETENSORS_SINGLE_FILE
 from ..weights.records import Record
 from .cache import place, sha256_of
-from .load import cached_folder, damage, is_made_of, provenance, verify
+from .local import cached_folder, damage, is_made_of, provenance, verify
 
 
 class Checked(NamedTuple):
