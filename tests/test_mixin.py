@@ -133,6 +133,19 @@ def test_a_refused_save_leaves_the_folder_and_the_hub_as_they_are(folder, monkey
         fast.push_to_hub("someone/fast")
 
 
+@pytest.mark.parametrize("wrong, dtype", [(float("nan"), torch.float32), (1e300, torch.float64)])
+def test_weights_that_could_not_be_loaded_are_not_saved(wrong, dtype, folder, monkeypatch):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    g = Generator.from_pretrained(folder).to(dtype)
+    with torch.no_grad():
+        g.conv.bias[0] = wrong
+    monkeypatch.setattr("huggingface_hub.HfApi.create_repo", lambda *_, **__: pytest.fail("it made a repository"))
+    for save in (lambda: g.save_pretrained(folder), lambda: g.push_to_hub("someone/diverged")):
+        with pytest.raises(ValueError, match="cannot be saved, .*conv.bias contains values that are not finite in float32"):
+            save()
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
 def test_a_save_that_fails_leaves_the_network_that_was_there(folder, monkeypatch):
     """The original method removes config.json before it writes."""
     before = {path.name: path.read_bytes() for path in folder.iterdir()}

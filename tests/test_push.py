@@ -69,6 +69,44 @@ def test_a_description_on_the_hub_stays_where_the_folder_has_none(hub, tmp_path)
     assert hub.card("alice/plain") != first, "a card of the folder is pushed"
 
 
+def test_a_card_that_a_save_generated_is_no_description(hub, tmp_path):
+    """It names no repository, and the classes of the day it was saved."""
+    network = sngan_hub.Generator(32, 3, widths=[4] * 4)
+    network.save_pretrained(tmp_path / "saved")
+    stale = (tmp_path / "saved" / "README.md").read_text()
+    network.name_classes(["ant", "bee", "cat"])
+    network.save_pretrained(tmp_path / "saved")
+    assert hub.call(sngan, "push", tmp_path / "saved", "alice/a").returncode == 0
+    assert 'load_generator("alice/a")' in hub.card("alice/a") and "Its 3 classes: ant, bee, cat" in hub.card("alice/a")
+    assert hub.call(sngan, "push", PAIR / "generator", "alice/a").returncode == 0
+    described = hub.card("alice/a")
+    assert hub.call(sngan, "push", tmp_path / "saved", "alice/a").returncode == 0
+    assert hub.card("alice/a") == described
+    (tmp_path / "saved" / "README.md").write_text(stale.replace("Code:", "It draws my animals.\n\nCode:"))
+    assert hub.call(sngan, "push", tmp_path / "saved", "alice/a").returncode == 0
+    assert "It draws my animals." in hub.card("alice/a"), "a card that a person has edited is pushed"
+
+
+def test_pushes_from_python_leave_a_persons_card(hub, tmp_path):
+    network = sngan_hub.Generator(32, 2, widths=[4] * 4)
+    assert hub.call(sngan, "push", PAIR / "generator", "alice/mine").returncode == 0
+    described = hub.card("alice/mine")
+    hub.user("hf_alice", False)
+    for more in ({}, {"ignore_patterns": "*.txt"}):
+        network.push_to_hub("alice/mine", **more)
+        assert hub.card("alice/mine") == described and hub.load("load_generator('alice/mine')").startswith("Generator None")
+    network.save_pretrained(tmp_path / "mine", push_to_hub=True, repo_id="alice/mine")  # of a generated card
+    assert hub.card("alice/mine") == described
+    (tmp_path / "mine" / "README.md").write_text("# Cats\n\nDrawn by hand.\n")
+    network.save_pretrained(tmp_path / "mine", push_to_hub=True, repo_id="alice/mine")
+    assert hub.card("alice/mine") == "# Cats\n\nDrawn by hand.\n" == (tmp_path / "mine" / "README.md").read_text()
+    assert hub.files("alice/mine") >= {"config.json", "model.safetensors"}
+    network.push_to_hub("alice/new")
+    network.name_classes(["cat", "dog"])
+    network.push_to_hub("alice/new")
+    assert 'load_generator("alice/new")' in hub.card("alice/new") and "cat, dog" in hub.card("alice/new")
+
+
 def test_without_private_the_accounts_settings_decide(hub, monkeypatch):
     asked = []
     inner = HfApi.create_repo

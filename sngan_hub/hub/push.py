@@ -10,11 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from huggingface_hub import HfApi, RepoFile
-from huggingface_hub.errors import RemoteEntryNotFoundError, RevisionNotFoundError
 from huggingface_hub.utils import validate_repo_id
 
 from ..networks.base import AnyDiscriminator, Network
-from ..networks.card import NOT_DESCRIBED, network_card
+from ..networks.card import CARD, is_described, network_card, own_card
 from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, read_config
 from ..networks.registry import FAMILIES
 from ..sampling.refine import CALIBRATION
@@ -23,7 +22,6 @@ from .cache import sha256_of
 from .cards import PICTURE
 from .errors import hub_errors
 
-CARD = "README.md"
 FILES = (CONFIG_NAME, SAFETENSORS_SINGLE_FILE, CARD, PICTURE, CALIBRATION)
 
 
@@ -57,15 +55,15 @@ def load_any(folder: Path) -> Network:
 
 
 def card_of(folder: Path, repo: str) -> str:
-    """The card in ``folder``, or a card generated from the network."""
-    path = folder / CARD
-    return path.read_text(encoding="utf-8") if path.is_file() else network_card(load_any(folder), repo)
+    """The card in ``folder``, or one generated from the network if it has none or one that was generated earlier."""
+    own = own_card(folder)
+    return network_card(load_any(folder), repo) if own is None else own
 
 
 @contextmanager
 def with_card(folder: Path, repo: str) -> Iterator[Path]:
-    """``folder`` if it contains a card, otherwise a temporary copy of the files to upload, with a card."""
-    if (folder / CARD).is_file():
+    """``folder`` if its card is its own, otherwise a temporary copy of the files to upload, with a generated card."""
+    if own_card(folder) is not None:
         yield folder
         return
     with tempfile.TemporaryDirectory() as name:
@@ -96,10 +94,10 @@ def push(
         raise ValueError(f"tag: a pull request gets no tag (got tag {tag!r} with create_pr); omit the tag, and add it "
                          f"on the Hub after the merge")  # fmt: skip
     api = HfApi(token=token)
-    own_card = (folder / CARD).is_file()
+    own = own_card(folder) is not None
     with hub_errors(repo), with_card(folder, repo) as folder:
         api.create_repo(repo, private=private or None, exist_ok=True)  # None: as the account's settings say
-        if not own_card and _has_description(api, repo, revision):
+        if not own and is_described(api, repo, revision):
             (folder / CARD).unlink()  # of the temporary copy: the publisher's description stays
         tagged = bool(tag) and _is_tagged(api, folder, repo, tag, revision or "main")
         if revision and not create_pr:
@@ -111,17 +109,6 @@ def push(
         if tag and not tagged:
             api.create_tag(repo, tag=tag, revision=commit.oid)
     return str(commit.pr_url or f"{api.endpoint}/{repo}")
-
-
-def _has_description(api: HfApi, repo: str, revision: str | None) -> bool:
-    """Whether the repository has a card that says more than one that is generated from a network alone."""
-    for ref in (revision, None) if revision else (None,):
-        try:
-            card = Path(api.hf_hub_download(repo, CARD, revision=ref))
-        except (RevisionNotFoundError, RemoteEntryNotFoundError):
-            continue  # a branch that does not exist yet begins as main
-        return NOT_DESCRIBED not in card.read_text(encoding="utf-8")
-    return False
 
 
 def _is_tagged(api: HfApi, folder: Path, repo: str, tag: str, branch: str) -> bool:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from huggingface_hub import ModelCardData
+from huggingface_hub import HfApi, ModelCardData
+from huggingface_hub.errors import RemoteEntryNotFoundError, RevisionNotFoundError
 
 from ..class_names import label_names
 from ..text import REPOSITORY
@@ -15,6 +17,7 @@ from ..text import REPOSITORY
 if TYPE_CHECKING:
     from .base import Network
 
+CARD = "README.md"
 NOT_DESCRIBED = "Not stated by the publisher."  # of a card that is generated from a network alone
 PIPELINES = {"generator": "unconditional-image-generation", "discriminator": "image-feature-extraction"}
 
@@ -50,6 +53,36 @@ Code: https://github.com/{REPOSITORY}
 
 {NOT_DESCRIBED}
 """
+
+
+_GENERATED = re.compile(
+    r"---\n((library_name: sngan-hub|license: other|license_name: not-stated|pipeline_tag: [\w-]+|tags:|- [\w-]+)\n)+---\n\n"
+    r"# [^\n]+\n\nA (un)?conditional [^\n]+\nCode: [^\n]+\n\n```python\n[^`]+```\n\n(Its [\d,]+ classes: [^\n]+\n\n)?"
+    rf"## Data, licence and scores\n\n{re.escape(NOT_DESCRIBED)}\s*"
+)
+
+
+def is_generated(card: str) -> bool:
+    """Whether a card has no word of a person's: ``network_card`` wrote it, for whatever classes and repository."""
+    return _GENERATED.fullmatch(card) is not None
+
+
+def own_card(folder: Path) -> str | None:
+    """The card in ``folder`` that a person wrote, or a record; None without one."""
+    path = folder / CARD
+    card = path.read_text(encoding="utf-8") if path.is_file() else None
+    return None if card is None or is_generated(card) else card
+
+
+def is_described(api: HfApi, repo: str, revision: str | None) -> bool:
+    """Whether the repository has a card that says more than one that is generated from a network alone."""
+    for ref in (revision, None) if revision else (None,):
+        try:
+            card = Path(api.hf_hub_download(repo, CARD, revision=ref))
+        except (RevisionNotFoundError, RemoteEntryNotFoundError):
+            continue  # a branch that does not exist yet begins as main
+        return not is_generated(card.read_text(encoding="utf-8", errors="replace"))
+    return False
 
 
 def use_snippet(kind: str, classes: Sequence[str], handle: str, size: int) -> str:

@@ -15,16 +15,17 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
-from huggingface_hub import ModelCard, PyTorchModelHubMixin, hf_hub_download
+from huggingface_hub import HfApi, ModelCard, PyTorchModelHubMixin, hf_hub_download
 from huggingface_hub.constants import CONFIG_NAME, SAFETENSORS_SINGLE_FILE
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ..files import write_atomically, write_text
-from .card import network_card
+from .card import CARD, is_described, network_card, own_card
 
 Network = TypeVar("Network", bound="StrictHubMixin")
+_CARD_TEXT = "card_text"  # among model_card_kwargs: the card itself, instead of a generated one
 
 
 class OtherKind(ValueError):
@@ -47,28 +48,59 @@ class StrictHubMixin(nn.Module, PyTorchModelHubMixin):
             raise ValueError("a generator converted by for_sampling() cannot be saved; save the original generator")
         return dict(self._hub_mixin_config)
 
-    def save_pretrained(self, save_directory: str | Path, **arguments: Any) -> str | None:  # type: ignore[override]
+    def save_pretrained(  # type: ignore[override]
+        self,
+        save_directory: str | Path,
+        *,
+        push_to_hub: bool = False,
+        repo_id: str | None = None,
+        model_card_kwargs: dict[str, Any] | None = None,
+        **arguments: Any,
+    ) -> str | None:
         """Like ``PyTorchModelHubMixin.save_pretrained``; what cannot be saved is refused before a file changes.
 
         Args:
             save_directory: the folder, which is created if it does not exist.
+            push_to_hub: upload the network too, with the README.md of the folder if a person wrote it.
+            repo_id: the repository; None: the name of the folder.
+            model_card_kwargs: arguments of ``generate_model_card``.
             arguments: see ``PyTorchModelHubMixin.save_pretrained``.
 
         Returns:
             The address of the commit, with ``push_to_hub=True``; else None.
 
         Raises:
-            ValueError: for a generator converted by ``for_sampling()``.
+            ValueError: for a generator converted by ``for_sampling()``, and for weights that are not finite.
         """
-        _ = self.config  # raises the error; the original method removes config.json first
-        path = Path(save_directory) / CONFIG_NAME
+        folder, described = Path(save_directory), dict(model_card_kwargs or {})
+        self._check_savable()  # the original method removes config.json first
+        card = described.pop(_CARD_TEXT, None)
+        path = folder / CONFIG_NAME
         before = path.read_text(encoding="utf-8") if path.is_file() else None
         try:
-            return super().save_pretrained(save_directory, **arguments)
+            if card is not None:
+                folder.mkdir(parents=True, exist_ok=True)
+                write_text(folder / CARD, card)
+            super().save_pretrained(folder, model_card_kwargs=described, **arguments)
         except BaseException:  # such as a full disk: the network that was there stays whole
             if before is not None and not path.exists():
                 write_text(path, before)
             raise
+        if not push_to_hub:
+            return None
+        card = own_card(folder)
+        if card is not None:
+            described[_CARD_TEXT] = card
+        return self.push_to_hub(repo_id or folder.name, model_card_kwargs=described, **arguments)
+
+    def _check_savable(self) -> None:
+        """Raises ``ValueError`` for what could not be loaded again."""
+        _ = self.config  # raises the error
+        stored = self.state_dict().items()  # loaded as float32, whatever the dtype
+        values = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in stored}
+        if bad := _bad_values(self, values):
+            raise ValueError(f"the network cannot be saved, since it could not be loaded again: {_some(bad)}; save an "
+                             f"earlier one, or train with a lower learning rate")  # fmt: skip
 
     def _save_pretrained(self, save_directory: Path) -> None:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
@@ -85,11 +117,30 @@ class StrictHubMixin(nn.Module, PyTorchModelHubMixin):
         return ModelCard(network_card(cast("Any", self), repo_id), ignore_metadata_errors=True)
 
     def push_to_hub(self, repo_id: str, *, model_card_kwargs: dict[str, Any] | None = None, **arguments: Any) -> str:
-        """Like ``PyTorchModelHubMixin.push_to_hub``, with a card that names the repository."""
-        _ = self.config  # raises an error before a repository is created
-        return super().push_to_hub(
-            repo_id, model_card_kwargs={"repo_id": repo_id, **(model_card_kwargs or {})}, **arguments
-        )
+        """Like ``PyTorchModelHubMixin.push_to_hub``, with a card that names the repository.
+
+        A card in the repository that a person wrote is not replaced by a generated one.
+
+        Args:
+            repo_id: the repository, which is created if it does not exist.
+            model_card_kwargs: arguments of ``generate_model_card``.
+            arguments: see ``PyTorchModelHubMixin.push_to_hub``.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            ValueError: for a generator converted by ``for_sampling()``, and for weights that are not finite.
+        """
+        self._check_savable()  # before a repository is created
+        described = {"repo_id": repo_id, **(model_card_kwargs or {})}
+        if _CARD_TEXT not in described:
+            api = HfApi(token=arguments.get("token"))
+            repo_id = api.create_repo(repo_id, private=arguments.get("private"), exist_ok=True).repo_id
+            if is_described(api, repo_id, arguments.get("branch")):
+                given = arguments.get("ignore_patterns") or []
+                arguments["ignore_patterns"] = [*([given] if isinstance(given, str) else given), CARD]
+        return super().push_to_hub(repo_id, model_card_kwargs=described, **arguments)
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
@@ -290,5 +341,8 @@ def _bad_values(network: nn.Module, tensors: Mapping[str, torch.Tensor]) -> list
 
 def _refuse(network: nn.Module, source: str, problems: list[str]) -> None:
     if problems:
-        shown = "; ".join(sorted(problems)[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
-        raise ValueError(f"{source}: the tensors do not match this {type(network).__name__}: {shown}")
+        raise ValueError(f"{source}: the tensors do not match this {type(network).__name__}: {_some(problems)}")
+
+
+def _some(problems: list[str]) -> str:
+    return "; ".join(sorted(problems)[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
