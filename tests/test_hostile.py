@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import random
+import re
 import resource
 import sys
 import traceback
@@ -14,12 +15,13 @@ import numpy as np
 import pytest
 import torch
 
-from sngan_hub import load_generator
+from sngan_hub import Generator, load_generator
 from sngan_hub.cli.main import main as sngan
+from sngan_hub.convert import convert_file, networks
 from sngan_hub.convert.archive import MAX_INFLATED, read_npz, read_torch
 from sngan_hub.networks.mixin import load_weights  # noqa: F401  (imported before the fork)
 
-from . import hostile
+from . import foreign, hostile
 from .conftest import GOLDEN
 
 FOREIGN = GOLDEN / "foreign"
@@ -166,6 +168,23 @@ def test_sizes_that_lie_are_refused_before_memory_is_taken(tmp_path, capsys):
                 assert "declares" in said, (name, said)
                 target.unlink()
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - big < 300_000  # kB
+
+
+def test_a_product_of_two_small_tensors_is_refused_before_memory_is_taken(tmp_path, capsys, monkeypatch):
+    tensors = foreign.studio_shared_generator(Generator(32, 5, widths=[8, 4, 4, 4]))
+    path = tmp_path / "model=G-best-weights-step=1.pth"
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    wide = {key: torch.ones(16_384, 1) for key in tensors if key.endswith(("gain.weight", "bias.weight"))}
+    torch.save({"state_dict": {**tensors, **wide, "shared.weight": torch.ones(30_000, 1)}}, path)
+    assert path.stat().st_size < 2e6
+    said = refusal(path, tmp_path, capsys)  # one such product takes 2 GB
+    assert "has shape (16384, 1), expected" in said and "bn1" in said
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # kB
+    monkeypatch.setattr(networks, "_COMPUTED", 100)
+    torch.save({"state_dict": {**tensors, "shared.weight": torch.ones(20_000, 128)}}, path)
+    assert convert_file(path)[0].network.n_classes == 20_000  # not out of proportion to the file
+    monkeypatch.setattr(networks, "_COMPUTED_PER_VALUE", 0)
+    assert re.search("shared.weight gives [0-9,]+ values of class gains, but the whole file has", refusal(path, tmp_path, capsys))
 
 
 def test_an_archive_that_swells_is_refused(tmp_path, capsys):

@@ -128,42 +128,68 @@ def _choose_class_names(
 # Reading tensors
 
 
+#: A value that is computed from two stored tensors may be larger than both: a file gives up to so many
+_COMPUTED, _COMPUTED_PER_VALUE = 2**26, 8
+
+
 def _read(
     part: Part, sources: Mapping[str, Source], network: Network, never_read: Collection[str], left_out: tuple[str, ...]
 ) -> dict[str, Tensor]:
-    """Fills all tensors of the network. Raises ``ValueError`` that names missing, additional or unfitting tensors."""
+    """Fills all tensors of the network. Raises ``ValueError`` that names missing, additional or unfitting tensors.
+
+    Nothing is read before everything fits.
+    """
     expected = network.state_dict()
     used = {key for source in sources.values() for key in (source.key, *source.also)}
     problems = [f"{source.key} is missing" for source in sources.values() if source.key not in part.tensors]
     for key in part.tensors:
         if key not in used and not (key.endswith(tuple(f".{leaf}" for leaf in never_read)) or key.startswith(left_out)):
             problems.append(f"{key} is not a tensor of this network")
+    present = {ours: one for ours, one in sources.items() if one.key in part.tensors and ours in expected}
+    for ours, source in present.items():
+        problems += _misfits(part, source, expected[ours])
+    _refuse(part, problems or _excess(part, present, expected))
     tensors = {}
-    for ours, (key, read, also) in sources.items():
-        theirs = part.tensors.get(key)
-        if theirs is None or ours not in expected:
-            continue
-        unfit = [problem for key in (key, *also) if (problem := _unfit(key, part.tensors[key], expected[ours]))]
-        if unfit:
-            problems += unfit
-            continue
-        try:
-            value = read(theirs, *(part.tensors[key] for key in also))
-        except (RuntimeError, IndexError) as error:
-            problems.append(f"{key} has shape {tuple(theirs.shape)}, which does not fit ({str(error).splitlines()[0]})")
-            continue
-        if value.shape != expected[ours].shape:
-            problems.append(
-                f"{key} has shape {tuple(theirs.shape)}, expected {_expected(read, theirs, value, expected[ours])}"
-            )
-        elif ours.endswith("running_var") and (value < 0).any():
-            problems.append(f"{key} contains a negative variance")
-        else:
-            tensors[ours] = value.clone()  # releases the memory of the file
-    if problems:
-        problems = [part.prefix + problem for problem in dict.fromkeys(problems)]
-        raise ValueError(f"{part.source}: {some(problems, 5, '; ')}")
+    for ours, source in present.items():
+        tensors[ours] = source.read(*_stored(part, source)).clone()  # releases the memory of the file
+    negative = [ours for ours, value in tensors.items() if ours.endswith("running_var") and (value < 0).any()]
+    _refuse(part, [f"{present[ours].key} contains a negative variance" for ours in negative])
     return tensors
+
+
+def _refuse(part: Part, problems: list[str]) -> None:
+    if problems:
+        named = [part.prefix + problem for problem in dict.fromkeys(problems)]
+        raise ValueError(f"{part.source}: {some(named, 5, '; ')}")
+
+
+def _stored(part: Part, source: Source) -> list[Tensor]:
+    return [part.tensors[key] for key in (source.key, *source.also)]
+
+
+def _misfits(part: Part, source: Source, ours: Tensor) -> list[str]:
+    """Why a tensor of the file does not give ours. Shapes are computed without values, so they take no memory."""
+    unfit = [problem for key in (source.key, *source.also) if (problem := _unfit(key, part.tensors[key], ours))]
+    if unfit:
+        return unfit
+    theirs = part.tensors[source.key]
+    said = f"{source.key} has shape {tuple(theirs.shape)}"
+    try:
+        value = source.read(*(tensor.to("meta") for tensor in _stored(part, source)))
+    except (RuntimeError, IndexError) as error:
+        return [f"{said}, which does not fit ({str(error).splitlines()[0]})"]
+    return [] if value.shape == ours.shape else [f"{said}, expected {_expected(source.read, theirs, value, ours)}"]
+
+
+def _excess(part: Part, sources: Mapping[str, Source], expected: Mapping[str, Tensor]) -> list[str]:
+    """Refuses a small file whose products of two tensors would fill the memory."""
+    computed = sum(expected[ours].numel() for ours, source in sources.items() if source.also)
+    stored = sum(tensor.numel() for tensor in part.tensors.values())
+    if computed <= max(_COMPUTED, _COMPUTED_PER_VALUE * stored):
+        return []
+    key = next(source.also[0] for source in sources.values() if source.also)
+    return [f"{key} gives {computed:,} values of class gains, but the whole file has {stored:,}; this is no "
+            f"network that anyone trained"]  # fmt: skip
 
 
 def _unfit(key: str, theirs: Tensor, ours: Tensor) -> str | None:
