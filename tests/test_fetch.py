@@ -273,6 +273,27 @@ def test_a_damaged_cache_is_made_anew(setup, server):
     assert len(server.log) == 2
 
 
+def test_a_network_made_again_keeps_its_calibration_and_leaves_its_partner(setup, server, capsys):
+    cache = setup()
+    server.answer["/file.pth"] = whole(DATA)
+    works()
+    weights, made = cache / WHOLE[1], cache / WHOLE[2]
+    calibration = weights.with_name("calibration.json")
+    calibration.write_text("{}")
+    before = made.stat().st_ino
+    (cache / WHOLE[4]).write_bytes(b"")  # of the generator
+    works()
+    assert calibration.read_text() == "{}" and made.stat().st_ino == before
+    weights.write_bytes(b"")
+    works()
+    assert calibration.read_text() == "{}" and capsys.readouterr().err == ""
+    made.write_text(re.sub('"converted_sha256": "[^"]*"', '"converted_sha256": "0"', made.read_text()))  # other weights
+    works()
+    assert not calibration.exists()
+    said = capsys.readouterr().err
+    assert "the weights of the discriminator have changed" in said and "sngan probe --calibrate" in said
+
+
 def test_a_changed_configuration_in_the_cache_is_made_anew(setup, server, capsys):
     cache = setup()
     server.answer["/file.pth"] = whole(DATA)

@@ -5,10 +5,14 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import huggingface_hub
 import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
 
 from sngan_hub import WEIGHTS
+from sngan_hub.hub.download import fetch
 
 from . import minihub
 from .conftest import GOLDEN, ROOT
@@ -48,6 +52,25 @@ def from_hub(hub, tmp_path, what="load_generator('sngan_cifar10.studio')", **env
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def test_a_lost_connection_is_not_a_missing_file_and_does_not_give_up_the_partners_commit(tmp_path, monkeypatch):
+    monkeypatch.setenv("SNGAN_HUB_CACHE", str(tmp_path))
+    asked = []
+
+    def metadata(address):
+        asked.append(address)
+        return SimpleNamespace(commit_hash="c" * 40, etag="0" * 40)
+
+    def lost(*_, **__):
+        raise LocalEntryNotFoundError("the connection broke")
+
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", metadata)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lost)
+    record = WEIGHTS["sngan_cifar10_discriminator.studio"]
+    with pytest.raises(FileNotFoundError, match="the download failed: the connection broke; or download .* yourself"):
+        fetch(record, "c" * 40)
+    assert len(asked) == 1 and "c" * 40 in asked[0]
 
 
 @pytest.mark.slow

@@ -106,9 +106,9 @@ def _from_hub(record: Record, revision: str) -> Fetched:
     """Downloads the file at one commit and verifies it against the sha256 that the Hub states."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
     from huggingface_hub.errors import (
-        EntryNotFoundError,
         HfHubHTTPError,
         OfflineModeIsEnabled,
+        RemoteEntryNotFoundError,
         RevisionNotFoundError,
     )
 
@@ -125,7 +125,7 @@ def _from_hub(record: Record, revision: str) -> Fetched:
             )
         local = Path(hf_hub_download(record.repo, record.path, revision=stated.commit_hash,
                                      cache_dir=cache_folder() / "hub"))  # fmt: skip
-    except (EntryNotFoundError, RevisionNotFoundError) as error:
+    except (RemoteEntryNotFoundError, RevisionNotFoundError) as error:  # not LocalEntryNotFoundError: no connection
         if revision != record.revision:  # not in the commit of the other network; a later commit may have it
             return _from_hub(record, record.revision)
         raise FileNotFoundError(

@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 import shutil
+import sys
 import tempfile
 from dataclasses import replace
 from functools import partial
@@ -18,6 +19,7 @@ from ..convert import Converted, Options, convert_file
 from ..files import write_folder, write_json
 from ..networks.base import AnyDiscriminator, AnyGenerator
 from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE
+from ..sampling.refine import CALIBRATION
 from ..weights.records import KINDS, Record
 from .cache import cache_folder, forget, keep_first, one_process_at_a_time, place, sha256_of
 from .download import Fetched, fetch
@@ -104,7 +106,9 @@ def _fetch_and_convert(record: Record) -> None:
     for one in converted:
         if record.classes and len(record.classes) == one.network.n_classes:
             one.network.name_classes(record.classes)
-        write_folder(home / one.kind, partial(_save_converted, one, record, fetched))
+        folder = home / one.kind
+        if not (_is_ready(folder, record) and (provenance(folder) or {})["sha256"] == fetched.sha256):
+            write_folder(folder, partial(_save_converted, one, record, fetched, folder))
     if fetched.source != "file":
         if not fetched.revision:
             keep_first(record, fetched.sha256, fetched.source)
@@ -151,12 +155,19 @@ def config_of(record: Record) -> Record:
                    path=record.path and beside(record.path), sha256=record.config_sha256, parameters=0)  # fmt: skip
 
 
-def _save_converted(one: Converted, record: Record, fetched: Fetched, folder: Path) -> None:
+def _save_converted(one: Converted, record: Record, fetched: Fetched, old: Path, folder: Path) -> None:
+    """Fills ``folder``, which replaces ``old``."""
     one.network._save_pretrained(folder)
     made = {"file": record.file, "from": fetched.source, "sha256": fetched.sha256, "revision": fetched.revision,
             "asked": _asked(record), "converted_sha256": sha256_of(folder / SAFETENSORS_SINGLE_FILE),
             "converted_config_sha256": sha256_of(folder / CONFIG_NAME), "notes": one.notes}  # fmt: skip
     write_json(folder / PROVENANCE, made)
+    if (old / CALIBRATION).is_file():  # a user fitted it, which takes minutes
+        if (provenance(old) or {}).get("converted_sha256") == made["converted_sha256"]:
+            shutil.copy(old / CALIBRATION, folder)
+        else:
+            print(f"{record.name}: the weights of the {one.kind} have changed, so their {CALIBRATION} was removed; fit "
+                  f"it again with sngan probe --calibrate", file=sys.stderr)  # fmt: skip
 
 
 def verify(record: Record) -> None:
