@@ -19,17 +19,28 @@ def model_box(name: str, label: str = "Model", value: str | None = None) -> gr.D
     return gr.Dropdown(models.model_choices(), value=value or models.default_model(), label=label, elem_id=name)
 
 
+LARGEST = 10**9  # Gradio cannot send integers of more than 64 bits, and no field goes so far
+
+
 def numbers(said: dict[str, str], *names: str) -> Values:
     """The parameters of a link that are numbers. What is none stays text; the function reports the error."""
     found: Values = {}
     for name in names:
         if name in said:
             try:
-                found[name] = float(said[name])
-                found[name] = int(found[name]) if found[name] == int(found[name]) else found[name]
+                number = float(said[name])
+                whole = int(number)
             except (ValueError, OverflowError):
                 found[name] = said[name]
+                continue
+            exact = whole if number == whole else number
+            found[name] = exact if abs(number) <= LARGEST else said[name]
     return found
+
+
+def as_text(weight: object) -> str:
+    """A weight as a link has it; a slider whose number was deleted has None."""
+    return f"{weight:g}" if isinstance(weight, int | float) else str("" if weight is None else weight)
 
 
 def scaled(weights: Values) -> Values:
@@ -165,7 +176,7 @@ def morph_tab() -> Tab:
             with of_field(f"class_{i}"):
                 resolve_classes([v[f"class_{i}"]], names, len(names))
         way: Any = [v[f"weight_{i}"] for i in chosen] if v["mode"] == WEIGHTS else v["steps"]
-        text = ", ".join(w if isinstance(w, str) else f"{w:g}" for w in way) if isinstance(way, list) else way
+        text = ", ".join(map(as_text, way)) if isinstance(way, list) else way
         if isinstance(way, list) and len(way) < 2:
             raise actions.FieldError("classes", "classes: choose two to four classes to mix")
         found = actions.morphed(v["model"], [v[f"class_{i}"] for i in chosen], text, v["seed"], v["truncation"])

@@ -308,6 +308,32 @@ def test_visitors_who_wait_for_a_download_leave_the_turns_to_others(monkeypatch,
             thread.join(60)
 
 
+@pytest.mark.parametrize("number", ["1e20", "-1e20", "1e400", "nan", "x"])
+def test_a_number_that_no_message_can_carry_is_refused_below_its_field(number, monkeypatch, tmp_path):
+    gr, orjson = pytest.importorskip("gradio"), pytest.importorskip("orjson")
+    from space.drawing_tabs import sample_tab
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    with gr.Blocks():
+        tab = sample_tab()
+    found = tab.from_link({"tab": "sample", "n": number})
+    assert f"Images per class must be a whole number between 1 and 64 (got {number})" in found[tab.slots["n"]]
+    orjson.dumps([value for value in found.values() if isinstance(value, dict | str | list)])  # what Gradio sends
+
+
+def test_a_weight_without_a_number_is_refused_below_the_weights(monkeypatch, tmp_path):
+    gr = pytest.importorskip("gradio")
+    from space.drawing_tabs import WEIGHTS as MIX
+    from space.drawing_tabs import morph_tab
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    with gr.Blocks():
+        tab = morph_tab()
+    values = {name: field.value for name, field in tab.fields.items()}
+    found = tab.run({**values, "mode": MIX, "weight_1": None})
+    assert "weights must be one number per class" in found[tab.slots["weights"]]
+
+
 def test_a_model_that_was_downloaded_is_drawn_at_once(monkeypatch):
     from space import models, views
 
