@@ -130,18 +130,45 @@ def test_a_cut_download_goes_on_in_the_next_call(setup, server):
     assert ("/file.pth", 70_000) in server.log and left(cache) == WHOLE
 
 
-def test_a_part_without_a_known_hash_is_complete_only_at_the_full_length(setup, server, capsys):
-    """The server refuses to resume it: a part of the right length is whole, another one is fetched again."""
-    for size, again in ((len(DATA) + 5000, True), (len(DATA), False)):
-        cache = setup(sha256=None, file="file.pth")
-        part = cache / "downloads" / NAME / "file.pth.part"
-        part.parent.mkdir(parents=True)
+def test_without_a_known_hash_a_part_of_an_earlier_call_or_another_address_is_not_resumed(setup, server):
+    """It may be of another version: half of each would load."""
+    cache = setup(sha256=None, file="file.pth", mirrors=[f"{server.url}/mirror.pth"])
+    part = cache / "downloads" / NAME / "file.pth.part"
+    for size in (70_000, len(DATA), len(DATA) + 5000):
+        part.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes((DATA + bytes(5000))[:size])
         server.answer["/file.pth"] = whole(DATA)
         server.log.clear()
         works()
-        assert (("/file.pth", 0) in server.log) == again and ("/file.pth", size) in server.log
+        assert server.log == [("/file.pth", 0)]
         shutil.rmtree(cache)
+        cache.with_name("cache_first_downloads.json").unlink()
+    server.answer["/file.pth"] = first(whole(DATA, stop=lambda: 70_000), refuse(503))
+    server.answer["/mirror.pth"] = refuse(503)
+    assert "are kept" not in fails("HTTP 503") and left(cache) == []
+    server.log.clear()
+    server.answer["/file.pth"] = first(whole(DATA, stop=lambda: 70_000), refuse(503))
+    server.answer["/mirror.pth"] = whole(DATA)
+    works()
+    assert ("/file.pth", 70_000) in server.log and [start for path, start in server.log if "mirror" in path] == [0]
+
+
+def test_a_file_that_changes_between_two_tries_is_fetched_whole(setup, server):
+    setup(sha256=None)
+    asked = []
+
+    def versions(handler, start):
+        asked.append(handler.headers.get("If-Range"))
+        new = {"ETag": '"b"', "Content-Length": len(DATA), "Content-Type": "application/octet-stream"}
+        if not start:
+            return send(handler, 200, {**new, "ETag": '"a"'}, bytes(70_000))
+        if asked[-1] == '"b"':
+            return whole(DATA)(handler, start)
+        send(handler, 200, new, DATA[:80_000])
+
+    server.answer["/file.pth"] = versions
+    works()
+    assert asked == [None, '"a"', '"b"']
 
 
 @pytest.mark.parametrize("status, tries", [(404, 1), (403, 1), (410, 1), (503, 4), (500, 4), (429, 4)])

@@ -202,6 +202,42 @@ def test_a_discriminator_of_its_own_loads_as_its_card_says(hub):
     assert "there is no such revision" in hub.load("load_discriminator('alice/judge', revision='v9')")
 
 
+def test_a_push_between_two_downloads_does_not_mix_two_networks(hub, monkeypatch):
+    from sngan_hub.networks import hub_files
+
+    first, second = (sngan_hub.Generator(32, 2, widths=[4] * 4, classes=names) for names in (["a", "b"], ["c", "d"]))
+    hub.user("hf_alice", False)
+    first.push_to_hub("alice/mine")
+    inner = hub_files.hf_hub_download
+
+    def then_pushed(repo, name, **how):
+        path = inner(repo, name, **how)
+        if name == "config.json":
+            monkeypatch.setattr(hub_files, "hf_hub_download", inner)
+            second.push_to_hub("alice/mine")
+        return path
+
+    monkeypatch.setattr(hub_files, "hf_hub_download", then_pushed)
+    for offline in (False, True):
+        loaded = hub.load("load_generator('alice/mine')", offline=offline)
+        assert loaded == f"Generator ['a', 'b'] {weight_of(first)}"
+        if not offline:
+            assert hub.load("load_generator('alice/mine')", token="hf_bob") == f"Generator ['c', 'd'] {weight_of(second)}"
+
+
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors"])
+def test_a_damaged_file_in_the_hubs_cache_is_fetched_again(file, hub):
+    assert hub.call(sngan, "push", PAIR, "alice/mine").returncode == 0
+    assert hub.call(sngan, "push", PAIR / "discriminator", "alice/judge").returncode == 0
+    for what in ("load_generator('alice/mine')", "load_discriminator('alice/judge')"):
+        whole = hub.load(what)
+        assert whole.split()[0] in ("Generator", "Discriminator")
+        for path in (hub.tmp_path / "cache of hf_alice").rglob(file):
+            path.resolve().write_bytes(path.read_bytes()[:-9])
+        assert f"{file} in the cache of the Hub was damaged, and is deleted now: load the network again" in hub.load(what)
+        assert hub.load(what) == whole
+
+
 def test_a_calibration_out_of_reach_is_not_a_missing_one(hub):
     from sngan_hub.hub.calibrations import load_calibration
 

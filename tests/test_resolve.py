@@ -15,8 +15,7 @@ def no_network(monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("the network was asked")
 
-    for name in ("sngan_hub.hub.load.hf_hub_download", "sngan_hub.networks.mixin.hf_hub_download"):
-        monkeypatch.setattr(name, refuse)
+    monkeypatch.setattr("sngan_hub.networks.hub_files.hf_hub_download", refuse)
     monkeypatch.setattr("socket.socket.connect", refuse)
 
 

@@ -15,7 +15,7 @@ from ..weights.records import Record, is_drive
 from .cache import cache_folder, check_first, forget, place, sha256_of
 from .drive import transfer_from_drive
 from .errors import http_errors
-from .transfer import NotServed, transfer
+from .transfer import NotServed, can_resume, transfer
 
 
 class Fetched(NamedTuple):
@@ -83,7 +83,11 @@ def _from_addresses(record: Record, path: Path) -> Fetched:
             failures.append(f"{_host(url)}: {refused}")
             part.unlink()
     said = "; ".join(failures)
-    kept = f" ({part.stat().st_size:,} bytes are kept; run the command again to resume)" if part.exists() else ""
+    kept = ""
+    if part.exists() and can_resume(record):
+        kept = f" ({part.stat().st_size:,} bytes are kept; run the command again to resume)"
+    else:
+        part.unlink(missing_ok=True)
     raise FileNotFoundError(
         f"{record.key}: the download failed: {said}{kept}; "
         f"or download {_by_hand(record)} yourself and save it as {path}"

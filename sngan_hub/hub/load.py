@@ -9,15 +9,13 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 import torch
-from huggingface_hub import (
-    constants,
-    hf_hub_download,  # pyright: ignore[reportUnknownVariableType]  (one of its parameters is a bare dict)
-)
+from huggingface_hub import constants
 from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
 
 from ..convert import convert_file
 from ..devices import resolve_device
 from ..networks.base import AnyDiscriminator, AnyGenerator, Network
+from ..networks.hub_files import damaged_files_deleted, hub_files
 from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, OtherKind, check_values, read_config
 from ..networks.registry import MODELS, find_model
 from ..weights.records import BUILT_IN, KINDS, WEIGHTS, Record, find_record, is_tag
@@ -220,8 +218,8 @@ def _from_hub(
         local = isinstance(error.__cause__, LocalEntryNotFoundError)  # the Hub cannot be reached
         try:
             with hub_errors(repo):  # its config.json first: a generator's weights are not fetched for nothing
-                path = hf_hub_download(repo, CONFIG_NAME, revision=revision, token=token, local_files_only=local)
-                with torch.device("meta"):
+                (path,) = hub_files(repo, [CONFIG_NAME], revision, token=token, local_files_only=local)
+                with damaged_files_deleted([path]), torch.device("meta"):
                     cls.from_config(read_config(path), path)
                 return cls.from_pretrained(repo, revision=revision, token=token, local_files_only=local)
         except OtherKind:

@@ -13,7 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..weights.records import Record
-from .cache import sha256_of
+from .cache import first_hash, sha256_of
 
 TIMEOUT = 30  # seconds without data
 TRIES = 4  # consecutive attempts without data
@@ -25,21 +25,34 @@ class NotServed(Exception):
     """This address does not serve the file. The next one is tried."""
 
 
+def can_resume(record: Record) -> bool:
+    """Whether a partial file of an earlier call or another address may be continued.
+
+    Without a hash, nothing would tell a file of two versions from a whole one.
+    """
+    return bool(record.sha256 or first_hash(record))
+
+
 def check_local(error: OSError, part: Path, record: Record) -> None:
-    """Raises ``OSError`` for an error of this machine's disk; the message says that the partial file is kept."""
+    """Raises ``OSError`` for an error of this machine's disk; the message says whether the partial file is kept."""
     if error.errno in _LOCAL:
-        raise OSError(error.errno, f"{record.key}: {part}: {error.strerror}; the partial download is kept") from error
+        kept = "; the partial download is kept" if can_resume(record) else ""
+        raise OSError(error.errno, f"{record.key}: {part}: {error.strerror}{kept}") from error
 
 
 def transfer(url: str, part: Path, record: Record) -> None:
     """Downloads ``url`` to ``part``, or resumes. Raises ``NotServed``; other kinds of ``OSError`` are local."""
     failures, said = 0, ""
+    resumable = can_resume(record)
+    version: dict[str, str] | None = None if resumable else {}  # without a hash: what the server calls this version
+    if not resumable:
+        part.unlink(missing_ok=True)
     while failures < TRIES:
         if failures:
             time.sleep(PAUSE * 2 ** (failures - 1))
         before = part.stat().st_size if part.exists() else 0
         try:
-            _receive(url, part, before, record.key)
+            _receive(url, part, before, record.key, version)
             return
         except urllib.error.HTTPError as error:
             said = f"HTTP {error.code} {str(error.reason).splitlines()[0] if error.reason else ''}".rstrip()
@@ -64,8 +77,9 @@ def transfer(url: str, part: Path, record: Record) -> None:
     raise NotServed(said)
 
 
-def _receive(url: str, part: Path, start: int, name: str) -> None:
-    headers = {"User-Agent": "sngan-hub", **({"Range": f"bytes={start}-"} if start else {})}
+def _receive(url: str, part: Path, start: int, name: str, version: dict[str, str] | None) -> None:
+    """``version``: the header If-Range for the next call, which is kept here; None: not wanted."""
+    headers = {"User-Agent": "sngan-hub", **({"Range": f"bytes={start}-", **(version or {})} if start else {})}
     request = urllib.request.Request(url, headers=headers)
     with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
         if response.headers.get_content_type() == "text/html":
@@ -73,6 +87,10 @@ def _receive(url: str, part: Path, start: int, name: str) -> None:
         resumed = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
         if start and not (response.status == 206 and resumed and int(resumed[1]) == start):
             start = 0  # the server sends the whole file again
+        if version is not None and not start:
+            version.clear()
+            if (etag := response.headers.get("ETag", "")).startswith('"'):  # a weak one, W/"...", is not for ranges
+                version["If-Range"] = etag
         length = response.headers.get("Content-Length")
         total = start + int(length) if length and length.isdigit() else None
         received = start

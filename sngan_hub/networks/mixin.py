@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
-from huggingface_hub import HfApi, ModelCard, PyTorchModelHubMixin, hf_hub_download
+from huggingface_hub import HfApi, ModelCard, PyTorchModelHubMixin
 from huggingface_hub.constants import CONFIG_NAME, SAFETENSORS_SINGLE_FILE
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
@@ -23,6 +23,7 @@ from torch import nn
 
 from ..files import write_atomically, write_text
 from .card import CARD, is_described, network_card, own_card
+from .hub_files import damaged_files_deleted, hub_files
 
 Network = TypeVar("Network", bound="StrictHubMixin")
 _CARD_TEXT = "card_text"  # among model_card_kwargs: the card itself, instead of a generated one
@@ -173,24 +174,29 @@ class StrictHubMixin(nn.Module, PyTorchModelHubMixin):
             ValueError: if the files do not match this class exactly.
         """
         source = str(pretrained_model_name_or_path)
-        paths = []
-        for name in (CONFIG_NAME, SAFETENSORS_SINGLE_FILE):
-            if os.path.isdir(source):
-                path = os.path.join(source, name)
-                if not os.path.isfile(path):
-                    raise FileNotFoundError(f"{source}: there is no {name}; the folder of a network contains "
-                                            f"{CONFIG_NAME} and {SAFETENSORS_SINGLE_FILE}")  # fmt: skip
-            else:
-                path = hf_hub_download(
-                    source, name, revision=revision, token=token, cache_dir=cache_dir,
-                    force_download=force_download, local_files_only=local_files_only,
-                )  # fmt: skip
-            paths.append(path)
-        with torch.device("meta"):  # shapes only: no memory is allocated for sizes that config.json declares
-            network = cls.from_config(read_config(paths[0]), source=paths[0])
-        load_weights(network, paths[1])
+        names = (CONFIG_NAME, SAFETENSORS_SINGLE_FILE)
+        if os.path.isdir(source):
+            paths = [os.path.join(source, name) for name in names]
+            if missing := [name for name, path in zip(names, paths, strict=True) if not os.path.isfile(path)]:
+                raise FileNotFoundError(f"{source}: there is no {missing[0]}; the folder of a network contains "
+                                        f"{CONFIG_NAME} and {SAFETENSORS_SINGLE_FILE}")  # fmt: skip
+            network = cls._from_files(*paths)
+        else:
+            paths = hub_files(
+                source, names, revision, token=token, cache_dir=cache_dir, force_download=force_download,
+                local_files_only=local_files_only,
+            )  # fmt: skip
+            with damaged_files_deleted(paths):
+                network = cls._from_files(*paths)
         network.to(map_location)
         return network.eval()
+
+    @classmethod
+    def _from_files(cls: type[Network], config: str, weights: str) -> Network:
+        with torch.device("meta"):  # shapes only: no memory is allocated for sizes that config.json declares
+            network = cls.from_config(read_config(config), source=config)
+        load_weights(network, weights)
+        return network
 
     @classmethod
     def from_config(cls: type[Network], config: dict[str, Any], source: str = "config") -> Network:
