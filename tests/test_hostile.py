@@ -184,7 +184,9 @@ def test_a_product_of_two_small_tensors_is_refused_before_memory_is_taken(tmp_pa
     torch.save({"state_dict": {**tensors, "shared.weight": torch.ones(20_000, 128)}}, path)
     assert convert_file(path)[0].network.n_classes == 20_000  # not out of proportion to the file
     monkeypatch.setattr(networks, "_COMPUTED_PER_VALUE", 0)
-    assert re.search("shared.weight gives [0-9,]+ values of class gains, but the whole file has", refusal(path, tmp_path, capsys))
+    assert re.search(
+        "shared.weight gives [0-9,]+ values of class gains, but the whole file has", refusal(path, tmp_path, capsys)
+    )
 
 
 def test_an_archive_that_swells_is_refused(tmp_path, capsys):

@@ -141,7 +141,9 @@ def test_weights_that_could_not_be_loaded_are_not_saved(wrong, dtype, folder, mo
         g.conv.bias[0] = wrong
     monkeypatch.setattr("huggingface_hub.HfApi.create_repo", lambda *_, **__: pytest.fail("it made a repository"))
     for save in (lambda: g.save_pretrained(folder), lambda: g.push_to_hub("someone/diverged")):
-        with pytest.raises(ValueError, match="cannot be saved, .*conv.bias contains values that are not finite in float32"):
+        with pytest.raises(
+            ValueError, match="cannot be saved, .*conv.bias contains values that are not finite in float32"
+        ):
             save()
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 

@@ -94,7 +94,9 @@ def test_pushes_from_python_leave_a_persons_card(hub, tmp_path):
     hub.user("hf_alice", False)
     for more in ({}, {"ignore_patterns": "*.txt"}):
         network.push_to_hub("alice/mine", **more)
-        assert hub.card("alice/mine") == described and hub.load("load_generator('alice/mine')").startswith("Generator None")
+        assert hub.card("alice/mine") == described and hub.load("load_generator('alice/mine')").startswith(
+            "Generator None"
+        )
     network.save_pretrained(tmp_path / "mine", push_to_hub=True, repo_id="alice/mine")  # of a generated card
     assert hub.card("alice/mine") == described
     (tmp_path / "mine" / "README.md").write_text("# Cats\n\nDrawn by hand.\n")
@@ -222,7 +224,9 @@ def test_a_push_between_two_downloads_does_not_mix_two_networks(hub, monkeypatch
         loaded = hub.load("load_generator('alice/mine')", offline=offline)
         assert loaded == f"Generator ['a', 'b'] {weight_of(first)}"
         if not offline:
-            assert hub.load("load_generator('alice/mine')", token="hf_bob") == f"Generator ['c', 'd'] {weight_of(second)}"
+            assert (
+                hub.load("load_generator('alice/mine')", token="hf_bob") == f"Generator ['c', 'd'] {weight_of(second)}"
+            )
 
 
 @pytest.mark.parametrize("file", ["config.json", "model.safetensors"])
@@ -234,7 +238,9 @@ def test_a_damaged_file_in_the_hubs_cache_is_fetched_again(file, hub):
         assert whole.split()[0] in ("Generator", "Discriminator")
         for path in (hub.tmp_path / "cache of hf_alice").rglob(file):
             path.resolve().write_bytes(path.read_bytes()[:-9])
-        assert f"{file} in the cache of the Hub was damaged, and is deleted now: load the network again" in hub.load(what)
+        assert f"{file} in the cache of the Hub was damaged, and is deleted now: load the network again" in hub.load(
+            what
+        )
         assert hub.load(what) == whole
 
 

@@ -55,8 +55,9 @@ Code: https://github.com/{REPOSITORY}
 """
 
 
+_METADATA = r"(library_name: sngan-hub|license: other|license_name: not-stated|pipeline_tag: [\w-]+|tags:|- [\w-]+)"
 _GENERATED = re.compile(
-    r"---\n((library_name: sngan-hub|license: other|license_name: not-stated|pipeline_tag: [\w-]+|tags:|- [\w-]+)\n)+---\n\n"
+    rf"---\n({_METADATA}\n)+---\n\n"
     r"# [^\n]+\n\nA (un)?conditional [^\n]+\nCode: [^\n]+\n\n```python\n[^`]+```\n\n(Its [\d,]+ classes: [^\n]+\n\n)?"
     rf"## Data, licence and scores\n\n{re.escape(NOT_DESCRIBED)}\s*"
 )
