@@ -20,6 +20,7 @@ from huggingface_hub import ModelCard
 from sngan_hub import WEIGHTS, load_discriminator, load_generator
 from sngan_hub.cli.main import main as sngan
 from sngan_hub.hub import mirror as mirroring
+from sngan_hub.hub import transfer
 from sngan_hub.hub.cache import place, sha256_of
 from sngan_hub.hub.local import config_of
 from sngan_hub.hub.mirror import is_repository, mirror_to_folder
@@ -27,7 +28,7 @@ from sngan_hub.weights.records import Record
 
 from . import minihub
 from .conftest import GOLDEN, ROOT
-from .loopback import Server, whole
+from .loopback import Server, refuse, whole
 
 FILES = {"sngan_cifar10.mmgen_fid": GOLDEN / "foreign" / "mmgen32_cond10_wo.pth",
          "sngan_cifar10_unconditional.mimicry": GOLDEN / "foreign" / "mimicry_sngan32" / "netG" / "netG_100000_steps.pth"}  # fmt: skip
@@ -194,6 +195,28 @@ def test_a_mirror_behind_a_web_server(published, tmp_path, monkeypatch):
     web.shutdown()
     web.server_close()
     same([load_generator("sngan_cifar10_unconditional")], expected[2:])  # cached
+
+
+def test_a_config_that_does_not_come_leaves_no_file_of_the_users(published, tmp_path, monkeypatch):
+    """The weights stay as a partial download: as a whole file they would count as put there by hand."""
+    monkeypatch.setattr(transfer, "PAUSE", 0.01)
+    mirror(tmp_path / "m", "--url", published.url)
+    fresh(tmp_path, monkeypatch, tmp_path / "m/records.json")
+    folder = "sngan_cifar10.mmgen_fid/generator"
+    published.answer[f"/{folder}/model.safetensors"] = whole(
+        (tmp_path / "m" / folder / "model.safetensors").read_bytes()
+    )
+    published.answer[f"/{folder}/config.json"] = refuse(503)
+    with pytest.raises(FileNotFoundError, match="HTTP 503"):
+        load_generator("sngan_cifar10")
+    names = [path.name for path in (tmp_path / "other/downloads").rglob("*") if path.is_file()]
+    assert names == ["model.safetensors.part"]
+    published.log.clear()
+    published.answer[f"/{folder}/config.json"] = whole((tmp_path / "m" / folder / "config.json").read_bytes())
+    load_generator("sngan_cifar10")
+    assert (f"/{folder}/model.safetensors", 0) not in published.log, "the weights are not sent again"
+    made = json.loads((tmp_path / f"other/weights/{folder}/source.json").read_text())
+    assert made["from"].startswith(published.url) and not list((tmp_path / "other/downloads").rglob("*.*ors"))
 
 
 @pytest.mark.slow

@@ -144,6 +144,21 @@ def test_private_repositories_tokens_branches_and_pull_requests(hub):
     assert hub.load("load_generator('alice/mine', revision='try')").startswith("Generator")
 
 
+def test_what_must_be_private_does_not_go_to_a_public_repository(hub):
+    assert hub.call(sngan, "push", PAIR / "discriminator", "alice/open").returncode == 0
+    files = hub.files("alice/open")
+    card = hub.card("alice/open")
+    for command in (["push", PAIR / "generator", "alice/open"], ["mirror", "sngan_fashion32", "alice/open"]):
+        refused = hub.call(sngan, *command, "--private")
+        assert refused.returncode == 2 and refused.stderr.count("\n") == 1, refused.stderr
+        assert (
+            "private: alice/open exists and is public, so nothing was uploaded to it; make it private" in refused.stderr
+        )
+        assert hub.files("alice/open") == files and hub.card("alice/open") == card
+    for _ in range(2):
+        assert hub.call(sngan, "push", PAIR / "generator", "alice/own", "--private").returncode == 0
+
+
 def test_an_interrupted_upload_is_repeated(hub):
     inner, failed = minihub.Handler.commit, []
 

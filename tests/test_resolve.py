@@ -91,8 +91,31 @@ def test_without_a_network_a_repository_is_answered_at_once(tmp_path, monkeypatc
     ):
         load_generator("alice/pets")
     assert time.perf_counter() - start < 3
-    monkeypatch.setattr(hub, "getproxies", lambda: {"https": "http://proxy:3128"})
+    monkeypatch.setattr(hub, "getproxies", lambda: {"no": "localhost"})
+    assert hub.offline()
+    monkeypatch.setattr(hub, "getproxies", lambda: {"no": "localhost", "https": "http://proxy:3128"})
     assert not hub.offline()
+
+
+@pytest.mark.parametrize("name, command", [
+    ("SNGAN_HUB_CACHE", ["sample", "sngan_cifar10", "--out", "x.png"]), ("XDG_CACHE_HOME", ["list"]),
+    ("SNGAN_HUB_RECORDS", ["list"]),
+])  # fmt: skip
+def test_a_variable_with_a_home_that_is_not_there_is_one_line(name, command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SNGAN_HUB_CACHE", raising=False)
+    monkeypatch.setenv(name, "~nobody.here/x")
+    if name == "SNGAN_HUB_RECORDS":
+        entry = {"folder": "~nobody.here/x", "sha256": "0" * 64}
+        (tmp_path / "records.json").write_text(json.dumps({"a.b": entry}))
+        monkeypatch.setenv(name, "records.json")
+    with pytest.raises(SystemExit) as stop:
+        sngan(command)
+    said = capsys.readouterr().err
+    assert stop.value.code == 2 and said.count("\n") == 1 and name in said
+    assert (
+        "the home folder of ~nobody.here is unknown on this machine (got ~nobody.here/x); write the whole path" in said
+    )
 
 
 # Folders, and names with weights of their own -------------------------------------------------------------------------

@@ -14,15 +14,19 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ..files import write_json
-from ..weights.records import Record
+from ..weights.records import Record, user_path
 
 
 def cache_folder() -> Path:
-    """``$SNGAN_HUB_CACHE``, by default sngan_hub in the user's cache folder."""
+    """``$SNGAN_HUB_CACHE``, by default sngan_hub in the user's cache folder.
+
+    Raises ``ValueError`` if the home folder that it names does not exist.
+    """
     base = os.environ.get("SNGAN_HUB_CACHE")
     if base:
-        return Path(base).expanduser().absolute()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sngan_hub"
+        return user_path(base, "SNGAN_HUB_CACHE").absolute()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return user_path(base or "~/.cache", "XDG_CACHE_HOME" if base else "SNGAN_HUB_CACHE is not set") / "sngan_hub"
 
 
 def place(record: Record) -> Path:

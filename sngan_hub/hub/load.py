@@ -239,7 +239,7 @@ def offline() -> bool:
     With a proxy, always False: the proxy resolves names.
     """
     host = urlsplit(constants.ENDPOINT).hostname
-    if not host or getproxies():
+    if not host or getproxies().keys() - {"no"}:  # NO_PROXY alone is no proxy
         return False
     try:
         socket.getaddrinfo(host, None)

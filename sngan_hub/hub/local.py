@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import sys
@@ -103,6 +104,10 @@ def _fetch_and_convert(record: Record) -> None:
         if fetched.source != "file":  # left there, it would be taken for the user's own file
             forget(fetched.path)
         raise
+    except BaseException:  # such as a config.json that does not come; the file itself may be right
+        if fetched.path == place(record) and fetched.source != "file":
+            os.replace(fetched.path, fetched.path.with_name(f"{fetched.path.name}.part"))  # the next call goes on there
+        raise
     for one in converted:
         if record.classes and len(record.classes) == one.network.n_classes:
             one.network.name_classes(record.classes)
@@ -135,13 +140,15 @@ def _converted(record: Record, fetched: Fetched) -> list[Converted]:
 def _in_own_format(record: Record, fetched: Fetched) -> Converted:
     """The network of a mirror, whose file lies beside its config.json, at the same address but for the name."""
     config = fetch(config_of(record), fetched.revision)
-    with tempfile.TemporaryDirectory() as name:
-        for path, file in ((config.path, CONFIG_NAME), (fetched.path, SAFETENSORS_SINGLE_FILE)):
-            shutil.copyfile(path, Path(name) / file)
-        cls = AnyGenerator if record.kind == "generator" else AnyDiscriminator
-        network = cls.from_pretrained(name)
-    if config.source != "file":
-        forget(config.path)
+    try:
+        with tempfile.TemporaryDirectory() as name:
+            for path, file in ((config.path, CONFIG_NAME), (fetched.path, SAFETENSORS_SINGLE_FILE)):
+                shutil.copyfile(path, Path(name) / file)
+            cls = AnyGenerator if record.kind == "generator" else AnyDiscriminator
+            network = cls.from_pretrained(name)
+    finally:
+        if config.source != "file":
+            forget(config.path)
     return Converted(network, "sngan-hub", ("in this project's format",))
 
 

@@ -24,6 +24,7 @@ from .cache import cache_folder, one_process_at_a_time, sha256_of
 from .cards import licence_of, score_table
 from .errors import hub_errors
 from .local import local_folder, provenance, verify
+from .push import create_repo
 from .resolve import REPOSITORY
 
 RECORDS, CARD, LOCK = "records.json", "README.md", ".records.json.lock"
@@ -131,7 +132,7 @@ def mirror_to_hub(names: Sequence[str], repo: str, private: bool, records: Path)
     files = [f"{one.name}/{one.kind}/{file}" for one in mirrored for file in each]
     own = _entries(folder)
     with hub_errors(repo):
-        api.create_repo(repo, private=private or None, exist_ok=True)
+        create_repo(api, repo, private)
         commit = api.upload_folder(repo_id=repo, folder_path=folder, allow_patterns=files,
                                    commit_message="Mirror of published weights")  # fmt: skip
         entries = _published(api, repo, commit.oid)  # also those that other machines have uploaded

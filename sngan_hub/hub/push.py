@@ -88,7 +88,8 @@ def push(
 
     Creates the repository and the branch ``revision`` if they do not exist. ``tag``: new tag of the commit, not with
     ``create_pr``. ``create_pr``: open a pull request instead of committing. Repeating an interrupted push uploads the
-    remaining files. Raises ``OSError`` with a one-line message, and ``ValueError`` for ``tag`` with ``create_pr``.
+    remaining files. Raises ``OSError`` with a one-line message, and ``ValueError`` for ``tag`` with ``create_pr`` and
+    for ``private`` with a repository that is public.
     """
     if tag and create_pr:
         raise ValueError(f"tag: a pull request gets no tag (got tag {tag!r} with create_pr); omit the tag, and add it "
@@ -96,7 +97,7 @@ def push(
     api = HfApi(token=token)
     own = own_card(folder) is not None
     with hub_errors(repo), with_card(folder, repo) as folder:
-        api.create_repo(repo, private=private or None, exist_ok=True)  # None: as the account's settings say
+        create_repo(api, repo, private)
         if not own and is_described(api, repo, revision):
             (folder / CARD).unlink()  # of the temporary copy: the publisher's description stays
         tagged = bool(tag) and _is_tagged(api, folder, repo, tag, revision or "main")
@@ -109,6 +110,14 @@ def push(
         if tag and not tagged:
             api.create_tag(repo, tag=tag, revision=commit.oid)
     return str(commit.pr_url or f"{api.endpoint}/{repo}")
+
+
+def create_repo(api: HfApi, repo: str, private: bool) -> None:
+    """Creates a repository if there is none. Raises ``ValueError`` if it must be private and there is a public one."""
+    api.create_repo(repo, private=private or None, exist_ok=True)  # None: as the account's settings say
+    if private and not api.repo_info(repo).private:
+        raise ValueError(f"private: {repo} exists and is public, so nothing was uploaded to it; make it private in its "
+                         f"settings on the Hub, choose another name, or omit --private")  # fmt: skip
 
 
 def _is_tagged(api: HfApi, folder: Path, repo: str, tag: str, branch: str) -> bool:

@@ -285,7 +285,8 @@ def _user_record(record: Record, entry: Mapping[str, Any], where: str, home: Pat
     if "folder" in fields:
         if not fields["folder"]:
             raise ValueError(f"{RECORDS_VARIABLE}: {where}: folder must be a path (got {fields['folder']!r})")
-        fields |= {"folder": (home / Path(fields["folder"]).expanduser()).absolute(), "urls": (), "repo": ""}
+        folder = user_path(fields["folder"], f"{RECORDS_VARIABLE}: {where}: folder")
+        fields |= {"folder": (home / folder).absolute(), "urls": (), "repo": ""}
         if not re.fullmatch(r"[0-9a-f]{64}", str(fields.get("sha256"))):
             raise ValueError(f"{RECORDS_VARIABLE}: {where}: a folder needs the sha256 of its model.safetensors")
     elif urls:
@@ -316,6 +317,15 @@ def _user_record(record: Record, entry: Mapping[str, Any], where: str, home: Pat
                          f"such as generator/model.safetensors, without .., drive or backslash (got {file!r})"
                          )  # fmt: skip
     return replace(record, **fields)
+
+
+def user_path(text: str, said: str) -> Path:
+    """A path that may begin with ~ or ~NAME. ``said``: who says it. Raises ``ValueError`` if there is no such home."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:  # no user NAME, or no HOME
+        raise ValueError(f"{said}: the home folder of {Path(text).parts[0]} is unknown on this machine (got {text}); "
+                         f"write the whole path of the folder") from error  # fmt: skip
 
 
 def _texts(value: Any, where: str, field: str) -> list[str]:
