@@ -23,7 +23,7 @@ from typing import Any
 from sngan_hub import load_generator
 from sngan_hub.class_names import label_names
 from sngan_hub.exporting import describe, difference, write_onnx
-from sngan_hub.files import write_json
+from sngan_hub.files import write_atomically, write_json
 from sngan_hub.hub.cache import cache_folder
 from sngan_hub.text import REPOSITORY
 from sngan_hub.weights import Record, find_record
@@ -215,7 +215,10 @@ def runtime_package(given: Path | None, say: Callable[[str], None] = print) -> b
         return _checked(given.read_bytes(), str(given))
     kept = package_path()
     if kept.is_file():
-        return _checked(kept.read_bytes(), str(kept))
+        try:
+            return _checked(kept.read_bytes(), str(kept))
+        except ValueError as error:
+            say(f"{error}; downloading it again")
     npm = shutil.which("npm")
     if npm is None:
         raise FileNotFoundError(
@@ -232,7 +235,7 @@ def runtime_package(given: Path | None, say: Callable[[str], None] = print) -> b
             raise FileNotFoundError(f"npm cannot download {RUNTIME} {RUNTIME_VERSION}: {reason}")
         content = _checked(found[0].read_bytes(), "the file from npm")
     kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_bytes(content)
+    write_atomically(kept, lambda path: path.write_bytes(content))
     return content
 
 

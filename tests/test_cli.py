@@ -1,5 +1,6 @@
 """The commands as a shell sees them: what they print, what they write, and one clear line with exit code 2."""
 
+import io
 import json
 import os
 import re
@@ -346,6 +347,21 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
     for name, group in parser.EXTRAS.items():  # the table follows pyproject.toml
         line = next(line for line in text.splitlines() if line.startswith(f"{group} = "))
         assert name.replace("_", "-") in line
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names of files are Unicode there")
+def test_the_name_of_a_file_that_is_no_text_is_escaped(tmp_path, monkeypatch):
+    for name in ("a.png", os.fsdecode(b"\xff.png")):
+        Image.new("RGB", (32, 32)).save(tmp_path / name)
+    for flags in ([], ["--json"]):
+        written = io.BytesIO()
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "utf-8", errors="strict", write_through=True))
+        assert sngan(["score", "sngan_avatars32", str(tmp_path), *flags]) == 0
+        said = written.getvalue().decode()
+        assert "a.png" in said and "\\udcff.png" in said
+        if flags:
+            files = {json.loads(line)["file"] for line in said.splitlines()}
+            assert files == {str(tmp_path / name) for name in ("a.png", os.fsdecode(b"\xff.png"))}
 
 
 def test_a_reader_that_stops_early_is_no_error():

@@ -1,5 +1,7 @@
 """The static page without a browser: its latents are Python's to the last bit, and what `sngan static` writes."""
 
+import base64
+import hashlib
 import json
 import os
 import shutil
@@ -180,6 +182,32 @@ def site(tmp_path, monkeypatch):
     monkeypatch.setattr(build_static, "runtime_package", lambda given, say: b"")
     monkeypatch.setattr(build_static, "_model", model)
     return build
+
+
+def test_a_damaged_package_in_the_cache_is_fetched_again(tmp_path, monkeypatch):
+    from space import build_static
+
+    content = b"the package"
+    digest = base64.b64encode(hashlib.sha512(content).digest()).decode()
+
+    def npm(command, cwd, **_):
+        (Path(cwd) / "ort.tgz").write_bytes(content)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setenv("SNGAN_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(build_static, "RUNTIME_INTEGRITY", f"sha512-{digest}")
+    monkeypatch.setattr(build_static.shutil, "which", lambda name: name)
+    monkeypatch.setattr(build_static.subprocess, "run", npm)
+    kept, said = build_static.package_path(), []
+    assert build_static.runtime_package(None, said.append) == kept.read_bytes() == content
+    kept.write_bytes(content[:5])  # as of a process that was killed while it wrote
+    assert build_static.runtime_package(None, said.append) == kept.read_bytes() == content
+    assert "this is not onnxruntime-web" in said[1] and said[1].endswith("downloading it again")
+    monkeypatch.setattr(build_static, "write_atomically", lambda path, write: (_ for _ in ()).throw(KeyboardInterrupt))
+    kept.unlink()
+    with pytest.raises(KeyboardInterrupt):
+        build_static.runtime_package(None, said.append)
+    assert not kept.exists()
 
 
 def test_a_build_replaces_its_own_files_and_leaves_those_of_a_published_branch(site):

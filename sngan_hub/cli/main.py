@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import argparse
+import io
+import sys
 from collections.abc import Sequence
 from types import ModuleType
 
@@ -20,6 +22,9 @@ ORDER = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    for stream in (sys.stdout, sys.stderr):  # the name of a file may not be text: then it is escaped, not an error
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
     parser = Parser(
         prog="sngan", description="Sample, score, train and publish SNGAN and projection-discriminator models.",
         epilog="sngan COMMAND --help explains a command.",

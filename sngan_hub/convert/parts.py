@@ -50,7 +50,7 @@ class Container:
     def _tensor(self, key: str, value: Tensor | np.ndarray) -> Tensor:
         if isinstance(value, Tensor):
             return value
-        if value.dtype.kind not in "fiub" or value.dtype.byteorder == ">":
+        if value.dtype.kind not in "fiub" or value.dtype.itemsize > 8 or value.dtype.byteorder == ">":
             raise ValueError(f"{self.source}: {key} is {value.dtype}, expected float32")
         return torch.from_numpy(np.array(value))
 
