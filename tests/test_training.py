@@ -319,6 +319,15 @@ def test_bad_settings_are_refused(overrides, text):
         make_config("fashion3")
 
 
+def test_images_are_loaded_at_the_size_of_the_networks(image_folder, tmp_path):
+    from training.engine import loop
+
+    for fields, size in (("{}", 32), ('{"size": 48, "bottom_width": 6}', 48)):
+        config = make_config("fashion32", data=str(image_folder), out=str(tmp_path), generator_fields=fields)
+        assert config.size == loop._checked(config, None, True).images.shape[-1] == size
+    assert make_config("dogcat256").size == 256
+
+
 def test_what_a_resumed_run_may_change():
     old = dataclasses.asdict(make_config("fashion32", decay_from=100, decay_to=200))
     assert differences(old, Config(**{**old, "steps": 999, "log_every": 7, "out": "x", "threads": 2}), 50) == []

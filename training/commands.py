@@ -70,13 +70,12 @@ def prepare(arguments: argparse.Namespace) -> None:
 
 def recipe_of(preset: str) -> dict[str, Any]:
     """The preprocessing of a preset. For ImageNet, the authors scale the short side to 256 and skip smaller images."""
-    from sngan_hub.networks.registry import find_model
 
     config = make_config(preset)
-    size = config.stored_size or find_model(config.architecture).size
+    size = config.stored_size or config.size
     if not config.contrast_stretch:
         return {"size": size}
-    own = config.stretches_at_load(find_model(config.architecture).size)
+    own = config.stretches_at_load(config.size)
     return {"size": size, "short_side": 256, "min_side": 256, "contrast_stretch": own, "test_every": 0}
 
 
@@ -217,7 +216,6 @@ def report(arguments: argparse.Namespace) -> None:
 
 def import_(arguments: argparse.Namespace) -> None:
     from sngan_hub.data.prepared import check_blocks
-    from sngan_hub.networks.registry import find_model
 
     from .config.schema import save_config
     from .engine.checkpoints import checkpoints, save_checkpoint
@@ -236,8 +234,7 @@ def import_(arguments: argparse.Namespace) -> None:
     if checkpoints(out):
         raise FileExistsError(f"out must not contain a run (got {out}); choose another folder")
     check_writable(out, create=True)
-    size = find_model(config.architecture).size
-    data = stored_images(config, size)
+    data = stored_images(config, config.size)
     check_blocks(data)
     state = import_snapshot(arguments.snapshot, config, data.classes)
     with locked(out):

@@ -12,7 +12,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from ..files import write_json
 from ..networks.card import PIPELINES, as_text, first_class, listed, use_snippet
-from ..text import NAMESPACE, REPOSITORY
+from ..text import NAMESPACE, REPOSITORY, printed
 from ..weights.records import WEIGHTS, Record
 
 PICTURE = "samples.png"  # file name of the sample image beside the card
@@ -186,7 +186,7 @@ def score_table(record: Record) -> str:
         )
     machine = next(iter(record.scores.values()))
     versions = ", ".join(f"{k} {v}" for k, v in (machine.versions or {}).items())
-    return "\n".join(lines) + f"\n\nSeed {machine.seed}; {machine.machine}; {versions}."
+    return "\n".join(lines) + f"\n\nSeed {machine.seed}; {printed(machine.machine)}; {versions}."
 
 
 def write_cards(folder: Path) -> None:

@@ -126,6 +126,14 @@ class Config(
         return min(self.lr_scale(step), max(risen, 0.0))
 
     @property
+    def size(self) -> int:
+        """The side of the networks' images in pixels."""
+        from sngan_hub.networks.registry import find_model
+
+        given = json.loads(self.generator_fields).get("size")
+        return given if isinstance(given, int) else find_model(self.architecture).size
+
+    @property
     def split(self) -> str:
         """The split of the data that is trained on."""
         return "train" if self.held_out == "tenth" else "all"

@@ -13,7 +13,6 @@ import torch
 
 from sngan_hub.data import Images, say_left_out
 from sngan_hub.data.prepared import check_blocks
-from sngan_hub.networks.registry import find_model
 
 from ..config.schema import Config, save_config
 from ..feed.checks import check_apart, check_data, check_held_out, check_tenth
@@ -87,17 +86,16 @@ def _train(config: Config, data: Images | None, begin: Callable[[State], None] |
 
 def _checked(config: Config, data: Images | None, main: bool) -> Images:
     """The training images. The main process checks that they are whole, and compares them with the held-out images."""
-    size = find_model(config.architecture).size
     if data is None:
         if main:
             say_left_out(config.data)
-        data = stored_images(config, size)
+        data = stored_images(config, config.size)
     if main:
         check_blocks(data)
         if config.test_folder:
-            check_held_out(data, config, size)
+            check_held_out(data, config, config.size)
         elif not checkpoints(Path(config.out)):  # a resumed run has been told
-            check_tenth(data, config, size)
+            check_tenth(data, config, config.size)
     return data
 
 
@@ -115,7 +113,7 @@ def _start(state: State, config: Config, data: Images, fingerprint: str, begin: 
     else:
         check_results_have_a_checkpoint(out)
     save_config(config, out / "config.json")
-    check_data(data, config, find_model(config.architecture).size, out)
+    check_data(data, config, config.size, out)
     if begin and not resumed:
         begin(state)
         save_snapshot(state, out)  # the start, for comparison

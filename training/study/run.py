@@ -22,7 +22,6 @@ from sngan_hub.hub.load import load_discriminator, load_generator
 from sngan_hub.metrics.protocols import Evaluation, machine, versions
 from sngan_hub.metrics.scores import fid, kid
 from sngan_hub.metrics.spectrum import spectra
-from sngan_hub.networks.registry import find_model
 from sngan_hub.text import plural
 
 from ..config.schema import FREE, Config
@@ -179,7 +178,7 @@ def results(todo: list[Cell], study: Study, folder: Path, score: Scorer, paralle
 
 
 def data_of(config: Config) -> Images:
-    size = find_model(config.architecture).size
+    size = config.size
     key = config.data, config.split, config.stored_size or size, config.stretches_at_load(size)
     if key not in _data:
         _data.clear()
