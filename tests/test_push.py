@@ -1,7 +1,9 @@
 """Networks to the Hub and back, over a loopback Hub: pushes, loads, tokens, tags, and what is refused."""
 
+import hashlib
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -257,6 +259,98 @@ def test_a_damaged_file_in_the_hubs_cache_is_fetched_again(file, hub):
             what
         )
         assert hub.load(what) == whole
+
+
+def test_a_whole_file_in_the_store_of_all_repositories_is_not_damaged(tmp_path):
+    """The Hub's client links blobs/SHA256 to a store of files that have other names, also of 64 digits."""
+    from sngan_hub.networks.hub_files import OtherKind, damaged_files_deleted
+
+    content = b'{"class": "Discriminator"}'
+    shared, blob, path = (tmp_path / name for name in ("e" * 64, hashlib.sha256(content).hexdigest(), "config.json"))
+    shared.write_bytes(content)
+    blob.symlink_to(shared)
+    path.symlink_to(blob)
+    with pytest.raises(ValueError, match="^no$"), damaged_files_deleted([str(path)]):
+        raise ValueError("no")
+    assert path.read_bytes() == content
+    shared.write_bytes(content[:-1])
+    with pytest.raises(OtherKind), damaged_files_deleted([str(path)]):
+        raise OtherKind("the other kind")
+    assert path.exists()
+    with pytest.raises(ValueError, match="^no; config.json in the cache"), damaged_files_deleted([str(path)]):
+        raise ValueError("no")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_file_that_cannot_be_deleted_is_named(tmp_path, monkeypatch):
+    from sngan_hub.networks import hub_files
+
+    (tmp_path / ("a" * 64)).write_bytes(b"damaged")
+    (tmp_path / "config.json").symlink_to(tmp_path / ("a" * 64))
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(hub_files, "_delete", refuse)
+    with pytest.raises(
+        ValueError, match="^no; config.json in the cache of the Hub is damaged and could not be deleted"
+    ):
+        with hub_files.damaged_files_deleted([str(tmp_path / "config.json")]):
+            raise ValueError("no")
+
+
+def test_all_that_a_person_can_add_to_a_generated_card_makes_it_theirs():
+    from sngan_hub.networks.card import is_generated, network_card
+
+    for names in (["a", "b"], None):
+        for network in (sngan_hub.Generator(32, 2 * bool(names), widths=[4] * 4, classes=names),
+                        sngan_hub.Discriminator(32, 2 * bool(names), widths=[4] * 4, down="1100", classes=names)):  # fmt: skip
+            for repo in ("", "mine", "alice/mine"):
+                card = network_card(network, repo)
+                assert is_generated(card)
+                places = ["# ", " px, of", ".\nCode", "\n\n```python", "\n```", "\n## Data", "publisher.", "- pytorch"]
+                for place in places:
+                    for added in (place + " Maria", "Maria " + place):
+                        assert place in card and not is_generated(card.replace(place, added, 1)), (place, added)
+    card = network_card(sngan_hub.Generator(32, 2, widths=[4] * 4, classes=["a", "b"]))
+    assert not is_generated(card.replace("classes: a, b.", "classes: a, b. They live in Lisbon."))
+
+
+def test_a_card_of_a_persons_stays_when_all_else_is_deleted(hub):
+    from huggingface_hub import HfApi, hf_hub_download
+
+    hub.user("hf_alice", False)
+    network = sngan_hub.Generator(32, 2, widths=[4] * 4, classes=["a", "b"])
+    network.push_to_hub("alice/mine")
+    HfApi().upload_file(path_or_fileobj=b"# Cats of Lisbon", path_in_repo="README.md", repo_id="alice/mine")
+    network.push_to_hub("alice/mine", delete_patterns="*")
+    assert Path(hf_hub_download("alice/mine", "README.md")).read_text().strip() == "# Cats of Lisbon"
+
+
+def test_private_is_refused_for_a_public_repository_from_python_too(hub):
+    hub.user("hf_alice", False)
+    network = sngan_hub.Generator(32, 0, widths=[4] * 4)
+    network.push_to_hub("alice/open")
+    with pytest.raises(ValueError, match="alice/open exists and is public, so nothing was uploaded"):
+        network.push_to_hub("alice/open", private=True)
+    network.push_to_hub("alice/closed", private=True)
+
+
+def test_a_subclass_updates_its_own_card(hub):
+    from huggingface_hub import ModelCard, hf_hub_download
+
+    hub.user("hf_alice", False)
+
+    class Mine(sngan_hub.Generator):
+        said = "first"
+
+        def generate_model_card(self, **_):
+            return ModelCard(f"# Mine\n\n{self.said}")
+
+    network = Mine(32, 0, widths=[4] * 4)
+    for network.said in ("first", "second"):
+        network.push_to_hub("alice/mine")
+        assert network.said in Path(hf_hub_download("alice/mine", "README.md")).read_text()
 
 
 def test_a_calibration_out_of_reach_is_not_a_missing_one(hub):

@@ -155,9 +155,12 @@ def push_all(folders: list[tuple[Path, str]], arguments: argparse.Namespace) -> 
     """Uploads each folder to its repository; with ``--dry-run``, prints what would be uploaded."""
     from ..hub.push import FILES, card_of
     from ..hub.push import push as send
+    from ..networks.card import CARD, own_card
 
     for folder, repo in folders:
         files = [folder / name for name in FILES if (folder / name).is_file()]
+        if own_card(folder) is None:  # a generated card is made anew, or left out where the repository has another
+            files = [path for path in files if path.name != CARD]
         if arguments.dry_run:
             print(f"{repo}: " + ", ".join(f"{path.name} ({path.stat().st_size:,} bytes)" for path in files))
             print(card_of(folder, repo))

@@ -36,7 +36,7 @@ def _reversed_inputs(x: Tensor) -> Tensor:  # BGR input -> RGB input
 
 
 def _reversed_patches(v: Tensor) -> Tensor:  # v runs over (channel, row, column) of a kernel
-    return v.view(3, -1).flip(0).flatten()
+    return v.reshape(3, -1).flip(0).flatten()
 
 
 # ---------------------------------------------------------------------------------------------------------------------

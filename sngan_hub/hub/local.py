@@ -99,21 +99,20 @@ def _fetch_and_convert(record: Record) -> None:
     home = cached_folder(record).parent
     fetched = fetch(record, commit_of_partner(record))
     try:
-        converted = _converted(record, fetched)
+        for one in _converted(record, fetched):
+            if record.classes and len(record.classes) == one.network.n_classes:
+                one.network.name_classes(record.classes)
+            folder = home / one.kind
+            if not (_is_ready(folder, record) and (provenance(folder) or {})["sha256"] == fetched.sha256):
+                write_folder(folder, partial(_save_converted, one, record, fetched, folder))
     except ValueError:
         if fetched.source != "file":  # left there, it would be taken for the user's own file
             forget(fetched.path)
         raise
-    except BaseException:  # such as a config.json that does not come; the file itself may be right
+    except BaseException:  # such as a config.json that does not come, or a full disk; the file itself may be right
         if fetched.path == place(record) and fetched.source != "file":
             os.replace(fetched.path, fetched.path.with_name(f"{fetched.path.name}.part"))  # the next call goes on there
         raise
-    for one in converted:
-        if record.classes and len(record.classes) == one.network.n_classes:
-            one.network.name_classes(record.classes)
-        folder = home / one.kind
-        if not (_is_ready(folder, record) and (provenance(folder) or {})["sha256"] == fetched.sha256):
-            write_folder(folder, partial(_save_converted, one, record, fetched, folder))
     if fetched.source != "file":
         if not fetched.revision:
             keep_first(record, fetched.sha256, fetched.source)

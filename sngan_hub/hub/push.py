@@ -13,7 +13,8 @@ from huggingface_hub import HfApi, RepoFile
 from huggingface_hub.utils import validate_repo_id
 
 from ..networks.base import AnyDiscriminator, Network
-from ..networks.card import CARD, is_described, network_card, own_card
+from ..networks.card import CARD, network_card, own_card
+from ..networks.hub_files import create_repo, description
 from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, read_config
 from ..networks.registry import FAMILIES
 from ..sampling.refine import CALIBRATION
@@ -98,7 +99,7 @@ def push(
     own = own_card(folder) is not None
     with hub_errors(repo), with_card(folder, repo) as folder:
         create_repo(api, repo, private)
-        if not own and is_described(api, repo, revision):
+        if not own and description(api, repo, revision) is not None:
             (folder / CARD).unlink()  # of the temporary copy: the publisher's description stays
         tagged = bool(tag) and _is_tagged(api, folder, repo, tag, revision or "main")
         if revision and not create_pr:
@@ -110,14 +111,6 @@ def push(
         if tag and not tagged:
             api.create_tag(repo, tag=tag, revision=commit.oid)
     return str(commit.pr_url or f"{api.endpoint}/{repo}")
-
-
-def create_repo(api: HfApi, repo: str, private: bool) -> None:
-    """Creates a repository if there is none. Raises ``ValueError`` if it must be private and there is a public one."""
-    api.create_repo(repo, private=private or None, exist_ok=True)  # None: as the account's settings say
-    if private and not api.repo_info(repo).private:
-        raise ValueError(f"private: {repo} exists and is public, so nothing was uploaded to it; make it private in its "
-                         f"settings on the Hub, choose another name, or omit --private")  # fmt: skip
 
 
 def _is_tagged(api: HfApi, folder: Path, repo: str, tag: str, branch: str) -> bool:

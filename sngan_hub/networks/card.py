@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from huggingface_hub import HfApi, ModelCardData
-from huggingface_hub.errors import RemoteEntryNotFoundError, RevisionNotFoundError
+from huggingface_hub import ModelCardData
 
 from ..class_names import label_names
 from ..text import REPOSITORY
@@ -55,10 +54,21 @@ Code: https://github.com/{REPOSITORY}
 """
 
 
-_METADATA = r"(library_name: sngan-hub|license: other|license_name: not-stated|pipeline_tag: [\w-]+|tags:|- [\w-]+)"
+_METADATA = (
+    r"(library_name: sngan-hub|license: other|license_name: not-stated|pipeline_tag: [\w-]+|tags:"
+    r"|- (gan|sngan|spectral-normalization|generator|discriminator|pytorch))"
+)
+_SNIPPET = (
+    r'from sngan_hub import load_\w+\n\n\w+ = load_\w+\("[^"\n]*"\)\n'
+    r"(images = generator\.sample\((classes=\[[^\]\n]*\], )?n=8, seed=0\)  # uint8 \(8, 3, \d+, \d+\)"
+    r"|scores = discriminator\(images(, labels)?\)  # images \(N, 3, \d+, \d+\) in \[-1, 1\] -> \(N, 1\), no sigmoid)"
+)
+#: What ``network_card`` writes. A class name with a dot makes a card that does not match, which is kept as it is.
 _GENERATED = re.compile(
-    rf"---\n({_METADATA}\n)+---\n\n"
-    r"# [^\n]+\n\nA (un)?conditional [^\n]+\nCode: [^\n]+\n\n```python\n[^`]+```\n\n(Its [\d,]+ classes: [^\n]+\n\n)?"
+    rf"---\n({_METADATA}\n)+---\n\n# [\w.-]+(/[\w.-]+)?\n\n"
+    r"A (un)?conditional (generator|discriminator) for images of \d+x\d+ px, of the class `\w+` of sngan-hub, "
+    rf"with [\d,]+ parameters\.\nCode: https://github\.com/{re.escape(REPOSITORY)}\n\n"
+    rf"```python\n{_SNIPPET}\n```\n\n(Its [\d,]+ classes: [^.\n]+\.\n\n)?"
     rf"## Data, licence and scores\n\n{re.escape(NOT_DESCRIBED)}\s*"
 )
 
@@ -73,17 +83,6 @@ def own_card(folder: Path) -> str | None:
     path = folder / CARD
     card = path.read_text(encoding="utf-8") if path.is_file() else None
     return None if card is None or is_generated(card) else card
-
-
-def is_described(api: HfApi, repo: str, revision: str | None) -> bool:
-    """Whether the repository has a card that says more than one that is generated from a network alone."""
-    for ref in (revision, None) if revision else (None,):
-        try:
-            card = Path(api.hf_hub_download(repo, CARD, revision=ref))
-        except (RevisionNotFoundError, RemoteEntryNotFoundError):
-            continue  # a branch that does not exist yet begins as main
-        return not is_generated(card.read_text(encoding="utf-8", errors="replace"))
-    return False
 
 
 def use_snippet(kind: str, classes: Sequence[str], handle: str, size: int) -> str:

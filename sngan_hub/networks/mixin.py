@@ -22,15 +22,11 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ..files import write_atomically, write_text
-from .card import CARD, is_described, network_card, own_card
-from .hub_files import damaged_files_deleted, hub_files
+from .card import CARD, is_generated, network_card, own_card
+from .hub_files import OtherKind, create_repo, damaged_files_deleted, description, hub_files
 
 Network = TypeVar("Network", bound="StrictHubMixin")
 _CARD_TEXT = "card_text"  # among model_card_kwargs: the card itself, instead of a generated one
-
-
-class OtherKind(ValueError):
-    """The place contains a network, but not of the kind that was asked for."""
 
 
 class StrictHubMixin(nn.Module, PyTorchModelHubMixin):
@@ -131,16 +127,16 @@ class StrictHubMixin(nn.Module, PyTorchModelHubMixin):
             The address of the commit.
 
         Raises:
-            ValueError: for a generator converted by ``for_sampling()``, and for weights that are not finite.
+            ValueError: for a generator converted by ``for_sampling()``, for weights that are not finite, and for
+                ``private=True`` with a repository that is public.
         """
         self._check_savable()  # before a repository is created
+        api = HfApi(token=arguments.get("token"))
+        repo_id = create_repo(api, repo_id, arguments.get("private"))
         described = {"repo_id": repo_id, **(model_card_kwargs or {})}
-        if _CARD_TEXT not in described:
-            api = HfApi(token=arguments.get("token"))
-            repo_id = api.create_repo(repo_id, private=arguments.get("private"), exist_ok=True).repo_id
-            if is_described(api, repo_id, arguments.get("branch")):
-                given = arguments.get("ignore_patterns") or []
-                arguments["ignore_patterns"] = [*([given] if isinstance(given, str) else given), CARD]
+        plain = _CARD_TEXT not in described and is_generated(str(self.generate_model_card(**described)))
+        if plain and (theirs := description(api, repo_id, arguments.get("branch"))) is not None:
+            described[_CARD_TEXT] = theirs
         return super().push_to_hub(repo_id, model_card_kwargs=described, **arguments)
 
     @classmethod
