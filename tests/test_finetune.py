@@ -193,6 +193,12 @@ def test_data_in_another_order_is_the_same_data(folders):
 # What is trained
 
 
+def test_a_prepared_set_as_one_class_keeps_a_hash():
+    """Without it, all of its images would be read to hash them."""
+    data = Images(np.zeros((4, 3, 8, 8), np.uint8), np.arange(4) % 2, ["a", "b"], digest="d")
+    assert data.as_one_class().digest == "d-one" and data._replace(digest="").as_one_class().digest == ""
+
+
 def test_a_prepared_set_in_another_order_has_a_short_hash_of_its_own():
     """It names files: of features, and of the classifier."""
     names = [f"class {i} / with a name" for i in range(100)]

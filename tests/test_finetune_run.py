@@ -1,5 +1,6 @@
 """A run of fine-tuning: its settings and schedule, killed and resumed, its data, its result, and what is refused."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -309,3 +310,14 @@ def test_three_images_of_one_class(tmp_path):
     assert g.classes == ["猫 🐱"] and g.sample(["猫 🐱"], 2, 0).shape == (2, 3, 32, 32)
     rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert all(np.isfinite(value) for row in rows for value in row.values())
+
+
+def test_a_score_of_logits_is_checked_without_a_generator(monkeypatch, image_folder):
+    from sngan_hub.metrics import evaluation
+    from training.monitor.score import Planned, check_data_for_scores
+
+    monkeypatch.setattr(evaluation, "load_inception", lambda logits: torch.nn.Identity())
+    config = make_config("fashion32", data=str(image_folder), score="is50k")
+    check_data_for_scores(Planned(32, 2, ["left", "right"]), config)
+    with pytest.raises(ValueError, match="at least 20 test images"):
+        check_data_for_scores(Planned(32, 2, ["left", "right"]), dataclasses.replace(config, score="kid1k_held_out"))

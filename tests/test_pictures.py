@@ -310,7 +310,7 @@ def test_a_folder_with_the_name_of_a_model_is_announced(tiny, monkeypatch, image
     assert "sngan_fashion32 is a folder of pictures; leave --record out" in said
 
 
-def test_the_settings_of_a_run_are_those_of_its_snapshots_too(tmp_path):
+def test_the_settings_of_a_run_are_those_of_its_snapshots_too(tmp_path, monkeypatch):
     from sngan_hub.cli.scoring import _settings_of_run
 
     run = tmp_path / "run"
@@ -322,6 +322,9 @@ def test_the_settings_of_a_run_are_those_of_its_snapshots_too(tmp_path):
     for model in (run, run / "generator", run / "snapshots/0000005", run / "snapshots/0000005/generator"):
         assert _settings_of_run(str(model)).get("contrast_stretch") is True
     assert _settings_of_run(str(tmp_path / "other")) == _settings_of_run("sngan_fashion32") == {}
+    monkeypatch.chdir(run)
+    assert _settings_of_run("sngan_fashion32") == _settings_of_run("alice/model") == {}
+    assert _settings_of_run("generator").get("contrast_stretch") is True
 
 
 def test_too_few_pictures_and_flags_of_generators(tiny, monkeypatch, image_folder, capsys):

@@ -165,6 +165,12 @@ def test_images_of_formats_that_are_not_read_are_counted(image_folder, capsys):
     say_left_out(str(image_folder))
     said = capsys.readouterr().err
     assert f"{image_folder}: 3 image(s) of formats that are not read (2 .heic, 1 .jfif; a.heic ...)" in said
+    for path in image_folder.rglob("*.png"):
+        path.unlink()
+    with pytest.raises(
+        FileNotFoundError, match="contains only 3 image.s. of formats that are not read .2 .heic, 1 .jfif"
+    ):
+        load_images(str(image_folder))
 
 
 def test_a_disk_that_is_away_damages_no_image(image_folder, monkeypatch):

@@ -79,27 +79,32 @@ def test_a_cell_has_the_numbers_of_its_method_and_setting_whatever_is_given(meth
     assert (config.seed, config.steps, config.conditioning) == (3, 7, "none")
 
 
-@pytest.mark.parametrize("flag, value, text", [
-    ("--n-dis", "3", "n_dis must not be given, because --settings sets it for every run .got 3."),
-    ("--penalty-weight", "1", "penalty_weight must not be given, because it is part of the method wgan_gp"),
+@pytest.mark.parametrize("methods, flag, value, text", [
+    ("none,wgan_gp", "--n-dis", "3", "n_dis must not be given, because --settings sets it for every run .got 3."),
+    ("wgan_gp,gan_gp", "--penalty-weight", "1", "penalty_weight must not be given, because it is part of wgan_gp, gan_gp"),
 ])  # fmt: skip
-def test_a_flag_that_has_no_effect_is_refused(flag, value, text, folder_of_images, tmp_path, capsys):
+def test_a_flag_that_has_no_effect_is_refused(methods, flag, value, text, folder_of_images, tmp_path, capsys):
     from sngan_hub.cli.main import main
 
-    words = [
-        "study",
-        "--preset",
-        "cnn_cifar10",
-        "--data",
-        str(folder_of_images),
-        "--out",
-        str(tmp_path / "study"),
-        "--dry-run",
-    ]
+    out = tmp_path / "study"
+    words = ["study", "--preset", "cnn_cifar10", "--data", str(folder_of_images), "--out", str(out), "--dry-run"]
     with pytest.raises(SystemExit):
-        main([*words, "--methods", "none,wgan_gp", flag, value])
+        main([*words, "--methods", methods, flag, value])
     assert re.search(text, capsys.readouterr().err)
-    check_fields({"penalty_weight": 1.0, "steps": 3}, ["none"])
+    assert check_fields({"penalty_weight": 1.0, "steps": 3}, ["none"]) == []
+    (said,) = check_fields({"loss": "hinge"}, ["none", "wgan_gp"])
+    assert said == "loss hinge: not for wgan_gp, which set it themselves"
+
+
+def test_a_study_that_was_begun_with_such_a_flag_goes_on(folder_of_images, tmp_path):
+    from sngan_hub.cli.main import main
+
+    out = tmp_path / "study"
+    out.mkdir()
+    given = {"data": str(folder_of_images), "n_dis": 3}
+    (out / "study.json").write_text(json.dumps({"preset": "cnn_cifar10", "fields": given, "samples": 2000}))
+    words = ["study", "--preset", "cnn_cifar10", "--data", str(folder_of_images), "--out", str(out), "--dry-run"]
+    assert main([*words, "--methods", "none", "--n-dis", "3"]) == 0
 
 
 def test_a_width_changes_the_last_feature_map_alone():

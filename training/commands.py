@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import os
 import sys
 from pathlib import Path
@@ -70,7 +71,6 @@ def prepare(arguments: argparse.Namespace) -> None:
 
 def recipe_of(preset: str) -> dict[str, Any]:
     """The preprocessing of a preset. For ImageNet, the authors scale the short side to 256 and skip smaller images."""
-
     config = make_config(preset)
     size = config.stored_size or config.size
     if not config.contrast_stretch:
@@ -164,7 +164,7 @@ def study(arguments: argparse.Namespace) -> None:
     from .config.presets import METHODS, SETTINGS
     from .study.page import write_page
     from .study.plan import OWN, cells, check_fields
-    from .study.run import Study, make
+    from .study.run import STUDY, Study, make
 
     out = Path(os.path.expanduser(getattr(arguments, "out", "")))
     if not getattr(arguments, "out", ""):
@@ -187,7 +187,10 @@ def study(arguments: argparse.Namespace) -> None:
         listed(arguments.methods) or METHODS, listed(arguments.settings) or SETTINGS,
         numbers("seeds", arguments.seeds, int), numbers("widths", arguments.widths, float),
     )  # fmt: skip
-    check_fields(fields, {cell.method for cell in wanted})
+    begun = json.loads((out / STUDY).read_text(encoding="utf-8"))["fields"] if (out / STUDY).is_file() else {}
+    new = {name: value for name, value in fields.items() if name not in begun}  # of early studies, these are ignored
+    for line in check_fields(new, list(dict.fromkeys(cell.method for cell in wanted))):
+        print(line, file=sys.stderr)
     if arguments.parallel < 1:
         raise ValueError(f"parallel must be 1 or more (got {arguments.parallel})")
     study = Study(arguments.preset, fields, arguments.samples)
@@ -269,6 +272,7 @@ def probe(arguments: argparse.Namespace) -> None:
     from .finetune.calibrate import calibrate
     from .finetune.probe import probe
 
+    arguments.data = os.path.expanduser(arguments.data)
     if arguments.calibrate:
         folder = calibration_folder(arguments.donor)
         check_writable(folder, create=False)

@@ -146,6 +146,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
         from ..metrics.protocols import evaluate as measure
     except ImportError as error:
         raise ValueError(f"{error}; the scores need pip install 'sngan-hub[metrics]'") from error
+    arguments.data, arguments.held_out = map(os.path.expanduser, (arguments.data, arguments.held_out))
     devices = list(dict.fromkeys(resolve_device(name.strip()) for name in arguments.device.split(",")))
     pictures = is_pictures(arguments.model)
     if arguments.size is not None and (not pictures or arguments.size < 1):
@@ -216,7 +217,10 @@ def _is_name(model: str) -> bool:
 
 def _settings_of_run(model: str) -> dict[str, Any]:
     """The settings of the run that ``model`` is, or whose snapshot or network it is; empty for other models."""
-    path = Path(os.path.expanduser(model)).resolve()  # RUN/generator is a link to the network of a snapshot
+    path = Path(os.path.expanduser(model))
+    if not path.exists():  # a name or a Hub repository
+        return {}
+    path = path.resolve()  # RUN/generator is a link to the network of a snapshot
     for folder in (path, *path.parents[:3]):
         try:
             settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))

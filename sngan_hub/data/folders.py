@@ -162,6 +162,8 @@ def find_images(source: str) -> Found:
 
 
 def _arranged(source: str, found: Found) -> Arranged:
+    if found.unread and not found.images:
+        raise FileNotFoundError(f"data: {source} contains only {_of_other_formats(found)}")
     return arrange([parts for parts, _ in found.images], Path(source).resolve().name, source)
 
 
@@ -189,11 +191,15 @@ def of_no_class(source: str) -> list[str]:
         if empty and path.resolve() not in above:
             lines.append(f"not used as a class, because it contains no image: {path.name}")
     if found.unread:
-        counts = Counter(Path(parts[-1]).suffix.lower() for parts in found.unread)
-        formats = ", ".join(f"{n} {suffix}" for suffix, n in counts.most_common())
-        lines.append(f"{len(found.unread)} image(s) of formats that are not read ({formats}; {found.unread[0][-1]} "
-                     f"...); convert them to .jpg or .png to use them")  # fmt: skip
+        lines.append(_of_other_formats(found))
     return lines + arranged.notes
+
+
+def _of_other_formats(found: Found) -> str:
+    counts = Counter(Path(parts[-1]).suffix.lower() for parts in found.unread)
+    formats = ", ".join(f"{n} {suffix}" for suffix, n in counts.most_common())
+    return (f"{len(found.unread)} image(s) of formats that are not read ({formats}; {found.unread[0][-1]} ...); "
+            f"convert them to .jpg or .png to use them")  # fmt: skip
 
 
 def load_folder(

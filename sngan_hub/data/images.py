@@ -81,7 +81,8 @@ class Images(NamedTuple):
     made: dict[str, Any] = {}  # the content of dataset.json, if prepared
 
     def as_one_class(self) -> Images:
-        return self._replace(labels=np.zeros_like(self.labels), classes=[""], digest="")
+        digest = self.digest and f"{self.digest}-one"
+        return self._replace(labels=np.zeros_like(self.labels), classes=[""], digest=digest)
 
     def in_order(self, order: list[str]) -> Images:
         """The same images with the classes in ``order``. Raises ``ValueError`` if the classes differ."""

@@ -98,7 +98,8 @@ class Evaluation:
         self.n_classes = generator.n_classes or 1
         if generator.n_classes and len(self.classes) != generator.n_classes:
             raise ValueError(
-                f"data: {source} must have {generator.n_classes} classes, as the model (got {len(self.classes)})"
+                f"data: {held_out or source} must have {generator.n_classes} classes, as the model "
+                f"(got {len(self.classes)})"
             )
         if generator.n_classes == 1:  # of any name: a folder of images alone is a class of the folder's name
             self.classes = without_synsets(generator.classes or self.classes)

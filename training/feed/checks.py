@@ -53,9 +53,11 @@ def check_held_out(data: Images, config: Config, size: int) -> None:
 def check_tenth(data: Images, config: Config, size: int) -> None:
     """Prints how many images of the held-out tenth are also training images: a folder may hold copies of its images.
 
-    Named data sets have test splits of their own, which are not compared.
+    Named data sets have test splits of their own, which are not compared. Prepared sets may be too large.
     """
     if config.held_out != "tenth" or config.data in SOURCES or not Path(config.data or "-").is_dir():
+        return
+    if is_prepared(config.data):
         return
     try:
         held = stored_images(config, size, [], "test")

@@ -33,11 +33,13 @@ def whole_images(config: Config, size: int, split: str = "") -> Images:
     return load_images(config.data, split or config.split, size, config.contrast_stretch, [])
 
 
-def have_changed(fingerprint: str, config: Config, size: int) -> bool:
-    """Whether the images of ``config.data`` are not those that a run was trained on: others are then held out.
+def images_now(fingerprint: str, config: Config, size: int) -> tuple[Images, bool]:
+    """The images of ``config.data`` at ``size`` px, and whether they are not those that a run was trained on.
+
+    If they are not, other images are held out than then.
 
     Args:
-        fingerprint: of these, see ``stored_fingerprint``; empty if it is not known, and the result is False.
+        fingerprint: of those, see ``stored_fingerprint``; empty if it is not known, and the second result is False.
         config: of the run.
         size: of the network.
 
@@ -46,11 +48,12 @@ def have_changed(fingerprint: str, config: Config, size: int) -> bool:
         FileNotFoundError: if they are missing.
     """
     if not fingerprint:
-        return False
+        return whole_images(config, size), False
     data, order = stored_images(config, size, []), json.loads(config.class_order)
     if order and sorted(order) != sorted(data.classes):
-        return True
-    return (data.in_order(order) if order else data).fingerprint() != fingerprint
+        return at_size(data, size), True
+    changed = (data.in_order(order) if order else data).fingerprint() != fingerprint
+    return at_size(data, size), changed
 
 
 def at_size(data: Images, size: int) -> Images:

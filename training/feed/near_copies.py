@@ -66,17 +66,20 @@ def check_strangers(held: Images, training: Images, what: str) -> None:
         raise ValueError(f"{what}: {same:,} of {n:,} images are also training images, so scores would not measure how "
                          f"the model generalizes; name a folder of images that are not used for training")  # fmt: skip
     if same:
-        found = "is also a training image" if same == 1 else "are also training images"
-        print(f"{what}: {same:,} of {n:,} images {found}", file=sys.stderr)
+        print(f"{what}: {same:,} of {n:,} images {_also(same)}", file=sys.stderr)
 
 
 def say_shared(held: Images, training: Images, source: str) -> None:
     """Prints how many images of the held-out tenth of ``source`` equal training images byte for byte, if any do."""
     same = len(equal_rows(held.images, training.images))
     if same:
-        found = "is also a training image" if same == 1 else "are also training images"
-        print(f"data: {same:,} of {len(held.images):,} held-out images {found}, so scores are too good; remove the "
-              f"duplicates from {source}, or name other images with --held-out FOLDER", file=sys.stderr)  # fmt: skip
+        print(f"data: {same:,} of {len(held.images):,} held-out images {_also(same)}, so scores are too good; "
+              f"remove the duplicates from {source}, or name other images with --held-out FOLDER",
+              file=sys.stderr)  # fmt: skip
+
+
+def _also(n: int) -> str:
+    return "is also a training image" if n == 1 else "are also training images"
 
 
 class Nearest(NamedTuple):

@@ -47,8 +47,7 @@ def prepare_run(
         if not old.get("donor"):
             raise ValueError(f"out: {out} contains a run of sngan train; choose another folder for fine-tuning")
         config = going_on(config, old, given)
-        size = int(json.loads(config.generator_fields)["size"])
-        data = read_data(config, size, []) if open_images else no_images(config)
+        data = read_data(config, config.size, []) if open_images else no_images(config)
         return config, data.in_order(json.loads(config.class_order)), None
     facts = DataFacts(source_classes(config.data), *count_images(config.data))
     g, d = load_donor(config.donor)

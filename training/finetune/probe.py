@@ -23,7 +23,7 @@ from sngan_hub.networks.resnet import Discriminator
 from ..config.schema import Config, load_config
 from ..engine.checkpoints import stored_fingerprint
 from ..engine.run_folder import run_of
-from ..feed.images import have_changed, whole_images
+from ..feed.images import images_now
 from ..feed.near_copies import check_strangers
 
 BATCH = 100
@@ -68,8 +68,7 @@ def check_unseen(model: str, source: str, test: Images, size: int) -> None:
         return
     run = run_of(model)
     try:
-        changed = run is not None and have_changed(stored_fingerprint(run), config, size)
-        training = whole_images(config, size)
+        training, changed = images_now(stored_fingerprint(run) if run else "", config, size)
     except (ValueError, OSError) as error:
         print(f"data: could not compare {source} with the training images of {model}: {error}", file=sys.stderr)
         return

@@ -24,7 +24,7 @@ from sngan_hub.sampling.pictures import labelled_grid
 from ..config.schema import Config, load_config, make_config
 from ..engine.checkpoints import stored_fingerprint
 from ..engine.run_folder import linked_step, read_start
-from ..feed.images import at_size, have_changed, held_out_images, whole_images
+from ..feed.images import at_size, held_out_images, images_now
 from ..feed.near_copies import ALARM, copying, equal_rows, nearest, small
 from .log import PER_CLASS, read_log, shown_classes
 from .score import scores_of_run
@@ -84,10 +84,13 @@ def compare(
 ) -> dict[str, Any]:
     """Compares generated images with the nearest training images. ``alarm``: they are nearer than real images."""
     try:
-        changed = data is None and have_changed(stored_fingerprint(out), config, generator.size)
-        data = at_size(data, generator.size) if data else whole_images(config, generator.size)
+        size, changed = generator.size, False
+        if data:
+            data = at_size(data, size)
+        else:
+            data, changed = images_now(stored_fingerprint(out), config, size)
         known = bool(config.test_folder) or not changed  # other images than then are every tenth
-        held = held_out(config, generator.size) if known else None
+        held = held_out(config, size) if known else None
     except (ValueError, OSError) as error:
         return {"said": f"could not compare with the training images: {error}", "alarm": False}
     made = [name for name in names for _ in range(len(images) // len(names))]

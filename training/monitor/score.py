@@ -61,7 +61,8 @@ def check_data_for_scores(generator: AnyGenerator | Planned, config: Config) -> 
     """Raises ``ValueError`` if the data do not have what the protocol needs. Computes no features."""
     from sngan_hub.metrics.protocols import evaluate
 
-    evaluate(generator, *_of_score(config), stretch=config.contrast_stretch, plan_only=True)
+    devices = [torch.device("cpu")] if isinstance(generator, Planned) else []
+    evaluate(generator, *_of_score(config), stretch=config.contrast_stretch, devices=devices, plan_only=True)
 
 
 def _of_score(config: Config) -> tuple[str, list[str], int, str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -55,14 +55,22 @@ def cells(methods: Iterable[str], settings: Iterable[str], seeds: Iterable[int],
     return list(found)
 
 
-def check_fields(fields: Mapping[str, Any], methods: Iterable[str]) -> None:
-    """Raises ``ValueError`` if ``fields``, settings for all runs, has one that an optimizer setting or method sets."""
+def check_fields(fields: Mapping[str, Any], methods: Sequence[str]) -> list[str]:
+    """Lines about settings for all runs that some ``methods`` replace by their own.
+
+    Raises ``ValueError`` if one of ``fields`` has no effect, because --settings or every method replaces it.
+    """
+    lines: list[str] = []
     for name, value in fields.items():
         if name in next(iter(SETTINGS.values())):
             raise ValueError(f"{name} must not be given, because --settings sets it for every run (got {value})")
-        if setting := [method for method in methods if name in METHODS[method] and name != "discriminator_fields"]:
-            raise ValueError(f"{name} must not be given, because it is part of the method {setting[0]} (got {value}); "
-                             f"leave it out, or choose other --methods")  # fmt: skip
+        own = [method for method in methods if name in METHODS[method] and name != "discriminator_fields"]
+        if len(own) == len(methods):
+            raise ValueError(f"{name} must not be given, because it is part of {', '.join(own)} (got {value}); leave "
+                             f"it out, or choose other --methods")  # fmt: skip
+        if own:
+            lines.append(f"{name} {value}: not for {', '.join(own)}, which set it themselves")
+    return lines
 
 
 def config_of(cell: Cell, preset: str, fields: Mapping[str, Any]) -> Config:
