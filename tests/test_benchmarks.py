@@ -86,7 +86,8 @@ def test_the_curve_extrapolates_a_power_law():
     rows = [{"core_hours": hours, "fid": 90 * hours**-0.5, "decayed": True} for hours in (1.0, 2.0, 3.0)]
     constant_rates = {"core_hours": 2.5, "fid": 80.0, "decayed": False}
     without_fid = {"core_hours": 9.0, "decayed": True}
-    text = " ".join(curve.extrapolation([*rows, constant_rates, without_fid, {"hours": 1.0}]))
+    other = {"core_hours": 4.0, "fid": 10.0, "decayed": True, "settings": {"diversity_weight": 10.0}}
+    text = " ".join(curve.extrapolation([*rows, constant_rates, without_fid, other, {"hours": 1.0}]))
     assert "FID = 90 x core-hours^-0.50 (largest error 0.0)" in text
     assert "45 after 4 and 25 after 13 core-hours" in text  # (90 / 45)^2, (90 / 25)^2
     assert curve.extrapolation([*rows[:2], constant_rates]) == [], "two points fit any power law"
