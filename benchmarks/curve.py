@@ -77,8 +77,8 @@ def extrapolation(rows: list[dict[str, Any]]) -> list[str]:
 
     Snapshots of runs with a diversity term are of another method, and are left out.
     """
-    points = [(row["core_hours"], row["fid"]) for row in rows
-              if row.get("decayed") and "fid" in row and not row.get("settings", {}).get("diversity_weight")]  # fmt: skip
+    same = [row for row in rows if not row.get("settings", {}).get("diversity_weight")]
+    points = [(row["core_hours"], row["fid"]) for row in same if row.get("decayed") and "fid" in row]
     if len(points) < 3:
         return []
     hours, fids = np.log(np.array(points, dtype=float).T)
