@@ -116,14 +116,18 @@ def main() -> None:
     parser.add_argument("--fid", action="store_true", help="measure fid_paper too, which needs 5,000 samples")
     parser.add_argument("--earlier", type=float, default=0.0, metavar="H", help="core-hours of the earlier runs")
     parser.add_argument("--record", action="store_true", help="add the rows to the records and print the table anew")
+    parser.add_argument("--print", action="store_true", help="write the table from the records and stop")
     parser.add_argument("--smoke", action="store_true", help="a run of one step, as a test")
     arguments = parser.parse_args()
     if arguments.smoke:
         smoke(arguments)
         return
+    rows = [json.loads(line) for line in RECORD.read_text().splitlines()] if RECORD.is_file() else []
+    if arguments.print:
+        write_text(RECORD.with_suffix(".md"), "\n".join(lines(rows)) + "\n")
+        return
     if arguments.run is None or not arguments.steps:
         parser.error("RUN or --steps is missing")
-    rows = [json.loads(line) for line in RECORD.read_text().splitlines()] if RECORD.is_file() else []
     for step in map(int, arguments.steps.split(",")):
         row = measure(arguments.run, step, arguments)
         place = next((i for i, old in enumerate(rows) if (old["run"], old["step"]) == (row["run"], step)), len(rows))
