@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -72,6 +73,13 @@ def test_a_run_after_several_stages_states_each(runs, tmp_path):
     assert [stage["steps"] for stage in stages] == [27_316, small.recipe["steps"], 2, 2]
     assert [stage["lr_g"] for stage in stages] == [4e-4, small.recipe["lr_g"], 1e-4, 4e-4]
     assert trained_by(recipe).startswith("cifar10_small, 0.1 h, then finetune, 0.8 h, then fashion32, 0.0 h, then ")
+
+
+def test_a_setting_that_is_newer_than_a_stage_has_its_default_there(monkeypatch):
+    recipes = {"now": {"diversity_weight": 10.0, "lr_g": 1e-4}, "old": {"lr_g": 1e-4}}
+    monkeypatch.setattr(shipping, "recipe_of", lambda run: recipes[run.name])
+    rows = shipping.earlier_stages(Path("now"), ["old"], "")
+    assert rows == {"first stage: diversity_weight": 0.0, "donor": ""}
 
 
 def test_the_scores_of_a_model_that_was_fine_tuned_on_named_data_are_measured(monkeypatch, tmp_path):

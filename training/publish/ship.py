@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import sys
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from sngan_hub.metrics.discriminator_scores import scores_of
 from sngan_hub.networks.mixin import read_config
 from sngan_hub.weights.records import KINDS, PRETRAINED, WEIGHTS, find_record
 
+from ..config.schema import Config
 from ..engine.run_folder import is_run
 from ..finetune.calibrate import percentiles
 from ..monitor.status import has_ended
@@ -82,7 +84,9 @@ def earlier_stages(run: Path, before: Sequence[str], note: str) -> dict[str, Any
         stages += stages_of(WEIGHTS[place].recipe) if place in WEIGHTS else [recipe_of(Path(place))]
     if len(stages) > len(STAGES):
         raise ValueError(f"before must name at most {len(STAGES)} stages in all (got {len(stages)})")
-    for stage, then in zip(STAGES, stages, strict=False):
+    defaults = {field.name: field.default for field in dataclasses.fields(Config)}
+    for stage, own in zip(STAGES, stages, strict=False):
+        then = {name: own.get(name, defaults.get(name)) for name in {**own, **now} if name in own or name in defaults}
         differing = {k: v for k, v in then.items() if now.get(k) != v and k not in ("donor", "class_order", "like")}
         rows |= {f"{stage} stage: {key}": value for key, value in differing.items()}
     return {**rows, "donor": ""} if before else rows
