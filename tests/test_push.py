@@ -222,21 +222,21 @@ def test_a_discriminator_of_its_own_loads_as_its_card_says(hub):
 
 
 def test_a_push_between_two_downloads_does_not_mix_two_networks(hub, monkeypatch):
-    from sngan_hub.networks import hub_files
+    from sngan_hub.networks import repository
 
     first, second = (sngan_hub.Generator(32, 2, widths=[4] * 4, classes=names) for names in (["a", "b"], ["c", "d"]))
     hub.user("hf_alice", False)
     first.push_to_hub("alice/mine")
-    inner = hub_files.hf_hub_download
+    inner = repository.hf_hub_download
 
     def then_pushed(repo, name, **how):
         path = inner(repo, name, **how)
         if name == "config.json":
-            monkeypatch.setattr(hub_files, "hf_hub_download", inner)
+            monkeypatch.setattr(repository, "hf_hub_download", inner)
             second.push_to_hub("alice/mine")
         return path
 
-    monkeypatch.setattr(hub_files, "hf_hub_download", then_pushed)
+    monkeypatch.setattr(repository, "hf_hub_download", then_pushed)
     for offline in (False, True):
         loaded = hub.load("load_generator('alice/mine')", offline=offline)
         assert loaded == f"Generator ['a', 'b'] {weight_of(first)}"
@@ -263,7 +263,7 @@ def test_a_damaged_file_in_the_hubs_cache_is_fetched_again(file, hub):
 
 def test_a_whole_file_in_the_store_of_all_repositories_is_not_damaged(tmp_path):
     """The Hub's client links blobs/SHA256 to a store of files that have other names, also of 64 digits."""
-    from sngan_hub.networks.hub_files import OtherKind, damaged_files_deleted
+    from sngan_hub.networks.repository import OtherKind, damaged_files_deleted
 
     content = b'{"class": "Discriminator"}'
     shared, blob, path = (tmp_path / name for name in ("e" * 64, hashlib.sha256(content).hexdigest(), "config.json"))
@@ -283,7 +283,7 @@ def test_a_whole_file_in_the_store_of_all_repositories_is_not_damaged(tmp_path):
 
 
 def test_a_damaged_file_that_cannot_be_deleted_is_named(tmp_path, monkeypatch):
-    from sngan_hub.networks import hub_files
+    from sngan_hub.networks import repository
 
     (tmp_path / ("a" * 64)).write_bytes(b"damaged")
     (tmp_path / "config.json").symlink_to(tmp_path / ("a" * 64))
@@ -291,11 +291,11 @@ def test_a_damaged_file_that_cannot_be_deleted_is_named(tmp_path, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(hub_files, "_delete", refuse)
+    monkeypatch.setattr(repository, "_delete", refuse)
     with pytest.raises(
         ValueError, match="^no; config.json in the cache of the Hub is damaged and could not be deleted"
     ):
-        with hub_files.damaged_files_deleted([str(tmp_path / "config.json")]):
+        with repository.damaged_files_deleted([str(tmp_path / "config.json")]):
             raise ValueError("no")
 
 

@@ -15,7 +15,7 @@ def no_network(monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("the network was asked")
 
-    monkeypatch.setattr("sngan_hub.networks.hub_files.hf_hub_download", refuse)
+    monkeypatch.setattr("sngan_hub.networks.repository.hf_hub_download", refuse)
     monkeypatch.setattr("socket.socket.connect", refuse)
 
 

@@ -15,9 +15,9 @@ from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundEr
 from ..convert import convert_file
 from ..devices import resolve_device
 from ..networks.base import AnyDiscriminator, AnyGenerator, Network
-from ..networks.hub_files import damaged_files_deleted, hub_files
 from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, OtherKind, check_values, read_config
 from ..networks.registry import MODELS, find_model
+from ..networks.repository import damaged_files_deleted, hub_files
 from ..weights.records import BUILT_IN, KINDS, WEIGHTS, Record, find_record, is_tag
 from .errors import hub_errors
 from .local import local_folder

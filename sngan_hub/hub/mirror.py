@@ -18,8 +18,8 @@ from huggingface_hub.errors import RemoteEntryNotFoundError
 
 from ..files import write_folder, write_json, write_text
 from ..networks.card import PIPELINES, as_text, listed, use_snippet
-from ..networks.hub_files import create_repo
 from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, read_config
+from ..networks.repository import create_repo
 from ..weights.records import BUILT_IN, RECORDS_VARIABLE, WEIGHTS, Record, find_record
 from .cache import cache_folder, one_process_at_a_time, sha256_of
 from .cards import licence_of, score_table

@@ -14,9 +14,9 @@ from huggingface_hub.utils import validate_repo_id
 
 from ..networks.base import AnyDiscriminator, Network
 from ..networks.card import CARD, network_card, own_card
-from ..networks.hub_files import create_repo, description
 from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, read_config
 from ..networks.registry import FAMILIES
+from ..networks.repository import create_repo, description
 from ..sampling.refine import CALIBRATION
 from ..weights.records import KINDS
 from .cache import sha256_of

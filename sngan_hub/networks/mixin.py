@@ -23,7 +23,7 @@ from torch import nn
 
 from ..files import write_atomically, write_text
 from .card import CARD, is_generated, network_card, own_card
-from .hub_files import OtherKind, create_repo, damaged_files_deleted, description, hub_files
+from .repository import OtherKind, create_repo, damaged_files_deleted, description, hub_files
 
 Network = TypeVar("Network", bound="StrictHubMixin")
 _CARD_TEXT = "card_text"  # among model_card_kwargs: the card itself, instead of a generated one

@@ -65,7 +65,7 @@ def shares(total: int, micro_batch: int, accelerator: Accelerator) -> Iterator[S
 
 
 def check_shares(config: Config, processes: int) -> None:
-    """Raises ``ValueError`` if processes or micro-batches would split a batch-norm group, or similar images."""
+    """Raises ``ValueError`` if processes or micro-batches would split a batch-norm group, or what is compared."""
     if config.diversity_weight and processes > 1:
         raise ValueError(f"diversity_weight compares all images of a generator step and needs one process "
                          f"(got {processes}); start one process, or set --diversity-weight 0")  # fmt: skip

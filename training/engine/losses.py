@@ -37,7 +37,7 @@ LOSSES = {
 def similarity(images: Tensor, y: Tensor | None, distance: float) -> Tensor:
     """Sum of max(0, 1 - d / ``distance``)^2 over pairs of images (N, 3, H, W) of a class, divided by N.
 
-    d is the root mean square difference of the two images on a grid of 16x16 squares. As in Yang et al. 2019, eq. 3,
+    d is the root mean square difference of the two images on a grid of 16x16 squares. As in Yang et al. 2019,
     pairs that are far enough apart do not count; unlike there, d is not divided by the distance of the latents, which
     is nearly the same for all pairs of a normal distribution in many dimensions.
     """

@@ -55,9 +55,8 @@ def check_tenth(data: Images, config: Config, size: int) -> None:
 
     Named data sets have test splits of their own, which are not compared. Prepared sets may be too large.
     """
-    if config.held_out != "tenth" or config.data in SOURCES or not Path(config.data or "-").is_dir():
-        return
-    if is_prepared(config.data):
+    plain = config.data not in SOURCES and Path(config.data or "-").is_dir() and not is_prepared(config.data)
+    if config.held_out != "tenth" or not plain:
         return
     try:
         held = stored_images(config, size, [], "test")
