@@ -62,6 +62,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "lr 4e-4, 4e-4":             dict(lr_d=4e-4),
     "lr 2e-4, 4e-4":             dict(lr_g=2e-4, lr_d=4e-4),
     "no augmentation":           dict(augment=""),
+    "augmentation in 2nd half":  dict(late=True),
     "colour, translation":       dict(augment="color,translation"),
     "no flips":                  dict(flip="false"),
     "batch 32":                  dict(batch_size=32, g_batch_size=32),
@@ -83,7 +84,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 #: Settings that do not change what an iteration computes
-SAME_WORK = {"lr_g", "lr_d", "ema_decay", "flip", "loss", "penalty_weight", "decay", "transition"}
+SAME_WORK = {"lr_g", "lr_d", "ema_decay", "flip", "loss", "penalty_weight", "decay", "transition", "late"}
 
 
 def timed_as(recipe: str) -> str:
@@ -94,7 +95,10 @@ def timed_as(recipe: str) -> str:
 
 
 def settings_of(recipe: str, seed: int, steps: int | None, out: Path, arguments: argparse.Namespace) -> dict[str, Any]:
-    """``steps`` None: until it is stopped. A transition takes the second eighth of a run, a decay the second half."""
+    """``steps`` None: until it is stopped.
+
+    A transition takes the second eighth of a run, a decay the second half, and late augmentation begins at the half.
+    """
     settings = {**BASE, **RECIPES[recipe], **arguments.smaller, "seed": seed, "data": arguments.data,
                 "held_out": arguments.held_out, "out": out, "compile": arguments.compile, "threads": arguments.threads,
                 "device": arguments.device}  # fmt: skip
@@ -102,6 +106,8 @@ def settings_of(recipe: str, seed: int, steps: int | None, out: Path, arguments:
     settings["steps"] = last
     fall, transition = settings.pop("decay", False), settings.pop("transition", False)
     settings |= dict(decay_from=last // 2 if fall else last, decay_to=last)
+    if settings.pop("late", False):
+        settings |= dict(augment_from=last // 2)
     if transition:
         settings |= dict(transition_from=last // 8, transition_to=last // 4)
     return {key: value for key, value in settings.items() if value != ""}

@@ -183,6 +183,19 @@ def test_noise_on_d_s_inputs_falls_to_0_and_changes_no_other_draw():
         own.close()
 
 
+def test_the_feed_augments_from_its_step_on_and_changes_no_noise():
+    late, always = (Feed(some_data(), settings(augment="translation", noise=0.4, augment_from=start), 32, 16)
+                    for start in (3, 0))  # fmt: skip
+    for step in (2, 3):
+        for (shift, noise), (same, same_noise) in zip(
+            late.iteration(step).looks, always.iteration(step).looks, strict=True
+        ):
+            assert torch.equal(noise, same_noise)
+            assert torch.equal(shift, same if step == 3 else torch.zeros_like(same)) and same.any()
+    for own in (late, always):
+        own.close()
+
+
 def test_a_failure_of_a_thread_is_one_of_the_step_and_waiting_is_counted():
     class Slow:
         shape, dtype = (24, 3, 32, 32), np.dtype(np.uint8)

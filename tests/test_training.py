@@ -98,6 +98,28 @@ def test_augmentation_is_differentiable_and_repeatable(name):
     assert torch.equal(augment(x, [], []), x)
 
 
+@pytest.mark.parametrize("name", set(AUGMENTATIONS) - {"noise"})
+@pytest.mark.parametrize("size", [16, 512])
+def test_augmentation_that_starts_late_leaves_earlier_images_as_they_are(name, size):
+    x = torch.rand(4, 3, size, size) * 2 - 1
+
+    def seen(step, start):
+        return augment(
+            x, [name], [torch.from_numpy(own) for own in augment_draws([name], 0, step, 1, 4, size, 1, start)]
+        )
+
+    assert (seen(6, start=7) - x).abs().max() < 1e-6
+    assert not torch.equal(seen(7, start=7), x) and torch.equal(seen(7, start=7), seen(7, start=0))
+
+
+def test_a_run_may_move_the_start_of_augmentation_that_has_not_begun():
+    old = dataclasses.asdict(Config(augment="translation", augment_from=100))
+    assert differences(old, Config(**{**old, "augment_from": 60}), 60) == []
+    for start, done in ((59, 60), (200, 101)):
+        changed = differences(old, Config(**{**old, "augment_from": start}), done)
+        assert changed == [f"augment_from: was 100, now {start}"]
+
+
 def test_color_keeps_what_it_should():
     grey = torch.rand(50, 1, 4, 4).expand(-1, 3, -1, -1)
     out = color(grey, draws_of("color", 50, 4))
@@ -308,6 +330,7 @@ def test_processors_of_one_name_are_told_apart_by_how_they_compute_bfloat16(monk
     ({"steps": 0}, "steps must be 1 or more (got 0)"),
     ({"lr_g": -1.0}, "lr_g must be 0 or more (got -1.0)"),
     ({"beta2": 1.0}, "beta2 must be at least 0 and below 1 (got 1.0)"),
+    ({"augment": "", "augment_from": 5}, "augment_from needs an augmentation (got 5); set --augment too"),
     ({"augment": "color,blur"}, "augment must be a comma-separated list of color, translation, cutout (got 'blur')"),
     ({"decay_from": 9, "decay_to": 3}, "decay_to must be decay_from, 9, or more (got 3)"),
     ({"architecture": "sngan_fashion3"}, "no model 'sngan_fashion3'; the nearest are sngan_fashion32"),

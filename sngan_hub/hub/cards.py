@@ -29,7 +29,7 @@ METRICS = {"fid": "Frechet Inception Distance", "kid": "Kernel Inception Distanc
 GIVEN = ("data", "donor", "like", "class_order")  # rows of a recipe with text from the user, which is escaped
 EMPTY = ("", "{}", "[]", None)  # settings that were not used have no row in the card
 OFF_AT_ZERO = ("clip", "noise", "noise_to", "warm_up", "l2_sp", "freeze_d", "d_warm_up", "stored_size", "bn_group_d",
-               "bn_group_g", "transition_from", "transition_to", "diversity_weight")  # fmt: skip
+               "bn_group_g", "transition_from", "transition_to", "diversity_weight", "augment_from")  # fmt: skip
 
 PARTS = {"penalty_weight": "penalty", "diversity_distance": "diversity_weight"}  # in use only with the other setting
 

@@ -88,6 +88,8 @@ class Config(
                     f"{name}_to must be {name}_from, {getattr(self, f'{name}_from'):,}, or more "
                     f"(got {getattr(self, f'{name}_to'):,})"
                 )
+        if self.augment_from and not self.augment and not self.donor:  # a fine-tuning run may choose augment
+            raise ValueError(f"augment_from needs an augmentation (got {self.augment_from:,}); set --augment too")
         for name in filter(None, self.augment.split(",")):
             if name not in AUGMENT_CHOICES:
                 raise ValueError(
@@ -247,13 +249,15 @@ def same_rates(old: Config, new: Config, done: int) -> bool:
 def differences(old: dict[str, Any], new: Config, done: int) -> list[str]:
     """The settings that a resumed run must not change but would, one line each. ``done``: number of finished steps.
 
-    The schedule may change if the learning rates of the finished steps stay the same.
+    Schedules may change if the learning rates and the augmentation of the finished steps stay the same.
     """
     now = dataclasses.asdict(new)
     old = {**dataclasses.asdict(Config()), "compile": "off", **old}  # with values for fields that are new since then
     free: frozenset[str] = FREE
     if same_rates(config_from(old, Path(new.out)), new, done):
         free |= {"decay_from", "decay_to"}
+    if done <= min(old["augment_from"], new.augment_from):
+        free |= {"augment_from"}
     if old["compile"] == "auto" or COMPILES[old["compile"]] == COMPILES.get(new.compile):
         free |= {"compile"}  # not yet decided, or with and without CUDA graphs
     return [

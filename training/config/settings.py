@@ -33,6 +33,7 @@ def option(default: Any, help: str, **known: Any) -> Any:
 
 SAME_VALUES = "if the values that it selects stay the same"
 SAME_RATES = "if the learning rates of the finished steps stay the same"
+NOT_BEGUN = "while augmentation has not begun, to a step that has not run"
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,9 @@ class AdditionSettings:
         "",
         "Augmentation of every input of the discriminator (Zhao et al. 2020): of color, translation, cutout, separated "
         "by commas.",
+    )  # fmt: skip
+    augment_from: int = option(
+        0, "Iteration from which images are augmented.", least=0, resume_if=NOT_BEGUN,
     )  # fmt: skip
     noise: float = option(
         0.0, "Standard deviation of Gaussian noise on every input of the discriminator (instance noise, Sonderby et "

@@ -77,27 +77,32 @@ SHIFT, CUT = 1 / 8, 1 / 2  # as fractions of the image's side: maximum shift, an
 class Augmentation(NamedTuple):
     apply: Callable[[Tensor, Tensor], Tensor]  # images (N, 3, S, S) and random numbers (k, N, ...) -> images
     draws: Callable[[np.random.Generator, int, int], np.ndarray]  # of n images of a size -> (k, n, ...)
+    without: float  # instead of every random number, leaves images as they are
 
 
 AUGMENTATIONS = {
-    "color": Augmentation(color, color_draws),
-    "translation": Augmentation(translation, translation_draws),
-    "cutout": Augmentation(cutout, cutout_draws),
-    "noise": Augmentation(noise, noise_draws),
+    "color": Augmentation(color, color_draws, without=0.5),
+    "translation": Augmentation(translation, translation_draws, without=0),
+    "cutout": Augmentation(cutout, cutout_draws, without=2**20),  # a corner outside of every image
+    "noise": Augmentation(noise, noise_draws, without=0),
 }
 
 
 def augment_draws(
-    names: list[str], seed: int, step: int, part: int, total: int, size: int, deviation: float = 1.0
+    names: list[str], seed: int, step: int, part: int, total: int, size: int, deviation: float = 1.0, start: int = 0
 ) -> list[np.ndarray]:
     """The random numbers of each of ``names`` for D's forward ``part`` of a step, for all ``total`` images.
 
-    ``deviation``: of the noise.
+    ``deviation``: of the noise. ``start``: before this step, the numbers leave images as they are, except for noise.
     """
     rng = draws(seed, Stream.AUGMENT, step, part)
     found = [AUGMENTATIONS[name].draws(rng, total, size) for name in names]
-    return [values * np.float32(deviation) if name == "noise" else values
-            for name, values in zip(names, found, strict=True)]  # fmt: skip
+    for name, values in zip(names, found, strict=True):
+        if name == "noise":
+            values *= np.float32(deviation)
+        elif step < start:
+            values[...] = AUGMENTATIONS[name].without
+    return found
 
 
 def augment(x: Tensor, names: list[str], drawn: Sequence[Tensor]) -> Tensor:

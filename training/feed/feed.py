@@ -182,7 +182,7 @@ class Feed:
                 out[f"y_{of}"][part - 1 if part else 0] = y[own]
         for look in range(2 * c.n_dis + 1 if names else 0):
             of, total, own = ("g", c.g_batch_size, g) if look == 0 else ("d", c.batch_size, d)
-            drawn = augment_draws(names, c.seed, step, look, total, self.size, c.noise_at(step))
+            drawn = augment_draws(names, c.seed, step, look, total, self.size, c.noise_at(step), c.augment_from)
             for k, values in enumerate(drawn):
                 out[f"augment_{of}_{k}"][look - 1 if look else 0] = values[:, own]
 
