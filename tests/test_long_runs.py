@@ -227,31 +227,31 @@ def test_a_lost_worker_is_told_in_a_line_and_the_run_goes_on(image_folder, tmp_p
 
 def test_what_the_check_says_of_data():
     config = settings("", n_classes=3, batch_size=30)
-    said = " | ".join(findings(some_data(), config, 32))
+    said = " | ".join(findings(some_data(), config))
     assert "40 images of 32 px in 2 classes, 20 per class" in said
     assert "the preset is meant for 3 classes (got 2)" in said and "fewer images than in two batches of 30" in said
     data = some_data(300)
-    assert len(findings(data, settings(""), 32)) == 1  # nothing else to say of good data
+    assert len(findings(data, settings(""))) == 1  # nothing else to say of good data
     uneven = data._replace(labels=(np.arange(300) < 10).astype(np.int64))
-    assert "over 10 times as many" in " ".join(findings(uneven, settings(""), 32))
-    assert "only one class" in " ".join(findings(data.as_one_class(), settings(""), 32))
-    assert "only one class" not in " ".join(findings(data.as_one_class(), settings("", conditioning="none"), 32))
+    assert "over 10 times as many" in " ".join(findings(uneven, settings("")))
+    assert "only one class" in " ".join(findings(data.as_one_class(), settings("")))
+    assert "only one class" not in " ".join(findings(data.as_one_class(), settings("", conditioning="none")))
     grey = data._replace(images=data.images[:, :1].repeat(3, 1))
-    assert "grey" in " ".join(findings(grey, settings(""), 32))
+    assert "grey" in " ".join(findings(grey, settings("")))
     flat = data._replace(images=np.where(np.arange(300)[:, None, None, None] < 5, 90, data.images).astype(np.uint8))
-    said = " ".join(findings(flat, settings(""), 32))
+    said = " ".join(findings(flat, settings("")))
     assert "5 of 300 sampled images have a single colour" in said
     assert "4 of 300 sampled images duplicate another" in said
     dark = data._replace(images=data.images // 4)
-    assert "pixel values range from 0 to 63 only" in " ".join(findings(dark, settings(""), 32))
+    assert "pixel values range from 0 to 63 only" in " ".join(findings(dark, settings("")))
     unstretched = data._replace(made={"contrast_stretch": False})
     assert "without this preset's contrast stretch" in " ".join(
-        findings(unstretched, settings("", contrast_stretch=True), 32)
+        findings(unstretched, settings("", contrast_stretch=True))
     )
     stretched = data._replace(made={"contrast_stretch": True})
-    assert len(findings(stretched, settings("", contrast_stretch=True), 32)) == 1
+    assert len(findings(stretched, settings("", contrast_stretch=True))) == 1
     raw = data._replace(made={})
-    (line,) = set(findings(raw, settings("", contrast_stretch=True), 32)) - set(findings(raw, settings(""), 32))
+    (line,) = set(findings(raw, settings("", contrast_stretch=True))) - set(findings(raw, settings("")))
     assert line.startswith("the images are not prepared; sngan prepare ")
 
 
@@ -426,14 +426,14 @@ def test_pictures_that_are_trained_on_are_not_held_out(tmp_path, image_folder, c
     for i in range(100):
         Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(some / "left" / f"new{i}.png")
     data, config = load_images(str(image_folder), "all"), settings(tmp_path / "run", held_out=str(some))
-    check_held_out(data, config, 32)
+    check_held_out(data, config)
     assert not capsys.readouterr().err
     shutil.copy(image_folder / "left" / "03.png", some / "left")
-    check_held_out(data, config, 32)
+    check_held_out(data, config)
     assert capsys.readouterr().err == f"held_out: {some}: 1 of 101 images is also a training image\n"
     shutil.copy(image_folder / "right" / "04.png", some / "left")
     with pytest.raises(ValueError, match="2 of 102 images"):
-        check_held_out(data, config, 32)
+        check_held_out(data, config)
 
 
 def test_copies_within_a_folder_are_said_once(tmp_path, image_folder, capsys):

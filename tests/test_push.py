@@ -13,6 +13,7 @@ from PIL import Image
 import sngan_hub
 from sngan_hub import load_discriminator, load_generator
 from sngan_hub.cli.main import main as sngan
+from sngan_hub.hub.mirror import mirror_to_hub
 from sngan_hub.hub.push import networks_in
 from training.__main__ import main as training
 from training.finetune.load import load_donor
@@ -204,6 +205,16 @@ def test_a_tag_stays_where_it_is(hub, tmp_path):
     assert refused.returncode == 2 and "a pull request gets no tag" in refused.stderr and not repo.prs
 
 
+def test_a_pair_is_refused_whole(hub):
+    """Where the discriminator's repository refuses, the generator is not uploaded either."""
+    assert hub.call(sngan, "push", PAIR / "generator", "alice/mine-discriminator", "--tag", "v1").returncode == 0
+    for flags, text in ((["--tag", "v1"], "has the tag v1 already"), (["--private"], "exists and is public")):
+        refused = hub.call(sngan, "push", PAIR, "alice/mine", *flags)
+        assert refused.returncode == 2 and f"alice/mine-discriminator {text}" in refused.stderr, refused.stderr
+        assert ("model", "alice/mine") not in hub.hub.repos
+    assert hub.call(sngan, "push", PAIR, "alice/mine", "--tag", "v2").returncode == 0
+
+
 def test_a_discriminator_of_its_own_loads_as_its_card_says(hub):
     from sngan_hub.networks.card import network_card
 
@@ -327,13 +338,16 @@ def test_a_card_of_a_persons_stays_when_all_else_is_deleted(hub):
     assert Path(hf_hub_download("alice/mine", "README.md")).read_text().strip() == "# Cats of Lisbon"
 
 
-def test_private_is_refused_for_a_public_repository_from_python_too(hub):
+def test_private_is_refused_for_a_public_repository_from_python_too(hub, tmp_path, monkeypatch):
     hub.user("hf_alice", False)
     network = sngan_hub.Generator(32, 0, widths=[4] * 4)
     network.push_to_hub("alice/open")
     with pytest.raises(ValueError, match="alice/open exists and is public, so nothing was uploaded"):
         network.push_to_hub("alice/open", private=True)
     network.push_to_hub("alice/closed", private=True)
+    monkeypatch.setattr("sngan_hub.hub.mirror.mirror_to_folder", lambda *_: pytest.fail("it downloaded"))
+    with pytest.raises(ValueError, match="private: alice/open exists and is public"):
+        next(mirror_to_hub(["sngan_fashion32"], "alice/open", True, tmp_path / "records.json"))
 
 
 def test_a_subclass_updates_its_own_card(hub):

@@ -97,13 +97,13 @@ def test_the_check_names_near_copies_and_few_images():
     data = Images(images, labels, ["left", "right"])
     again = np.clip(images[:3].astype(int) + 2, 0, 255).astype(np.uint8)
     twice = Images(np.concatenate([images, again]), np.concatenate([labels, labels[:3]]), data.classes)
-    said = " ".join(findings(twice, make_config("finetune", donor=DONOR), 32))
+    said = " ".join(findings(twice, make_config("finetune", donor=DONOR)))
     assert (
         "3 of 33 sampled images are near copies of another (for example, images 1 and 31 in the order of the files)"
         in said
     )
     assert "class right has 16 images; with fewer than 50, G may memorise them" in said
-    plain = " ".join(findings(data, make_config("fashion32"), 32))
+    plain = " ".join(findings(data, make_config("fashion32")))
     assert "copies" not in plain and "memorise" not in plain
 
 

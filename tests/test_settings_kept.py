@@ -30,9 +30,9 @@ def test_every_preset_accepts_images_of_the_size_that_it_stores(preset):
     stored = config.stored_size or size
     data = Images(np.zeros((4, 3, stored, stored), np.uint8), np.array([0, 0, 1, 1]), ["a", "b"])
     data.images[::2] = 255
-    assert findings(data, config, size)[0].startswith(f"4 images of {stored} px")
+    assert findings(data, config)[0].startswith(f"4 images of {stored} px")
     with pytest.raises(ValueError, match=f"stored_size must be at least the network's {size} px .got {size // 2}"):
-        findings(data._replace(images=data.images[:, :, : size // 2, : size // 2]), config, size)
+        findings(data._replace(images=data.images[:, :, : size // 2, : size // 2]), config)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -153,10 +153,13 @@ def push(arguments: argparse.Namespace) -> None:
 
 def push_all(folders: list[tuple[Path, str]], arguments: argparse.Namespace) -> None:
     """Uploads each folder to its repository; with ``--dry-run``, prints what would be uploaded."""
-    from ..hub.push import FILES, card_of
+    from ..hub.push import FILES, card_of, check_push
     from ..hub.push import push as send
     from ..networks.card import CARD, own_card
 
+    if len(folders) > 1 and not arguments.dry_run:
+        for folder, repo in folders:
+            check_push(folder, repo, arguments.private, arguments.revision, arguments.tag)
     for folder, repo in folders:
         files = [folder / name for name in FILES if (folder / name).is_file()]
         if own_card(folder) is None:  # a generated card is made anew, or left out where the repository has another

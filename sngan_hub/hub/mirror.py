@@ -19,7 +19,7 @@ from huggingface_hub.errors import RemoteEntryNotFoundError
 from ..files import write_folder, write_json, write_text
 from ..networks.card import PIPELINES, as_text, listed, use_snippet
 from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, read_config
-from ..networks.repository import create_repo
+from ..networks.repository import check_private, create_repo
 from ..weights.records import BUILT_IN, RECORDS_VARIABLE, WEIGHTS, Record, find_record
 from .cache import cache_folder, one_process_at_a_time, sha256_of
 from .cards import licence_of, score_table
@@ -112,12 +112,15 @@ def mirror_to_hub(names: Sequence[str], repo: str, private: bool, records: Path)
         A line for each network, licence and upload, as it is done.
 
     Raises:
-        ValueError: A name is unknown, or the repository's records.json is not that of a mirror.
+        ValueError: A name is unknown, the repository's records.json is not that of a mirror, or the repository must
+            be private and is public.
         PermissionError: The namespace is not the user's; nothing was downloaded.
         OSError: A download or the upload failed; a repeated call uploads what is missing.
     """
     api = HfApi()
     with hub_errors(repo):
+        if private and api.repo_exists(repo):
+            check_private(api, repo)  # before anything is downloaded
         who = api.whoami()
     owner = repo.partition("/")[0]
     mine = [who["name"], *(organization["name"] for organization in who.get("orgs", []))]

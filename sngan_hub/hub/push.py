@@ -16,7 +16,7 @@ from ..networks.base import AnyDiscriminator, Network
 from ..networks.card import CARD, network_card, own_card
 from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, read_config
 from ..networks.registry import FAMILIES
-from ..networks.repository import create_repo, description
+from ..networks.repository import check_private, create_repo, description
 from ..sampling.refine import CALIBRATION
 from ..weights.records import KINDS
 from .cache import sha256_of
@@ -96,11 +96,9 @@ def push(
         raise ValueError(f"tag: a pull request gets no tag (got tag {tag!r} with create_pr); omit the tag, and add it "
                          f"on the Hub after the merge")  # fmt: skip
     api = HfApi(token=token)
-    own = own_card(folder) is not None
-    with hub_errors(repo), with_card(folder, repo) as folder:
+    with hub_errors(repo):
         create_repo(api, repo, private)
-        if not own and description(api, repo, revision) is not None:
-            (folder / CARD).unlink()  # of the temporary copy: the publisher's description stays
+    with hub_errors(repo), _as_uploaded(api, folder, repo, revision) as folder:
         tagged = bool(tag) and _is_tagged(api, folder, repo, tag, revision or "main")
         if revision and not create_pr:
             api.create_branch(repo, branch=revision, exist_ok=True)
@@ -111,6 +109,34 @@ def push(
         if tag and not tagged:
             api.create_tag(repo, tag=tag, revision=commit.oid)
     return str(commit.pr_url or f"{api.endpoint}/{repo}")
+
+
+def check_push(
+    folder: Path, repo: str, private: bool = False, revision: str | None = None, tag: str | None = None
+) -> None:
+    """Raises what ``push`` would raise because of the repository that exists; changes nothing.
+
+    For a pair: one of its networks is not uploaded where the other would be refused.
+    """
+    api = HfApi()
+    with hub_errors(repo):
+        if not (private or tag) or not api.repo_exists(repo):
+            return
+        if private:
+            check_private(api, repo)
+        if tag:
+            with _as_uploaded(api, folder, repo, revision) as folder:
+                _is_tagged(api, folder, repo, tag, revision or "main")
+
+
+@contextmanager
+def _as_uploaded(api: HfApi, folder: Path, repo: str, revision: str | None) -> Iterator[Path]:
+    """A folder with the files as ``push`` uploads them: without a card where the publisher's description stays."""
+    own = own_card(folder) is not None
+    with with_card(folder, repo) as folder:
+        if not own and description(api, repo, revision) is not None:
+            (folder / CARD).unlink()  # of the temporary copy
+        yield folder
 
 
 def _is_tagged(api: HfApi, folder: Path, repo: str, tag: str, branch: str) -> bool:

@@ -111,7 +111,13 @@ def create_repo(api: HfApi, repo: str, private: bool | None) -> str:
     Raises ``ValueError`` if it must be private and there is a public one.
     """
     name = api.create_repo(repo, private=private or None, exist_ok=True).repo_id  # None: as the account's settings say
-    if private and not api.repo_info(name).private:
-        raise ValueError(f"private: {name} exists and is public, so nothing was uploaded to it; make it private in its "
-                         f"settings on the Hub, choose another name, or omit private")  # fmt: skip
+    if private:
+        check_private(api, name)
     return name
+
+
+def check_private(api: HfApi, repo: str) -> None:
+    """Raises ``ValueError`` if a repository is public."""
+    if not api.repo_info(repo).private:
+        raise ValueError(f"private: {repo} exists and is public, so nothing was uploaded to it; make it private in its "
+                         f"settings on the Hub, choose another name, or omit private")  # fmt: skip

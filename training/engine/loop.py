@@ -93,9 +93,9 @@ def _checked(config: Config, data: Images | None, main: bool) -> Images:
     if main:
         check_blocks(data)
         if config.test_folder:
-            check_held_out(data, config, config.size)
+            check_held_out(data, config)
         elif not checkpoints(Path(config.out)):  # a resumed run has been told
-            check_tenth(data, config, config.size)
+            check_tenth(data, config)
     return data
 
 
@@ -113,7 +113,7 @@ def _start(state: State, config: Config, data: Images, fingerprint: str, begin: 
     else:
         check_results_have_a_checkpoint(out)
     save_config(config, out / "config.json")
-    check_data(data, config, config.size, out)
+    check_data(data, config, out)
     if begin and not resumed:
         begin(state)
         save_snapshot(state, out)  # the start, for comparison

@@ -41,16 +41,16 @@ def check_apart(out: str | Path, **sources: str) -> None:
                              f"choose another out")  # fmt: skip
 
 
-def check_held_out(data: Images, config: Config, size: int) -> None:
-    """Raises ``ValueError`` if images of ``config.held_out`` are also training images. ``size``: of the network."""
-    read_as = data.images.shape[-1], data.made.get("contrast_stretch", config.stretches_at_load(size))
+def check_held_out(data: Images, config: Config) -> None:
+    """Raises ``ValueError`` if images of ``config.held_out`` are also training images."""
+    read_as = data.images.shape[-1], data.made.get("contrast_stretch", config.stretches_at_load(config.size))
     if is_prepared(config.test_folder):
         read_as = read_about(config.test_folder)["size"], False
     held = load_images(config.test_folder, "all", *read_as, left_out=[])
     check_strangers(held, data, f"held_out: {config.test_folder}")
 
 
-def check_tenth(data: Images, config: Config, size: int) -> None:
+def check_tenth(data: Images, config: Config) -> None:
     """Prints how many images of the held-out tenth are also training images: a folder may hold copies of its images.
 
     Named data sets have test splits of their own, which are not compared. Prepared sets may be too large.
@@ -59,26 +59,26 @@ def check_tenth(data: Images, config: Config, size: int) -> None:
     if config.held_out != "tenth" or not plain:
         return
     try:
-        held = stored_images(config, size, [], "test")
+        held = stored_images(config, config.size, [], "test")
     except ValueError:  # none are held out, because every class is small
         return
     if held.images.shape[1:] == data.images.shape[1:]:
         say_shared(held, data, config.data)
 
 
-def check_data(data: Images, config: Config, size: int, out: Path) -> None:
+def check_data(data: Images, config: Config, out: Path) -> None:
     """Prints the findings and writes ``out/data.png``. Raises ``ValueError`` if the data are unusable."""
     out.mkdir(parents=True, exist_ok=True)
-    for line in findings(data, config, size):
+    for line in findings(data, config):
         print(f"data: {line}", file=sys.stderr)
     if not (out / "data.png").exists():
         save_png(contact_sheet(data), out / "data.png", {"data": config.data})
 
 
-def findings(data: Images, config: Config, size: int) -> list[str]:
-    """One line per finding. ``size``: of the network."""
+def findings(data: Images, config: Config) -> list[str]:
+    """One line per finding."""
     n, names = len(data.images), data.classes
-    stored = data.images.shape[-1]
+    stored, size = data.images.shape[-1], config.size
     if data.images.shape[1:] != (3, stored, stored) or data.images.dtype != np.uint8 or not n:
         raise ValueError(f"data must be uint8 images (N, 3, S, S) (got {data.images.dtype} {data.images.shape})")
     if len(data.labels) != n or data.labels.min() < 0 or data.labels.max() >= len(names):
@@ -117,10 +117,10 @@ def findings(data: Images, config: Config, size: int) -> list[str]:
         lines.append(f"there are fewer images than in two batches of {config.batch_size}, so batches repeat images; "
                      f"consider a lower --batch-size")  # fmt: skip
     seen = data.images[evenly(n, LOOKED_AT)]
-    return lines + _of_pixels(seen, data, config, size)
+    return lines + _of_pixels(seen, data, config)
 
 
-def _of_pixels(seen: np.ndarray, data: Images, config: Config, size: int) -> list[str]:
+def _of_pixels(seen: np.ndarray, data: Images, config: Config) -> list[str]:
     lines = []
     low, high = int(seen.min()), int(seen.max())
     if high <= 1:
@@ -141,7 +141,7 @@ def _of_pixels(seen: np.ndarray, data: Images, config: Config, size: int) -> lis
         lines.append(f"{len({j for _, j in pairs}):,} of {len(seen[:NEAR_COPIES]):,} sampled images are near copies of "
                      f"another (for example, images {first} in the order of the files)")  # fmt: skip
     stretched = data.made.get("contrast_stretch", True)
-    if config.contrast_stretch and data.images.shape[-1] == size and not stretched:
+    if config.contrast_stretch and data.images.shape[-1] == config.size and not stretched:
         lines.append("prepared without this preset's contrast stretch; prepare the data with --contrast-stretch")
     if config.contrast_stretch and not data.made and not config.donor:
         lines.append(f"the images are not prepared; sngan prepare {config.data or 'FOLDER'} OUT --preset "
