@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -22,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from sngan_hub import create_generator  # noqa: E402
-from sngan_hub.files import write_text  # noqa: E402
+from sngan_hub.files import read_json_lines, write_json_lines, write_text  # noqa: E402
 from sngan_hub.metrics.evaluation import Evaluation  # noqa: E402
 from sngan_hub.metrics.inception import features  # noqa: E402
 from sngan_hub.metrics.protocols import machine, made_on, versions  # noqa: E402
@@ -98,12 +97,12 @@ def main() -> None:
         known = dict.fromkeys(list(CHANGES)[1:-1], 0.0)
         print("\n".join(lines([measure("fashion", known, 20)])))
         return
-    rows = [json.loads(line) for line in RECORD.read_text().splitlines()] if RECORD.is_file() else []
+    rows = read_json_lines(RECORD)
     known = next((row["kid"] for row in rows if row["source"] == arguments.source), {})
     rows = [row for row in rows if row["source"] != arguments.source] + [measure(arguments.source, known)]
     print("\n".join(lines(rows)))
     if arguments.record:
-        write_text(RECORD, "".join(json.dumps(row) + "\n" for row in rows))
+        write_json_lines(RECORD, rows)
         write_text(RECORD.with_suffix(".md"), "\n".join(lines(rows)) + "\n")
 
 

@@ -10,7 +10,6 @@ squares.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ sys.path.insert(0, str(ROOT))
 
 from sngan_hub import labelled_grid, load_generator, save_png  # noqa: E402
 from sngan_hub.data import load_images  # noqa: E402
+from sngan_hub.files import read_json_lines, write_json_lines, write_text  # noqa: E402
 from training.feed.near_copies import copying, nearest, small  # noqa: E402
 
 RECORD = ROOT / "benchmarks" / "records" / "copies.jsonl"
@@ -81,11 +81,11 @@ def main() -> None:
     found = measure(
         arguments.model, arguments.data, arguments.held_out, arguments.figure, 5 if arguments.smoke else COPIES
     )
-    rows = [json.loads(line) for line in RECORD.read_text(encoding="utf-8").splitlines()] if RECORD.is_file() else []
-    rows = sorted([*(row for row in rows if row["model"] != found["model"]), found], key=lambda row: row["model"])
+    others = [row for row in read_json_lines(RECORD) if row["model"] != found["model"]]
+    rows = sorted([*others, found], key=lambda row: row["model"])
     if arguments.record and not arguments.smoke:
-        RECORD.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
-        RECORD.with_suffix(".md").write_text("\n".join(table(rows)) + "\n", encoding="utf-8")
+        write_json_lines(RECORD, rows)
+        write_text(RECORD.with_suffix(".md"), "\n".join(table(rows)) + "\n")
     print("\n".join(table([found])))
 
 

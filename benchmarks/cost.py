@@ -26,6 +26,7 @@ sys.path.insert(0, str(ROOT))
 from accelerate import Accelerator  # noqa: E402
 
 from sngan_hub.data import Images  # noqa: E402
+from sngan_hub.files import read_json_lines, write_json_lines  # noqa: E402
 from training.config.cost import count_iteration, find_device, predict, read_devices  # noqa: E402
 from training.config.dry_run import device_kind  # noqa: E402
 from training.config.schema import Config, make_config  # noqa: E402
@@ -120,9 +121,8 @@ def main() -> None:
             print(f"{preset:12}processes {processes}: predicted {predicted.total:.3g} s, measured {seconds:.3g} s "
                   f"({cpu:.3g} CPU s): {predicted.total / seconds:.2f}", flush=True)  # fmt: skip
     if not arguments.no_record:
-        old = [json.loads(line) for line in RECORD.read_text(encoding="utf-8").splitlines()] if RECORD.is_file() else []
-        rows = [row for row in old if row["device"] != device.name] + rows  # keeps the rows of other machines
-        RECORD.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        others = [row for row in read_json_lines(RECORD) if row["device"] != device.name]
+        write_json_lines(RECORD, others + rows)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from sngan_hub import load_generator  # noqa: E402
-from sngan_hub.files import write_text  # noqa: E402
+from sngan_hub.files import read_json_lines, write_json_lines, write_text  # noqa: E402
 from sngan_hub.metrics.protocols import evaluate, machine, made_on, versions  # noqa: E402
 from training.config.schema import load_config, make_config  # noqa: E402
 from training.engine.run_folder import snapshot_folder  # noqa: E402
@@ -122,7 +122,7 @@ def main() -> None:
     if arguments.smoke:
         smoke(arguments)
         return
-    rows = [json.loads(line) for line in RECORD.read_text().splitlines()] if RECORD.is_file() else []
+    rows = read_json_lines(RECORD)
     if arguments.print:
         write_text(RECORD.with_suffix(".md"), "\n".join(lines(rows)) + "\n")
         return
@@ -134,7 +134,7 @@ def main() -> None:
         rows[place : place + 1] = [row]
         print(json.dumps(row), flush=True)
         if arguments.record:
-            write_text(RECORD, "".join(json.dumps(row) + "\n" for row in rows))
+            write_json_lines(RECORD, rows)
             write_text(RECORD.with_suffix(".md"), "\n".join(lines(rows)) + "\n")
 
 

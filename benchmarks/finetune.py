@@ -28,11 +28,12 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from sngan_hub.data import draw_avatars  # noqa: E402
+from sngan_hub.files import append_json, read_json_lines  # noqa: E402
 from sngan_hub.metrics.protocols import machine, made_on, versions  # noqa: E402
 from training.monitor.log import read_log  # noqa: E402
 from training.monitor.score import SCORES, scores_of_run  # noqa: E402
 
-RECORDS = ROOT / "benchmarks" / "records"
+RECORD = ROOT / "benchmarks" / "records" / "finetune.jsonl"
 DONOR = "donor"  # of a study that trains its own: the folder of that run, below the study's folder
 
 
@@ -176,9 +177,8 @@ def row_of(name: str, run: Run, folder: Path) -> dict[str, Any]:
 
 
 def read_records(name: str) -> list[dict[str, Any]]:
-    path = RECORDS / "finetune.jsonl"
-    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
-    return [row for row in rows if row.get("study", "avatars") == name]  # the first rows name no study
+    """The rows of a study. The first rows name none: they are of the avatars."""
+    return [row for row in read_json_lines(RECORD) if row.get("study", "avatars") == name]
 
 
 def kids(rows: list[dict[str, Any]], arm: str, images: int) -> np.ndarray:
@@ -287,7 +287,7 @@ def main() -> None:
             if rows := read_records(name):
                 parts += [*([""] if parts else []), *table(study, rows)]
                 draw_curves(study, rows, ROOT / "docs" / study.curves)
-        (RECORDS / "finetune.md").write_text("\n".join(parts) + "\n", encoding="utf-8")
+        RECORD.with_suffix(".md").write_text("\n".join(parts) + "\n", encoding="utf-8")
         return
     if arguments.folder is None:
         parser.error("FOLDER is missing: it keeps the images and the runs")
@@ -301,8 +301,7 @@ def main() -> None:
             start = time.perf_counter()
             train(study, run, folder)
             row = row_of(name, run, folder)
-            with open(RECORDS / "finetune.jsonl", "a") as file:
-                file.write(json.dumps(row) + "\n")
+            append_json(RECORD, row)
             print(f"{run}: {row['kid']} in {time.perf_counter() - start:.0f} s", flush=True)
 
         list(pool.map(one, [run for run in study.runs if run not in done]))

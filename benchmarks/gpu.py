@@ -35,6 +35,7 @@ from accelerate import Accelerator  # noqa: E402
 
 from benchmarks import resample  # noqa: E402
 from sngan_hub import create_generator  # noqa: E402
+from sngan_hub.files import read_json_lines, write_json_lines  # noqa: E402
 from training.config.cost import CountOps, Drawn, count_iteration, find_device, predict  # noqa: E402
 from training.config.dry_run import device_kind  # noqa: E402
 from training.config.schema import Config, make_config  # noqa: E402
@@ -241,12 +242,8 @@ PIECES: dict[str, Callable[[Run], dict[str, Any]]] = {
 # Records -------------------------------------------------------------------------------------------------------------
 
 
-def read_records(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
-
-
 def missing(names: list[str], device: str, path: Path) -> Iterator[str]:
-    done = {(row["device"], row["piece"]) for row in read_records(path) if not row.get("found", {}).get("failed")}
+    done = {(row["device"], row["piece"]) for row in read_json_lines(path) if not row.get("found", {}).get("failed")}
     yield from (name for name in names if (device, name) not in done)
 
 
@@ -309,8 +306,8 @@ def main() -> int:
             failed += 1
             continue
         line = done.stdout.splitlines()[-1]
-        rows = [row for row in read_records(arguments.record) if (row["device"], row["piece"]) != (kind, name)]
-        arguments.record.write_text("".join(f"{json.dumps(row)}\n" for row in rows) + line + "\n", encoding="utf-8")
+        rows = [row for row in read_json_lines(arguments.record) if (row["device"], row["piece"]) != (kind, name)]
+        write_json_lines(arguments.record, [*rows, json.loads(line)])
         print(line, flush=True)
         failed += bool(json.loads(line)["found"].get("failed"))
     return 1 if failed else 0

@@ -33,7 +33,7 @@ sys.path.insert(0, str(ROOT))
 
 from sngan_hub import load_generator  # noqa: E402
 from sngan_hub.data import load_images  # noqa: E402
-from sngan_hub.files import write_json, write_text  # noqa: E402
+from sngan_hub.files import append_json, read_json_lines, write_json, write_text  # noqa: E402
 from sngan_hub.metrics.protocols import Evaluation, machine, made_on, versions  # noqa: E402
 from sngan_hub.metrics.scores import fid, kid  # noqa: E402
 from training.config.schema import make_config  # noqa: E402
@@ -206,10 +206,6 @@ def score(run: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     return {"fid": fid(samples, real), "kid": few, "evaluator": evaluator}
 
 
-def read_rows() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in RECORD.read_text(encoding="utf-8").splitlines()] if RECORD.is_file() else []
-
-
 def tables(rows: list[dict[str, Any]]) -> Iterator[str]:
     """One table for each machine, time and data: the mean over seeds, best FID first."""
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
@@ -233,7 +229,7 @@ def tables(rows: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def write_table() -> None:
-    write_text(RECORD.with_suffix(".md"), "\n".join(tables(read_rows())))
+    write_text(RECORD.with_suffix(".md"), "\n".join(tables(read_json_lines(RECORD))))
 
 
 def smoke(arguments: argparse.Namespace) -> None:
@@ -282,14 +278,13 @@ def main() -> None:
     arguments.folder.mkdir(parents=True, exist_ok=True)
     if arguments.rates:
         return measure_rates(names, arguments)
-    done = {(row["recipe"], row["seed"], row["minutes"], row["device"], row["data"]) for row in read_rows()}
+    done = {(row["recipe"], row["seed"], row["minutes"], row["device"], row["data"]) for row in read_json_lines(RECORD)}
     for seed in map(int, arguments.seeds.split(",")):
         for name in names:
             if (name, seed, arguments.minutes, arguments.device, arguments.source) in done:
                 continue
             row = train(name, seed, arguments)
-            with open(RECORD, "a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
+            append_json(RECORD, row)
             print(
                 f"{name}, seed {seed}: {row['steps']:,} iterations, FID {row['fid']:.1f}, KID {row['kid']:.4f}",
                 flush=True,

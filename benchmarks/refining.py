@@ -7,7 +7,6 @@ Both included pairs are calibrated by ``sngan probe --calibrate`` on the test im
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from sngan_hub import load_discriminator, load_generator  # noqa: E402
+from sngan_hub.files import append_json, read_json_lines  # noqa: E402
 from sngan_hub.hub.calibrations import load_calibration  # noqa: E402
 from sngan_hub.metrics.inception import features  # noqa: E402
 from sngan_hub.metrics.protocols import Evaluation, machine, made_on, versions  # noqa: E402
@@ -30,9 +30,7 @@ from sngan_hub.sampling.refine import METHODS, maker  # noqa: E402
 
 N, BATCH = 2000, 50
 PAIRS = (("sngan_fashion32", "fashion"), ("sngan_avatars32", "avatars"))
-ROWS = (
-    ROOT / "benchmarks" / "records" / "refining.jsonl"
-)  # one line per measurement; recorded measurements are not repeated
+RECORD = ROOT / "benchmarks" / "records" / "refining.jsonl"  # recorded measurements are not repeated
 
 
 def measure(
@@ -66,10 +64,6 @@ def measure(
                "versions": versions()}  # fmt: skip
 
 
-def read_rows() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.is_file() else []
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="one pair, 20 samples in float32, nothing recorded")
@@ -78,16 +72,15 @@ def main() -> None:
             print(row, flush=True)
         return
     for name, source in PAIRS:
-        for row in measure(name, source, done=[(row["model"], row["sampling"]) for row in read_rows()]):
+        for row in measure(name, source, done=[(row["model"], row["sampling"]) for row in read_json_lines(RECORD)]):
             print(row, flush=True)
-            with open(ROWS, "a") as file:
-                file.write(json.dumps(row) + "\n")
-    rows = read_rows()
+            append_json(RECORD, row)
+    rows = read_json_lines(RECORD)
     lines = ["| model | sampling | FID | KID | diversity |", "|---|---|---|---|---|"]
     lines += [f"| `{row['model']}` | {row['sampling']} | {row['fid']:.1f} | {row['kid']:.4f} | {row['diversity']:.2f} |"
               for row in rows]  # fmt: skip
     lines += ["", f"{N:,} samples, seed 0, against {N:,} test images, Inception in bfloat16; {made_on(rows)}."]
-    ROWS.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    RECORD.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ sys.path.insert(0, str(ROOT))
 from accelerate import Accelerator  # noqa: E402
 
 from sngan_hub import create_discriminator, create_generator  # noqa: E402
+from sngan_hub.files import append_json  # noqa: E402
 from sngan_hub.layers.normalizers import Conv2d, Embedding, Linear  # noqa: E402
 from sngan_hub.metrics.protocols import machine, versions  # noqa: E402
 from sngan_hub.networks.registry import find_model  # noqa: E402
@@ -43,7 +44,7 @@ from training.engine.state import State, new_state  # noqa: E402
 from training.engine.step import discriminator_step, generator_step, images_for_d  # noqa: E402
 from training.feed.feed import Fake, Iteration, Real  # noqa: E402
 
-RECORDS = ROOT / "benchmarks" / "records" / "steps.jsonl"
+RECORD = ROOT / "benchmarks" / "records" / "steps.jsonl"
 HINGE = LOSSES["hinge"]
 
 
@@ -263,12 +264,10 @@ def main() -> None:
         found = iterations_at_32(options) if part == "iteration" else steps_at_128(part, options)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         about = {"benchmark": "steps", "part": part, "batch": 64 if part == "iteration" else 8, "n": options.repeats}
-        line = json.dumps({**about, "machine": machine(), **versions(), "forms": found,
-                           "peak_rss_gb": round(peak / 1e6, 2)})  # fmt: skip
-        print(line, flush=True)
+        row = {**about, "machine": machine(), **versions(), "forms": found, "peak_rss_gb": round(peak / 1e6, 2)}
+        print(json.dumps(row), flush=True)
         if options.record and not options.smoke:
-            with open(RECORDS, "a", encoding="utf-8") as file:
-                file.write(line + "\n")
+            append_json(RECORD, row)
 
 
 if __name__ == "__main__":

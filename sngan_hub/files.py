@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
@@ -74,6 +74,10 @@ def read_json_lines(path: Path) -> list[Any]:
         except ValueError:  # a process was killed while it wrote this line
             continue
     return rows
+
+
+def write_json_lines(path: Path, rows: Iterable[Any]) -> None:
+    write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def write_array(path: Path, array: np.ndarray) -> None:

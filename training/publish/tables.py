@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sngan_hub.files import read_json_lines
 from sngan_hub.hub.listing import list_cells, listing
 from sngan_hub.hub.sources import source_lines
 from sngan_hub.metrics.protocols import PROTOCOLS
@@ -74,7 +74,7 @@ def step_rows(path: Path) -> list[str]:
     """The newest record of each part and machine, one row per form."""
     if not path.is_file():
         return []
-    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    records = read_json_lines(path)
     newest = {(record["part"], record["machine"]): record for record in records}
     rows = ["| what | form | seconds (range) | times as fast | machine |", "|---|---|---|---|---|"]
     for (part, machine), record in newest.items():
@@ -90,7 +90,7 @@ def step_rows(path: Path) -> list[str]:
 
 def gpu_rows(path: Path) -> list[str]:
     """Results of ``make gpu``: uncompiled iterations, and images per second of sampling."""
-    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    records = read_json_lines(path)
     rows = ["| what | measured | predicted | machine |", "|---|---|---|---|"]
     for record in records:
         found, machine = record["found"], f"{record['device']}, torch {record['torch']}"
