@@ -310,6 +310,38 @@ def test_a_folder_with_the_name_of_a_model_is_announced(tiny, monkeypatch, image
     assert "sngan_fashion32 is a folder of pictures; leave --record out" in said
 
 
+def test_a_network_in_a_folder_of_a_models_name_gives_that_model_no_scores(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    Generator(32, 10, widths=[4] * 4).save_pretrained(tmp_path / "sngan_fashion32")
+    with pytest.raises(SystemExit):
+        sngan(["evaluate", "sngan_fashion32", "--data", "fashion", "--protocol", "diversity", "--record"])
+    said = capsys.readouterr().err
+    assert "a record holds scores of an included model, and sngan_fashion32 is a folder, a file or" in said, said
+
+
+def test_a_folder_with_the_name_of_a_source_is_a_folder(monkeypatch, tmp_path, image_folder):
+    monkeypatch.chdir(tmp_path)
+    for name in ("cifar10", "celeba"):
+        shutil.copytree(image_folder, tmp_path / name)
+        pictures = Pictures(name)
+        assert len(pictures) == 40 and pictures.classes == ["left", "right"]
+
+
+def test_every_class_must_have_the_pictures_that_its_turns_take(tiny, monkeypatch, tmp_path):
+    """Before anything is computed: the test images are 30 of left and 10 of right, so are the samples."""
+    real = fixed_reals(monkeypatch)
+    monkeypatch.setattr(evaluation, "load_images", lambda *_, **__: real._replace(
+        images=real.images[:40], labels=(np.arange(40) >= 30).astype(np.int64)))  # fmt: skip
+    images = torch.zeros(1000, 3, 8, 8, dtype=torch.uint8)
+    save(images, torch.arange(1000) % 2, tmp_path, ["left", "right"])
+    with pytest.raises(ValueError, match="at least 750 pictures of class left are needed .got 500."):
+        evaluate(Pictures(str(tmp_path)), "source", ["kid1k_held_out"])
+    e = Evaluation(Pictures(str(tmp_path)), "source")
+    e.check_samples(600, np.array([0, 0, 1, 1, 0]))
+    with pytest.raises(ValueError, match="at least 501 pictures of class right are needed .got 500."):
+        e.check_samples(501, np.array([1]))
+
+
 def test_the_settings_of_a_run_are_those_of_its_snapshots_too(tmp_path, monkeypatch):
     from sngan_hub.cli.scoring import _settings_of_run
 
@@ -392,6 +424,13 @@ def test_a_run_that_held_nothing_out_is_told_so(tiny, monkeypatch, image_folder,
     command = ["evaluate", str(run), "--data", f"{image_folder}/.", "--protocol", "kid1k_held_out", "--dry-run"]
     told = f"was trained on all images of {image_folder}"
     assert sngan(command) == 0 and told in capsys.readouterr().err
+    settings = json.loads((run / "config.json").read_text())
+    for held_out, said in (("their/test", True), ("tenth", False)):
+        (run / "config.json").write_text(json.dumps({**settings, "held_out": held_out}))
+        assert sngan(command) == 0
+        err = capsys.readouterr().err
+        assert (told in err) == ("--held-out their/test" in err) == said, err
+    (run / "config.json").write_text(json.dumps(settings))
     assert sngan([*command, "--held-out", str(image_folder)]) == 0 and told not in capsys.readouterr().err
 
 

@@ -183,6 +183,14 @@ def test_without_test_images_scores_against_the_training_images_have_no_floor(ti
                 measured(name)
 
 
+def test_one_test_image_gives_no_floor(tiny, monkeypatch):
+    one = tiny["test"]._replace(images=tiny["test"].images[:1], labels=tiny["test"].labels[:1])
+    monkeypatch.setattr(
+        evaluation, "load_images", lambda source, split, *_, **__: one if split == "test" else tiny[split]
+    )
+    assert measured("fid50k_train")["fid50k_train"].floor is None
+
+
 def test_kid50k_and_prdc10k_take_their_counts(tiny):
     found = measured("kid50k", "prdc10k")
     expected = kid_of_subsets(features_of_samples(50_000), features_of_real(tiny["train"]), 3)

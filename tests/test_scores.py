@@ -96,6 +96,20 @@ def test_kid_is_the_mean_over_pairs_and_over_torch_fidelitys_subsets():
         kid_of_subsets(a, b)
 
 
+def test_kid_never_holds_the_kernel_of_all_pairs(monkeypatch):
+    """50,000 images would take 20 GB; the sums of the pieces are those of the whole."""
+    from sngan_hub.metrics import scores
+
+    a, b = sets(60, 80)
+    whole, whole_subsets = kid(a, b), kid_of_subsets(a, b, subsets=3, size=30)
+    sizes, inner = [], scores._kernel
+    monkeypatch.setattr(scores, "PIECE", 13)
+    monkeypatch.setattr(scores, "_kernel", lambda x, y: sizes.append(max(len(x), len(y))) or inner(x, y))
+    assert kid(a, b) == pytest.approx(whole, rel=1e-12) == kid(a, b, scores.mean_kernel(b))
+    assert kid_of_subsets(a, b, subsets=3, size=30) == pytest.approx(whole_subsets, rel=1e-12)
+    assert max(sizes) == 13 and min(sizes) < 13
+
+
 def logits_by_hand():
     """Two splits of three images over 1,008 outputs: probabilities given, logits their logarithms."""
     p = np.full((6, 1008), 0.2 / 1006)

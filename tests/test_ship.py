@@ -44,7 +44,11 @@ def test_a_run_on_a_folder_is_shipped_with_the_texts_of_a_source(runs, tmp_path)
     with pytest.raises(FileNotFoundError, match="run must be the folder of a finished run"):
         ship(second / "generator", "sngan_fashion32.v2", tmp_path / "package", "cifar10_jpeg")
     assert not (tmp_path / "package").exists()  # nothing is written before all is read
+    earlier = tmp_path / "package/sngan_fashion32.v2/reference.json"
+    earlier.parent.mkdir(parents=True)
+    earlier.write_text("{}")  # of another discriminator
     ship(second, "sngan_fashion32.v2", tmp_path / "package", "cifar10_jpeg", [str(first)], "Two stages.")
+    assert not earlier.exists()
     record = read_records(tmp_path / "package")["sngan_fashion32.v2"]
     assert record.data == CARD_TEXTS["cifar10_jpeg"]["data"] and record.classes == ("left", "right")
     recipe = record.recipe
@@ -115,10 +119,12 @@ def test_the_reference_scores_are_those_of_each_class(monkeypatch, tmp_path):
     record = SimpleNamespace(where="shipped", folder=folder / "generator", recipe={"data": "avatars"})
     images = np.arange(6, dtype=np.uint8)[:, None, None, None].repeat(3, 1).repeat(4, 2).repeat(4, 3)
     test = Images(images, np.array([1, 0, 1, 0, 1, 0]), ["a", "b"])
-    for name, made in (("find_record", lambda *_: record), ("load_generator", lambda *_: Network()), ("scores_of", scores),
-                       ("load_discriminator", lambda *_: None), ("load_images", lambda *_: test)):  # fmt: skip
+    loaded = []  # by folder: a local folder may have the model's name
+    for name, made in (("find_record", lambda *_: record), ("load_generator", lambda of: loaded.append(of) or Network()),
+                       ("load_discriminator", loaded.append), ("load_images", lambda *_: test), ("scores_of", scores)):  # fmt: skip
         monkeypatch.setattr(shipping, name, made)
     shipping.reference("sngan_avatars32", n=2, seed=5)
+    assert loaded == [folder, folder]
     found = json.loads((folder / "reference.json").read_text())["classes"]
     assert found == {"a": {"real": [1.2, 2, 2.8], "generated": [105] * 3},
                      "b": {"real": [1000.2, 1001, 1001.8], "generated": [1106] * 3}}  # fmt: skip

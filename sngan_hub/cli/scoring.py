@@ -87,6 +87,7 @@ def score(arguments: argparse.Namespace) -> None:
     from ..class_names import label_names, resolve_classes, synset_names
     from ..hub.listing import aligned
     from ..hub.load import load_discriminator
+    from ..hub.resolve import resolve
     from ..metrics.discriminator_scores import pictures_in, score_files
     from ..weights.records import reference_scores
 
@@ -122,7 +123,7 @@ def score(arguments: argparse.Namespace) -> None:
         kept = [row for row in sorted(rows, reverse=True) if row[0] >= least]
         print("\n".join(aligned([heading, *([f"{s:.3f}", c, f] for s, c, f in kept)])))
         print("Scores compare images of one class; they do not classify.", file=sys.stderr)
-        ranges = reference_scores(arguments.model)
+        ranges = reference_scores(arguments.model) if resolve(arguments.model).kind == "name" else {}
         for name in [c for c in dict.fromkeys(c for _, c, _ in kept) if c in ranges][:RANGES]:
             (a, _, b), (c, _, d) = ranges[name]["real"], ranges[name]["generated"]
             print(f"Most real images of class {name} have scores from {a:.1f} to {b:.1f}, most generated ones from "
@@ -138,6 +139,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     from ..devices import resolve_device
     from ..hub.cards import update_record
     from ..hub.load import load_generator
+    from ..hub.resolve import resolve
     from ..weights.records import find_record
 
     try:
@@ -160,6 +162,10 @@ def evaluate(arguments: argparse.Namespace) -> None:
     if pictures and _is_name(arguments.model):
         print(f"{arguments.model}: the pictures in the local folder of this name are scored, and not the model of that "
               f"name; to score the model, rename the folder, or work in another one", file=sys.stderr)  # fmt: skip
+    if arguments.record and resolve(arguments.model).kind != "name":
+        raise ValueError(f"record: a record holds scores of an included model, and {arguments.model} is a folder, a "
+                         f"file or a Hub repository; if a folder hides the model of that name, rename it, or work in "
+                         f"another one")  # fmt: skip
     record = find_record(arguments.model, "generator") if arguments.record else None
     if record and record.where != "shipped":
         raise ValueError(
@@ -183,9 +189,11 @@ def evaluate(arguments: argparse.Namespace) -> None:
             print(json.dumps({"plan": line}, ensure_ascii=False), flush=True)
 
     of_run = {} if pictures else _settings_of_run(arguments.model)
-    if not arguments.held_out and of_run.get("held_out") == "none" and _same(of_run.get("data"), arguments.data):
+    of_scores = of_run.get("held_out", "tenth")
+    if not arguments.held_out and of_scores != "tenth" and _same(of_run.get("data"), arguments.data):
+        other = "DIR" if of_scores == "none" else of_scores
         print(f"{arguments.model} was trained on all images of {arguments.data}, also on those that are taken as test "
-              f"images here; name other images with --held-out DIR", file=sys.stderr)  # fmt: skip
+              f"images here; name other images with --held-out {other}", file=sys.stderr)  # fmt: skip
     stretch = of_run.get("contrast_stretch") is True
     if stretch:
         print(f"real images of folders are stretched in contrast, as those that {arguments.model} was trained on",

@@ -299,9 +299,14 @@ class Evaluation:
     def _generator(self) -> Any:
         return self._on(next(self.sampler.parameters()).device)
 
-    def check_samples(self, n: int) -> None:
-        """Raises ``ValueError`` if there are fewer than ``n`` samples: in a folder of pictures."""
-        if self.pictures and n > len(self.pictures):
+    def check_samples(self, n: int, cycle: np.ndarray | None = None) -> None:
+        """Raises ``ValueError`` if there are fewer than ``n`` samples: in a folder of pictures.
+
+        ``cycle``: the classes of the samples in turn, see ``Pictures.draw``.
+        """
+        if self.pictures and cycle is not None and self.pictures.n_classes:
+            self.pictures.check_cycle(n, cycle)
+        elif self.pictures and n > len(self.pictures):
             raise ValueError(
                 f"{self.pictures.folder}: {n:,} pictures are needed (got {len(self.pictures):,}); add pictures, or use "
                 f"a protocol that needs fewer"
@@ -312,7 +317,7 @@ class Evaluation:
         rule = labels if isinstance(labels, str) else "turn" if labels is None else f"cycle {labels.tolist()}"
         if rule == "random" and (self.pictures or not self.generator.n_classes):
             rule, labels = "turn", None
-        self.check_samples(n)
+        self.check_samples(n, labels if isinstance(labels, np.ndarray) else None)
         known = self._features.get((self.seed, rule))
         store = self.sample_store(rule) if n >= RESUMED else None
         if (known is None or len(known) < n) and (kept := load_stored(store)) is not None:

@@ -21,7 +21,16 @@ from .classifier import classifier
 from .evaluation import SPLITS, Evaluation
 from .plan import PREFIX
 from .references import interleaved
-from .scores import fid, inception_score, inception_score_chainer, kid, kid_of_subsets, mean_pairwise_distance, prdc
+from .scores import (
+    fid,
+    inception_score,
+    inception_score_chainer,
+    kid,
+    kid_of_subsets,
+    mean_kernel,
+    mean_pairwise_distance,
+    prdc,
+)
 
 PER_CLASS = 100  # samples and real images that a diversity is measured on
 DIVERSE_CLASSES = 50  # of which it is measured at most
@@ -46,7 +55,7 @@ def fid_paper(e: Evaluation) -> Score:
 def fid50k_train(e: Evaluation) -> Score:
     reference = e.real_features("train", None, balanced=False)
     floor, evaluator = None, f"{e.evaluator}; {len(reference):,} training images"
-    if e.test_images:
+    if e.test_images > 1:
         floor = fid(e.real_features("test", None, balanced=False), reference)
         evaluator += f"; floor: {len(e.test.images):,} test images"
     return Score(fid(e.sample_features(50_000), reference), 50_000, evaluator, floor=floor)
@@ -58,11 +67,16 @@ def kid1k_test(e: Evaluation) -> Score:
     return Score(kid(e.sample_features(1000), reference), 1000, f"{e.evaluator}; 1,000 test images", floor=floor)
 
 
+def own_labels(e: Evaluation) -> np.ndarray:
+    """The classes of the test images, in turn."""
+    return e.test.labels[interleaved(e.test, None, balanced=False)]
+
+
 def kid1k_held_out(e: Evaluation, n: int = 1000) -> Score:
     reference = e.real_features("test", None, balanced=False)
-    labels = e.test.labels[interleaved(e.test, None, balanced=False)]
-    floor = kid(e.real_features("train", n, balanced=False), reference)
-    value = kid(e.sample_features(n, labels), reference)
+    own = mean_kernel(reference)
+    floor = kid(e.real_features("train", n, balanced=False), reference, own)
+    value = kid(e.sample_features(n, own_labels(e)), reference, own)
     return Score(value, n, f"{e.evaluator}; {len(reference):,} held-out images", floor=floor)
 
 
@@ -188,6 +202,8 @@ def diverse_classes(e: Evaluation) -> tuple[np.ndarray, list[int]]:
         fewest.append(min(PER_CLASS, int(counts.min())))
     if e.generator.n_classes and len(chosen) == e.n_classes:
         e.need_classes("diversity", PER_CLASS)
+    elif e.generator.n_classes:
+        e.check_samples(PER_CLASS * len(chosen), chosen)
     return chosen, fewest
 
 

@@ -57,6 +57,7 @@ class Pictures:
 
     def __init__(self, folder: str, size: int | None = None):
         self.folder = folder
+        folder = folder if os.path.dirname(folder) else os.path.join(os.curdir, folder)  # not the source of that name
         paths = [path for own in folder_classes(folder).values() for path in own]
         self.resized = size is not None
         self.size = size or _common_size(paths)
@@ -128,6 +129,12 @@ class Pictures:
                 chosen[mine] = own[rank[mine]]
         labels = self.data.labels[chosen] if self.n_classes else np.zeros(len(chosen), np.int64)
         return torch.from_numpy(np.array(self.data.images[chosen])), torch.from_numpy(labels)
+
+    def check_cycle(self, n: int, cycle: np.ndarray) -> None:
+        """Raises ``ValueError`` if a class has too few pictures for ``n`` samples of the classes ``cycle`` in turn."""
+        there = np.bincount(self.data.labels, minlength=self.n_classes)
+        for label, needed in enumerate(np.bincount(np.resize(cycle, n), minlength=self.n_classes)):
+            self._check(int(needed), int(there[label]), f" of class {self.data.classes[label]}")
 
     def _check(self, needed: int, there: int, of: str) -> None:
         if needed > there:

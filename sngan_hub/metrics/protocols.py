@@ -68,7 +68,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "fid50k_train": Protocol(
         "FID of 50,000 samples against all training images; floor, where the data have test images: these instead of "
         "the samples",
-        measures.fid50k_train, 50_000, (("train", 0), ("test", 0)), "train",
+        measures.fid50k_train, 50_000, (("train", 0), ("test", 0)), "train", 2,
     ),
     "kid1k_test": Protocol(
         "KID of 1,000 samples against 1,000 test images: cheap, for comparing settings; floor likewise",
@@ -151,7 +151,7 @@ def check(e: Evaluation, name: str) -> None:
     if row.classes:
         e.need_classes(name, row.samples if row.per_class else 1)
     if not (row.per_class and e.generator.n_classes):
-        e.check_samples(row.samples)
+        e.check_samples(row.samples, measures.own_labels(e) if row.labels == "own" else None)
     if row.check:
         row.check(e)
 

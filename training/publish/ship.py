@@ -66,13 +66,14 @@ def ship(
         "scores": {},
     }
     write_json(folder / "record.json", record)
+    (folder / "reference.json").unlink(missing_ok=True)  # of the earlier discriminator
     write_cards(folder)
     if not has_ended(run):
         print(f"{run}: the run has not ended, and its networks are those of step {recipe['steps']:,} of "
               f"{config['steps']:,}", file=sys.stderr)  # fmt: skip
     return (
-        f"{folder}: copied the weights of step {recipe['steps']:,}. "
-        f"Next: sngan evaluate {name} --data {config['data']} --protocol ... --record"
+        f"{folder}: copied the weights of step {recipe['steps']:,}. Next: "
+        f"sngan evaluate {name} --data {config['data']} --protocol ... --record; python -m training reference {name}"
     )
 
 
@@ -103,7 +104,8 @@ def reference(name: str, n: int = 200, seed: int = 0, held_out: str = "") -> str
     source = str(record.recipe["data"])
     if not held_out and source not in SOURCES:
         raise ValueError(f"held_out must name a folder of test images for {name}, which was trained on a folder")
-    g, d = load_generator(name), load_discriminator(name)
+    pair = record.folder.parent  # not a local folder of this name
+    g, d = load_generator(pair), load_discriminator(pair)
     test = load_images(held_out, "all", g.size) if held_out else load_images(source, "test", g.size)
     test = test.in_order(list(g.classes or test.classes))
     spans = {}
@@ -114,7 +116,7 @@ def reference(name: str, n: int = 200, seed: int = 0, held_out: str = "") -> str
             "generated": scores_of(d, g.sample(classes=label, n=n, seed=seed))[:, label],
         }
         spans[title] = {kind: percentiles(scores) for kind, scores in of.items()}
-    path = record.folder.parent / "reference.json"
+    path = pair / "reference.json"
     about = {"n": n, "seed": seed, "percentiles": [10, 50, 90], "torch": str(torch.__version__), "classes": spans}
     write_json(path, about)
     return f"{path}: {n} real and {n} generated images of each of {len(spans)} classes"
