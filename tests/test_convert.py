@@ -112,6 +112,15 @@ def test_negative_zeros_survive(tmp_path):
     assert all(back[key].tobytes() == array.tobytes() for key, array in arrays.items())
 
 
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+def test_half_precision_is_written_as_float32(half):
+    for network in (Generator(32, 3, widths=[4] * 4), Discriminator(32, 3, widths=[4] * 4)):
+        arrays = to_chainer(network.eval().to(half))
+        back = from_chainer(arrays).state_dict()
+        for key, value in network.state_dict().items():
+            assert torch.equal(back[key], value.float() if value.is_floating_point() else value), key
+
+
 def test_a_whole_trainer_snapshot_gives_both_networks(tmp_path):
     g, d = convert(GOLDEN / "trainer_snapshot_tiny.npz", tmp_path / "out")
     arrays = read_npz(GOLDEN / "trainer_snapshot_tiny.npz")
@@ -327,6 +336,19 @@ def test_nothing_is_overwritten(tmp_path, capsys):
 def test_from_chainer_takes_arrays():
     arrays = read_npz(AUTHORS[0])
     assert from_chainer(arrays).n_classes == 10
+
+
+def test_two_numbered_runs_are_no_pair(tmp_path, capsys):
+    for run, names in (("run1", {"ResNetGenerator_500": "_G", "SNResNetProjectionDiscriminator_200": "_D"}),
+                       ("run2", {"ResNetGenerator_400": "_G", "SNResNetProjectionDiscriminator_300": "_D"})):  # fmt: skip
+        (tmp_path / run).mkdir()
+        for name, kind in names.items():
+            path = next(path for path in AUTHORS if kind in path.name)
+            shutil.copy(path, tmp_path / run / f"{name}.npz")
+    with pytest.raises(SystemExit):
+        sngan(["convert", str(tmp_path), str(tmp_path / "out")])
+    said = capsys.readouterr().err
+    assert "several files contain a generator: run1/ResNetGenerator_500.npz, run2/ResNetGenerator_400.npz" in said
 
 
 def test_an_empty_folder_is_filled(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from PIL import Image
 from sngan_hub.data import count_images, load_images, source_classes
 from sngan_hub.data.images import read_picture, square
 from training.prepare import build as preparing
-from training.prepare.sources import dogs_and_cats, list_source
+from training.prepare.sources import Table, dogs_and_cats, list_source
 
 from .pictures import encoded, picture, prepare, refusal
 
@@ -179,6 +179,20 @@ def test_a_table_of_the_datasets_library(tmp_path):
     data = load_images(str(tmp_path / "out"), "train", 16)
     assert data.classes == ["cat", "dog"] and data.labels.tolist() == [0, 1, 0, 1, 1, 1]
     assert np.array_equal(data.images[3], read_picture(encoded(3), 16))
+
+
+def test_rows_of_a_table_without_an_image_or_a_label_are_skipped(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features({"picture": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])})
+    rows = {"picture": [{"bytes": encoded(i), "path": None} for i in range(6)], "label": [0, 1, None, 0, 1, 1]}
+    rows["picture"][1] = None
+    datasets.Dataset.from_dict(rows, features=features).save_to_disk(str(tmp_path / "table"))
+    assert prepare(tmp_path / "table", tmp_path / "out", "--size", 16, "--test-every", 0) == 0
+    data = load_images(str(tmp_path / "out"), "train", 16)
+    assert data.labels.tolist() == [0, 0, 1, 1] and np.array_equal(data.images[1], read_picture(encoded(3), 16))
+    assert (tmp_path / "out" / "refused.tsv").read_text().endswith("/1\tthe row has no image\n")
+    with pytest.raises(ValueError, match="the row has no image"):
+        Table([{"picture": {"bytes": None, "path": None}}], "picture")(0)
 
 
 def test_the_dogs_and_cats_are_143_of_imagenets_classes(tmp_path):

@@ -283,6 +283,21 @@ def test_a_damaged_exif_block_is_no_reason_to_refuse_a_picture(block):
     assert images.read_picture(buffer.getvalue(), 10).min() == 255
 
 
+@pytest.mark.parametrize("kind", [2, 5, 7, 12])
+def test_a_tiff_file_that_states_its_place_in_another_type_is_damaged(kind, tmp_path):
+    """Pillow raises TypeError for StripOffsets that is no integer."""
+    from sngan_hub.metrics.pictures import Pictures
+
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), "white").save(buffer, "TIFF")
+    tag = struct.pack("<HHI", 273, 4, 1)
+    assert buffer.getvalue().count(tag) == 1
+    (tmp_path / "a.tif").write_bytes(buffer.getvalue().replace(tag, struct.pack("<HHI", 273, kind, 1)))
+    for read in (lambda: load_images(str(tmp_path), "all", 8), lambda: Pictures(str(tmp_path))):
+        with pytest.raises(ValueError, match="a.tif: the file is damaged"):
+            read()
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_every_orientation_is_pillows(orientation):
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 9, 3)).astype(np.uint8))

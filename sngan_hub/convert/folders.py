@@ -40,8 +40,8 @@ def convert_path(path: Path, options: Options) -> list[Converted]:
 
 
 def newest(folder: Path) -> list[Path]:
-    """The newest checkpoints. Of files whose names differ only in numbers, the one with the highest numbers; of
-    StudioGAN's best and current, best.
+    """The newest checkpoints. Of files of a folder whose names differ only in numbers, the one with the highest
+    numbers; of StudioGAN's best and current, best.
     """
     groups: dict[str, tuple[tuple, Path]] = {}
     paths = [p for p in folder.rglob("*") if p.is_file() and (p.suffix in _SUFFIXES or _is_copy(p))]
@@ -50,9 +50,10 @@ def newest(folder: Path) -> list[Path]:
         if len(name.parts) > _DEPTH:
             continue
         numbers = tuple(map(int, re.findall(r"\d+", path.name)))
-        group = re.sub(r"\d+", "#", str(name))
+        file = re.sub(r"\d+", "#", path.name)
         for better, other in _PREFERRED:
-            group = group.replace(other, better)
+            file = file.replace(other, better)
+        group = str(name.with_name(file))  # numbers of folders stay: run1 and run2 are two runs
         rank = (any(better in path.name for better, _ in _PREFERRED), numbers)
         if group not in groups or rank > groups[group][0]:
             groups[group] = (rank, path)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..files import write_atomically
 from ..networks.base import Network
@@ -77,7 +78,7 @@ def to_chainer(network: Network) -> dict[str, np.ndarray]:
         network: a ResNet generator or discriminator.
 
     Returns:
-        A dict of arrays, with the same keys, dtypes and shapes as Chainer's.
+        A dict of arrays, with the same keys, dtypes and shapes as Chainer's: bfloat16 and float16 become float32.
 
     Raises:
         ValueError: if the authors' format cannot store the settings of the network.
@@ -93,7 +94,8 @@ def to_chainer(network: Network) -> dict[str, np.ndarray]:
     state = network.state_dict()
     arrays: dict[str, np.ndarray] = {}
     for ours, theirs in keys.items():
-        array = state[ours].detach().cpu().numpy()
+        value = state[ours].detach().cpu()
+        array = (value.float() if value.dtype in (torch.bfloat16, torch.float16) else value).numpy()
         arrays[theirs] = array[None] if theirs.endswith("/u") else array
     try:
         read_back = from_chainer(arrays).config

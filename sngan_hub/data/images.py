@@ -139,7 +139,10 @@ def read_picture(
         if image.format == "JPEG" and not stretch:
             least = 2 * (short_side or size)  # the JPEG decoder reduces large images at no cost
             image.draft(image.mode, (least, least))
-        image.load()  # a PNG file may have its EXIF block behind the pixels
+        try:
+            image.load()  # a PNG file may have its EXIF block behind the pixels
+        except TypeError as error:  # Pillow, for a number of a TIFF file that has another type
+            raise ValueError(f"the file is damaged ({error})") from error
         turn = _turn(image)
         image = to_eight_bits(image)
     if turn is not None:

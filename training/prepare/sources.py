@@ -365,7 +365,9 @@ def _datasets(name: str) -> Listing:
         raise ValueError(f"source: {name} must have a column of images (got {', '.join(table.features)})")
     table = table.cast_column(pictures[0], datasets.Image(decode=False))
     classes = table.features[labels[0]].names if labels else ["image"]
-    y = np.array(table[labels[0]], np.int64) if labels else np.zeros(len(table), np.int64)
+    y = np.zeros(len(table), np.int64)
+    if labels:
+        y[:] = [-1 if label is None else label for label in table[labels[0]][:]]
     return Listing([f"{name}/{i}" for i in range(len(table))], y, list(classes), Table(table, pictures[0]))
 
 
@@ -377,4 +379,6 @@ class Table:
         picture = self.table[i][self.column]
         if isinstance(picture, Image):
             raise ValueError("got a decoded image instead of the bytes of its file")
+        if picture is None or (picture["bytes"] is None and picture["path"] is None):
+            raise ValueError("the row has no image")
         return picture["bytes"] if picture["bytes"] is not None else Path(picture["path"]).read_bytes()
