@@ -22,6 +22,7 @@ from sngan_hub.cli.main import main as sngan
 from sngan_hub.hub import mirror as mirroring
 from sngan_hub.hub import transfer
 from sngan_hub.hub.cache import place, sha256_of
+from sngan_hub.hub.calibrations import load_calibration
 from sngan_hub.hub.local import config_of
 from sngan_hub.hub.mirror import is_repository, mirror_to_folder
 from sngan_hub.weights.records import Record
@@ -152,6 +153,38 @@ def test_a_whole_mirror_that_the_records_name_is_left_as_it_is(published, tmp_pa
     mirror(m)
     assert capsys.readouterr().out.count(": is in ") == 3
     assert {path: path.read_bytes() for path in m.rglob("*") if path.is_file()} == before
+
+
+JUDGE = "sngan_fashion32.v1/discriminator"
+
+
+def test_a_mirror_has_the_calibration_and_keeps_one_that_a_user_fitted(tmp_path, monkeypatch):
+    m = tmp_path / "m"
+    for _ in range(2):
+        list(mirror_to_folder(["sngan_fashion32"], m))
+        text = (m / JUDGE / "calibration.json").read_text()
+        (m / JUDGE / "calibration.json").unlink()  # as in a mirror of earlier versions, which gets it now
+    (m / JUDGE / "calibration.json").write_text(text + "\n")
+    fresh(tmp_path, monkeypatch, m / "records.json")
+    assert load_calibration("sngan_fashion32").slope
+    (m / JUDGE / "model.safetensors").write_bytes(b"damaged")
+    list(mirror_to_folder(["sngan_fashion32"], m))
+    assert (m / JUDGE / "calibration.json").read_text() == text + "\n"
+
+
+def test_a_calibration_that_a_mirror_loses_is_named(tmp_path, monkeypatch, capsys):
+    list(mirror_to_folder(["sngan_fashion32"], tmp_path / "source"))
+    (tmp_path / "source" / JUDGE / "calibration.json").unlink()
+    fresh(tmp_path, monkeypatch, tmp_path / "source/records.json")
+    m, sha256 = tmp_path / "m", WEIGHTS["sngan_fashion32_discriminator.v1"].sha256
+    list(mirror_to_folder(["sngan_fashion32"], m))
+    (m / JUDGE / "calibration.json").write_text("{}")
+    for written, kept in ((sha256, True), ("0" * 64, False)):
+        (m / "records.json").write_text((m / "records.json").read_text().replace(sha256, written))
+        (m / JUDGE / "model.safetensors").write_bytes(b"damaged, or of another version")
+        list(mirror_to_folder(["sngan_fashion32"], m))
+        said = "the weights of the discriminator have changed, so their calibration.json was removed; fit it again"
+        assert (m / JUDGE / "calibration.json").is_file() is kept and (said in capsys.readouterr().err) is not kept
 
 
 def test_two_calls_at_once_keep_each_others_models(published, tmp_path):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -205,9 +206,10 @@ def test_a_tag_stays_where_it_is(hub, tmp_path):
     assert refused.returncode == 2 and "a pull request gets no tag" in refused.stderr and not repo.prs
 
 
-def test_a_pair_is_refused_whole(hub):
+def test_a_pair_is_refused_whole(hub, tmp_path):
     """Where the discriminator's repository refuses, the generator is not uploaded either."""
-    assert hub.call(sngan, "push", PAIR / "generator", "alice/mine-discriminator", "--tag", "v1").returncode == 0
+    sngan_hub.Discriminator(32, widths=[4] * 4).save_pretrained(tmp_path / "d")
+    assert hub.call(sngan, "push", tmp_path / "d", "alice/mine-discriminator", "--tag", "v1").returncode == 0
     for flags, text in ((["--tag", "v1"], "has the tag v1 already"), (["--private"], "exists and is public")):
         refused = hub.call(sngan, "push", PAIR, "alice/mine", *flags)
         assert refused.returncode == 2 and f"alice/mine-discriminator {text}" in refused.stderr, refused.stderr
@@ -350,6 +352,19 @@ def test_private_is_refused_for_a_public_repository_from_python_too(hub, tmp_pat
         next(mirror_to_hub(["sngan_fashion32"], "alice/open", True, tmp_path / "records.json"))
 
 
+def test_a_mirror_on_a_hub_says_what_it_has_copied_before_it_goes_on(hub, tmp_path, monkeypatch):
+    monkeypatch.setenv("SNGAN_HUB_CACHE", str(tmp_path / "cache"))
+    hub.user("hf_alice", False)
+    lines = mirror_to_hub(["sngan_fashion32", "sngan_avatars32"], "alice/weights", False, tmp_path / "records.json")
+    said = [next(lines) for _ in range(4)]  # of the repository, of both networks, and of the licence
+    assert said[3].startswith("sngan_fashion32.v1: licence")
+    folder = tmp_path / "cache" / "mirrors" / "alice--weights"
+    assert (folder / "sngan_fashion32.v1").is_dir() and not (folder / "sngan_avatars32.v1").exists()
+    said += lines
+    assert [line.count("SNGAN_HUB_RECORDS") for line in said] == [0] * (len(said) - 1) + [1]
+    assert "sngan_fashion32.v1/discriminator/calibration.json" in hub.files("alice/weights")
+
+
 def test_a_subclass_updates_its_own_card(hub):
     from huggingface_hub import ModelCard, hf_hub_download
 
@@ -444,12 +459,23 @@ def test_a_dry_run_sends_nothing_and_shows_all(capsys):
     ([str(PAIR), "a/b/c"], "repo must be NAMESPACE/NAME"),
     ([str(PAIR), "a/b c"], "repo must be NAMESPACE/NAME"),
     ([str(PAIR), "a/--b"], "repo must be NAMESPACE/NAME"),
+    ([str(PAIR), "a/" + "b" * 90], "-discriminator must have at most 96 characters after the / (got 104); choose"),
+    ([str(PAIR), "a/b-discriminator"], "repo: a generator's name must not end in -discriminator (got 'a/b-discrim"),
+    ([str(PAIR / "generator"), "a/b-discriminator"], "load_generator would look for it in a/b; choose another name"),
 ])  # fmt: skip
 def test_bad_pushes(arguments, text, capsys):
     with pytest.raises(SystemExit) as stop:
         sngan(["push", *arguments, "--dry-run"])
     said = capsys.readouterr().err
     assert stop.value.code == 2 and text in said and "Traceback" not in said
+
+
+def test_a_card_that_is_not_utf8_is_named_before_anything_is_uploaded(tmp_path):
+    shutil.copytree(PAIR, tmp_path / "pair")
+    card = tmp_path / "pair" / "discriminator" / "README.md"
+    card.write_bytes("# Möwen".encode("latin-1"))
+    with pytest.raises(ValueError, match=re.escape(f"{card}: the card must be text in UTF-8")):
+        list(networks_in(tmp_path / "pair", "a/b"))
 
 
 def test_a_configuration_of_another_type_is_one_line(tmp_path, capsys):

@@ -172,8 +172,12 @@ def _save_converted(one: Converted, record: Record, fetched: Fetched, old: Path,
         if (provenance(old) or {}).get("converted_sha256") == made["converted_sha256"]:
             shutil.copy(old / CALIBRATION, folder)
         else:
-            print(f"{record.name}: the weights of the {one.kind} have changed, so their {CALIBRATION} was removed; fit "
-                  f"it again with sngan probe --calibrate", file=sys.stderr)  # fmt: skip
+            say_calibration_removed(record.name, one.kind)
+
+
+def say_calibration_removed(name: str, kind: str) -> None:
+    print(f"{name}: the weights of the {kind} have changed, so their {CALIBRATION} was removed; fit it again with "
+          f"sngan probe --calibrate", file=sys.stderr)  # fmt: skip
 
 
 def verify(record: Record) -> None:

@@ -1,7 +1,8 @@
 """Mirrors of published weights: fetched, converted, and laid out with cards and a file for SNGAN_HUB_RECORDS.
 
-A mirror contains NAME/generator and NAME/discriminator, each with config.json, model.safetensors and a card, a
-README.md with the licences, and records.json, whose entries lead to these folders, to an address, or to a repository.
+A mirror contains NAME/generator and NAME/discriminator, each with config.json, model.safetensors and a card, and
+calibration.json if the source has one; a README.md with the licences; and records.json, whose entries lead to these
+folders, to an address, or to a repository.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from ..files import write_folder, write_json, write_text
 from ..networks.card import PIPELINES, as_text, listed, use_snippet
 from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, read_config
 from ..networks.repository import check_private, create_repo
+from ..sampling.refine import CALIBRATION
 from ..weights.records import BUILT_IN, RECORDS_VARIABLE, WEIGHTS, Record, find_record
 from .cache import cache_folder, one_process_at_a_time, sha256_of
 from .cards import licence_of, score_table
 from .errors import hub_errors
-from .local import local_folder, provenance, verify
+from .local import local_folder, provenance, say_calibration_removed, verify
 from .resolve import REPOSITORY
 
 RECORDS, CARD, LOCK = "records.json", "README.md", ".records.json.lock"
@@ -64,13 +66,20 @@ def mirror_to_folder(names: Sequence[str], folder: Path, url: str = "") -> Itera
     """
     if url and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc):
         raise ValueError(f"url must be the http or https address of the served folder (got {url!r})")
-    _entries(folder)  # before anything is downloaded
+    yield from _mirrored(names, folder, url)
+    yield f"{folder / RECORDS}: use it with {RECORDS_VARIABLE}={folder / RECORDS}"
+
+
+def _mirrored(names: Sequence[str], folder: Path, url: str = "") -> Iterator[str]:
+    """``mirror_to_folder`` without the line that says how to use the folder."""
+    before = _entries(folder)  # before anything is downloaded
     for records in pairs_of(names):
         for record in records:
             place = folder / record.name / record.kind
+            written = before.get(record.key, {})
             if record.folder == place.absolute():  # SNGAN_HUB_RECORDS names this mirror
-                record = _repairing(record, _entries(folder).get(record.key, {}))
-            yield _copy(record, place)
+                record = _repairing(record, written)
+            yield _copy(record, place, written.get("sha256"))
             entry = _described(record, place)
             file = f"{record.name}/{record.kind}/{SAFETENSORS_SINGLE_FILE}"
             if url:
@@ -85,7 +94,6 @@ def mirror_to_folder(names: Sequence[str], folder: Path, url: str = "") -> Itera
                 write_json(folder / RECORDS, entries)
                 write_text(folder / CARD, _overview(entries))
         yield f"{records[0].name}: {_licence(records[0])}"
-    yield f"{folder / RECORDS}: use it with {RECORDS_VARIABLE}={folder / RECORDS}"
 
 
 def _repairing(record: Record, entry: Mapping[str, Any]) -> Record:
@@ -129,9 +137,9 @@ def mirror_to_hub(names: Sequence[str], repo: str, private: bool, records: Path)
                               f"folder of this machine, write ./{repo}")  # fmt: skip
     yield f"{repo}: a repository on {api.endpoint}; for a folder of this machine, write ./{repo}"
     folder = cache_folder() / "mirrors" / repo.replace("/", "--")
-    yield from list(mirror_to_folder(names, folder))[:-1]
+    yield from _mirrored(names, folder)
     mirrored = [record for pair in pairs_of(names) for record in pair]
-    each = (CONFIG_NAME, SAFETENSORS_SINGLE_FILE, CARD)
+    each = (CONFIG_NAME, SAFETENSORS_SINGLE_FILE, CARD, CALIBRATION)
     files = [f"{one.name}/{one.kind}/{file}" for one in mirrored for file in each]
     own = _entries(folder)
     with hub_errors(repo):
@@ -180,16 +188,27 @@ def _read(path: Path, source: str) -> dict[str, dict[str, Any]]:
     raise ValueError(f"{source}: this is not the records file of a mirror")
 
 
-def _copy(record: Record, place: Path) -> str:
-    """Copies the network of a record to ``place``, with a card -> a line that says so."""
+def _copy(record: Record, place: Path, recorded: str | None) -> str:
+    """Copies the network of a record to ``place``, with a card -> a line that says so.
+
+    ``recorded``: the sha256 of the weights that an earlier call has written there, which may be damaged now.
+    """
     source = local_folder(record)
     files = (CONFIG_NAME, SAFETENSORS_SINGLE_FILE)
+    calibrated = (place / CALIBRATION).is_file()
     if all((place / file).is_file() and sha256_of(place / file) == sha256_of(source / file) for file in files):
-        return f"{record.key}: is in {place}"
+        if calibrated or not (source / CALIBRATION).is_file():
+            return f"{record.key}: is in {place}"
 
     def fill(folder: Path) -> None:
         for file in files:
             shutil.copyfile(source / file, folder / file)
+        if calibrated and recorded == sha256_of(folder / SAFETENSORS_SINGLE_FILE):  # a user may have fitted it
+            shutil.copyfile(place / CALIBRATION, folder / CALIBRATION)
+        elif (source / CALIBRATION).is_file():
+            shutil.copyfile(source / CALIBRATION, folder / CALIBRATION)
+        elif calibrated:
+            say_calibration_removed(record.name, record.kind)
         (folder / CARD).write_text(_card(record, source), encoding="utf-8")
 
     write_folder(place, fill)

@@ -29,15 +29,10 @@ FILES = (CONFIG_NAME, SAFETENSORS_SINGLE_FILE, CARD, PICTURE, CALIBRATION)
 def networks_in(folder: Path, repo: str) -> Iterator[tuple[Path, str]]:
     """(folder, repository) of each network in ``folder``: a single network, or a pair (REPO and REPO-discriminator).
 
-    Loads each network. Raises ``ValueError`` or ``FileNotFoundError`` if that fails, before anything is uploaded.
+    Loads each network and its card, and checks the name of its repository. Raises ``ValueError`` or
+    ``FileNotFoundError`` if that fails, before anything is uploaded.
     """
-    try:
-        validate_repo_id(repo)
-        legal = repo.count("/") == 1
-    except ValueError:
-        legal = False
-    if not legal:
-        raise ValueError(f"repo must be NAMESPACE/NAME of letters, digits, -, _ and . (got {repo!r})")
+    _check_name(repo)
     pair = [folder / kind for kind in KINDS if (folder / kind / CONFIG_NAME).is_file()]
     if not pair and not (folder / CONFIG_NAME).is_file():
         raise FileNotFoundError(
@@ -45,7 +40,28 @@ def networks_in(folder: Path, repo: str) -> Iterator[tuple[Path, str]]:
         )
     for path in pair or [folder]:
         network = load_any(path)
-        yield path, repo if network.kind == "generator" or not pair else f"{repo}-discriminator"
+        own_card(path)  # raises the error
+        name = repo if network.kind == "generator" or not pair else f"{repo}-discriminator"
+        _check_name(name)
+        if network.kind == "generator" and name.endswith("-discriminator"):
+            raise ValueError(f"repo: a generator's name must not end in -discriminator (got {name!r}), because "
+                             f"load_generator would look for it in {name.removesuffix('-discriminator')}; choose "
+                             f"another name")  # fmt: skip
+        yield path, name
+
+
+def _check_name(repo: str) -> None:
+    length = len(repo.rpartition("/")[2])
+    if length > 96:  # as on the Hub
+        raise ValueError(f"repo: {repo} must have at most 96 characters after the / (got {length}); choose a shorter "
+                         f"name")  # fmt: skip
+    try:
+        validate_repo_id(repo)
+        legal = repo.count("/") == 1
+    except ValueError:
+        legal = False
+    if not legal:
+        raise ValueError(f"repo must be NAMESPACE/NAME of letters, digits, -, _ and . (got {repo!r})")
 
 
 def load_any(folder: Path) -> Network:

@@ -79,9 +79,15 @@ def is_generated(card: str) -> bool:
 
 
 def own_card(folder: Path) -> str | None:
-    """The card in ``folder`` that a person wrote, or a record; None without one."""
+    """The card in ``folder`` that a person wrote, or a record; None without one.
+
+    Raises ``ValueError`` if it is not UTF-8.
+    """
     path = folder / CARD
-    card = path.read_text(encoding="utf-8") if path.is_file() else None
+    try:
+        card = path.read_text(encoding="utf-8") if path.is_file() else None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: the card must be text in UTF-8 ({error}); save it in UTF-8") from error
     return None if card is None or is_generated(card) else card
 
 
