@@ -172,6 +172,8 @@ def morph_tab() -> Tab:
     def draw(v: Values) -> Values:
         chosen = [i for i in range(1, 5) if v[f"class_{i}"]]
         names = models.classes_of(v["model"])
+        if not names:
+            raise actions.FieldError("model", "this model has no classes to mix; choose another, or use the Walk tab")
         for i in chosen:
             with of_field(f"class_{i}"):
                 resolve_classes([v[f"class_{i}"]], names, len(names))
@@ -252,6 +254,7 @@ def morph_tab() -> Tab:
         return [gr.update(visible=not mixing), *(gr.update(visible=mixing) for _ in weights),
                 *(gr.update(label=label) for label in labels)]  # fmt: skip
 
+    tab.kinds = lambda v: ["generator"] * bool(models.classes_of(v["model"]))  # else nothing is drawn
     tab.follow, tab.read = follow, read
     tab.connect()
     mode.input(switched, mode, [steps, *weights, *boxes], queue=False, api_visibility="private", show_progress="hidden")
@@ -322,8 +325,9 @@ def walk_tab() -> Tab:
 
 def compare_tab() -> Tab:
     def draw(v: Values) -> Values:
+        left, right = (v[f"{side}_class"] or models.first_class(v[side]) for side in ("left", "right"))
         sides, seed, said, link = actions.compared(
-            v["left"], v["left_class"], v["right"], v["right_class"], v["n"], v["seed"], v["truncation"]
+            v["left"], left, v["right"], right, v["n"], v["seed"], v["truncation"]
         )
         return {"result": views.side_by_side(sides, said), "seed": seed, "link": link}
 

@@ -213,6 +213,11 @@ def classes_of(name: str) -> list[str]:
     return label_names(generator(name))
 
 
+def first_class(name: str) -> str | None:
+    """What is drawn where the class is left empty: sampling without one would draw classes at random."""
+    return next(iter(classes_of(name)), None)
+
+
 def ranges_of(name: str) -> dict[str, dict[str, list[float]]]:
     """{class: {real, generated: 10th, 50th and 90th percentile of the scores}}; empty if they were not measured."""
     known = reference_scores(source(name))

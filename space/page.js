@@ -53,7 +53,7 @@ window.sngan = (() => {
   // Numbers come back from the server as text here and there; a weight of a hidden slider is still an input.
   const key = (values) => JSON.stringify(values.map((value) => (value === null || value?.length === 0 ? "" : Array.isArray(value) ? value : String(value))));
   const mark = (tab, stale) => result(tab)?.classList.toggle("stale", stale);
-  // The inputs may have changed while the images were drawn with others. Without `used`, the images are the page's first.
+  // The inputs may have changed while the images were drawn with others. Without `used`, there are no images.
   const compare = (tab, used, values) => {
     asked[tab] = used ? key(JSON.parse(used)) : key(values);
     mark(tab, key(values) !== asked[tab]);

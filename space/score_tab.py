@@ -17,19 +17,20 @@ NO_LINK = "-Uploaded images are not kept, so they have no link"  # "-": see page
 def score_tab() -> Tab:
     def draw(v: Values) -> Values:
         """Scores the uploaded image, or draws one of the class and scores that."""
-        picture, seed, link = v["image"], v["seed"], NO_LINK
+        picture, name, seed, link = v["image"], v["class"], v["seed"], NO_LINK
         if not picture:
-            picture, seed = actions.drawn(v["model"], v["class"], v["seed"])
-            link = actions.link("score", **{"model": v["model"], "class": v["class"], "seed": seed})
+            name = name or models.first_class(v["model"])
+            picture, seed = actions.drawn(v["model"], name, v["seed"])
+            link = actions.link("score", **{"model": v["model"], "class": name, "seed": seed})
         try:
             scores = actions.judge(v["model"], picture)
             image = actions.seen(v["model"], picture)
         finally:
             if not v["image"]:
                 Path(picture).unlink(missing_ok=True)
-        name = v["class"] if v["class"] in scores else next(iter(scores))
-        if v["class"] and v["class"] not in scores and len(scores) > 1:
-            raise actions.FieldError("class", f"there is no class {v['class'][:40]!r} in this model")
+        if name and name not in scores and len(scores) > 1:
+            raise actions.FieldError("class", f"there is no class {name[:40]!r} in this model")
+        name = name if name in scores else next(iter(scores))
         return {"result": views.score_of(v["model"], name, scores, image), "seed": seed or "", "link": link}
 
     tab = Tab("score", "Score", draw, ("model",))

@@ -92,7 +92,8 @@ class Tab:
                 elem_id=f"{self.name}-link",
             )  # fmt: skip
             self.outputs["seed"] = self.fields["seed"]
-            self.drawn_with = gr.Textbox(visible="hidden")  # type: ignore[arg-type]  # values of the fields, as JSON
+            used = self._used({name: field.value for name, field in self.fields.items()}) if first else ""
+            self.drawn_with = gr.Textbox(used, visible="hidden")  # type: ignore[arg-type]
             yield
 
     def add(self, name: str, component: Any) -> Any:
@@ -156,10 +157,14 @@ class Tab:
             found = {name: value for name, value in found.items() if name != "seed"}
         used = {**values, "seed": found.get("seed", values["seed"])}
         updates |= {self.outputs[name]: value for name, value in found.items()}
-        updates[self.drawn_with] = json.dumps([self._as_text(name, used[name]) for name in self.fields])
+        updates[self.drawn_with] = self._used(used)
         return updates | {
             self.outputs[name]: gr.update(value=found[name], visible=True) for name in SHOWN if name in found
         }
+
+    def _used(self, values: Values) -> str:
+        """The values of the fields that images were drawn with, as JSON."""
+        return json.dumps([self._as_text(name, values[name]) for name in self.fields])
 
     def _as_text(self, name: str, value: Any) -> Any:
         """What page.js compares with the value of a field in the browser."""

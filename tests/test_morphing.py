@@ -1,6 +1,7 @@
 """Morphs end at the pure classes, blends mix what they say, walks close with equal steps, films hold their frames."""
 
 import math
+import os
 
 import numpy as np
 import pytest
@@ -134,6 +135,23 @@ def test_without_an_ffmpeg_program_the_way_out_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", absent)
     with pytest.raises(ValueError, match="no ffmpeg program for .mp4 files; install ffmpeg, or name a .gif file"):
         save_film(iter([torch.zeros(1, 3, 8, 8, dtype=torch.uint8)]), tmp_path / "a.mp4")
+
+
+def test_a_video_that_ffmpeg_could_not_finish_does_not_replace_another(tmp_path, monkeypatch):
+    imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg")
+    write_frames = imageio_ffmpeg.write_frames
+
+    def on_a_full_disk(path, *arguments, **options):
+        try:
+            yield from write_frames(path, *arguments, **options)
+        finally:
+            os.truncate(path, 1000)
+
+    monkeypatch.setattr(imageio_ffmpeg, "write_frames", on_a_full_disk)
+    (tmp_path / "a.mp4").write_text("old")
+    with pytest.raises(OSError, match="did not write all 3 frames of a video in .*; free disk space"):
+        save_film(iter([torch.zeros(3, 3, 64, 64, dtype=torch.uint8)]), tmp_path / "a.mp4", side=64)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"] and (tmp_path / "a.mp4").read_text() == "old"
 
 
 def test_films_hold_their_frames(generator, tmp_path):

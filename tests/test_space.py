@@ -334,6 +334,53 @@ def test_a_weight_without_a_number_is_refused_below_the_weights(monkeypatch, tmp
     assert "weights must be one number per class" in found[tab.slots["weights"]]
 
 
+def test_where_the_class_is_emptied_the_first_one_is_drawn_and_linked(monkeypatch, tmp_path):
+    """A class at random would be scored as the first one, and another one be drawn by the link."""
+    gr = pytest.importorskip("gradio")
+    from space.drawing_tabs import compare_tab
+    from space.score_tab import score_tab
+    from space.tab import Tab
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr(Tab, "first", lambda tab: {})
+    with gr.Blocks():
+        tabs = score_tab(), compare_tab()
+    for tab, emptied in zip(tabs, ({"class": None}, {"left_class": None, "right_class": ""}), strict=True):
+        values = {name: field.value for name, field in tab.fields.items()} | {"seed": "5", "n": 1}
+        found, expected = (tab._draw(each) for each in ({**values, **emptied}, values))
+        pictures = [re.findall(r"data:image[^\"]+", each["result"]) for each in (found, expected)]
+        assert pictures[0] == pictures[1] != [] and found["link"] == expected["link"]
+
+
+def test_a_model_without_classes_is_refused_for_a_morph_before_it_is_downloaded(monkeypatch, tmp_path):
+    gr = pytest.importorskip("gradio")
+    from space import models
+    from space.drawing_tabs import morph_tab
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    with gr.Blocks():
+        tab = morph_tab()
+    monkeypatch.setattr(models, "_generator", lambda name: pytest.fail("it is downloaded"))
+    values = {name: field.value for name, field in tab.fields.items()} | {"model": "sngan_cnn_cifar10.torch_fidelity"}
+    for found in (tab.run(values), tab.changed(values)):
+        assert "this model has no classes to mix" in found[tab.slots["model"]]
+
+
+def test_the_video_that_the_page_opens_with_is_known_by_its_fields(monkeypatch, tmp_path):
+    """In the other format it is that video, also after a change of the fields."""
+    gr = pytest.importorskip("gradio")
+    from space.drawing_tabs import walk_tab
+    from space.tab import Tab
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    for first in ({"result": "drawn"}, {}):
+        monkeypatch.setattr(Tab, "first", lambda tab, first=first: first)
+        with gr.Blocks():
+            tab = walk_tab()
+        values = [field.value for field in tab.fields.values()]
+        assert tab.drawn_with.value == (json.dumps(values) if first else "")
+
+
 def test_a_model_that_was_downloaded_is_drawn_at_once(monkeypatch):
     from space import models, views
 

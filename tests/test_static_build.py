@@ -36,10 +36,10 @@ def node():
     return str(found)
 
 
-def computed(tmp_path, expression):
-    """The value of a JavaScript expression that may use what latents.js exports, as L."""
+def computed(tmp_path, expression, module="latents.js"):
+    """The value of a JavaScript expression that may use what a module exports, as L."""
     script = tmp_path / "script.mjs"
-    script.write_text(f"import * as L from {json.dumps((SOURCES / 'latents.js').as_uri())};\n"
+    script.write_text(f"import * as L from {json.dumps((SOURCES / module).as_uri())};\n"
                       f"console.log(JSON.stringify({expression}));\n")  # fmt: skip
     return json.loads(subprocess.run([node(), str(script)], capture_output=True, text=True, check=True).stdout)
 
@@ -80,6 +80,51 @@ def test_truncated_deviation_is_pythons(tmp_path):
     t = [0.1, 0.5, 1, 2, 3, 8]
     found = computed(tmp_path, f"{json.dumps(t)}.map(L.truncatedDeviation)")
     assert found == pytest.approx([truncated_deviation(each) for each in t], rel=1e-12)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Links and walks, without a browser
+
+
+def test_a_link_that_the_page_writes_shows_the_same_again(tmp_path):
+    """And classes that the model does not have are not an empty choice."""
+    links = ["truncation=2.97", "truncation=2.94", "truncation=0.7", "classes=", "classes=foo", "classes=a|foo"]
+    read, again = computed(tmp_path, f"""(() => {{
+        const read = (hash) => L.readState(hash, [{{ name: "m", classes: ["a", "b", "c"], first: ["b", "c"] }}]);
+        const states = {json.dumps(links)}.map((link) => read("#tab=sample&" + link));
+        const about = ({{ truncation, classes }}) => [truncation, classes.sample];
+        return [states.map(about), states.map((state) => about(read(L.writeState(state, ""))))];
+    }})()""", "state.js")  # fmt: skip
+    assert read == again
+    assert read == [[0, ["b", "c"]], [2.9, ["b", "c"]], [0.7, ["b", "c"]], [0, []], [0, ["b", "c"]], [0, ["a"]]]
+
+
+def test_a_frame_that_comes_late_is_not_painted_over_a_later_choice(tmp_path):
+    """Frame 2 is being computed when the visitor goes back to frame 1, which is known. It is kept."""
+    seen = computed(tmp_path, """await (async () => {
+        const painted = [], waiting = [];
+        const canvas = { setAttribute() {}, getContext: () => ({ putImageData: (image) => painted.push(image.of) }) };
+        const image = ({ seed, places }) => [{ of: [seed, 48 * places[0]] }];
+        const engine = { draw: (request) => new Promise((done) => waiting.push(() => done(image(request)))) };
+        const walk = new L.Walk({ querySelector: () => canvas }, engine);
+        const model = { name: "m", classes: ["a"] };
+        const state = (seed) => ({ model, seed, truncation: 0, seconds: 2, classes: { walk: ["a"] } });
+        walk.update(state(1));
+        const all = [walk.show(1)];
+        waiting.shift()();
+        await all[0];
+        all.push(walk.show(2), walk.show(1));
+        await all[2];
+        waiting.shift()();
+        await all[1];
+        all.push(walk.show(2));
+        await all[3];
+        walk.update(state(5)); // of two frames that are computed, both are painted: the first may be saved
+        all.push(walk.show(3), walk.show(4));
+        waiting.splice(0).forEach((finish) => finish());
+        return [await Promise.all(all), painted, walk.painted];
+    })()""", "views.js")  # fmt: skip
+    assert seen == [[True, True, False, False, True, True], [[1, 1], [1, 1], [1, 2], [5, 3], [5, 4]], 4]
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -4,10 +4,13 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from sngan_hub import load_generator, walk
+
 from . import static_site
-from .static_site import drawn, link, visit, wait_for
+from .static_site import drawn, levels, link, visit, wait_for
 
 site, models, url = static_site.site, static_site.models, static_site.url
 playwright, chromium, browser = static_site.playwright, static_site.chromium, static_site.browser
@@ -135,6 +138,31 @@ def test_a_walk_that_stands_says_which_frame(browser, url, models):
     page.get_by_role("button", name="Pause").click()
     wait_for(page, "#status", "of 48, seed 3")
     assert page.locator("#status").get_attribute("aria-live") == "polite"
+
+
+@pytest.mark.slow
+def test_a_walk_that_plays_is_saved_with_the_link_to_its_frame(browser, url, models, tmp_path):
+    model = models[-1]
+    names = model["classes"][:1]
+    page = visit(browser, url, link("walk", model, 3, names, seconds=2))
+    wait_for(page, "#status", "frames per second, seed 3")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save as PNG").click()
+    download.value.save_as(tmp_path / "frame.png")
+    with Image.open(tmp_path / "frame.png") as image:
+        frame = int(image.text["link"].split("frame=")[1].split("&")[0])
+        shown = np.asarray(image.convert("RGB"))[:: 512 // model["size"], :: 512 // model["size"]]
+    frames = torch.cat(list(walk(load_generator(model["name"]), names, 48, 3)))
+    assert levels(shown[None], frames[frame : frame + 1]) <= 2
+
+
+@pytest.mark.slow
+def test_weights_of_a_morph_are_shown_after_a_choice_of_class(browser, url, models):
+    names = models[-1]["classes"]
+    page = visit(browser, url, link("morph", models[-1], 3, names[:2]))
+    drawn(page, 3, "morph")
+    page.locator(f"#classes input[value='{names[2]}']").check()
+    assert page.locator("#weights output").all_inner_texts() == ["33 %"] * 3
 
 
 @pytest.mark.slow

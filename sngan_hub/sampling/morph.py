@@ -246,6 +246,7 @@ def save_film(frames: Iterator[Tensor], path: str | Path, fps: int = FRAMES_PER_
 
     Raises:
         ValueError: for another file name.
+        OSError: if the video could not be written whole, as on a full disk. A file that was there before stays.
 
     Example:
         >>> save_film(walk(load_generator("sngan_fashion32"), frames=48, seed=0), "walk.gif")
@@ -298,4 +299,12 @@ def _write_mp4(frames: Iterator[Tensor], path: Path, fps: int) -> int:
             count += 1
     finally:
         writer.close()
+    try:  # imageio_ffmpeg does not look at the exit status of ffmpeg
+        written, _ = imageio_ffmpeg.count_frames_and_secs(str(path))
+    except RuntimeError:
+        written = None
+    if written != count:
+        raise OSError(
+            f"ffmpeg did not write all {count} frames of a video in {path.parent}; free disk space and try again"
+        )
     return count

@@ -253,6 +253,7 @@ function chooseClass(name, on) {
   state.classes[state.view] = chosen;
   showClasses();
   showWeights();
+  showOutputs();
   changed();
 }
 
@@ -380,7 +381,8 @@ function saveSheet() {
   const rows = views[state.view].images().filter((row) => row.images.length);
   if (!rows.length) return;
   const name = `${state.model.name}-${state.view}-${state.seed}.png`;
-  const link = new URL(writeState(state, backend), location.href).href; // with all that the view depends on
+  const shown = { ...state, frame: views.walk.painted }; // a walk that plays is a frame ahead of its picture
+  const link = new URL(writeState(shown, backend), location.href).href; // with all that the view depends on
   save(sheet(rows, state.view === "walk" ? 512 : 64), name, { ...facts(state, state.classes[state.view].join(", ")), link });
 }
 $("#copy").onclick = async () => {

@@ -34,14 +34,16 @@ export function readState(hash, models) {
   const state = { view, model, seed: parseSeed(said.get("seed") ?? "") ?? 0n, classes: {}, truncation: 0, weights: {} };
   for (const name of Object.keys(VIEWS)) state.classes[name] = firstClasses(model, name);
   const { least, most } = VIEWS[view];
-  const names = [...new Set((said.get("classes") ?? "").split("|").filter((name) => model.classes.includes(name)))];
-  if (said.has("classes") && names.length >= least && names.length <= most) state.classes[view] = names;
+  const listed = said.get("classes");
+  const names = [...new Set((listed ?? "").split("|").filter((name) => model.classes.includes(name)))];
+  const meant = names.length || listed === ""; // none, where the list is empty: not where no name is known
+  if (meant && names.length >= least && names.length <= most) state.classes[view] = names;
   for (const [name, [low, high, first]] of Object.entries(LIMITS)) {
     const value = said.has(name) ? Number(said.get(name)) : NaN;
     state[name] = Number.isInteger(value) && value >= low && value <= high ? value : first;
   }
-  const truncation = Number(said.get("truncation"));
-  if (truncation >= 0.1 && truncation < NO_TRUNCATION) state.truncation = Math.round(truncation * 10) / 10;
+  const truncation = Math.round(Number(said.get("truncation")) * 10) / 10; // a place of the slider
+  if (truncation >= 0.1 && truncation < NO_TRUNCATION) state.truncation = truncation;
   const shares = (said.get("weights") ?? "").split("|").map((text) => (text ? Number(text) : NaN));
   state.classes.morph.forEach((name, i) => {
     state.weights[name] = view === "morph" && shares[i] >= 0 && shares[i] <= 100 ? Math.round(shares[i]) : 50;

@@ -154,6 +154,7 @@ export class Walk {
     this.engine = engine;
     this.kept = new Map();
     this.key = "";
+    this.asked = this.newest = 0; // calls of show, and the last one whose frame was painted
   }
 
   update(state) {
@@ -183,12 +184,15 @@ export class Walk {
   /** Draws a frame -> whether it had to be computed. */
   async show(frame) {
     const { key } = this;
+    const mine = ++this.asked;
     const known = this.kept.get(frame);
     const { model, seed, truncation } = this.state;
     const image = known ?? (await this.engine.draw({ ...this.request(frame), model, seed, truncation }))[0];
     if (key !== this.key) return !known;
     this.kept.set(frame, image);
+    if (mine < this.newest) return !known; // a frame that was known overtook this one
     paint(this.canvas, image);
+    Object.assign(this, { newest: mine, painted: frame });
     return !known;
   }
 
