@@ -117,6 +117,19 @@ def test_flops_are_linear_in_the_batch_and_shared_by_processes(tiny):
     assert two.flops == small and two.processes == 2
 
 
+def test_a_layers_form_is_that_of_its_own_batch(tiny, monkeypatch):
+    from sngan_hub.layers import resample
+
+    batches = {cost: set(), resample: set()}
+    for where, seen in batches.items():
+        monkeypatch.setattr(where, "prefers_fused", lambda *layer, seen=seen: bool(seen.add(layer[-1])))
+    config = tiny(batch_size=16, g_batch_size=64, bn_group_d=8, bn_group_g=8)
+    count_iteration(config, 2, processes=2, kind="cuda")
+    assert batches == {cost: {8}, resample: set()}, "the share of a process"
+    count_iteration(config, 2, processes=2, kind="cpu")
+    assert batches[resample] == {8, 32}, "of D steps and of G steps"
+
+
 def test_all_reduce_bytes_are_four_for_each_parameter(tiny):
     config = tiny(n_dis=3)
     g, d = create_generator("sngan_tiny"), create_discriminator("sngan_tiny")
@@ -244,6 +257,9 @@ def test_a_dry_run_says_whether_the_steps_are_compiled(monkeypatch):
     assert said(compile="off").split() == ["compiled", "no"] and "yes" in said(steps=100, compile="on")
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     assert "not faster on this cpu" in said()
+    assert said(compile="graphs_only").endswith(" no: CUDA graphs need a GPU (device is cpu)")
+    assert "yes, in the" in said(compile="graphs") and said(compile="graphs").endswith("GPU (device is cpu)")
+    assert ", not compiled" in describe.summary(make_config("fashion32", n_classes=10, compile="graphs_only"))
 
 
 COUNTED_FIRST = """

@@ -10,6 +10,7 @@ from sngan_hub.convert import chainer_keys
 from sngan_hub.convert.archive import read_npz
 from training.__main__ import main as training
 from training.config.schema import make_config
+from training.engine import checkpoints
 from training.engine.import_chainer import import_snapshot
 from training.engine.loop import train
 from training.engine.state import new_state
@@ -106,7 +107,7 @@ def test_other_files_and_other_data_are_refused():
         import_snapshot(SNAPSHOT, config(), ["a", "b"])
 
 
-def test_the_command_makes_a_run_that_trains_on(tmp_path, capsys):
+def test_the_command_makes_a_run_that_trains_on(tmp_path, capsys, monkeypatch):
     from PIL import Image
 
     rng = np.random.default_rng(0)
@@ -118,6 +119,12 @@ def test_the_command_makes_a_run_that_trains_on(tmp_path, capsys):
             )
     flags = {**RECIPE, "data": tmp_path / "data", "out": tmp_path / "run", "batch_size": 8, "g_batch_size": 8}
     arguments = ["--preset", "cifar10", *[f"--{key}={value}" for key, value in flags.items()]]
+    with monkeypatch.context() as patch:  # killed before its end
+        patch.setattr(checkpoints, "save_checkpoint", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert training(["import", str(SNAPSHOT), *arguments, "--held-out=none"]) == 130
+    with pytest.raises(SystemExit):
+        training(["train", *arguments, "--held-out=none"])
+    assert "no checkpoint to resume from; if sngan import was cut off, repeat it" in capsys.readouterr().err
     for held_out in ("none", "tenth"):
         assert training(["import", str(SNAPSHOT), *arguments, f"--held-out={held_out}"]) == 0
         assert "iteration 6" in capsys.readouterr().out

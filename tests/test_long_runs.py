@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sngan_hub.data import load_images
+from sngan_hub.data import Images, load_images
 from sngan_hub.networks.registry import MODELS, Model
 from sngan_hub.weights.records import Score
 from training.engine import checkpoints as checkpointing
@@ -23,7 +23,7 @@ from training.engine import loop
 from training.engine.checkpoints import checkpoints
 from training.engine.loop import train
 from training.engine.state import new_state
-from training.feed.checks import check_held_out, contact_sheet, findings
+from training.feed.checks import check_data, check_held_out, contact_sheet, findings
 from training.monitor.log import fixed_samples, hours_of, read_lines, real_spread, shown_classes
 
 from . import tiny_runs, warm
@@ -271,10 +271,29 @@ def test_what_no_training_could_mend_is_refused_before_the_first_step(change, te
 
 def test_the_contact_sheet_shows_a_row_a_class(tmp_path):
     data = some_data(400, classes=25)
-    sheet = contact_sheet(data)
+    sheet = contact_sheet(data, settings(""))
     assert sheet.height >= 10 * 64 and sheet.height < 11 * 70  # ten of the classes
     train(settings(tmp_path, steps=1), some_data())
     assert Image.open(tmp_path / "data.png").text["data"] == "fashion"
+
+
+def test_the_contact_sheet_shows_the_crops_of_the_present_data(tmp_path, monkeypatch):
+    from training.feed import checks
+
+    shown, draw = [], checks.labelled_grid
+    monkeypatch.setattr(checks, "labelled_grid", lambda images, *rest: shown.append(images) or draw(images, *rest))
+    ramp = np.broadcast_to(np.arange(0, 256, 4, dtype=np.uint8), (40, 3, 64, 64)).copy()
+    data = some_data()._replace(images=ramp)
+    for fields, most in ((dict(crop=0.5), 140), (dict(crop=0.5, contrast_stretch=True), 256), ({}, 256)):
+        check_data(data, settings(tmp_path, **fields), tmp_path, False)
+        assert shown[-1].shape == (20, 3, 32, 32)
+        widths = shown[-1].amax((1, 2, 3)).int() - shown[-1].amin((1, 2, 3)).int()
+        assert (widths < most).all() and (widths > most - 30).all()
+    before = (tmp_path / "data.png").read_bytes()
+    check_data(some_data(), settings(tmp_path), tmp_path, True)
+    assert (tmp_path / "data.png").read_bytes() == before, "a resumed run keeps it"
+    check_data(some_data(), settings(tmp_path), tmp_path, False)
+    assert (tmp_path / "data.png").read_bytes() != before, "an earlier start with other images is none of this run"
 
 
 # What it tells
@@ -454,6 +473,18 @@ def test_the_gauge_and_the_grid_show_ten_of_many_classes():
     g = new_state(settings(""), data.classes).generator
     assert fixed_samples(g, 0, 2).shape == (20, 3, 32, 32) and real_spread(data, 30).shape == (10,)
     assert real_spread(data, 0).shape == (1,)
+
+
+def test_the_spread_of_real_images_is_that_of_all_of_them_and_of_each_class_by_its_own_count():
+    images = np.zeros((400, 3, 8, 8), np.uint8)
+    images[200:] = 255  # the second of two folders
+    data = Images(images, np.arange(400) // 200, ["dark", "bright"])
+    assert real_spread(data, 0) > 10 and (real_spread(data, 2) == 1e-3).all(), "copies in each class, not in both"
+    varied = some_data(31, classes=3)
+    few = varied._replace(labels=np.array([0] + [1] * 10 + [2] * 20))  # one image has no spread
+    first, second, third = real_spread(few, 3).tolist()
+    assert second > 1 < third and first == pytest.approx((second + third) / 2)
+    assert real_spread(varied._replace(images=varied.images[:1], labels=varied.labels[:1]), 0) == pytest.approx(1e-3)
 
 
 def test_a_run_on_stretched_images_is_scored_against_stretched_images(tmp_path, monkeypatch):

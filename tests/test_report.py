@@ -4,7 +4,9 @@ import base64
 import io
 import json
 import re
+import shutil
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -134,6 +136,9 @@ def test_a_report_is_one_file_that_says_how_to_use_the_result(folders, tmp_path,
     assert main(["report", str(out)]) == 0
     assert "of generated images are nearer" in capsys.readouterr().out
     assert (out / "report.html").read_text(encoding="utf-8").count("<img") == page.count("<img")
+    shutil.rmtree(out / "samples")  # as of an imported run
+    assert main(["report", str(out)]) == 0
+    assert "Samples during training" not in (out / "report.html").read_text(encoding="utf-8")
 
 
 def test_settings_are_rounded_for_a_reader():
@@ -425,6 +430,21 @@ def test_the_default_walk_with_scores(tmp_path, capsys, monkeypatch):
     )
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "Inception features" in page and "the best by kid1k_held_out" in page and "198 images" in page
+
+
+def test_a_grid_that_cannot_be_written_leaves_the_earlier_one(tmp_path, monkeypatch):
+    from torchvision import utils
+
+    def full(images, path, **look):
+        Path(path).write_bytes(b"part of it")
+        raise OSError("no space left")
+
+    path = tmp_path / "0000004.png"
+    save_grid(torch.ones(20, 3, 8, 8), path)
+    monkeypatch.setattr(utils, "save_image", full)
+    with pytest.raises(OSError, match="no space left"):
+        save_grid(torch.ones(20, 3, 8, 8), path)
+    assert Image.open(path).convert("RGB") and [p.name for p in tmp_path.iterdir()] == ["0000004.png"]
 
 
 def test_samples_during_training_are_cut_out_of_the_grid_by_class(tmp_path):

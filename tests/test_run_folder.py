@@ -346,6 +346,29 @@ def test_the_status_of_a_run_of_no_steps(run):
     assert found["done"] == "100.0%" and "step" in lines(found)
 
 
+def test_an_imported_run_is_at_the_step_of_its_checkpoint(run):
+    (run / "log.jsonl").unlink()
+    assert status(run)["step"] == 2 and has_ended(run)
+
+
+def test_a_run_stops_when_all_its_processes_have_what_they_need_to_resume(tmp_path, image_folder, monkeypatch):
+    """torchrun ends all processes with the first one: not while another one writes the checkpoint."""
+    from training.engine import loop
+
+    out, waited, make = tmp_path / "run", [], loop.new_accelerator
+
+    def recording(device):
+        accelerator = make(device)
+        monkeypatch.setattr(accelerator, "wait_for_everyone", lambda: waited.append(len(checkpoints(out))))
+        return accelerator
+
+    monkeypatch.setattr(loop, "new_accelerator", recording)
+    monkeypatch.setattr(loop, "any_process", lambda *_: True)
+    with pytest.raises(InterruptedError, match="stopped by another process at step 1 of 3"):
+        train(config_of(data=str(image_folder), out=str(out), steps=3))
+    assert waited == [0, 1]
+
+
 @pytest.mark.parametrize("fields", ['{"x": 1}', '{"widths": 3}', '{"widths": ["a"]}', '{"size": 7}', '{"z_dim": 0}'])
 def test_fields_that_no_network_has_are_one_line(fields, tmp_path, image_folder, capsys):
     flags = ["train", "--preset", "fashion32", "--data", image_folder, "--out", tmp_path / "run", "--steps", 1]

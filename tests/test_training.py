@@ -305,6 +305,12 @@ def test_hours_follow_from_a_committed_throughput_or_are_unknown(monkeypatch, tm
     assert ", measured (" in describe.hours_text(config, 9 * 10**12)
     (tmp_path / "t.json").write_text(json.dumps([{**row, "tflop": 3.0}]))  # of narrower networks
     assert "5.0, estimated from a measurement of another network" in describe.hours_text(config, 9 * 10**12)
+    rows = [{**row, "tflop": 3.0, "preset": "cifar100"}, {**row, "tflop": 9.0, "tflops": 0.25, "preset": "cifar10"}]
+    (tmp_path / "t.json").write_text(json.dumps(rows))
+    assert describe.hours_text(config, 9 * 10**12).startswith("about 10.0, measured (36 s"), "the row of this preset"
+    said = describe.hours_text(make_config("cifar10", steps=1000, method="gan_gp"), 9 * 10**12)
+    assert "10.0, estimated from a measurement of another network, batch size or penalty (36 s" in said
+    assert said.endswith(", without the penalty)")
 
 
 def test_processors_of_one_name_are_told_apart_by_how_they_compute_bfloat16(monkeypatch):

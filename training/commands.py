@@ -221,7 +221,7 @@ def import_(arguments: argparse.Namespace) -> None:
     from sngan_hub.data.prepared import check_blocks
 
     from .config.schema import save_config
-    from .engine.checkpoints import checkpoints, save_checkpoint
+    from .engine.checkpoints import HAD_CHECKPOINTS, checkpoints, save_checkpoint
     from .engine.import_chainer import import_snapshot
     from .engine.run_folder import check_out, locked
     from .engine.snapshots import save_snapshot
@@ -241,6 +241,9 @@ def import_(arguments: argparse.Namespace) -> None:
     check_blocks(data)
     state = import_snapshot(arguments.snapshot, config, data.classes)
     with locked(out):
+        # If this is cut off before the checkpoint, train refuses the folder (it would start at step 0), and the same
+        # import makes it whole.
+        (out / HAD_CHECKPOINTS).touch()
         save_config(config, out / "config.json")
         save_snapshot(state, out)
         save_checkpoint(state, config, data.fingerprint(), out)

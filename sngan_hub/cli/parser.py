@@ -114,8 +114,12 @@ def run(program: str, command: Callable[[], Any]) -> int:
             way_out = (
                 "lower --batch-size or --workers; store large data with sngan prepare; give pictures a smaller --size"
             )
-        if program.split()[-1] in TRAINING:  # another batch size would be another experiment
-            way_out = "compute a batch in parts with --micro-batch N, or choose another --device"
+        if program.split()[-1] in TRAINING:  # a started run keeps its batch sizes and its batch-norm groups
+            way_out = (
+                "choose another --device; or, in a new --out, lower --batch-size and --g-batch-size; or --micro-batch "
+                "N (not with --diversity-weight; a preset without batch-norm groups needs --bn-group-d and "
+                "--bn-group-g with it, in a new --out)"
+            )
         fail(program, f"the memory is not sufficient; {way_out}")
     except KeyboardInterrupt:
         print(f"{program}: interrupted", file=sys.stderr)

@@ -174,7 +174,7 @@ def run_on_fakes(config: Config, n_classes: int, processes: int, kind: str) -> t
     with torch.device("meta"):
         state = new_state(config, [str(i) for i in range(n_classes)], torch.device("meta"))
     torch.set_rng_state(rng)
-    choose_forms(state, config, kind)
+    choose_forms(state, config, kind, processes)
     with FakeTensorMode(allow_non_fake_inputs=True):
         make_fake(state)
         state.step = max(config.transition_to, config.d_warm_up, config.warm_up)  # after warm-up and class transition
@@ -213,11 +213,17 @@ def reduced_bytes(state: State, config: Config) -> int:
     return of_g + config.n_dis * of_d
 
 
-def choose_forms(state: State, config: Config, kind: str) -> None:
-    """Resolves each resampling layer's form for a device of ``kind``: the fake tensors are always on a CPU."""
+def choose_forms(state: State, config: Config, kind: str, processes: int) -> None:
+    """Resolves each resampling layer's form for a device of ``kind``: the fake tensors are always on a CPU.
+
+    Those of a CPU are left to the layers, which know the batch of each call.
+    """
+    if kind == "cpu":
+        return
     dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
 
-    batch = config.micro_batch or config.batch_size
+    own = config.batch_size // processes
+    batch = min(config.micro_batch or own, own)
 
     def form(which: str, conv: nn.Conv2d, side: int) -> str:
         layer = which, conv.in_channels, conv.out_channels, side

@@ -18,10 +18,10 @@ from sngan_hub.networks.base import AnyDiscriminator, AnyGenerator
 from sngan_hub.networks.inference import bfloat16_unit, fast_bfloat16
 from sngan_hub.text import plural, printed
 
-from ..engine.machine import REPAID_BY, wanted_compile
+from ..engine.machine import REPAID_BY, possible_compile
 from ..engine.state import new_networks
 from .cost import find_device, legal_device, prediction
-from .schema import Config
+from .schema import Config, make_config
 
 THROUGHPUT = Path(__file__).with_name("throughput.json")  # written by benchmarks/presets.py
 
@@ -49,7 +49,8 @@ def describe(config: Config, predicted_for: str | None = None) -> str:
         f"{'parameters':22}generator {counts[0]}, discriminator {counts[1]}",
         f"{'forward':22}generator {flops[0] / 2e9:.3g} GMAC per image, discriminator {flops[1] / 2e9:.3g}",
         f"{'per iteration':22}{config.n_dis * config.batch_size} real and "
-        f"{config.n_dis * config.batch_size + config.g_batch_size} generated images, about {total / 1e12:.3g} TFLOP",
+        f"{config.n_dis * config.batch_size + config.g_batch_size} generated images, about {total / 1e12:.3g} TFLOP"
+        f"{' without the penalty' * bool(config.penalty)}",
         f"{'learning rates':22}{rates_of(config)}",
         f"{'total':22}about {total * config.steps / 1e18:.3g} EFLOP in {config.steps:,} iterations",
         f"{'snapshots':22}{snapshots_of(config, [g, d])}",
@@ -110,7 +111,7 @@ def summary(config: Config) -> str:
     each = plural(config.n_dis, "discriminator step")
     parameters = [f"{sum(p.numel() for p in network.parameters()) / 1e6:.3g} M" for network in (g, d)]
     kind = device_kind(config.device)
-    compiled = {"off": "not compiled", "graphs_only": "CUDA graphs"}.get(wanted_compile(config), "compiled")
+    compiled = {"off": "not compiled", "graphs_only": "CUDA graphs"}.get(possible_compile(config)[0], "compiled")
     lines = [
         f"{'run':10}{config.preset}: {plural(config.steps, 'iteration')} of 1 generator and {each}, {config.loss} loss",
         f"{'data':10}{config.data}, {plural(n, 'class', 'classes') if g.n_classes else 'without classes'}, "
@@ -124,15 +125,18 @@ def summary(config: Config) -> str:
 
 
 def compile_of(config: Config) -> str:
-    wanted = wanted_compile(config)
-    if wanted == "graphs_only":
+    form, no_graphs = possible_compile(config)
+    if form == "graphs_only":
         return "no; iterations are replayed as CUDA graphs"
-    if wanted == "off":
+    if form == "off":
+        if no_graphs:
+            return f"no: {no_graphs}"
         if config.compile == "off":
             return "no"
         few = config.steps < REPAID_BY
         return f"no: {f'under {REPAID_BY:,} iterations' if few else f'it is not faster on this {config.device}'}"
-    return "yes, in the first iteration, which takes one to several minutes; the hours above are for uncompiled steps"
+    said = "yes, in the first iteration, which takes one to several minutes; the hours above are for uncompiled steps"
+    return f"{said}; {no_graphs}" if no_graphs else said
 
 
 def predicted_lines(config: Config, n_classes: int, device: str) -> list[str]:
@@ -153,7 +157,10 @@ def forward_flops(network: AnyGenerator | AnyDiscriminator) -> int:
 
 
 def iteration_flops(config: Config, of_generator: int, of_discriminator: int) -> int:
-    """FLOPs of an iteration. Backward costs twice the forward, except for G in a D step and D's weights in a G step."""
+    """FLOPs of an iteration. Backward costs twice the forward, except for G in a D step and D's weights in a G step.
+
+    A penalty on D is not counted.
+    """
     judged = 2 * config.n_dis * config.batch_size
     return (
         config.g_batch_size * (3 * of_generator + 2 * of_discriminator)
@@ -171,21 +178,34 @@ def rates_of(config: Config) -> str:
 
 
 def hours_text(config: Config, flops: int, device: str = "") -> str:
-    """Hours according to the recorded throughput of this preset on this kind of device, or ``unknown``.
+    """Hours according to the recorded throughput on this kind of device, of this preset if it was measured there.
 
     ``device``: the name of another device in devices.json.
     """
     device = device or device_kind(config.device)
-    for row in read_throughput():
+
+    def usable(row: dict[str, Any]) -> bool:
         known = find_device(row["device"]) if row["device"] != device else None
         same = row["device"] == device or (known is not None and known.name == device)
-        if same and (row["precision"], row["architecture"]) == (config.precision, config.architecture):
-            seconds = flops / (row["tflops"] * 1e12)
-            exact = abs(row.get("tflop", flops / 1e12) * 1e12 / flops - 1) < 0.01  # of the same iteration
-            how = "measured" if exact else "estimated from a measurement of another network or batch size"
-            each = f"{seconds:.3g} s per iteration on {printed(device)}"
-            return f"about {seconds * config.steps / 3600:,.1f}, {how} ({each})"
-    return "shown after the first steps (not measured on this machine)"
+        return same and (row["precision"], row["architecture"]) == (config.precision, config.architecture)
+
+    def same_penalty(row: dict[str, Any]) -> bool:
+        preset = make_config(row.get("preset", config.preset))
+        found, own = ((c.penalty, c.penalty_every * bool(c.penalty)) for c in (preset, config))
+        return found == own
+
+    def exact(row: dict[str, Any]) -> bool:  # of the same iteration
+        return abs(row.get("tflop", flops / 1e12) * 1e12 / flops - 1) < 0.01 and same_penalty(row)
+
+    rows = [row for row in read_throughput() if usable(row)]
+    if not rows:
+        return "shown after the first steps (not measured on this machine)"
+    row = max(rows, key=lambda row: (exact(row), row.get("preset") == config.preset))
+    seconds = flops / (row["tflops"] * 1e12)
+    how = "measured" if exact(row) else "estimated from a measurement of another network, batch size or penalty"
+    without = ", without the penalty" * (bool(config.penalty) and not same_penalty(row))
+    each = f"{seconds:.3g} s per iteration on {printed(device)}{without}"
+    return f"about {seconds * config.steps / 3600:,.1f}, {how} ({each})"
 
 
 def read_throughput() -> list[dict[str, Any]]:

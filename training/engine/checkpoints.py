@@ -124,8 +124,9 @@ def check_results_have_a_checkpoint(out: Path) -> None:
     """
     if (out / HAD_CHECKPOINTS).exists():
         rows = read_json_lines(out / "log.jsonl")
+        cut_off = "" if rows else "if sngan import was cut off, repeat it; otherwise "
         raise ValueError(f"{out} has results of {rows[-1]['step'] if rows else 0:,} steps, but no checkpoint to resume "
-                         f"from; restore {out / CHECKPOINTS} from a copy, or start a new run in another --out"
+                         f"from; {cut_off}restore {out / CHECKPOINTS} from a copy, or start a new run in another --out"
                          )  # fmt: skip
 
 

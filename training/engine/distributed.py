@@ -79,7 +79,8 @@ def check_shares(config: Config, processes: int) -> None:
         if cut and not group:
             raise ValueError(
                 f"{name} must be above 0 to split a batch (got 0, with micro_batch {config.micro_batch} and "
-                f"{plural(processes, 'process', 'processes')}); set it to the size of a batch-norm group"
+                f"{plural(processes, 'process', 'processes')}); set it to the size of a batch-norm group (of a started "
+                f"run: in a new --out)"
             )
         for what, size in ((f"{phase} per process", own), ("micro_batch", min(config.micro_batch, own))):
             if group and size % group:

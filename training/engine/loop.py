@@ -113,7 +113,7 @@ def _start(state: State, config: Config, data: Images, fingerprint: str, begin: 
     else:
         check_results_have_a_checkpoint(out)
     save_config(config, out / "config.json")
-    check_data(data, config, out)
+    check_data(data, config, out, resumed)
     if begin and not resumed:
         begin(state)
         save_snapshot(state, out)  # the start, for comparison
@@ -177,6 +177,9 @@ def _iterate(state: State, config: Config, data: Images, fingerprint: str, accel
                     ended = out_of_patience(out, config, accelerator)
                 if main and (saving or ended):
                     writer.save(state)
+                if stopping:
+                    writer.wait()
+                    accelerator.wait_for_everyone()  # torchrun ends all processes as soon as one has ended
             except RuntimeError as error:
                 raise lost_worker(error, accelerator, out) from error
             except OSError as error:
@@ -184,7 +187,6 @@ def _iterate(state: State, config: Config, data: Images, fingerprint: str, accel
                     raise
                 raise OSError(f"{out}: {(str(error) or repr(error)).splitlines()[0]}; {kept(out)}") from error
             if stopping and state.step < config.steps:
-                writer.wait()
                 by = {"SIGINT": "Ctrl-C"}.get(stop[0], stop[0]) if stop else "another process"
                 raise InterruptedError(
                     f"{out}: stopped by {by} at step {state.step:,} of {config.steps:,}; the state is saved. The same "

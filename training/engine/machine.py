@@ -46,16 +46,11 @@ def decide_compile(config: Config) -> Config:
     ``auto``: a resumed run keeps its setting. A new run is compiled from 5,000 iterations on, if that is faster, and
     uses CUDA graphs in a single process on a GPU. If compilation is not possible, prints a line and does not compile.
     """
-    config = dataclasses.replace(config, compile=wanted_compile(config))
-    if config.uses_graphs:
-        without = {"graphs": "on", "graphs_only": "off"}[config.compile]
-        then = {"on": "compiling the steps without CUDA graphs", "off": "the steps run without CUDA graphs"}[without]
-        if not config.device.startswith("cuda"):
-            say(f"compile: CUDA graphs need a GPU (device is {config.device}); {then}")
-            config = dataclasses.replace(config, compile=without)
-        elif not can_record(config):
-            say(f"compile: CUDA graphs are for one process and need l2_sp 0 and penalty_every 1; {then}")
-            config = dataclasses.replace(config, compile=without)
+    form, no_graphs = possible_compile(config)
+    config = dataclasses.replace(config, compile=form)
+    if no_graphs:
+        then = {"on": "compiling the steps without CUDA graphs", "off": "the steps run without CUDA graphs"}[form]
+        say(f"compile: {no_graphs}; {then}")
     if config.compiles:
         # In the folder of the run, so that a resumed run finds it; not changed if the user has set it.
         if not set_by_user(os.environ.get(CACHE, "")):
@@ -101,6 +96,17 @@ def wanted_compile(config: Config) -> str:
     ):
         return "graphs_only" if graphs else "off"
     return "graphs" if graphs else "on"
+
+
+def possible_compile(config: Config) -> tuple[str, str]:
+    """``wanted_compile`` without CUDA graphs where these are not possible, and why they are not; otherwise empty."""
+    wanted = wanted_compile(config)
+    without = {"graphs": "on", "graphs_only": "off"}.get(wanted)
+    if without and not kind_of(config.device).startswith("cuda"):
+        return without, f"CUDA graphs need a GPU (device is {config.device})"
+    if without and not can_record(config):
+        return without, "CUDA graphs are for one process and need l2_sp 0 and penalty_every 1"
+    return wanted, ""
 
 
 def can_record(config: Config) -> bool:

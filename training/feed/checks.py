@@ -16,8 +16,10 @@ from sngan_hub.sampling.pictures import labelled_grid, save_png
 from sngan_hub.text import plural
 
 from ..config.schema import Config
+from .draws import crop_offsets, random_crops
 from .images import stored_images
 from .near_copies import check_strangers, near_copies, say_shared
+from .streams import Stream, draws
 
 LOOKED_AT = 2000  # number of images whose pixels are checked
 NEAR_COPIES = 1000  # number of images that are compared with each other
@@ -66,13 +68,16 @@ def check_tenth(data: Images, config: Config) -> None:
         say_shared(held, data, config.data)
 
 
-def check_data(data: Images, config: Config, out: Path) -> None:
-    """Prints the findings and writes ``out/data.png``. Raises ``ValueError`` if the data are unusable."""
+def check_data(data: Images, config: Config, out: Path, resumed: bool) -> None:
+    """Prints the findings and writes ``out/data.png``. Raises ``ValueError`` if the data are unusable.
+
+    ``resumed``: the picture is of the same data, and is kept.
+    """
     out.mkdir(parents=True, exist_ok=True)
     for line in findings(data, config):
         print(f"data: {line}", file=sys.stderr)
-    if not (out / "data.png").exists():
-        save_png(contact_sheet(data), out / "data.png", {"data": config.data})
+    if not (resumed and (out / "data.png").exists()):
+        save_png(contact_sheet(data, config), out / "data.png", {"data": config.data})
 
 
 def findings(data: Images, config: Config) -> list[str]:
@@ -150,11 +155,17 @@ def _of_pixels(seen: np.ndarray, data: Images, config: Config) -> list[str]:
     return lines
 
 
-def contact_sheet(data: Images) -> Image:
-    """A grid of up to ten classes, evenly spaced over all classes, one row per class."""
+def contact_sheet(data: Images, config: Config) -> Image:
+    """A grid of up to ten classes, evenly spaced over all classes, one row per class.
+
+    Images are cropped, stretched and resized as in a batch (``real_pixels``), and not flipped.
+    """
     chosen = evenly(len(data.classes), SHEET)
     of = [np.flatnonzero(data.labels == label) for label in chosen]
     columns = min(SHEET, min(map(len, of)))
     index = np.concatenate([rows[np.linspace(0, len(rows) - 1, columns).astype(int)] for rows in of])
-    images = torch.from_numpy(np.array(data.images[index]))
-    return labelled_grid(images, columns, [data.classes[label][:24] for label in chosen])
+    images, n = np.array(data.images[index]), len(index)
+    if config.crop < 1 or images.shape[-1] != config.size:
+        offsets = crop_offsets(draws(config.seed, Stream.CROP, 0), n, images.shape[-1], config.crop)
+        images = random_crops(images, offsets, np.zeros(n, bool), config.crop, config.size, config.contrast_stretch)
+    return labelled_grid(torch.from_numpy(images), columns, [data.classes[label][:24] for label in chosen])

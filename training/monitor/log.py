@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sngan_hub.data import Images
-from sngan_hub.files import append_json, read_json_lines, write_text
+from sngan_hub.data.images import evenly
+from sngan_hub.files import append_json, read_json_lines, write_atomically, write_text
 from sngan_hub.metrics.spectrum import spectra
 from sngan_hub.networks.base import AnyDiscriminator, AnyGenerator
 from sngan_hub.sampling.generate import outputs
@@ -117,7 +118,8 @@ def save_grid(images: Tensor, path: Path, per_class: int = PER_CLASS) -> None:
     from torchvision.utils import save_image  # takes seconds, because it imports all of torchvision's networks
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_image(images, path, nrow=per_class, padding=1, normalize=True, value_range=(-1, 1))
+    look: dict[str, Any] = dict(nrow=per_class, padding=1, normalize=True, value_range=(-1, 1), format="png")
+    write_atomically(path, lambda temporary: save_image(images, temporary, **look))
 
 
 def pixel_spread(images: Tensor, per_class: int) -> Tensor:
@@ -133,7 +135,10 @@ def real_spread(data: Images, n_classes: int) -> Tensor:
     """
     labels = data.labels if n_classes else np.zeros_like(data.labels)
     of = [np.flatnonzero(labels == label) for label in shown_classes(max(n_classes, 1))]
-    per_class = min(100, *map(len, of))
-    chosen = np.concatenate([index[:per_class] for index in of])
-    spread = pixel_spread(torch.from_numpy(np.array(data.images[chosen])).float() / 127.5 - 1, per_class)
-    return spread.clamp(min=1e-3)  # the spread of a single image, or of copies, is 0
+    chosen = [index[evenly(len(index), 100)] for index in of]  # not the first: without classes, those are of one folder
+    pixels = [torch.from_numpy(np.array(data.images[index])).float() / 127.5 - 1 for index in chosen]
+    spread = torch.cat([pixel_spread(images, len(images)) for images in pixels])
+    single = torch.tensor([len(index) == 1 for index in chosen])
+    if single.any() and not single.all():  # one image has no spread: that of a class of the same data comes nearest
+        spread[single] = spread[~single].mean()
+    return spread.clamp(min=1e-3)  # the spread of copies is 0

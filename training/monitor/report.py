@@ -238,6 +238,8 @@ def plot(rows: list[tuple[str, list[int], list[float]]]) -> str:
 def over_time(out: Path, names: list[str], size: int) -> list[tuple[str, Strips]]:
     """For each class, the first samples of the saved grids: a strip per step, with the same latents."""
     paths = sorted((out / "samples").glob("[0-9]*.png"))
+    if not paths:  # an imported run, or one before its first grid
+        return []
     which = evenly(len(paths), STEPS)
     grids = [(f"{int(paths[i].stem):,}", Image.open(paths[i])) for i in which]
     side, columns = size + 1, min(COLUMNS, PER_CLASS)  # save_grid leaves a pixel between images

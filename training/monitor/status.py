@@ -20,9 +20,9 @@ def status(out: Path) -> dict[str, object]:
     if not is_run(out):
         raise FileNotFoundError(f"{out} is not a run: it has no config.json of a run")
     config, rows = read_config(out / "config.json"), read_log(out)
-    step, steps = (rows[-1]["step"] if rows else 0), config["steps"]
+    saved, steps = checkpoints(out), config["steps"]
+    step = max([0, *(row["step"] for row in rows[-1:]), *(int(path.stem) for path in saved[-1:])])  # imported: no lines
     seconds = statistics.median(row["seconds_per_step"] for row in rows[-20:]) if rows else None
-    saved = checkpoints(out)
     best = best_score(out, config.get("score", ""))
     return {
         "preset": config["preset"],
