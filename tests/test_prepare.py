@@ -11,6 +11,7 @@ import tarfile
 import time
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -216,6 +217,9 @@ def test_what_is_refused(tmp_path, image_folder, capsys):
     empty.mkdir(parents=True)
     (empty / "a.png").write_bytes(b"")
     assert "source has no usable images (got 1)" in refusal(capsys, empty.parent, tmp_path / "none")
+    Image.new("RGB", (16, 16)).save(empty / "a.png")  # repaired: the same command reads it again
+    assert prepare(empty.parent, tmp_path / "none") == 0
+    (empty / "a.png").write_bytes(b"")
     gz = tmp_path / "a.tar.gz"
     with tarfile.open(gz, "w:gz") as tar:
         tar.add(empty, "c")
@@ -307,6 +311,19 @@ def test_a_full_disk_and_a_killed_worker(tmp_path, image_folder, capsys, monkeyp
         assert prepare(image_folder, tmp_path / how, "--size", 32) == 0  # and so it does
         assert len(load_images(str(tmp_path / how)).images) == 36
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 1000
+
+
+def test_workers_end_with_the_main_process(tmp_path):
+    """SIGTERM to that process alone: they would wait for it for ever, and might write beside a repeated command."""
+    code = ("import multiprocessing, os, signal, time\nfrom training.prepare.build import _start\n"
+            "def work(): _start(None, None, '', 1); time.sleep(60)\n"
+            "worker = multiprocessing.get_context('fork').Process(target=work); worker.start(); time.sleep(0.5)\n"
+            "print(worker.pid, flush=True); os.kill(os.getpid(), signal.SIGTERM)")  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 20
+    while psutil.pid_exists(worker := int(done.stdout)) and psutil.Process(worker).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_an_error_of_the_file_system_is_no_damaged_image(tmp_path, image_folder):

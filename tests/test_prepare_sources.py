@@ -181,6 +181,20 @@ def test_a_table_of_the_datasets_library(tmp_path):
     assert np.array_equal(data.images[3], read_picture(encoded(3), 16))
 
 
+def test_a_saved_dictionary_of_splits_and_a_colon_in_a_path(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features({"picture": datasets.Image(), "label": datasets.ClassLabel(names=["cat"])})
+    rows = {"picture": [{"bytes": encoded(i), "path": None} for i in range(3)], "label": [0, 0, 0]}
+    table = datasets.Dataset.from_dict(rows, features=features)
+    datasets.DatasetDict(train=table, test=table.select([0])).save_to_disk(str(tmp_path / "a:test"))
+    for source, n in (
+        (str(tmp_path / "a:test"), 3),
+        (f"hf:{tmp_path / 'a:test'}", 3),
+        (f"hf:{tmp_path / 'a:test'}:test", 1),
+    ):
+        assert len(list_source(source).names) == n
+
+
 def test_rows_of_a_table_without_an_image_or_a_label_are_skipped(tmp_path):
     datasets = pytest.importorskip("datasets")
     features = datasets.Features({"picture": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])})

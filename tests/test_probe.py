@@ -1,14 +1,17 @@
 """Features of a discriminator, and the linear classifier on them against its own optimality conditions."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
 from sngan_hub.networks.registry import create_discriminator
+from sngan_hub.weights.records import PRETRAINED
 from training.__main__ import main
-from training.finetune.probe import fit, logistic, some_of
+from training.config.schema import make_config, save_config
+from training.finetune.probe import check_unseen, fit, logistic, some_of
 
 TINY = {"widths": [4, 6, 8, 10], "down": "1100", "head_bias": True}
 
@@ -65,6 +68,26 @@ def test_the_command(image_folder, capsys):
     with pytest.raises(SystemExit):
         main(["probe", "--from", "sngan_avatars32", "--data", str(image_folder), "--layer", "9"])
     assert "or None for the last (got 9)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("fields", [{}, {"stored_size": 64}, {"contrast_stretch": True},
+                                    {"contrast_stretch": True, "crop": 0.9}], ids=str)  # fmt: skip
+def test_training_images_are_known_however_the_run_reads_them(fields, image_folder, tmp_path):
+    """Larger than the networks', and stretched when loaded or in each batch."""
+    run, copy = tmp_path / "run", tmp_path / "copy"
+    for kind in ("generator", "discriminator"):
+        shutil.copytree(PRETRAINED / "sngan_avatars32.v1" / kind, run / kind)
+    save_config(make_config("fashion32", data=str(image_folder), held_out="none", **fields), run / "config.json")
+    shutil.copytree(image_folder, copy)
+    with pytest.raises(ValueError, match="4 of 4 images are also training images"):
+        check_unseen(str(run), str(copy), "test", 32)
+
+
+def test_damaged_images_are_left_out_as_in_training(image_folder, capsys):
+    (image_folder / "left" / "999.png").write_bytes(b"no image")
+    assert main(["probe", "--from", "sngan_avatars32", "--data", str(image_folder), "--n", "40"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["train"] == 36 and "1 damaged image of" in said.err and "999.png" in said.err
 
 
 def test_the_accuracy_of_an_untrained_discriminator_is_stated_beside_it(image_folder, monkeypatch):

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from sngan_hub import load_discriminator, load_generator
+from sngan_hub import Discriminator, Generator, load_discriminator, load_generator
 from sngan_hub.cli.main import main as sngan
 from sngan_hub.data import draw_avatars
 from sngan_hub.hub.calibrations import load_calibration
@@ -324,6 +324,24 @@ def test_what_is_refused(calibrated, tmp_path, capsys):
         ValueError, match=r"data must have the discriminator's classes only \(got 'mood'\); the nearest is moods"
     ):
         calibrate(str(pair), str(few.parent))
+
+
+@pytest.mark.parametrize("classes, folders", [(["pets"], ["."]), (["n01440764", "n01443537"], ["goldfish", "tench"])])
+def test_held_out_folders_have_the_names_that_training_accepts(classes, folders, few, tmp_path, monkeypatch):
+    """One class may have any name, and synsets are names of ImageNet's classes."""
+    torch.manual_seed(0)
+    Generator(32, len(classes), widths=[4] * 4, classes=classes).save_pretrained(tmp_path / "pair/generator")
+    Discriminator(32, len(classes), widths=[4] * 4, classes=classes).save_pretrained(tmp_path / "pair/discriminator")
+    for k in range(200):
+        path = tmp_path / "data" / folders[k % len(folders)] / f"{k}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (32, 32), (k, 0, 0)).save(path)
+    monkeypatch.setattr(calibrating, "FEWEST", 10)
+    asked = []
+    monkeypatch.setattr(calibrating, "scores_of", lambda d, images: asked.append(len(images)) or torch.full(
+        (len(images), len(classes)), 1.0 if len(asked) == 1 else 0.0).normal_(1.0 if len(asked) == 1 else 0.0))  # fmt: skip
+    found = calibrate(str(tmp_path / "pair"), str(tmp_path / "data"))
+    assert found.real == 20 and found.slope > 0
 
 
 def test_a_run_is_not_calibrated_on_what_it_was_trained_on(calibrated, few, tmp_path):

@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from PIL.Image import Image
 
-from sngan_hub.data import SOURCES, Images, load_images
+from sngan_hub.data import SOURCES, Images
 from sngan_hub.data.images import evenly
-from sngan_hub.data.prepared import is_prepared, read_about
+from sngan_hub.data.prepared import is_prepared
 from sngan_hub.sampling.pictures import labelled_grid, save_png
 from sngan_hub.text import plural
 
 from ..config.schema import Config
 from .draws import crop_offsets, random_crops
-from .images import stored_images
+from .images import like_training, stored_images
 from .near_copies import check_strangers, near_copies, say_shared
 from .streams import Stream, draws
 
@@ -45,11 +45,7 @@ def check_apart(out: str | Path, **sources: str) -> None:
 
 def check_held_out(data: Images, config: Config) -> None:
     """Raises ``ValueError`` if images of ``config.held_out`` are also training images."""
-    read_as = data.images.shape[-1], data.made.get("contrast_stretch", config.stretches_at_load(config.size))
-    if is_prepared(config.test_folder):
-        read_as = read_about(config.test_folder)["size"], False
-    held = load_images(config.test_folder, "all", *read_as, left_out=[])
-    check_strangers(held, data, f"held_out: {config.test_folder}")
+    check_strangers(like_training(config.test_folder, "all", data, config), data, f"held_out: {config.test_folder}")
 
 
 def check_tenth(data: Images, config: Config) -> None:

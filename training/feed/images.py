@@ -8,6 +8,7 @@ import numpy as np
 
 from sngan_hub.data import Images, load_images
 from sngan_hub.data.images import Rows
+from sngan_hub.data.prepared import is_prepared, read_about
 
 from ..config.schema import Config
 
@@ -34,7 +35,7 @@ def whole_images(config: Config, size: int, split: str = "") -> Images:
 
 
 def images_now(fingerprint: str, config: Config, size: int) -> tuple[Images, bool]:
-    """The images of ``config.data`` at ``size`` px, and whether they are not those that a run was trained on.
+    """The images of ``config.data`` as they are stored, and whether they are not those that a run was trained on.
 
     If they are not, other images are held out than then.
 
@@ -47,13 +48,25 @@ def images_now(fingerprint: str, config: Config, size: int) -> tuple[Images, boo
         ValueError: if they are damaged.
         FileNotFoundError: if they are missing.
     """
-    if not fingerprint:
-        return whole_images(config, size), False
     data, order = stored_images(config, size, []), json.loads(config.class_order)
-    if order and sorted(order) != sorted(data.classes):
-        return at_size(data, size), True
-    changed = (data.in_order(order) if order else data).fingerprint() != fingerprint
-    return at_size(data, size), changed
+    if fingerprint and order and sorted(order) != sorted(data.classes):
+        return data, True
+    return data, bool(fingerprint) and (data.in_order(order) if order else data).fingerprint() != fingerprint
+
+
+def like_training(source: str, split: str, training: Images, config: Config) -> Images:
+    """Images of another source, read as ``training`` was, so that equal images are equal. Damaged ones are skipped."""
+    read_as = training.images.shape[-1], training.made.get("contrast_stretch", config.stretches_at_load(config.size))
+    if is_prepared(source):
+        read_as = read_about(source)["size"], False
+    return load_images(source, split, *read_as, left_out=[])
+
+
+def as_generated(data: Images, config: Config, size: int) -> Images:
+    """The images of a run at ``size`` px, as it generates them: stretched also where each batch is stretched."""
+    if config.contrast_stretch and not config.stretches_at_load(size) and not is_prepared(config.data):
+        return whole_images(config, size)
+    return at_size(data, size)
 
 
 def at_size(data: Images, size: int) -> Images:

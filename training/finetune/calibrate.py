@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sngan_hub.class_names import label_names
+from sngan_hub.class_names import label_names, without_synsets
 from sngan_hub.data import load_images
 from sngan_hub.hub.load import load_discriminator, load_generator
 from sngan_hub.metrics.discriminator_scores import scores_of
@@ -32,15 +32,16 @@ def calibrate(model: str, source: str, seed: int = 0, device: str = "cpu") -> Ca
     Then finds the largest ratio among generated images. Raises ``ValueError`` if the data cannot be used.
     """
     g, d = load_generator(model, device=device), load_discriminator(model, device=device)
-    test = load_images(source, held_out_split(model, source), d.size, config_of_run(model).contrast_stretch, [])
-    check_unseen(model, source, test, d.size)
-    if d.n_classes:
-        known = label_names(d)
-        if strangers := [name for name in test.classes if name not in known]:
+    split = held_out_split(model, source)
+    test = load_images(source, split, d.size, config_of_run(model).contrast_stretch, [])
+    check_unseen(model, source, split, d.size)
+    if d.n_classes > 1:  # a single class may have any name, as in training and evaluation
+        known, given = without_synsets(label_names(d)), without_synsets(test.classes)
+        if strangers := [name for name in given if name not in known]:
             raise ValueError(
                 f"data must have the discriminator's classes only (got {strangers[0]!r}){nearest(strangers[0], known)}"
             )
-        labels = np.array([known.index(name) for name in test.classes])[test.labels]
+        labels = np.array([known.index(name) for name in given])[test.labels]
     else:
         labels = np.zeros(len(test.labels), np.int64)
     if len(labels) < FEWEST:

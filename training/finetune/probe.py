@@ -19,11 +19,12 @@ from sngan_hub.data import Images, load_images
 from sngan_hub.hub.load import load_discriminator
 from sngan_hub.metrics.discriminator_scores import as_input
 from sngan_hub.networks.resnet import Discriminator
+from sngan_hub.text import plural
 
 from ..config.schema import Config, load_config
 from ..engine.checkpoints import stored_fingerprint
 from ..engine.run_folder import run_of
-from ..feed.images import images_now
+from ..feed.images import images_now, like_training
 from ..feed.near_copies import check_strangers
 
 BATCH = 100
@@ -41,8 +42,13 @@ def probe(
     if not isinstance(d, Discriminator):
         raise ValueError(f"--from must be a ResNet discriminator (got {model}, a {type(d).__name__})")
     stretch = config_of_run(model).contrast_stretch
-    train, test = (some_of(load_images(source, split, d.size, stretch), n, seed) for split in ("train", "test"))
-    check_unseen(model, source, test, d.size)
+    check_unseen(model, source, "test", d.size)
+    damaged: list[str] = []
+    both = (load_images(source, split, d.size, stretch, damaged) for split in ("train", "test"))
+    train, test = (some_of(images, n, seed) for images in both)
+    if damaged:
+        print(f"data: {plural(len(damaged), 'damaged image')} of {source} left out: {'; '.join(damaged[:3])}",
+              file=sys.stderr)  # fmt: skip
     if len(train.classes) < 2:
         raise ValueError(f"data must have 2 or more classes (got {source}, with 1)")
     torch.manual_seed(seed)
@@ -57,9 +63,9 @@ def probe(
     return result
 
 
-def check_unseen(model: str, source: str, test: Images, size: int) -> None:
-    """Raises ``ValueError`` if a run was trained on these images, in any folder, or if that is not known, because they
-    are of the run's data, which have changed since.
+def check_unseen(model: str, source: str, split: str, size: int) -> None:
+    """Raises ``ValueError`` if a run was trained on images of this split of ``source``, in any folder, or if that is
+    not known, because they are of the run's data, which have changed since.
 
     Prints a line if the data of the run cannot be read any more, or have changed.
     """
@@ -78,7 +84,7 @@ def check_unseen(model: str, source: str, test: Images, size: int) -> None:
                          f"images with --data")  # fmt: skip
     if changed:
         print(f"{since}, so {source} is compared with the present ones only", file=sys.stderr)
-    check_strangers(test, training, f"data: {source}")
+    check_strangers(like_training(source, split, training, config), training, f"data: {source}")
 
 
 def config_of_run(model: str) -> Config:

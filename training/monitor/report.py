@@ -24,7 +24,7 @@ from sngan_hub.sampling.pictures import labelled_grid
 from ..config.schema import Config, load_config, make_config
 from ..engine.checkpoints import stored_fingerprint
 from ..engine.run_folder import linked_step, read_start
-from ..feed.images import at_size, held_out_images, images_now
+from ..feed.images import as_generated, held_out_images, images_now
 from ..feed.near_copies import ALARM, copying, equal_rows, nearest, small
 from .log import PER_CLASS, read_log, shown_classes
 from .score import scores_of_run
@@ -85,10 +85,9 @@ def compare(
     """Compares generated images with the nearest training images. ``alarm``: they are nearer than real images."""
     try:
         size, changed = generator.size, False
-        if data:
-            data = at_size(data, size)
-        else:
+        if not data:
             data, changed = images_now(stored_fingerprint(out), config, size)
+        data = as_generated(data, config, size)
         known = bool(config.test_folder) or not changed  # other images than then are every tenth
         held = held_out(config, size) if known else None
     except (ValueError, OSError) as error:

@@ -14,6 +14,8 @@ import os
 import shutil
 import signal
 import sys
+import threading
+import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
@@ -170,6 +172,14 @@ def _start(listing: Listing, recipe: Recipe, path: str, rows: int) -> None:
     global _work
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process handles Ctrl-C
     _work = listing, recipe, path, rows
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """Ends this worker when the main process has died: SIGTERM to that process alone would leave it waiting."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _block(block: int) -> dict[str, Any]:
@@ -207,7 +217,9 @@ def _finish(listing: Listing, out: Path, recipe: Recipe, source: str, parts: lis
     (out / REFUSED).write_text("".join(f"{listing.names[row]}\t{why}\n" for row, why in refused), encoding="utf-8",
                                errors="backslashreplace")  # fmt: skip
     if not (labels >= 0).any():
-        raise ValueError(f"source has no usable images (got {len(labels):,}); {out / REFUSED} lists the reasons")
+        (out / PROGRESS).unlink(missing_ok=True)  # so that the same command reads repaired files
+        raise ValueError(f"source has no usable images (got {len(labels):,}); {out / REFUSED} lists the reasons; "
+                         f"repair the images and run the command again")  # fmt: skip
     counts = np.bincount(labels[labels >= 0], minlength=len(listing.classes))
     if not counts.all():
         empty = listing.classes[int(counts.argmin())]

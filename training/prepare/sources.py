@@ -50,7 +50,7 @@ def list_source(source: str) -> Listing:
     if source == "lsun":
         return _lsun()
     path = Path(source)
-    if path.is_dir() and (path / "dataset_info.json").is_file():
+    if path.is_dir() and any((path / name).is_file() for name in ("dataset_info.json", "dataset_dict.json")):
         return _datasets(source)
     tars = sorted(p for p in path.glob("*.tar") if p.is_file() and is_shown(p.name)) if path.is_dir() else []
     if tars:
@@ -352,7 +352,9 @@ def _datasets(name: str) -> Listing:
         import datasets  # type: ignore[import-not-found]
     except ImportError as error:
         raise ValueError(f"source hf: needs datasets ({error}): pip install datasets") from error
-    name, _, split = name.partition(":")
+    split = ""
+    if ":" in name and not Path(name).is_dir():
+        name, _, split = name.rpartition(":")
     try:
         found = datasets.load_from_disk(name) if Path(name).is_dir() else datasets.load_dataset(name)
         table = found if isinstance(found, datasets.Dataset) else found[split or "train"]
