@@ -365,11 +365,63 @@ def test_the_name_of_a_file_that_is_no_text_is_escaped(tmp_path, monkeypatch):
             assert files == {str(tmp_path / name) for name in ("a.png", os.fsdecode(b"\xff.png"))}
 
 
-def test_a_reader_that_stops_early_is_no_error():
-    process = subprocess.Popen([sys.executable, "-m", "sngan_hub.cli", "info", "sngan_imagenet128", "--json"], cwd=ROOT,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_a_reader_that_stops_early_is_no_error(flags):
+    """Also where Python keeps the output in memory until the command ends."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    process = subprocess.Popen([sys.executable, "-m", "sngan_hub.cli", "info", "sngan_imagenet128", *flags], cwd=ROOT,
+                               env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
     process.stdout.close()
     assert process.wait(60) == 141 and process.stderr.read() == ""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="of Linux")
+def test_a_full_disk_behind_the_output_is_one_line():
+    code = "import sys; from sngan_hub.cli.parser import run; sys.exit(run('sngan list', lambda: print('x')))"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, stdout=full,
+                              stderr=subprocess.PIPE, text=True)  # fmt: skip
+    assert done.returncode == 2 and re.fullmatch("sngan list: error: .*No space left.*\n", done.stderr)
+
+
+@pytest.mark.parametrize("command, flag", [
+    ("sample m --out", "out"), ("morph m --classes 0 1 --out", "out"), ("walk m --out", "out"), ("static --out", "out"),
+    ("static --out site --runtime", "runtime"), ("export m --out", "out"), ("spectrum m --out", "out"),
+    ("mirror m me/m --records", "records"), ("study --preset cnn_cifar10 --page", "page"),
+])  # fmt: skip
+def test_a_tilde_that_the_shell_left_is_the_home_folder(command, flag, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))  # of Windows
+    parsed = []
+    monkeypatch.setattr("sngan_hub.cli.main.run", lambda program, call: parsed.append(call.__closure__) or 0)
+    assert sngan(f"{command}=~/name".split()) == 0
+    (arguments,) = (cell.cell_contents for cell in parsed[0])
+    assert getattr(arguments, flag) == tmp_path / "name"
+
+
+def test_the_advice_on_memory_names_flags_of_the_command(capsys):
+    from sngan_hub.cli import parser
+    from sngan_hub.cli.main import command_groups
+
+    def fill():
+        raise MemoryError
+
+    subparsers = parser.Parser().add_subparsers(parser_class=parser.Parser)
+    for group in command_groups():
+        group.add_commands(subparsers)
+    for name, command in subparsers.choices.items():
+        with pytest.raises(SystemExit):
+            parser.run(f"sngan {name}", fill)
+        advice = capsys.readouterr().err
+        assert all(flag in command.format_help() for flag in re.findall(r"--[\w-]+", advice)), advice
+
+
+@pytest.mark.parametrize("n", ["2", "-1"])
+def test_a_video_of_a_morph_has_one_row(n, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        sngan(["morph", "sngan_fashion32", "--classes", "0", "1", "--n", n, "--out", str(tmp_path / "a.gif")])
+    assert f"n must be 1 for a video (got {n})" in capsys.readouterr().err
 
 
 def test_the_installed_command_runs():

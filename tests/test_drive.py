@@ -167,6 +167,10 @@ def test_a_changed_file_is_refused_with_the_way_out(server, tmp_path, capsys):
     said = fails("netG.pth has changed: sha256 .* at the first download .2.* and the publisher states none")
     assert f"remove the entry '{NAME}/netG.pth' from {tmp_path / FIRST}" in said
     assert left(tmp_path) == [FIRST]
+    by_hand = cache.place(WEIGHTS[NAME])
+    by_hand.write_bytes(server.files[ID][1])  # nor may it be put there by hand
+    assert str(by_hand) in fails("netG.pth has changed: .*; or delete or replace the file", kind=ValueError)
+    by_hand.unlink()
     first = json.loads((tmp_path / FIRST).read_text())
     (tmp_path / FIRST).write_text("{")
     fails("the hashes of first downloads cannot be read", kind=ValueError)

@@ -21,7 +21,7 @@ from sngan_hub import WEIGHTS, load_discriminator, load_generator
 from sngan_hub.cli.main import main as sngan
 from sngan_hub.hub import mirror as mirroring
 from sngan_hub.hub import transfer
-from sngan_hub.hub.cache import place, sha256_of
+from sngan_hub.hub.cache import keep_first, place, sha256_of
 from sngan_hub.hub.calibrations import load_calibration
 from sngan_hub.hub.local import config_of
 from sngan_hub.hub.mirror import is_repository, mirror_to_folder
@@ -364,10 +364,11 @@ def test_verify_computes_the_hashes_of_all_local_files_again(published, tmp_path
     by_hand.write_bytes(b"x")
     assert sngan(["list", "--verify"]) == 0
     said = capsys.readouterr().out
-    assert said.count("ok ") == 10 and "10 files verified" in said  # 6 included, 3 converted, 1 by hand
+    assert said.count("ok ") == 9 and "no hash known sngan_celeba64.mimicry" in said  # 6 included, 3 converted
+    assert "9 files verified, 1 not: no hash is known" in said
     assert sngan(["list", "--verify", "--json", "--size", "64"]) == 0
     assert json.loads(capsys.readouterr().out) == {
-        "name": "sngan_celeba64.mimicry", "path": str(by_hand), "ok": True, "problem": None
+        "name": "sngan_celeba64.mimicry", "path": str(by_hand), "ok": None, "problem": "no hash known"
     }  # fmt: skip
     damaged = tmp_path / "cache/weights/sngan_cifar10.mmgen_fid/generator/model.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"\1")
@@ -388,4 +389,10 @@ def test_verify_computes_the_hashes_of_all_local_files_again(published, tmp_path
     with pytest.raises(SystemExit):
         sngan(["list", "--verify", "--json"])
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert sum(line["ok"] for line in lines) == 8
+    assert sum(line["ok"] is True for line in lines) == 7
+    keep_first(WEIGHTS["sngan_celeba64.mimicry"], hashlib.sha256(b"first").hexdigest(), "https://x")
+    with pytest.raises(SystemExit):
+        sngan(["list", "--verify", "--size", "64"])
+    assert f"1 of 1 files wrong: {by_hand}: " in (said := capsys.readouterr().err) and "has changed" in said
+    by_hand.write_bytes(b"first")
+    assert sngan(["list", "--verify", "--size", "64"]) == 0 and "1 file verified\n" in capsys.readouterr().out

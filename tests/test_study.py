@@ -107,6 +107,20 @@ def test_a_study_that_was_begun_with_such_a_flag_goes_on(folder_of_images, tmp_p
     assert main([*words, "--methods", "none", "--n-dis", "3"]) == 0
 
 
+def test_a_study_without_runs_or_with_damaged_settings_is_one_line(folder_of_images, tmp_path, capsys):
+    from sngan_hub.cli.main import main
+
+    words = ["study", "--preset", "cnn_cifar10", "--data", str(folder_of_images), "--out", str(tmp_path), "--dry-run"]
+    with pytest.raises(SystemExit):
+        main([*words, "--seeds", ",", "--steps", "3"])
+    assert "the study has no runs: name at least one method" in capsys.readouterr().err
+    for damaged in ("{", "[]", "{}"):
+        (tmp_path / "study.json").write_text(damaged)
+        with pytest.raises(SystemExit):
+            main(words)
+        assert f"{tmp_path / 'study.json'}: not the settings of a study" in capsys.readouterr().err
+
+
 def test_a_width_changes_the_last_feature_map_alone():
     config = config_of(Cell("orthonormal", "C", 0, 4.0), "cnn_cifar10", {})
     assert json.loads(config.discriminator_fields)["widths"] == [64, 64, 128, 128, 256, 256, 2048]

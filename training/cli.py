@@ -7,7 +7,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from sngan_hub.cli.parser import add_device, add_push_flags, new_command
+from sngan_hub.cli.parser import add_device, add_push_flags, home_path, new_command
 
 from . import commands
 from .config.presets import METHODS, PRESETS
@@ -118,7 +118,7 @@ def add_study(subparsers: Any) -> None:
                          "not time (default: 5)")  # fmt: skip
     command.add_argument("--parallel", type=int, default=1, metavar="N", help="number of runs at a time, each in its "
                          "own process, which prints to runs/NAME.log (default: 1)")  # fmt: skip
-    command.add_argument("--page", type=Path, metavar="DIR", help="write the page and its figures there and stop "
+    command.add_argument("--page", type=home_path, metavar="DIR", help="write the page and its figures there and stop "
                          "(default: into --out, at the end)")  # fmt: skip
     command.add_argument("--dry-run", action="store_true", help="print the runs that are missing, and stop")
     add_settings(command)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import os
 import sys
 from pathlib import Path
@@ -164,7 +163,7 @@ def study(arguments: argparse.Namespace) -> None:
     from .config.presets import METHODS, SETTINGS
     from .study.page import write_page
     from .study.plan import OWN, cells, check_fields
-    from .study.run import STUDY, Study, make
+    from .study.run import STUDY, Study, make, read_study
 
     out = Path(os.path.expanduser(getattr(arguments, "out", "")))
     if not getattr(arguments, "out", ""):
@@ -187,7 +186,7 @@ def study(arguments: argparse.Namespace) -> None:
         listed(arguments.methods) or METHODS, listed(arguments.settings) or SETTINGS,
         numbers("seeds", arguments.seeds, int), numbers("widths", arguments.widths, float),
     )  # fmt: skip
-    begun = json.loads((out / STUDY).read_text(encoding="utf-8"))["fields"] if (out / STUDY).is_file() else {}
+    begun = read_study(out)["fields"] if (out / STUDY).is_file() else {}
     new = {name: value for name, value in fields.items() if name not in begun}  # of early studies, these are ignored
     for line in check_fields(new, list(dict.fromkeys(cell.method for cell in wanted))):
         print(line, file=sys.stderr)

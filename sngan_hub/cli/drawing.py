@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .parser import MODEL, add_device, check_file, check_writable, new_command
+from .parser import MODEL, add_device, check_file, check_writable, home_path, new_command
 
 if TYPE_CHECKING:  # torch is imported in the functions, so that errors in arguments are reported at once
     from torch import Tensor
@@ -44,7 +44,7 @@ def add_commands(subparsers: Any) -> None:
                         help="refine the latents by 50 Langevin steps with the calibrated discriminator")  # fmt: skip
     command.add_argument("--batch-size", type=int, metavar="N", default=50, help="images per batch (default: 50)")
     add_precision(command)
-    command.add_argument("--out", type=Path, required=True, metavar="FILE.png|DIR",
+    command.add_argument("--out", type=home_path, required=True, metavar="FILE.png|DIR",
                          help="a PNG file for the grid, or a folder for one file per image")  # fmt: skip
     command.add_argument("--by-class", action="store_true", help="write one folder per class into DIR, as `sngan "
                          "evaluate` reads them; without --classes, --n images of every class")  # fmt: skip
@@ -59,12 +59,12 @@ def add_commands(subparsers: Any) -> None:
         "--classes", nargs="+", required=True, metavar="NAME", help="two to four class names or indices"
     )
     command.add_argument("--steps", type=int, help="images from one class to the next (default: 8; 48 for a video)")
-    command.add_argument("--n", type=int, default=4, help="number of rows, one latent each (default: 4; 1 for a video)")
+    command.add_argument("--n", type=int, help="number of rows, one latent each (default: 4; 1 for a video)")
     add_latent_flags(command)
     add_precision(command)
     command.add_argument(
         "--out",
-        type=Path,
+        type=home_path,
         required=True,
         metavar="FILE.png|.gif|.mp4",
         help="a PNG file for an image grid, or a video file",
@@ -84,7 +84,7 @@ def add_commands(subparsers: Any) -> None:
         command, "reduce the radius of the path to that of latents with |z| < T; single values may exceed T"
     )
     add_precision(command)
-    command.add_argument("--out", type=Path, required=True, metavar="FILE.gif|.mp4", help="the video file")
+    command.add_argument("--out", type=home_path, required=True, metavar="FILE.gif|.mp4", help="the video file")
     add_device(command)
 
 
@@ -283,10 +283,13 @@ def morph(arguments: argparse.Namespace) -> None:
     suffix = out.suffix.lower()
     if suffix not in (".png", *FILMS):
         raise ValueError(f"out must be one of FILE.png, {', '.join('FILE' + film for film in FILMS)} (got {out})")
+    if suffix != ".png" and arguments.n not in (None, 1):
+        raise ValueError(f"n must be 1 for a video (got {arguments.n}); omit --n, or choose FILE.png")
     check_file(out)
     generator = load_generator(arguments.model, device=arguments.device)
     seed = _seed(arguments)
-    rows, steps = (arguments.n, 8) if suffix == ".png" else (1, 2 * FRAMES_PER_SECOND)
+    rows, steps = (4, 8) if suffix == ".png" else (1, 2 * FRAMES_PER_SECOND)
+    rows = rows if arguments.n is None else arguments.n
     steps = steps if arguments.steps is None else arguments.steps
     fast, precision = _fast(generator, arguments)
     images = between(fast, arguments.classes, steps, rows, seed, arguments.truncation)  # (rows, frames, 3, S, S)

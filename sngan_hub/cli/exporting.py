@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .parser import MODEL, check_file, new_command
+from .parser import MODEL, check_file, home_path, new_command
 
 
 def add_commands(subparsers: Any) -> None:
@@ -20,7 +20,7 @@ def add_commands(subparsers: Any) -> None:
         "sngan export sngan_fashion32 --out fashion.onnx --verify",
     )  # fmt: skip
     command.add_argument("model", metavar="MODEL", help=MODEL)
-    command.add_argument("--out", type=Path, required=True, metavar="FILE.onnx|.pt2", help="the file to write")
+    command.add_argument("--out", type=home_path, required=True, metavar="FILE.onnx|.pt2", help="the file to write")
     command.add_argument("--discriminator", action="store_true", help="the discriminator instead of the generator")
     command.add_argument(
         "--half", action="store_true", help="store weights in float16; ONNX only. Computation stays in float32"

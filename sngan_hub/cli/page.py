@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
-from .parser import MODEL, check_writable, new_command
+from .parser import MODEL, check_writable, home_path, new_command
 from .parts import import_part
 
 
@@ -22,9 +21,9 @@ def add_commands(subparsers: Any) -> None:
         "It contains the included models as ONNX, and onnxruntime-web, which npm downloads once.",
         "sngan static --out site && python -m http.server --directory site",
     )  # fmt: skip
-    command.add_argument("--out", type=Path, required=True, metavar="OUT",
+    command.add_argument("--out", type=home_path, required=True, metavar="OUT",
                          help="a new folder, or that of an earlier build")  # fmt: skip
-    command.add_argument("--runtime", type=Path, metavar="FILE.tgz",
+    command.add_argument("--runtime", type=home_path, metavar="FILE.tgz",
                          help="the package file of onnxruntime-web, instead of a download")  # fmt: skip
 
 

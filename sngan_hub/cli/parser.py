@@ -19,6 +19,22 @@ MODEL = (
 
 TRAINING = ("train", "finetune", "import", "study")  # commands that take --micro-batch
 
+#: Command -> what to do if the memory is not sufficient, with flags that the command has
+LESS_MEMORY = {
+    "sample": "lower --batch-size, or --n, or choose another --device",
+    "morph": "lower --n or --steps, or choose another --device",
+    "walk": "choose another --device",
+    "score": "choose another --device",
+    "spectrum": "choose another --device",
+    "probe": "lower --n (without --calibrate), or choose another --device",
+    "prepare": "use fewer --workers",
+    "evaluate": "lower --batch-size or --workers; store large data with sngan prepare; give pictures a smaller --size",
+    # a started run keeps its batch sizes and its batch-norm groups
+    **dict.fromkeys(TRAINING, "choose another --device; or, in a new --out, lower --batch-size and --g-batch-size; or "
+                    "--micro-batch N (not with --diversity-weight; a preset without batch-norm groups needs "
+                    "--bn-group-d and --bn-group-g with it, in a new --out)"),
+}  # fmt: skip
+
 #: Package -> the extra of pyproject.toml that installs it
 EXTRAS = {
     "accelerate": "train", "tensorboard": "train", "jinja2": "train", "matplotlib": "plots",
@@ -49,6 +65,11 @@ def _hyphenated(argument: str) -> str:
         return argument
     name, equals, value = argument.partition("=")
     return "--" + name[2:].replace("_", "-") + equals + value
+
+
+def home_path(text: str) -> Path:
+    """The type of paths in flags: a shell leaves the ~ of --out=~/file as it is."""
+    return Path(os.path.expanduser(text))  # unlike Path.expanduser, it keeps ~NAME of an unknown user
 
 
 def add_device(command: argparse.ArgumentParser) -> None:
@@ -93,8 +114,9 @@ def run(program: str, command: Callable[[], Any]) -> int:
     """Calls ``command`` -> exit code. Errors of the user become one line; a command that was stopped returns 130."""
     try:
         command()
+        if sys.stdout is not None:  # as it is where the command was started without one
+            sys.stdout.flush()
     except BrokenPipeError:  # the reader of the output, such as head, has closed the pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except ModuleNotFoundError as error:
         package = (error.name or "").split(".")[0]
@@ -109,22 +131,24 @@ def run(program: str, command: Callable[[], Any]) -> int:
     except (MemoryError, RuntimeError) as error:  # torch has no class for an allocation on the CPU that failed
         if not isinstance(error, MemoryError) and not re.search(r"out of memory|can't allocate memory", str(error)):
             raise
-        way_out = "lower --batch-size, or --n, or choose another --device"
-        if program.split()[-1] == "evaluate":
-            way_out = (
-                "lower --batch-size or --workers; store large data with sngan prepare; give pictures a smaller --size"
-            )
-        if program.split()[-1] in TRAINING:  # a started run keeps its batch sizes and its batch-norm groups
-            way_out = (
-                "choose another --device; or, in a new --out, lower --batch-size and --g-batch-size; or --micro-batch "
-                "N (not with --diversity-weight; a preset without batch-norm groups needs --bn-group-d and "
-                "--bn-group-g with it, in a new --out)"
-            )
+        way_out = LESS_MEMORY.get(program.split()[-1], "close other programs, or use a machine with more memory")
         fail(program, f"the memory is not sufficient; {way_out}")
     except KeyboardInterrupt:
         print(f"{program}: interrupted", file=sys.stderr)
         return 130
+    finally:
+        _end_output()
     return 0
+
+
+def _end_output() -> None:
+    """Writes the rest of the output, or drops it: Python tries again at exit, with a message and exit code 120."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:  # a closed pipe or a full disk
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def check_file(path: Path) -> None:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any, cast
 
-from .parser import MODEL, add_device, check_file, new_command
+from .parser import MODEL, add_device, check_file, home_path, new_command
 
 RANGES = 3  # classes whose usual scores are printed
 
@@ -78,7 +78,7 @@ def add_commands(subparsers: Any) -> None:
         default="discriminator",
         help="which network of the pair (default: discriminator)",
     )
-    command.add_argument("--out", type=Path, metavar="FILE.png", help="write the figure to this file")
+    command.add_argument("--out", type=home_path, metavar="FILE.png", help="write the figure to this file")
     command.add_argument("--json", action="store_true", help="print every singular value as JSON")
     add_device(command)
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .parser import check_writable, new_command
+from .parser import check_writable, home_path, new_command
 
 
 def add_commands(subparsers: Any) -> None:
@@ -37,7 +37,7 @@ def add_commands(subparsers: Any) -> None:
     command.add_argument("--url", default="", metavar="ADDRESS",
                          help="address at which FOLDER will be served (default: records.json leads to it)")  # fmt: skip
     command.add_argument("--private", action="store_true", help="create a new REPO as private")
-    command.add_argument("--records", type=Path, metavar="FILE.json",
+    command.add_argument("--records", type=home_path, metavar="FILE.json",
                          help="records file to write for REPO (default: its name, in the current folder)")  # fmt: skip
 
 
@@ -60,20 +60,24 @@ def _verify(names: set[str], as_json: bool) -> None:
     from ..hub.verify import check_files
     from ..weights.records import WEIGHTS
 
-    checked, wrong = 0, []
+    checked, unknown, wrong = 0, 0, []
     for file in check_files(record for record in WEIGHTS.values() if record.name in names):
         checked += 1
         if file.problem:
             wrong.append(f"{file.path}: {file.problem}" if str(file.path) not in file.problem else file.problem)
+        unknown += not file.known
         if as_json:
-            print(json.dumps({"name": file.name, "path": str(file.path), "ok": not file.problem,
-                              "problem": file.problem or None}, ensure_ascii=False), flush=True)  # fmt: skip
+            print(json.dumps({"name": file.name, "path": str(file.path), "ok": not file.problem if file.known else None,
+                              "problem": file.problem or (None if file.known else "no hash known")},
+                             ensure_ascii=False), flush=True)  # fmt: skip
         else:
-            print(f"{'wrong' if file.problem else 'ok':7}{file.name}  {file.path}", flush=True)
+            verdict = "wrong" if file.problem else "ok" if file.known else "no hash known"
+            print(f"{verdict:6} {file.name}  {file.path}", flush=True)
     if wrong:
         raise ValueError(f"{len(wrong)} of {checked} files wrong: {'; '.join(wrong)}")
     if not as_json:
-        print(f"{checked} file{'s' * (checked != 1)} verified")
+        print(f"{checked - unknown} file{'s' * (checked - unknown != 1)} verified"
+              + (f", {unknown} not: no hash is known" if unknown else ""))  # fmt: skip
 
 
 def mirror(arguments: argparse.Namespace) -> None:

@@ -49,6 +49,8 @@ def _checked(path: Path, record: Record) -> str:
     if not found.startswith(record.sha256):
         raise ValueError(f"{path}: the sha256 of {record.key} must begin with {record.sha256[:16]} (got "
                          f"{found[:16]}...); the file is damaged or a different one; delete or replace it")  # fmt: skip
+    if changed := check_first(record, found):
+        raise ValueError(f"{path}: {changed}; or delete or replace the file")
     return found
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..networks.mixin import SAFETENSORS_SINGLE_FILE
 from ..weights.records import Record
-from .cache import place, sha256_of
+from .cache import check_first, first_hash, place, sha256_of
 from .local import cached_folder, damage, is_made_of, provenance, verify
 
 
@@ -17,7 +17,8 @@ class Checked(NamedTuple):
 
     name: str  # of the record
     path: Path
-    problem: str  # what is wrong and what to do; empty if the hash is right
+    problem: str  # what is wrong and what to do; empty if the hash is right, or unknown
+    known: bool = True  # whether there is a hash to compare with
 
 
 def check_files(records: Iterable[Record]) -> Iterator[Checked]:
@@ -43,8 +44,10 @@ def check_files(records: Iterable[Record]) -> Iterator[Checked]:
         downloaded = place(record)
         if downloaded.is_file() and downloaded not in seen:
             seen.add(downloaded)
-            right = sha256_of(downloaded).startswith(record.sha256)
-            yield Checked(record.key, downloaded, "" if right else "not the published file; delete or replace it")
+            found = sha256_of(downloaded)
+            right = found.startswith(record.sha256)
+            problem = check_first(record, found) if right else "not the published file; delete or replace it"
+            yield Checked(record.key, downloaded, problem, bool(record.sha256 or first_hash(record)))
         folder = cached_folder(record)
         made, path = provenance(folder), folder / SAFETENSORS_SINGLE_FILE
         if made is None:

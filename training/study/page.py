@@ -18,7 +18,7 @@ from sngan_hub.metrics.protocols import made_on
 from ..config.presets import METHODS, SETTINGS
 from .paper import FID_CIFAR10, FIGURES
 from .plan import WIDTH_METHODS, WIDTH_SETTING
-from .run import SAMPLES, STUDY, TIMES, cell_of, read_results, read_times
+from .run import SAMPLES, TIMES, cell_of, read_results, read_study, read_times
 from .timing import Seconds
 
 PAGE, NOTES, BASE = "study.md", "notes.json", "weight_norm"  # times are compared with BASE
@@ -37,7 +37,7 @@ def write_page(folder: Path, out: Path | None = None) -> Path:
         raise FileNotFoundError(f"{folder} holds no results of a study; make one: sngan study --out {folder}")
     out = out or folder
     out.mkdir(parents=True, exist_ok=True)
-    study = json.loads((folder / STUDY).read_text(encoding="utf-8"))
+    study = read_study(folder)
     notes = json.loads((folder / NOTES).read_text(encoding="utf-8")) if (folder / NOTES).is_file() else {}
     if unknown := set(notes) - {RUNS, *FIGURES}:
         legal = ", ".join([RUNS, *FIGURES])

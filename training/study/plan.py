@@ -38,7 +38,7 @@ def cells(methods: Iterable[str], settings: Iterable[str], seeds: Iterable[int],
     """Every method in every setting for every seed, seed by seed, and the widths for the methods of Figure 4.
 
     Raises:
-        ValueError: that names the unknown method or setting, or the width that is not positive.
+        ValueError: that names the unknown method or setting, or the width that is not positive; if there is no run.
     """
     methods, settings, widths = list(methods), list(settings), list(widths)
     for what, chosen, known in (("methods", methods, METHODS), ("settings", settings, SETTINGS)):
@@ -52,6 +52,8 @@ def cells(methods: Iterable[str], settings: Iterable[str], seeds: Iterable[int],
         found |= dict.fromkeys(Cell(method, setting, seed) for setting in settings for method in methods)
         found |= dict.fromkeys(Cell(method, WIDTH_SETTING, seed, float(width))
                                for width in widths for method in WIDTH_METHODS if method in methods)  # fmt: skip
+    if not found:
+        raise ValueError("the study has no runs: name at least one method, one setting and one seed")
     return list(found)
 
 

@@ -59,7 +59,7 @@ def begin(folder: Path, study: Study) -> None:
     """Writes study.json, or raises ``ValueError`` where the folder holds runs of a study with other settings."""
     path, now = folder / STUDY, json.loads(json.dumps(dataclasses.asdict(study)))
     if path.is_file():
-        old = json.loads(path.read_text(encoding="utf-8"))
+        old = read_study(folder)
         was, wanted = ({**other, **other["fields"]} for other in (old, now))
         changed = [f"{name}: was {was.get(name)!r}, now {wanted.get(name)!r}" for name in {**was, **wanted}
                    if name not in {"fields", *LOOSE} and was.get(name) != wanted.get(name)]  # fmt: skip
@@ -71,6 +71,18 @@ def begin(folder: Path, study: Study) -> None:
         (folder / TIMES).unlink(missing_ok=True)  # of the other settings
     folder.mkdir(parents=True, exist_ok=True)
     write_json(path, now)
+
+
+def read_study(folder: Path) -> dict[str, Any]:
+    """The settings in study.json. Raises ``ValueError`` if it holds something else."""
+    path = folder / STUDY
+    try:
+        study = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:  # no JSON, or no UTF-8
+        study = None
+    if not isinstance(study, dict) or not {"preset", "fields", "samples"} <= study.keys():
+        raise ValueError(f"{path}: not the settings of a study; restore the file, or choose another --out")
+    return study
 
 
 def read_results(folder: Path) -> list[dict[str, Any]]:
@@ -142,8 +154,6 @@ def make(
 
     ``score``: in place of FID and KID, for tests.
     """
-    if not wanted:
-        raise ValueError("the study has no runs: name at least one method, one setting and one seed")
     first = study.config(wanted[0], folder)
     if first.held_out == "none":
         raise ValueError("a study needs held-out images (got held_out none); set --held-out to tenth or a folder")
