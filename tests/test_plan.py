@@ -55,6 +55,12 @@ def test_a_patience_needs_scores_that_the_run_may_choose_itself():
         going_on(make_config("finetune", donor="sngan_fashion32.v1", patience=3), dict(old), {"patience"})
 
 
+def test_augmentation_that_starts_late_is_one_that_the_run_may_choose_itself():
+    assert plan(augment_from=500, given={"augment_from"}).config.augment == "translation"
+    with pytest.raises(ValueError, match=r"augment_from needs an augmentation .got 500."):
+        plan(augment="", augment_from=500, given={"augment", "augment_from"})
+
+
 def test_the_donors_classes_come_first_in_its_order():
     found = plan(["ape", "owl", "zebra", "cat"], new_classes="nearest", like="ape=dog")
     assert found.classes == ("cat", "owl", "ape", "zebra")

@@ -318,10 +318,13 @@ def test_workers_end_with_the_main_process(tmp_path):
     code = ("import multiprocessing, os, signal, time\nfrom training.prepare.build import _start\n"
             "def work(): _start(None, None, '', 1); time.sleep(60)\n"
             "worker = multiprocessing.get_context('fork').Process(target=work); worker.start(); time.sleep(0.5)\n"
-            "print(worker.pid, flush=True); os.kill(os.getpid(), signal.SIGTERM)")  # fmt: skip
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 20
-    while psutil.pid_exists(worker := int(done.stdout)) and psutil.Process(worker).status() != psutil.STATUS_ZOMBIE:
+            f"open({str(tmp_path / 'pid')!r}, 'w').write(str(worker.pid)); os.kill(os.getpid(), signal.SIGTERM)"
+            )  # fmt: skip
+    subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.DEVNULL
+    )  # a pipe would wait for the worker
+    worker, deadline = int((tmp_path / "pid").read_text()), time.monotonic() + 20
+    while psutil.pid_exists(worker) and psutil.Process(worker).status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < deadline
         time.sleep(0.1)
 

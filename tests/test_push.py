@@ -347,7 +347,7 @@ def test_private_is_refused_for_a_public_repository_from_python_too(hub, tmp_pat
     with pytest.raises(ValueError, match="alice/open exists and is public, so nothing was uploaded"):
         network.push_to_hub("alice/open", private=True)
     network.push_to_hub("alice/closed", private=True)
-    monkeypatch.setattr("sngan_hub.hub.mirror.mirror_to_folder", lambda *_: pytest.fail("it downloaded"))
+    monkeypatch.setattr("sngan_hub.hub.mirror._mirrored", lambda *_: pytest.fail("it downloaded"))
     with pytest.raises(ValueError, match="private: alice/open exists and is public"):
         next(mirror_to_hub(["sngan_fashion32"], "alice/open", True, tmp_path / "records.json"))
 

@@ -342,6 +342,11 @@ def test_held_out_folders_have_the_names_that_training_accepts(classes, folders,
         (len(images), len(classes)), 1.0 if len(asked) == 1 else 0.0).normal_(1.0 if len(asked) == 1 else 0.0))  # fmt: skip
     found = calibrate(str(tmp_path / "pair"), str(tmp_path / "data"))
     assert found.real == 20 and found.slope > 0
+    if len(classes) == 1:
+        shutil.copytree(tmp_path / "data", tmp_path / "several" / "cats")
+        shutil.copytree(tmp_path / "data", tmp_path / "several" / "dogs")
+        with pytest.raises(ValueError, match="data must have one class, as the discriminator .got 2: cats, dogs"):
+            calibrate(str(tmp_path / "pair"), str(tmp_path / "several"))
 
 
 def test_a_run_is_not_calibrated_on_what_it_was_trained_on(calibrated, few, tmp_path):

@@ -98,7 +98,7 @@ def test_augmentation_is_differentiable_and_repeatable(name):
     assert torch.equal(augment(x, [], []), x)
 
 
-@pytest.mark.parametrize("name", set(AUGMENTATIONS) - {"noise"})
+@pytest.mark.parametrize("name", ["color", "translation", "cutout"])
 @pytest.mark.parametrize("size", [16, 512])
 def test_augmentation_that_starts_late_leaves_earlier_images_as_they_are(name, size):
     x = torch.rand(4, 3, size, size) * 2 - 1

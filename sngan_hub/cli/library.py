@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,7 @@ def _class_names(given: str | None) -> tuple[str, ...] | None:
 
     if given is None or given in CLASS_LISTS:
         return None if given is None else class_list(given)
+    given = os.path.expanduser(given)  # a shell leaves the ~ of --classes=~/file as it is
     if not Path(given).is_file():
         raise ValueError(
             f"classes must be one of {', '.join(CLASS_LISTS)}, or a text file with one name per line (got {given!r})"

@@ -112,9 +112,9 @@ def push(
         raise ValueError(f"tag: a pull request gets no tag (got tag {tag!r} with create_pr); omit the tag, and add it "
                          f"on the Hub after the merge")  # fmt: skip
     api = HfApi(token=token)
-    with hub_errors(repo):
+    with hub_errors(repo), with_card(folder, repo) as copy:
         create_repo(api, repo, private)
-    with hub_errors(repo), _as_uploaded(api, folder, repo, revision) as folder:
+        folder = _without_card(api, folder, copy, repo, revision)
         tagged = bool(tag) and _is_tagged(api, folder, repo, tag, revision or "main")
         if revision and not create_pr:
             api.create_branch(repo, branch=revision, exist_ok=True)
@@ -141,18 +141,15 @@ def check_push(
         if private:
             check_private(api, repo)
         if tag:
-            with _as_uploaded(api, folder, repo, revision) as folder:
-                _is_tagged(api, folder, repo, tag, revision or "main")
+            with with_card(folder, repo) as copy:
+                _is_tagged(api, _without_card(api, folder, copy, repo, revision), repo, tag, revision or "main")
 
 
-@contextmanager
-def _as_uploaded(api: HfApi, folder: Path, repo: str, revision: str | None) -> Iterator[Path]:
-    """A folder with the files as ``push`` uploads them: without a card where the publisher's description stays."""
-    own = own_card(folder) is not None
-    with with_card(folder, repo) as folder:
-        if not own and description(api, repo, revision) is not None:
-            (folder / CARD).unlink()  # of the temporary copy
-        yield folder
+def _without_card(api: HfApi, folder: Path, copy: Path, repo: str, revision: str | None) -> Path:
+    """``copy``, which ``with_card`` made of ``folder``; without a generated card where the publisher's own stays."""
+    if copy != folder and description(api, repo, revision) is not None:
+        (copy / CARD).unlink()
+    return copy
 
 
 def _is_tagged(api: HfApi, folder: Path, repo: str, tag: str, branch: str) -> bool:

@@ -88,13 +88,18 @@ class Config(
                     f"{name}_to must be {name}_from, {getattr(self, f'{name}_from'):,}, or more "
                     f"(got {getattr(self, f'{name}_to'):,})"
                 )
-        if self.augment_from and not self.augment and not self.donor:  # a fine-tuning run may choose augment
-            raise ValueError(f"augment_from needs an augmentation (got {self.augment_from:,}); set --augment too")
+        if not self.donor:  # a fine-tuning run may choose augment
+            self.check_augment_from()
         for name in filter(None, self.augment.split(",")):
             if name not in AUGMENT_CHOICES:
                 raise ValueError(
                     f"augment must be a comma-separated list of {', '.join(AUGMENT_CHOICES)} (got {name!r})"
                 )
+
+    def check_augment_from(self) -> None:
+        """Raises ``ValueError`` for a start of the augmentation in a run without one."""
+        if self.augment_from and not self.augment:
+            raise ValueError(f"augment_from needs an augmentation (got {self.augment_from:,}); set --augment too")
 
     def augmentations(self) -> list[str]:
         """The functions of feed/augment.py that change what D scores, in order."""

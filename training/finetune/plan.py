@@ -87,6 +87,7 @@ def make_plan(
     chosen, why = sensible(config, data, donor.is_run, no_scores, given)
     config = dataclasses.replace(config, **{key: value for key, value in chosen.items() if key not in given})
     check_patience(config, why)
+    config.check_augment_from()
     if config.score_every:
         why = f"Computes {config.score} every {config.score_every:,} steps; the best snapshot becomes the result"
     notes = [why or "No scores: score_every is 0"]
@@ -134,6 +135,7 @@ def going_on(config: Config, old: dict[str, Any], given: Collection[str]) -> Con
     kept = {name: old[name] for name in OF_THE_DONOR} | {name: old[name] for name in SENSIBLE if name not in given}
     config = dataclasses.replace(config, **kept)
     check_patience(config)
+    config.check_augment_from()
     return config
 
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sngan_hub.data import Images, load_images
+from sngan_hub.data import SOURCES, Images, load_images
 from sngan_hub.hub.load import load_discriminator
 from sngan_hub.metrics.discriminator_scores import as_input
 from sngan_hub.networks.resnet import Discriminator
@@ -24,7 +24,7 @@ from sngan_hub.text import plural
 from ..config.schema import Config, load_config
 from ..engine.checkpoints import stored_fingerprint
 from ..engine.run_folder import run_of
-from ..feed.images import images_now, like_training
+from ..feed.images import at_size, images_now, like_training
 from ..feed.near_copies import check_strangers
 
 BATCH = 100
@@ -84,7 +84,11 @@ def check_unseen(model: str, source: str, split: str, size: int) -> None:
                          f"images with --data")  # fmt: skip
     if changed:
         print(f"{since}, so {source} is compared with the present ones only", file=sys.stderr)
-    check_strangers(like_training(source, split, training, config), training, f"data: {source}")
+    if source in SOURCES:  # of one size, or drawn in this one
+        training, seen = at_size(training, size), load_images(source, split, size)
+    else:
+        seen = like_training(source, split, training, config)
+    check_strangers(seen, training, f"data: {source}")
 
 
 def config_of_run(model: str) -> Config:

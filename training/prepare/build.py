@@ -211,7 +211,8 @@ def _block(block: int) -> dict[str, Any]:
 
 def _finish(listing: Listing, out: Path, recipe: Recipe, source: str, parts: list[dict]) -> dict[str, Any]:
     labels = listing.labels.astype(np.int32)
-    refused = [(row, why) for part in parts for row, why in part["refused"]]
+    unnamed = {int(row): "the row has no label" for row in np.flatnonzero(labels < 0)}
+    refused = sorted((unnamed | {row: why for part in parts for row, why in part["refused"]}).items())
     for row, _ in refused:
         labels[row] = -1
     (out / REFUSED).write_text("".join(f"{listing.names[row]}\t{why}\n" for row, why in refused), encoding="utf-8",
@@ -219,7 +220,7 @@ def _finish(listing: Listing, out: Path, recipe: Recipe, source: str, parts: lis
     if not (labels >= 0).any():
         (out / PROGRESS).unlink(missing_ok=True)  # so that the same command reads repaired files
         raise ValueError(f"source has no usable images (got {len(labels):,}); {out / REFUSED} lists the reasons; "
-                         f"repair the images and run the command again")  # fmt: skip
+                         f"the same command reads images that have been repaired")  # fmt: skip
     counts = np.bincount(labels[labels >= 0], minlength=len(listing.classes))
     if not counts.all():
         empty = listing.classes[int(counts.argmin())]
