@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from benchmarks import gpu
+from sngan_hub.files import read_json_lines
 
 from . import warm
 from .conftest import ROOT
@@ -52,7 +53,7 @@ def call(*arguments):
 
 
 def test_committed_records_are_of_gpus_and_whole():
-    for row in gpu.read_records(gpu.RECORD):
+    for row in read_json_lines(gpu.RECORD):
         check(row)
         assert not row["small"] and row["cuda"]
 
@@ -94,10 +95,10 @@ def test_the_small_form_records_every_piece_and_goes_on(tmp_path):
     for chosen in (pieces[:2], pieces):  # each call does what is missing
         done = call(*command, "--pieces", ",".join(chosen))
         assert done.returncode == 0, done.stderr
-        rows = gpu.read_records(record)
+        rows = read_json_lines(record)
         assert [row["piece"] for row in rows] == chosen
     assert call(*command, "--pieces", "tests", "--again").returncode == 0
-    rows = gpu.read_records(record)
+    rows = read_json_lines(record)
     assert [row["piece"] for row in rows] == [*pieces[1:], "tests"]
     for row in rows:
         check(row)
