@@ -180,9 +180,11 @@ def load_checkpoint(state: State, config: Config, fingerprint: str, out: Path) -
     changed = differences(old, config, parts["step"])
     if digest != fingerprint:
         was, now = old.get("held_out"), config.held_out
-        same_images = (was == "tenth") == (now == "tenth")
-        changed.append(f"data: {old['data']!r} and {config.data!r} differ in content" if same_images else
-                       f"held_out: was {was!r}, now {now!r}, so other images are held out of training")  # fmt: skip
+        if (was == "tenth") == (now == "tenth"):
+            changed.append(f"data: {old['data']!r} and {config.data!r} differ in content or class names (images "
+                           f"without class folders are one class with the name of their folder)")  # fmt: skip
+        else:
+            changed.append(f"held_out: was {was!r}, now {now!r}, so other images are held out of training")
     if resampling != table_digest():
         changed.append("resample_table.json: has changed, so the results would be rounded differently")
     if changed:
