@@ -23,8 +23,8 @@ ROOT = Path(__file__).parent.parent.parent
 RECORDS = ROOT / "benchmarks" / "records"  # the results of the benchmarks
 
 
-#: Scores in the README's table, and their format
-COLUMNS = {"fid5k_test": ".1f", "fid_paper": ".1f", "kid1k_test": ".4f", "agreement2k": ".1%"}
+#: Scores in the table of the included models, and their format
+COLUMNS = {"fid5k_test": ".1f", "fid_paper": ".1f", "kid1k_test": ".4f", "agreement2k": ".1%", "cas": ".1%"}
 
 
 def trained_by(recipe: Mapping[str, Any]) -> str:
@@ -35,7 +35,7 @@ def trained_by(recipe: Mapping[str, Any]) -> str:
 def score_rows() -> list[str]:
     """The scores of the included models."""
     rows = ["| weights | trained by | G, D parameters | FID5k (floor) | FID, all test images (floor) | KID1k (floor) | "
-            "agreement (real) | diversity, mean / worst class |", "|---" * 8 + "|"]  # fmt: skip
+            "agreement (real) | CAS (real) | diversity, mean / worst class |", "|---" * 9 + "|"]  # fmt: skip
     for name, record in WEIGHTS.items():
         if record.kind != "generator" or record.where != "shipped":
             continue
