@@ -40,7 +40,7 @@ def networks_in(folder: Path, repo: str) -> Iterator[tuple[Path, str]]:
         )
     for path in pair or [folder]:
         network = load_any(path)
-        own_card(path)  # raises the error
+        own_card(path)  # raises ValueError for a card that is not UTF-8
         name = repo if network.kind == "generator" or not pair else f"{repo}-discriminator"
         _check_name(name)
         if network.kind == "generator" and name.endswith("-discriminator"):

@@ -77,14 +77,14 @@ SHIFT, CUT = 1 / 8, 1 / 2  # as fractions of the image's side: maximum shift, an
 class Augmentation(NamedTuple):
     apply: Callable[[Tensor, Tensor], Tensor]  # images (N, 3, S, S) and random numbers (k, N, ...) -> images
     draws: Callable[[np.random.Generator, int, int], np.ndarray]  # of n images of a size -> (k, n, ...)
-    without: float  # instead of every random number, leaves images as they are
+    without: float = 0.0  # instead of every random number, leaves images as they are
 
 
 AUGMENTATIONS = {
     "color": Augmentation(color, color_draws, without=0.5),
-    "translation": Augmentation(translation, translation_draws, without=0),
+    "translation": Augmentation(translation, translation_draws),
     "cutout": Augmentation(cutout, cutout_draws, without=2**20),  # a corner outside of every image
-    "noise": Augmentation(noise, noise_draws, without=0),
+    "noise": Augmentation(noise, noise_draws),
 }
 
 

@@ -44,8 +44,9 @@ def calibrate(model: str, source: str, seed: int = 0, device: str = "cpu") -> Ca
         labels = np.array([known.index(name) for name in given])[test.labels]
     else:
         if d.n_classes and len(test.classes) > 1:
+            more = ", ..." if len(test.classes) > 3 else ""
             raise ValueError(f"data must have one class, as the discriminator (got {len(test.classes)}: "
-                             f"{', '.join(test.classes[:3])} ...)")  # fmt: skip
+                             f"{', '.join(test.classes[:3])}{more})")  # fmt: skip
         labels = np.zeros(len(test.labels), np.int64)
     if len(labels) < FEWEST:
         raise ValueError(f"data must have {FEWEST} or more held-out images (got {len(labels)} in {source})")
