@@ -19,10 +19,13 @@ from . import models
 from .actions import Drawn, Side
 
 SMALL = 48  # px: images up to this size are shown eight in a row, larger ones four
-#: What our protocols are called on the page; scores that others publish keep their names
+#: What each of our protocols is called on the page; scores that others publish keep their names
 LABELS = {
-    "fid_paper": "FID, all test images", "fid5k_test": "FID, 5,000 test images", "kid1k_test": "KID",
-    "agreement2k": "class agreement", "diversity": "diversity",
+    "fid_paper": "FID, all test images", "fid5k_test": "FID, 5,000 test images", "fid50k_train": "FID, training images",
+    "intra_fid": "intra-class FID", "kid1k_test": "KID", "kid1k_held_out": "KID, held-out images",
+    "kid50k": "KID, training images", "is50k": "Inception Score", "is_paper": "Inception Score, 10 sets of 5,000",
+    "prdc10k": "coverage", "cas": "classification accuracy score", "agreement2k": "class agreement",
+    "diversity": "diversity",
 }  # fmt: skip
 
 

@@ -195,6 +195,18 @@ def test_titles_say_what_a_model_draws_its_size_and_its_score():
     assert models.classes_of("sngan_imagenet128.mmgen_fid")[207] == "golden retriever"  # nothing is fetched for a list
 
 
+def test_every_protocol_has_a_label_on_the_page():
+    from sngan_hub.metrics.protocols import PROTOCOLS
+    from space import models
+    from space.views import LABELS, about, scores_of_record
+
+    assert set(LABELS) == set(PROTOCOLS) and len(set(LABELS.values())) == len(LABELS)
+    for record in models.shipped():
+        for protocol in record.scores:
+            assert f"<dt>{LABELS[protocol]}</dt>" in scores_of_record(record)
+            assert f"{LABELS[protocol]} {record.scores[protocol].value:.4g}" in about(record.name)
+
+
 @pytest.mark.parametrize("said, kept", [
     ("/srv/runs/x/generator/config.json: no such file", "config.json: no such file"),
     ("[Errno 28] No space left on device: '/home/a b/model.part'", None),
