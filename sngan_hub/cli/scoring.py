@@ -140,7 +140,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     from ..hub.cards import update_record
     from ..hub.load import load_generator
     from ..hub.resolve import resolve
-    from ..weights.records import find_record
+    from ..weights.records import find_record, has_record
 
     try:
         from ..metrics.pictures import Pictures, is_pictures
@@ -159,7 +159,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     if arguments.record and (arguments.standing or arguments.truncation is not None):
         raise ValueError("record: a record holds scores of an included model as protocols fix them, without "
                          "--truncation or --standing")  # fmt: skip
-    if pictures and _is_name(arguments.model):
+    if pictures and has_record(arguments.model, "generator"):
         print(f"{arguments.model}: the pictures in the local folder of this name are scored, and not the model of that "
               f"name; to score the model, rename the folder, or work in another one", file=sys.stderr)  # fmt: skip
     if arguments.record and resolve(arguments.model).kind != "name":
@@ -212,15 +212,6 @@ def evaluate(arguments: argparse.Namespace) -> None:
             update_record(folder, {name: {k: fields[k] for k in fields if k not in ("model", "data", "protocol")}})
         if not arguments.json:
             print(f"  {_in_words(name, score, PROTOCOLS[name.split('+')[0]].lower_is_better)}", file=sys.stderr)
-
-
-def _is_name(model: str) -> bool:
-    from ..weights.records import find_record
-
-    try:
-        return bool(find_record(model, "generator"))
-    except ValueError:
-        return False
 
 
 def _settings_of_run(model: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from ..networks.base import Network
 from ..networks.mixin import OtherKind
 from ..networks.registry import MODELS, create_discriminator, create_generator
 from ..text import nearest
-from ..weights.records import KINDS, RECORDS_VARIABLE, WEIGHTS, Record, default_tag, find_record
+from ..weights.records import KINDS, RECORDS_VARIABLE, WEIGHTS, Record, default_tag, find_record, has_record
 from .cache import place
 from .load import load_discriminator, load_generator
 from .local import is_cached
@@ -194,7 +194,7 @@ def _about_name(name: str) -> dict[str, Any]:
         return {"model": name, "weights": "nobody has published any", "size": networks[0].size,
                 "n_classes": networks[0].n_classes, "parameters": count_parameters(networks), "scores": {}}  # fmt: skip
     record = find_record(name, "generator")
-    records = [find_record(name, kind) for kind in KINDS if _has(name, kind)]
+    records = [find_record(name, kind) for kind in KINDS if has_record(name, kind)]
     how = {"shipped": "shipped", "folder": f"in {record.folder}", "download": f"download from {', '.join(record.urls)}",
            "drive": f"download from {', '.join(record.urls)} with gdown (pip install 'sngan-hub[drive]'), or by hand: "
                     f"{record.file} from {record.page}, to {place(record)}",
@@ -219,13 +219,6 @@ def _about_name(name: str) -> dict[str, Any]:
         "scores": {k: {"value": s.value, "floor": s.floor, "n": s.n, "evaluator": s.evaluator, "stated_by": s.stated_by}
                    for k, s in record.scores.items()},
     }  # fmt: skip
-
-
-def _has(name: str, kind: str) -> bool:
-    try:
-        return bool(find_record(name, kind))
-    except ValueError:
-        return False
 
 
 def _about_place(model: str) -> dict[str, Any]:

@@ -395,5 +395,14 @@ def find_record(name: str, kind: str, tag: str | None = None) -> Record:
     raise ValueError(f"there is no model, folder or file {name!r}{nearest(architecture, [*MODELS, *_architectures()])}")
 
 
+def has_record(name: str, kind: str) -> bool:
+    """Whether ``find_record`` finds a record."""
+    try:
+        find_record(name, kind)
+    except ValueError:
+        return False
+    return True
+
+
 def _architectures() -> list[str]:
     return sorted({record.architecture for record in WEIGHTS.values()})

@@ -20,7 +20,7 @@ from sngan_hub.hub.resolve import resolve
 from sngan_hub.networks.base import AnyDiscriminator
 from sngan_hub.networks.mixin import read_config
 from sngan_hub.networks.resnet import Discriminator, Generator
-from sngan_hub.weights.records import find_record
+from sngan_hub.weights.records import find_record, has_record
 
 from ..config.schema import Config
 from ..engine.checkpoints import checkpoints
@@ -107,11 +107,8 @@ def has_discriminator(donor: str) -> bool:
         return (found.path / "discriminator").exists()
     if found.kind == "file":
         return any(one.kind == "discriminator" for one in convert_file(found.path))
-    find_record(donor, "generator")
-    try:
-        return bool(find_record(donor, "discriminator"))
-    except ValueError:
-        return False
+    find_record(donor, "generator")  # raises ValueError for an unknown name
+    return has_record(donor, "discriminator")
 
 
 def read_data(config: Config, size: int, damaged: list[str]) -> Images:
