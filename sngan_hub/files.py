@@ -110,5 +110,13 @@ def write_folder(path: Path, fill: Callable[[Path], Any], temporary: Path | None
         raise
 
 
+def nearest_existing(path: Path) -> Path:
+    """The absolute ``path``, or the nearest folder above it that exists. A missing root is returned as it is."""
+    path = path.absolute()
+    while not path.exists() and path != path.parent:  # a drive of Windows may be missing
+        path = path.parent
+    return path
+
+
 def _hidden(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")

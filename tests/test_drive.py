@@ -11,6 +11,7 @@ import torch
 
 from sngan_hub import WEIGHTS, load_discriminator, load_generator
 from sngan_hub.cli.main import main as sngan
+from sngan_hub.files import nearest_existing
 from sngan_hub.hub import cache, drive, transfer
 
 from .conftest import GOLDEN
@@ -226,7 +227,7 @@ def test_a_drive_that_is_missing_is_no_endless_loop(monkeypatch):
             raise TimeoutError
         return False
 
-    for call in (lambda: cache._existing(Path("/missing/cache")), lambda: check_writable(Path("/missing/out"), True)):
+    for call in (lambda: nearest_existing(Path("/missing/cache")), lambda: check_writable(Path("/missing/out"), True)):
         asked, found = [], None
         with monkeypatch.context() as patched:
             patched.setattr(Path, "exists", exists)

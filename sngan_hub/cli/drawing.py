@@ -12,6 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..files import nearest_existing
 from .parser import MODEL, add_device, check_file, check_writable, home_path, new_command
 
 if TYPE_CHECKING:  # torch is imported in the functions, so that errors in arguments are reported at once
@@ -261,7 +262,7 @@ def _folders_of(names: list[str], chosen: list[int], out: Path) -> dict[int, Pat
 
 def _check_folders(names: list[str], out: Path) -> None:
     """Raises ``ValueError`` if the file system of ``out`` cannot store a folder of exactly each name."""
-    existing = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.is_dir())
+    existing = nearest_existing(out)
     with tempfile.TemporaryDirectory(prefix=".sngan", dir=existing) as trial:
         for name in names:
             with suppress(OSError):

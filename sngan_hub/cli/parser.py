@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from ..files import nearest_existing
 from ..text import nearest
 
 MODEL = (
@@ -163,9 +164,7 @@ def check_writable(folder: Path, create: bool) -> None:
 
     ``create``: the folder may be missing if it can be created.
     """
-    existing = folder.absolute()
-    while not existing.exists() and existing != existing.parent:  # a drive of Windows may be missing
-        existing = existing.parent
+    existing = nearest_existing(folder)
     if not existing.exists():
         raise FileNotFoundError(f"out: there is no {existing}; choose another folder")
     if not existing.is_dir():

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ..files import write_json
+from ..files import nearest_existing, write_json
 from ..weights.records import Record, user_path
 
 
@@ -61,16 +61,9 @@ def first_downloads() -> Path:
         return folder / "first_downloads.json"
     beside = folder.with_name(f"{folder.name}_first_downloads.json")
     inside = folder / "first_downloads.json"
-    if inside.is_file() or not (beside.is_file() or os.access(_existing(beside.parent), os.W_OK)):
+    if inside.is_file() or not (beside.is_file() or os.access(nearest_existing(beside.parent), os.W_OK)):
         return inside
     return beside
-
-
-def _existing(folder: Path) -> Path:
-    folder = folder.absolute()
-    while not folder.exists() and folder != folder.parent:  # a drive of Windows may be missing
-        folder = folder.parent
-    return folder
 
 
 def first_hash(record: Record) -> str:
