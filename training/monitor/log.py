@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from itertools import pairwise
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from sngan_hub.data import Images
 from sngan_hub.data.images import evenly
-from sngan_hub.files import append_json, read_json_lines, write_atomically, write_text
+from sngan_hub.files import append_json, read_json_lines, write_atomically, write_json_lines
 from sngan_hub.metrics.spectrum import spectra
 from sngan_hub.networks.base import AnyDiscriminator, AnyGenerator
 from sngan_hub.sampling.generate import outputs
@@ -39,8 +38,7 @@ class Log:
 
         self.path = out / "log.jsonl"
         for path in (out / name for name in LINES if (out / name).is_file()):
-            kept = [json.dumps(row) + "\n" for row in read_lines(path) if row["step"] <= step]
-            write_text(path, "".join(kept))
+            write_json_lines(path, [row for row in read_lines(path) if row["step"] <= step])
         self.writer = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1)
         self.spread, self.seen, self.clock, self.waited = spread, step, time.perf_counter(), 0.0
 

@@ -39,7 +39,8 @@ from sngan_hub.data.prepared import (  # fmt: skip
     damaged_blocks,
     read_about,
 )
-from sngan_hub.files import write_json
+from sngan_hub.files import read_json_lines, write_json, write_json_lines
+from sngan_hub.hub.cache import sha256_of
 
 from .sources import Listing
 
@@ -133,15 +134,8 @@ def _begin(out: Path, plan: dict[str, Any], size: int) -> dict[int, dict] | None
         store = np.lib.format.open_memmap(images, "w+", np.uint8, shape)
         if store.offset != HEADER:
             raise OSError(f"{images}: NumPy wrote a header of {store.offset} bytes (expected {HEADER})")
-    done = {}
-    if (out / PROGRESS).is_file():
-        for line in (out / PROGRESS).read_text(encoding="utf-8").splitlines():
-            try:
-                part = json.loads(line)
-                done[part["block"]] = part
-            except ValueError:  # the command was killed while it wrote this line
-                pass
-        (out / PROGRESS).write_text("".join(json.dumps(part) + "\n" for part in done.values()), encoding="utf-8")
+    done = {part["block"]: part for part in read_json_lines(out / PROGRESS)}
+    write_json_lines(out / PROGRESS, done.values())  # without an incomplete last line: the next one is appended
     return done
 
 
@@ -231,7 +225,7 @@ def _finish(listing: Listing, out: Path, recipe: Recipe, source: str, parts: lis
         "source": source, **asdict(recipe), "rows": len(labels), "images": int((labels >= 0).sum()),
         "refused": len(refused), "classes": listing.classes,
         "counts": counts.tolist(),
-        "labels_sha256": hashlib.sha256((out / LABELS).read_bytes()).hexdigest(),
+        "labels_sha256": sha256_of(out / LABELS),
         "blocks": [part["digest"] for part in parts],
     }  # fmt: skip
     write_json(out / ABOUT, about)
@@ -244,7 +238,7 @@ def verify(out: Path) -> str:
     about, labels = read_about(str(out)), out / LABELS
     if not labels.is_file():
         raise ValueError(f"{labels}: the file is missing; {AGAIN}")
-    if hashlib.sha256(labels.read_bytes()).hexdigest() != about["labels_sha256"]:
+    if sha256_of(labels) != about["labels_sha256"]:
         raise ValueError(f"{labels}: the file has changed since it was written; {AGAIN}")
     if damaged := damaged_blocks(out, about):
         raise ValueError(f"{out / IMAGES}: {changed_blocks(damaged)}; {AGAIN}")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sngan_hub.hub.cache import sha256_of
 from sngan_hub.hub.push import load_any
 from sngan_hub.hub.resolve import resolve
 from sngan_hub.networks.card import as_text
@@ -102,8 +102,8 @@ def donor_name(donor: str, kind: str = "") -> str:
 
 
 def network_facts(folder: Path) -> dict[str, Any]:
-    digest = hashlib.sha256((folder / SAFETENSORS_SINGLE_FILE).read_bytes()).hexdigest()
-    return {"sha256": digest, "parameters": sum(p.numel() for p in load_any(folder).parameters())}
+    parameters = sum(p.numel() for p in load_any(folder).parameters())
+    return {"sha256": sha256_of(folder / SAFETENSORS_SINGLE_FILE), "parameters": parameters}
 
 
 def run_records(run: Path, about: str = "", data: str = "", licence: str = "") -> dict[str, Record]:
