@@ -11,7 +11,7 @@ from PIL import Image
 from sngan_hub import load_generator
 from sngan_hub.networks.registry import create_generator
 from sngan_hub.sampling.generate import latents
-from sngan_hub.sampling.morph import between, blend, morph, save_film, truncated_deviation, walk, walk_latents
+from sngan_hub.sampling.morph import blend, class_weights_at, morph, save_film, truncated_deviation, walk, walk_latents
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_a_morph_mixes_gains_and_biases_linearly(generator):
 
 
 def test_weights_along_the_way():
-    assert between(3, torch.tensor([0.0, 0.25, 1.0, 1.5, 2.0])).tolist() == [
+    assert class_weights_at(3, torch.tensor([0.0, 0.25, 1.0, 1.5, 2.0])).tolist() == [
         [1, 0, 0], [0.75, 0.25, 0], [0, 1, 0], [0, 0.5, 0.5], [0, 0, 1]
     ]  # fmt: skip
 

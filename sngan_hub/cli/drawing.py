@@ -276,8 +276,8 @@ def _check_folders(names: list[str], out: Path) -> None:
 
 def morph(arguments: argparse.Namespace) -> None:
     from ..hub.load import load_generator
+    from ..sampling import morph as morphing
     from ..sampling.morph import FILMS, FRAMES_PER_SECOND, save_film
-    from ..sampling.morph import morph as between
     from ..sampling.pictures import labelled_grid, save_png
 
     out: Path = arguments.out
@@ -293,7 +293,7 @@ def morph(arguments: argparse.Namespace) -> None:
     rows = rows if arguments.n is None else arguments.n
     steps = steps if arguments.steps is None else arguments.steps
     fast, precision = _fast(generator, arguments)
-    images = between(fast, arguments.classes, steps, rows, seed, arguments.truncation)  # (rows, frames, 3, S, S)
+    images = morphing.morph(fast, arguments.classes, steps, rows, seed, arguments.truncation)  # (rows, frames, 3, S, S)
     if suffix == ".png":
         about = {"model": arguments.model, "tag": _tag(arguments.model), "seed": seed,
                  "truncation": arguments.truncation, "classes": " to ".join(arguments.classes), "steps": steps,
@@ -309,8 +309,8 @@ def walk(arguments: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from ..hub.load import load_generator
+    from ..sampling import morph as morphing
     from ..sampling.morph import FILMS, FRAMES_PER_SECOND, save_film
-    from ..sampling.morph import walk as frames_of
 
     out: Path = arguments.out
     if out.suffix.lower() not in FILMS:
@@ -322,7 +322,7 @@ def walk(arguments: argparse.Namespace) -> None:
     seed = _seed(arguments)
     frames = max(2, round(arguments.seconds * FRAMES_PER_SECOND))
     fast, _ = _fast(generator, arguments)
-    batches = frames_of(fast, arguments.classes, frames, seed, arguments.truncation)
+    batches = morphing.walk(fast, arguments.classes, frames, seed, arguments.truncation)
     with tqdm(total=frames, unit="frame", disable=None, leave=False) as bar:
 
         def counted():

@@ -50,9 +50,9 @@ def add_commands(subparsers: Any) -> None:
 
 
 def info(arguments: argparse.Namespace) -> None:
-    from ..hub.listing import about as find_out
+    from ..hub import listing
 
-    about = find_out(arguments.model)
+    about = listing.about(arguments.model)
     if arguments.json:
         print(json.dumps(about, ensure_ascii=False), flush=True)
         return
@@ -155,8 +155,8 @@ def push(arguments: argparse.Namespace) -> None:
 
 def push_all(folders: list[tuple[Path, str]], arguments: argparse.Namespace) -> None:
     """Uploads each folder to its repository; with ``--dry-run``, prints what would be uploaded."""
+    from ..hub import push as hub_push
     from ..hub.push import FILES, card_of, check_push
-    from ..hub.push import push as send
     from ..networks.card import CARD, own_card
 
     if len(folders) > 1 and not arguments.dry_run:
@@ -170,5 +170,5 @@ def push_all(folders: list[tuple[Path, str]], arguments: argparse.Namespace) -> 
             print(f"{repo}: " + ", ".join(f"{path.name} ({path.stat().st_size:,} bytes)" for path in files))
             print(card_of(folder, repo))
             continue
-        address = send(folder, repo, arguments.private, arguments.revision, arguments.tag, arguments.create_pr)
+        address = hub_push.push(folder, repo, arguments.private, arguments.revision, arguments.tag, arguments.create_pr)
         print(f"{address}: {', '.join(path.name for path in files)}")

@@ -143,9 +143,8 @@ def evaluate(arguments: argparse.Namespace) -> None:
     from ..weights.records import find_record, has_record
 
     try:
+        from ..metrics import protocols
         from ..metrics.pictures import Pictures, is_pictures
-        from ..metrics.protocols import PROTOCOLS, json_line
-        from ..metrics.protocols import evaluate as measure
     except ImportError as error:
         raise ValueError(f"{error}; the scores need pip install 'sngan-hub[metrics]'") from error
     arguments.data, arguments.held_out = map(os.path.expanduser, (arguments.data, arguments.held_out))
@@ -198,20 +197,21 @@ def evaluate(arguments: argparse.Namespace) -> None:
     if stretch:
         print(f"real images of folders are stretched in contrast, as those that {arguments.model} was trained on",
               file=sys.stderr)  # fmt: skip
-    scores = measure(
+    scores = protocols.evaluate(
         generator, arguments.data, asked, arguments.seed, arguments.held_out, seeds=arguments.seeds,
         truncation=arguments.truncation, standing=arguments.standing, devices=devices, workers=arguments.workers,
         batch_size=arguments.batch_size, stretch=stretch, plan_only=arguments.dry_run,
         say=say if arguments.dry_run or not arguments.json else None,
     )  # fmt: skip
     for name, score in scores:
-        line = json_line(model, arguments.data, name, score)
+        line = protocols.json_line(model, arguments.data, name, score)
         print(line, flush=True)
         if folder:
             fields = json.loads(line)
             update_record(folder, {name: {k: fields[k] for k in fields if k not in ("model", "data", "protocol")}})
         if not arguments.json:
-            print(f"  {_in_words(name, score, PROTOCOLS[name.split('+')[0]].lower_is_better)}", file=sys.stderr)
+            lower_is_better = protocols.PROTOCOLS[name.split("+")[0]].lower_is_better
+            print(f"  {_in_words(name, score, lower_is_better)}", file=sys.stderr)
 
 
 def _settings_of_run(model: str) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def morph(
         raise ValueError(
             f"steps and n must give at most {MAX_FRAMES:,} images (got {n} rows of {frames} = {n * frames:,})"
         )
-    weights = between(len(y), torch.linspace(0, len(y) - 1, frames, dtype=torch.float64))
+    weights = class_weights_at(len(y), torch.linspace(0, len(y) - 1, frames, dtype=torch.float64))
     z, _ = latents(random_seed() if seed is None else seed, 0, n, generator.z_dim, 0, truncation)
     images = _images(
         generator, z.repeat_interleave(frames, 0), torch.tensor(y).expand(n * frames, -1), weights.repeat(n, 1),
@@ -102,7 +102,7 @@ def morph(
     return cast("Tensor", torch.cat(list(images)).unflatten(0, (n, frames)))
 
 
-def between(k: int, place: Tensor) -> Tensor:
+def class_weights_at(k: int, place: Tensor) -> Tensor:
     """Places 0 .. k - 1 on the way past k classes -> their weights (N, k), each row two neighbours' summing to 1."""
     return (1 - (place[:, None] - torch.arange(k, dtype=place.dtype)).abs()).clamp(min=0).float()
 
@@ -220,7 +220,7 @@ def walk(
         chosen = _chosen(generator, [0] if classes is None else as_list(classes), 1)
         round_trip = chosen + chosen[:1] if len(chosen) > 1 else chosen
         place = torch.arange(frames, dtype=torch.float64) / frames * (len(round_trip) - 1)
-        weights = between(len(round_trip), place)
+        weights = class_weights_at(len(round_trip), place)
         y = torch.tensor(round_trip).expand(frames, -1)
     elif classes is not None:
         raise ValueError("classes must be None: this generator is unconditional")
