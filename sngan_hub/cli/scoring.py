@@ -8,9 +8,12 @@ import math
 import os
 import sys
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from .parser import MODEL, add_device, check_file, home_path, new_command
+
+if TYPE_CHECKING:
+    from ..weights.records import Record
 
 RANGES = 3  # classes whose usual scores are printed
 
@@ -139,8 +142,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     from ..devices import resolve_device
     from ..hub.cards import update_record
     from ..hub.load import load_generator
-    from ..hub.resolve import resolve
-    from ..weights.records import find_record, has_record
+    from ..weights.records import has_record
 
     try:
         from ..metrics import protocols
@@ -152,24 +154,10 @@ def evaluate(arguments: argparse.Namespace) -> None:
     pictures = is_pictures(arguments.model)
     if arguments.size is not None and (not pictures or arguments.size < 1):
         raise ValueError(f"size must be at least 1, and is for a folder of pictures (got {arguments.size})")
-    if arguments.record and pictures:
-        raise ValueError(f"record: a record holds scores of an included model, and {arguments.model} is a folder of "
-                         f"pictures; leave --record out")  # fmt: skip
-    if arguments.record and (arguments.standing or arguments.truncation is not None):
-        raise ValueError("record: a record holds scores of an included model as protocols fix them, without "
-                         "--truncation or --standing")  # fmt: skip
+    record = _record_to_update(arguments, pictures)
     if pictures and has_record(arguments.model, "generator"):
         print(f"{arguments.model}: the pictures in the local folder of this name are scored, and not the model of that "
               f"name; to score the model, rename the folder, or work in another one", file=sys.stderr)  # fmt: skip
-    if arguments.record and resolve(arguments.model).kind != "name":
-        raise ValueError(f"record: a record holds scores of an included model, and {arguments.model} is a folder, a "
-                         f"file or a Hub repository; if a folder hides the model of that name, rename it, or work in "
-                         f"another one")  # fmt: skip
-    record = find_record(arguments.model, "generator") if arguments.record else None
-    if record and record.where != "shipped":
-        raise ValueError(
-            f"record: scores can be saved only for models included in the package; {record.name} is not one of them"
-        )
     folder = record.folder.parent if record and record.folder else None
     generator: Any = (
         Pictures(os.path.expanduser(arguments.model), arguments.size)
@@ -187,13 +175,9 @@ def evaluate(arguments: argparse.Namespace) -> None:
         elif arguments.dry_run:
             print(json.dumps({"plan": line}, ensure_ascii=False), flush=True)
 
-    of_run = {} if pictures else _settings_of_run(arguments.model)
-    of_scores = of_run.get("held_out", "tenth")
-    if not arguments.held_out and of_scores != "tenth" and _same(of_run.get("data"), arguments.data):
-        other = "DIR" if of_scores == "none" else of_scores
-        print(f"{arguments.model} was trained on all images of {arguments.data}, also on those that are taken as test "
-              f"images here; name other images with --held-out {other}", file=sys.stderr)  # fmt: skip
-    stretch = of_run.get("contrast_stretch") is True
+    run_settings = {} if pictures else _settings_of_run(arguments.model)
+    _warn_of_training_images(arguments, run_settings)
+    stretch = run_settings.get("contrast_stretch") is True
     if stretch:
         print(f"real images of folders are stretched in contrast, as those that {arguments.model} was trained on",
               file=sys.stderr)  # fmt: skip
@@ -212,6 +196,40 @@ def evaluate(arguments: argparse.Namespace) -> None:
         if not arguments.json:
             lower_is_better = protocols.PROTOCOLS[name.split("+")[0]].lower_is_better
             print(f"  {_in_words(name, score, lower_is_better)}", file=sys.stderr)
+
+
+def _record_to_update(arguments: argparse.Namespace, pictures: bool) -> Record | None:
+    """The record to which ``--record`` adds the scores; None without that flag."""
+    from ..hub.resolve import resolve
+    from ..weights.records import find_record
+
+    if not arguments.record:
+        return None
+    if pictures:
+        raise ValueError(f"record: a record holds scores of an included model, and {arguments.model} is a folder of "
+                         f"pictures; leave --record out")  # fmt: skip
+    if arguments.standing or arguments.truncation is not None:
+        raise ValueError("record: a record holds scores of an included model as protocols fix them, without "
+                         "--truncation or --standing")  # fmt: skip
+    if resolve(arguments.model).kind != "name":
+        raise ValueError(f"record: a record holds scores of an included model, and {arguments.model} is a folder, a "
+                         f"file or a Hub repository; if a folder hides the model of that name, rename it, or work in "
+                         f"another one")  # fmt: skip
+    record = find_record(arguments.model, "generator")
+    if record.where != "shipped":
+        raise ValueError(
+            f"record: scores can be saved only for models included in the package; {record.name} is not one of them"
+        )
+    return record
+
+
+def _warn_of_training_images(arguments: argparse.Namespace, run_settings: dict[str, Any]) -> None:
+    """Prints a line if the run was trained on the images that are taken as test images."""
+    held_out = run_settings.get("held_out", "tenth")
+    if not arguments.held_out and held_out != "tenth" and _same(run_settings.get("data"), arguments.data):
+        other = "DIR" if held_out == "none" else held_out
+        print(f"{arguments.model} was trained on all images of {arguments.data}, also on those that are taken as test "
+              f"images here; name other images with --held-out {other}", file=sys.stderr)  # fmt: skip
 
 
 def _settings_of_run(model: str) -> dict[str, Any]:

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from sngan_hub.class_names import label_names, without_synsets
-from sngan_hub.data import load_images
+from sngan_hub.data import Images, load_images
 from sngan_hub.hub.load import load_discriminator, load_generator
 from sngan_hub.metrics.discriminator_scores import scores_of
+from sngan_hub.networks.base import AnyDiscriminator
 from sngan_hub.sampling.refine import Calibration, gamma_for
 from sngan_hub.text import nearest
 
@@ -35,19 +36,7 @@ def calibrate(model: str, source: str, seed: int = 0, device: str = "cpu") -> Ca
     split = held_out_split(model, source)
     test = load_images(source, split, d.size, config_of_run(model).contrast_stretch, [])
     check_unseen(model, source, split, d.size)
-    if d.n_classes > 1:  # a single class may have any name, as in training and evaluation
-        known, given = without_synsets(label_names(d)), without_synsets(test.classes)
-        if strangers := [name for name in given if name not in known]:
-            raise ValueError(
-                f"data must have the discriminator's classes only (got {strangers[0]!r}){nearest(strangers[0], known)}"
-            )
-        labels = np.array([known.index(name) for name in given])[test.labels]
-    else:
-        if d.n_classes and len(test.classes) > 1:
-            more = ", ..." if len(test.classes) > 3 else ""
-            raise ValueError(f"data must have one class, as the discriminator (got {len(test.classes)}: "
-                             f"{', '.join(test.classes[:3])}{more})")  # fmt: skip
-        labels = np.zeros(len(test.labels), np.int64)
+    labels = labels_for(d, test)
     if len(labels) < FEWEST:
         raise ValueError(f"data must have {FEWEST} or more held-out images (got {len(labels)} in {source})")
     k = max(d.n_classes, 1)
@@ -77,6 +66,22 @@ def calibrate(model: str, source: str, seed: int = 0, device: str = "cpu") -> Ca
     }
     return Calibration(slope, offset, largest[:, 0].tolist(), gamma, ACCEPTANCE, len(real), of_g.numel(), seed,
                        Path(source).name, ranges)  # fmt: skip
+
+
+def labels_for(d: AnyDiscriminator, test: Images) -> np.ndarray:
+    """The discriminator's label for each image. Raises ``ValueError`` if the images have other classes."""
+    if d.n_classes > 1:
+        known, given = without_synsets(label_names(d)), without_synsets(test.classes)
+        if unknown := [name for name in given if name not in known]:
+            raise ValueError(
+                f"data must have the discriminator's classes only (got {unknown[0]!r}){nearest(unknown[0], known)}"
+            )
+        return np.array([known.index(name) for name in given])[test.labels]
+    if d.n_classes and len(test.classes) > 1:  # a single class may have any name, as in training and evaluation
+        more = ", ..." if len(test.classes) > 3 else ""
+        raise ValueError(f"data must have one class, as the discriminator (got {len(test.classes)}: "
+                         f"{', '.join(test.classes[:3])}{more})")  # fmt: skip
+    return np.zeros(len(test.labels), np.int64)
 
 
 def percentiles(scores: Tensor) -> list[float]:

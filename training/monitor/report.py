@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -101,33 +101,13 @@ def compare(
     shared = compared - len(real)
     if not real_names:
         held, real, real_names = None, shown, shown_names
-    of = [images, shown] if held is None else [images, shown, real]
-    if config.score_every:
-        from sngan_hub.metrics.inception import features, load_inception
-
-        network = load_inception()
-        of = [features(network, x.split(50), len(x), "comparing", config.precision) for x in of]
-        space = "Inception features"
-    else:
-        of = [small(x) for x in of]
-        space = "images reduced to 16x16 pixels"
-    found = nearest(of[0], of[1])
-    expected = nearest(of[-1], of[1], itself=held is None)
-    what = "training images are to each other" if held is None else "held-out images are"
+    features_of, space = comparison_space(config)
+    generated, training = features_of(images), features_of(shown)
+    reference = training if held is None else features_of(real)
+    found = nearest(generated, training)
+    expected = nearest(reference, training, itself=held is None)
     share = copying_within(found.distance, made, expected.distance, real_names)
-    if share is None:  # one training image, or held-out images of other classes
-        share, what = 0.5, ""
-    alarm = share > ALARM
-    meaning = ""
-    if alarm:
-        meaning = ("; the generator has memorised training images: stop earlier, train fewer weights (--trained "
-                   "gains), or add images")  # fmt: skip
-    elif share < FAR:
-        meaning = "; the generated images are unlike the training images"
-    said = (f"{share:.0%} of generated images are nearer to a training image than {what} (50% is expected of new "
-            f"images, 100% of copies){meaning}")  # fmt: skip
-    if not what:
-        said = "copies cannot be told from new images, because there are too few real images of the same classes"
+    said, alarm = verdict(share, "training images are to each other" if held is None else "held-out images are")
     if shared:
         said += f"; {shared:,} of {compared:,} held-out images are also training images and were left out"
     if changed:
@@ -139,6 +119,31 @@ def compare(
     named = {*names} <= {"", *data.classes}
     return {"said": said, "alarm": alarm, "space": space, "images": len(data.images), "pairs": strips(beside, names),
             "data": strips(training_images(data, names), names) if named else []}  # fmt: skip
+
+
+def comparison_space(config: Config) -> tuple[Callable[[Tensor], Tensor], str]:
+    """A function from uint8 images (N, 3, S, S) to the features that are compared, and the name of their space."""
+    if not config.score_every:
+        return small, "images reduced to 16x16 pixels"
+    from sngan_hub.metrics.inception import features, load_inception
+
+    network = load_inception()
+    return lambda x: features(network, x.split(50), len(x), "comparing", config.precision), "Inception features"
+
+
+def verdict(share: float | None, what: str) -> tuple[str, bool]:
+    """The result of ``copying_within`` as a sentence, and whether to warn. ``what``: the text after "than"."""
+    if share is None:  # one training image, or held-out images of other classes
+        return "copies cannot be told from new images, because there are too few real images of the same classes", False
+    meaning = ""
+    if share > ALARM:
+        meaning = ("; the generator has memorised training images: stop earlier, train fewer weights (--trained "
+                   "gains), or add images")  # fmt: skip
+    elif share < FAR:
+        meaning = "; the generated images are unlike the training images"
+    said = (f"{share:.0%} of generated images are nearer to a training image than {what} (50% is expected of new "
+            f"images, 100% of copies){meaning}")  # fmt: skip
+    return said, share > ALARM
 
 
 def training_images(data: Images, names: list[str]) -> list[Tensor]:
