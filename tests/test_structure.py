@@ -16,7 +16,7 @@ ORDER = [
     "text", "files", "devices", "evaluating", "class_names", "layers.sigma_gradient", "layers.spectral_norm",
     "layers.normalizers", "layers.logical_forward", "layers.resample", "sampling.generate", "sampling.pictures",
     "sampling.refine", "sampling.morph", "networks.card", "networks.repository", "networks.mixin", "networks.base", "networks.inference",
-    "networks.blocks", "networks.resnet", "networks.cnn", "networks.registry", "weights.trained",
+    "networks.blocks", "networks.resnet", "networks.cnn", "networks.registry", "weights.published_model",
     "weights.studiogan", "weights.mimicry", "weights.published", "weights.records", "hub.cards",
     "hub.resolve", "convert.torchscript", "convert.archive", "convert.parts", "convert.assumptions", "convert.code_base",
     "convert.resnets", "convert.code_bases.*", "convert.networks", "convert.snapshot", "convert.folders",

@@ -7,7 +7,7 @@ InfoMax-GAN's has projections of local and global features. One discriminator is
 from __future__ import annotations
 
 from ..class_names import class_list
-from .trained import Trained
+from .published_model import PublishedModel
 
 _README = "https://github.com/kwotsin/mimicry: README"
 _READ, _READ_MORE = f"{_README} at commit a7fda06", f"{_README} at commit 01680c9"
@@ -48,9 +48,9 @@ _REPRODUCTIONS = [  # of the papers' protocols on CIFAR-10: name, drive id, FID,
 # fmt: on
 
 
-def mimicry() -> list[Trained]:
+def mimicry() -> list[PublishedModel]:
     """mimicry's rows."""
-    rows: list[Trained] = []
+    rows: list[PublishedModel] = []
     sngan = {name.split(".")[0]: fields for name, *fields in _SNGAN if name.endswith(".mimicry")}
     for name, drive, scores, data, classes, parameters, iterations, n_dis in _SNGAN:
         rows.append(_row(name, drive, data, classes, parameters, iterations, n_dis, _three(scores)))
@@ -77,7 +77,7 @@ def _three(scores: tuple[float, ...]) -> dict[str, tuple[float, float | None, in
 def _row(
     name: str, drive: str, data: str, classes: tuple[str, ...], parameters: int, iterations: int, n_dis: int,
     scores: dict[str, tuple[float, float | None, int]], model: str = "SNGAN", read: tuple[str, str] = (_READ, "2026-11-22"),
-) -> Trained:  # fmt: skip
+) -> PublishedModel:  # fmt: skip
     stated = {
         protocol: {"value": value, "spread": spread, "n": n, "evaluator": "mimicry: TensorFlow's Inception (2015)", "stated_by": "mimicry"}
         for protocol, (value, spread, n) in scores.items()
@@ -99,7 +99,7 @@ def _row(
         read = (f"{read[0]}; the discriminator: {where}", "2026-11-24")
     else:
         about += "; its discriminator is not published"
-    return Trained(
+    return PublishedModel(
         name, "mimicry", "code MIT, weights not stated", data, about, classes, recipe, stated, counts, files, *read,
         addresses={kind: (f"https://drive.google.com/uc?id={found}",) for kind, found in ids.items()},
         pages={kind: f"https://drive.google.com/file/d/{found}" for kind, found in ids.items()}, code_base="mimicry",

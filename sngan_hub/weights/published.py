@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from ..class_names import class_list
 from .mimicry import mimicry
+from .published_model import NOT_STATED, PublishedModel
 from .studiogan import studiogan
-from .trained import NOT_STATED, Trained
 
 _MMGEN = ("https://download.openmmlab.com/mmgen/sngan_proj/", "https://download.openmmlab.com/mmediting/sngan_proj/")
 _MMGEN_READ = "https://github.com/open-mmlab/mmgeneration: README and metafile of configs/sngan_proj at commit ccd1f56"
@@ -46,7 +46,7 @@ _PARAMETERS = {
 }
 
 
-def _mmgen() -> list[Trained]:
+def _mmgen() -> list[PublishedModel]:
     rows = []
     for name, file, fid, inception_score in _MMGEN_FILES:
         architecture, tag = name.split(".")
@@ -65,7 +65,7 @@ def _mmgen() -> list[Trained]:
             best = "FID" if tag.endswith("fid") else "Inception Score"
             about = f"Trained by mmgeneration, its best snapshot by {best}" + (", relu in place" if "_w_" in tag else "")
         data, classes = ("cifar10", _CIFAR10) if architecture == "sngan_cifar10" else ("imagenet", _IMAGENET)
-        rows.append(Trained(
+        rows.append(PublishedModel(
             name, "mmgeneration", "code Apache-2.0, weights not stated", _DATA[data], about, classes,
             recipe, scores, _PARAMETERS[architecture], {"generator": file, "discriminator": file},
             _MMGEN_READ + _MMGEN_MIRROR, "2026-11-22",
@@ -104,7 +104,7 @@ _AUTHORS_FILES = [  # name, discriminator, iterations, decay from, IS, intra-FID
 ]
 
 
-def _authors() -> list[Trained]:
+def _authors() -> list[PublishedModel]:
     rows = []
     for name, judge, iterations, decay, inception_score, intra_fid, classes, g, d in _AUTHORS_FILES:
         evaluator = "the authors' evaluations (Inception 2015)"
@@ -121,7 +121,7 @@ def _authors() -> list[Trained]:
         addresses = {
             kind: (*([f"{_DRIVE}uc?id={ids[kind]}"] if ids else []), *([page] if folder else [])) for kind in files
         }
-        rows.append(Trained(
+        rows.append(PublishedModel(
             name, "the authors", NOT_STATED, data, "Trained by the authors in Chainer", classes, recipe, scores,
             {"generator": g, "discriminator": d}, files, _AUTHORS_READ + (_COPIES_READ if ids else ""), "2026-11-24",
             addresses={kind: of for kind, of in addresses.items() if of}, pages=dict.fromkeys(files, page),
@@ -133,7 +133,7 @@ def _authors() -> list[Trained]:
 # Code bases that publish one model
 
 
-def _single() -> list[Trained]:
+def _single() -> list[PublishedModel]:
     tf = "TensorFlow's Inception (2015), CIFAR-10's training set"
     sngan_pytorch = {
         "sngan_pytorch_is50k": {"value": 8.21, "n": 50_000, "evaluator": tf, "stated_by": "sngan.pytorch"},
@@ -141,7 +141,7 @@ def _single() -> list[Trained]:
     }
     drive = "1koEJbx9anP2-BEMrqX6jgWXAvEUXG0AU"
     return [
-        Trained(
+        PublishedModel(
             "sngan_cifar10_unconditional.sngan_pytorch", "sngan.pytorch", "code MIT, weights not stated", "CIFAR-10",
             "SNGAN, trained by GongXinyuu/sngan.pytorch, average of the generator's weights", (),
             {"loss": "hinge", "average": "the file's avg_gen_state_dict, or the file itself"}, sngan_pytorch,
@@ -150,7 +150,7 @@ def _single() -> list[Trained]:
             addresses={"generator": (f"{_DRIVE}uc?id={drive}",)},
             pages={"generator": f"{_DRIVE}file/d/{drive}"}, code_base="sngan_pytorch",
         ),
-        Trained(
+        PublishedModel(
             "sngan_cnn_cifar10.torch_fidelity", "torch-fidelity", "code Apache-2.0, weights not stated", "CIFAR-10",
             "The generator of torch-fidelity's example, a plain CNN", (),
             {"loss": "hinge", "lr": 2e-4, "betas": "0, 0.9", "batch": 64, "n_dis": 5, "iterations": 100_000, "decay": "linear"}, {},
@@ -163,6 +163,6 @@ def _single() -> list[Trained]:
 # fmt: on
 
 
-def published() -> list[Trained]:
+def published() -> list[PublishedModel]:
     """All rows, in the order in which tags are listed."""
     return [*_mmgen(), *studiogan(), *mimicry(), *_authors(), *_single()]

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from ..text import nearest
 from .published import published
-from .trained import Trained
+from .published_model import PublishedModel
 
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 KINDS = ("generator", "discriminator")
@@ -156,19 +156,19 @@ def _scores(scores: Mapping[str, Any]) -> Mapping[str, Score]:
     return MappingProxyType({name: Score(**score) for name, score in scores.items()})
 
 
-def _published_records(trained: Trained) -> Iterator[Record]:
+def _published_records(model: PublishedModel) -> Iterator[Record]:
     """One record per network that was published. A file name that ends in eight hex digits starts with its sha256's."""
-    for kind, file in trained.files.items():
-        both = len(trained.files) == 2 and len(set(trained.files.values())) == 1
-        tensors = 4 * (sum(trained.parameters.values()) if both else trained.parameters[kind])
+    for kind, file in model.files.items():
+        both = len(model.files) == 2 and len(set(model.files.values())) == 1
+        tensors = 4 * (sum(model.parameters.values()) if both else model.parameters[kind])
         yield Record(
-            trained.name, kind, trained.licence, trained.data, "see the data set's own terms", trained.about,
-            "Published as it is by others; not measured here.", trained.classes, trained.parameters[kind],
-            MappingProxyType(trained.recipe), _scores(trained.scores), trained.sha256.get(kind) or _hash_in(file),
-            publisher=trained.publisher, file=file, urls=trained.addresses.get(kind, ()), repo=trained.repo,
-            path=f"{trained.repo_folder}/{file}" if trained.repo else "", revision=trained.revision,
-            page=trained.pages.get(kind, ""), file_bytes=trained.sizes.get(kind, tensors),
-            code_base=trained.code_base, read=trained.read, read_on=trained.read_on,
+            model.name, kind, model.licence, model.data, "see the data set's own terms", model.about,
+            "Published as it is by others; not measured here.", model.classes, model.parameters[kind],
+            MappingProxyType(model.recipe), _scores(model.scores), model.sha256.get(kind) or _hash_in(file),
+            publisher=model.publisher, file=file, urls=model.addresses.get(kind, ()), repo=model.repo,
+            path=f"{model.repo_folder}/{file}" if model.repo else "", revision=model.revision,
+            page=model.pages.get(kind, ""), file_bytes=model.sizes.get(kind, tensors),
+            code_base=model.code_base, read=model.read, read_on=model.read_on,
         )  # fmt: skip
 
 
@@ -182,8 +182,8 @@ class _Weights(Mapping[str, Record]):
 
     def __init__(self) -> None:
         self.built_in = read_records()
-        for trained in published():
-            self.built_in |= {record.key: record for record in _published_records(trained)}
+        for model in published():
+            self.built_in |= {record.key: record for record in _published_records(model)}
         self._seen: tuple[object, ...] = ()
         self._all: dict[str, Record] = self.built_in
 
@@ -243,6 +243,7 @@ def with_user_records(records: Mapping[str, Record], path: Path) -> dict[str, Re
             raise ValueError(
                 f'{RECORDS_VARIABLE}: {path}: each entry must have the form "architecture.tag": {{...}} (got {name!r})'
             )
+        where = f"{RECORDS_VARIABLE}: {path}: {name}"
         architecture, tag = name.split(".")
         base = f"{architecture.removesuffix('_discriminator')}.{tag}"
         kinds = ["discriminator"] if architecture.endswith("_discriminator") else ["generator"]
@@ -252,71 +253,96 @@ def with_user_records(records: Mapping[str, Record], path: Path) -> dict[str, Re
             old = records.get(_key(base, kind))
             if old is None and kind != kinds[0] and records.get(_key(base, "generator")) is not None:
                 continue  # of this pair only the generator was published
-            result[_key(base, kind)] = _user_record(old or Record(base, kind), entry, f"{path}: {name}", path.parent)
+            result[_key(base, kind)] = _user_record(old or Record(base, kind), entry, where, path.parent)
     return result
 
 
 def _user_record(record: Record, entry: Mapping[str, Any], where: str, home: Path) -> Record:
+    """``record`` with the fields of an entry. ``where``: the entry, for messages. ``home``: the folder of its file."""
+    fields = _checked_entry(entry, where)
+    urls = _addresses(record, fields)
+    fields |= _location(record, fields, urls, where, home)
+    fields.pop("mirrors", None)  # they are in urls now
+    fields["sha256"] = str(fields.get("sha256", record.sha256) or "").lower().removeprefix("sha256:")
+    if not re.fullmatch(r"[0-9a-f]{0,64}", fields["sha256"]):
+        raise ValueError(f"{where}: sha256 must be hexadecimal digits (got {fields['sha256']!r})")
+    own = (urls, fields.get("folder"), fields.get("repo"), fields.get("page"))
+    if not any((*own, record.folder, record.repo, record.page)):
+        raise ValueError(f"{where}: one of url, repo or folder is required")
+    file = fields.get("file", record.file)
+    if file or urls or fields.get("repo"):
+        _check_file_name(file, where)
+    return replace(record, **fields)
+
+
+def _checked_entry(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The fields of an entry by their names in ``Record``, and ``mirrors``; all have the right types."""
     fields = {_SPELLINGS.get(key, key): value for key, value in entry.items() if key not in ("name", "kind")}
     unknown = sorted(set(fields) - set(_ENTRY_FIELDS))
     if unknown:
-        raise ValueError(f"{RECORDS_VARIABLE}: {where}: unknown field {', '.join(unknown)}; the allowed fields are "
-                         f"name, url, {', '.join(sorted(_ENTRY_FIELDS))}")  # fmt: skip
+        raise ValueError(f"{where}: unknown field {', '.join(unknown)}; the allowed fields are name, url, "
+                         f"{', '.join(sorted(_ENTRY_FIELDS))}")  # fmt: skip
     for key, value in entry.items():
         types, legal = _ENTRY_FIELDS.get(_SPELLINGS.get(key, key), ((), ""))
         if types and not any(type(value) is one for one in types):
-            raise ValueError(f"{RECORDS_VARIABLE}: {where}: {key} must be {legal} (got {value!r})")
-    given = _texts(fields.pop("urls", []), where, "url")
+            raise ValueError(f"{where}: {key} must be {legal} (got {value!r})")
+    for key, shown in (("urls", "url"), ("mirrors", "mirrors")):
+        if key in fields:
+            fields[key] = _texts(fields[key], where, shown)
+    if "scores" in fields:
+        fields["scores"] = _checked_scores(fields["scores"], where)
+    if "classes" in fields:
+        fields["classes"] = _texts(fields["classes"], where, "classes")
+    return fields
+
+
+def _checked_scores(scores: Mapping[str, Any], where: str) -> Mapping[str, Score]:
+    try:
+        checked = _scores(scores)
+        for name, score in checked.items():
+            if type(score.value) not in (int, float) or type(score.n) not in (int, type(None)):
+                raise TypeError(f"{name}: value must be a number, and n an integer or null (got {score.value!r} "
+                                f"and {score.n!r})")  # fmt: skip
+    except TypeError as error:
+        raise ValueError(f"{where}: scores: {error}") from error
+    return checked
+
+
+def _addresses(record: Record, fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """The addresses of an entry, or else those of ``record``, then the entry's mirrors."""
     published = () if fields.get("repo") else record.urls  # an entry's repository replaces addresses
     if "mirrors" in fields:
         published = published[:1]
-    urls = [*(given or published), *_texts(fields.pop("mirrors", []), where, "mirrors")]
-    try:
-        if "scores" in fields:
-            fields["scores"] = _scores(fields["scores"])
-            for name, score in fields["scores"].items():
-                if type(score.value) not in (int, float) or type(score.n) not in (int, type(None)):
-                    raise TypeError(f"{name}: value must be a number, and n an integer or null (got {score.value!r} "
-                                    f"and {score.n!r})")  # fmt: skip
-        if "classes" in fields:
-            fields["classes"] = tuple(_texts(fields["classes"], where, "classes"))
-    except TypeError as error:
-        raise ValueError(f"{RECORDS_VARIABLE}: {where}: scores: {error}") from error
+    return (*(fields.get("urls") or published), *fields.get("mirrors", ()))
+
+
+def _location(
+    record: Record, fields: Mapping[str, Any], urls: tuple[str, ...], where: str, home: Path
+) -> dict[str, Any]:
+    """The fields that say where the network is: in a folder, else behind ``urls``, else in a repository."""
     if "folder" in fields:
         if not fields["folder"]:
-            raise ValueError(f"{RECORDS_VARIABLE}: {where}: folder must be a path (got {fields['folder']!r})")
-        folder = user_path(fields["folder"], f"{RECORDS_VARIABLE}: {where}: folder")
-        fields |= {"folder": (home / folder).absolute(), "urls": (), "repo": ""}
+            raise ValueError(f"{where}: folder must be a path (got {fields['folder']!r})")
+        folder = user_path(fields["folder"], f"{where}: folder")
         if not re.fullmatch(r"[0-9a-f]{64}", str(fields.get("sha256"))):
-            raise ValueError(f"{RECORDS_VARIABLE}: {where}: a folder needs the sha256 of its model.safetensors")
-    elif urls:
-        fields |= {"urls": tuple(urls), "repo": "", "folder": None}
-        fields.setdefault("file", record.file or urls[0].split("?")[0].rstrip("/").split("/")[-1])
-        fields.setdefault("sha256", (_hash_in(given[0]) if given else "") or record.sha256)
-    elif fields.get("repo"):
-        fields |= {"urls": (), "folder": None}
-        fields.setdefault("file", str(fields.get("path", record.path)).split("/")[-1])
-        fields.setdefault("revision", record.revision or "main")
-    fields["sha256"] = str(fields.get("sha256", record.sha256) or "").lower().removeprefix("sha256:")
-    if not re.fullmatch(r"[0-9a-f]{0,64}", fields["sha256"]):
-        raise ValueError(f"{RECORDS_VARIABLE}: {where}: sha256 must be hexadecimal digits (got {fields['sha256']!r})")
-    if not (
-        urls
-        or fields.get("folder")
-        or fields.get("repo")
-        or fields.get("page")
-        or record.folder
-        or record.repo
-        or record.page
-    ):
-        raise ValueError(f"{RECORDS_VARIABLE}: {where}: one of url, repo or folder is required")
-    file: str = fields.get("file", record.file)
-    plain = not {"", ".", ".."} & set(file.split("/")) and not re.match(r"[A-Za-z]:|.*[\\\0]", file)
-    if not plain and (file or urls or fields.get("repo")):
-        raise ValueError(f"{RECORDS_VARIABLE}: {where}: file must be a file name or a path below the cache folder, "
-                         f"such as generator/model.safetensors, without .., drive or backslash (got {file!r})"
-                         )  # fmt: skip
-    return replace(record, **fields)
+            raise ValueError(f"{where}: a folder needs the sha256 of its model.safetensors")
+        return {"folder": (home / folder).absolute(), "urls": (), "repo": ""}
+    if urls:
+        given = fields.get("urls")
+        file = fields.get("file", record.file or urls[0].split("?")[0].rstrip("/").split("/")[-1])
+        sha256 = fields.get("sha256", (_hash_in(given[0]) if given else "") or record.sha256)
+        return {"urls": urls, "folder": None, "repo": "", "file": file, "sha256": sha256}
+    if fields.get("repo"):
+        file = fields.get("file", str(fields.get("path", record.path)).split("/")[-1])
+        revision = fields.get("revision", record.revision or "main")
+        return {"urls": (), "folder": None, "file": file, "revision": revision}
+    return {"urls": ()}
+
+
+def _check_file_name(file: str, where: str) -> None:
+    if {"", ".", ".."} & set(file.split("/")) or re.match(r"[A-Za-z]:|.*[\\\0]", file):
+        raise ValueError(f"{where}: file must be a file name or a path below the cache folder, such as "
+                         f"generator/model.safetensors, without .., drive or backslash (got {file!r})")  # fmt: skip
 
 
 def user_path(text: str, said: str) -> Path:
@@ -328,11 +354,11 @@ def user_path(text: str, said: str) -> Path:
                          f"write the whole path of the folder") from error  # fmt: skip
 
 
-def _texts(value: Any, where: str, field: str) -> list[str]:
+def _texts(value: Any, where: str, field: str) -> tuple[str, ...]:
     values = [value] if isinstance(value, str) else value
     if not _is_list(values) or not all(isinstance(v, str) and v for v in values):
-        raise ValueError(f"{RECORDS_VARIABLE}: {where}: {field} must be a string or a list of strings (got {value!r})")
-    return values
+        raise ValueError(f"{where}: {field} must be a string or a list of strings (got {value!r})")
+    return tuple(values)
 
 
 def _is_list(value: object) -> TypeGuard[list[Any]]:

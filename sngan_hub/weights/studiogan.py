@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..class_names import class_list
-from .trained import Trained
+from .published_model import PublishedModel
 
 REPO = "Mingguksky/PyTorch-StudioGAN"
 COMMIT = "7297a41ca14de2b5016e79d6deacf9d10f5144d4"
@@ -58,7 +58,7 @@ _EFFICIENT = [  # percent of CIFAR-10's training images, method, time of the run
 # fmt: on
 
 
-def studiogan() -> list[Trained]:
+def studiogan() -> list[PublishedModel]:
     """StudioGAN's rows."""
     rows = [
         _row(name, run, step, data, classes, parameters, megabytes, hashes)
@@ -84,10 +84,10 @@ def _row(
     name: str, run: str, step: int, data: str, classes: tuple[str, ...], parameters: tuple[int, int],
     megabytes: tuple[float, float], hashes: list[str], recipe: dict[str, Any] | None = None, about: str = "",
     read_on: str = "2026-11-24",
-) -> Trained:  # fmt: skip
+) -> PublishedModel:  # fmt: skip
     kinds = ("generator", "discriminator")
     files = {kind: f"model={kind[0].upper()}-best-weights-step={step}.pth" for kind in kinds}
-    return Trained(
+    return PublishedModel(
         name, "StudioGAN", "MIT", data, f"Trained by StudioGAN in 2022, its best snapshot by FID{about}", classes,
         {"step": step, "flip": True, "adam_eps": 1e-6, **(recipe or {})}, {},
         dict(zip(kinds, parameters, strict=True)), files, _READ, read_on,

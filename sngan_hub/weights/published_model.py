@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 NOT_STATED = "not stated"
 
 
-class Trained(NamedTuple):
+class PublishedModel(NamedTuple):
     """One published model: its files and their description. The dictionaries have the keys of ``files``."""
 
     name: str  # architecture.tag
