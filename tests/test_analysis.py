@@ -37,6 +37,19 @@ def test_known_matrices():
     assert row.stable_rank == pytest.approx(13 / 9)
 
 
+@torch.no_grad()
+def test_sigma_is_of_the_raw_weight_also_with_a_gain_and_none_without_spectral_norm():
+    d = Discriminator(32, widths=[4, 8, 8, 8], normalizer="spectral_gain")
+    layers = [module for module in d.modules() if getattr(module, "normalize", None)]
+    for layer in layers:
+        layer.gamma.mul_(3)
+        layer.u.copy_(torch.linalg.svd(layer.weight.flatten(1))[0][:, 0])
+    for row, layer in zip(spectra(d), layers, strict=True):
+        assert row.sigma == pytest.approx(float(torch.linalg.matrix_norm(layer.weight.flatten(1), 2)), rel=1e-4)
+        assert row.values[0] == pytest.approx(float(layer.gamma), rel=1e-4)
+    assert {row.sigma for row in spectra(Discriminator(32, widths=[4, 8, 8, 8], normalizer="weight"))} == {None}
+
+
 def test_values_are_computed_where_float64_exists(without_float64):
     with without_float64:
         with torch.device("cuda"):

@@ -1,5 +1,6 @@
 """``sngan study``: the paper's grid of runs, killed and resumed in between, and the page made from its results."""
 
+import dataclasses
 import json
 import os
 import re
@@ -19,7 +20,7 @@ from sngan_hub.metrics.scores import fid, kid
 from training.config.presets import METHODS, SETTINGS
 from training.config.schema import make_config
 from training.study import run
-from training.study.page import command_of, write_page
+from training.study.page import command_of, strips, write_page
 from training.study.plan import Cell, cells, check_fields, config_of
 from training.study.run import Study, begin, cell_of, make, read_results
 
@@ -173,6 +174,29 @@ def test_times_of_further_methods_are_measured_with_those_that_are_known(folder_
     assert read_results(out)[-1]["fid"] == 2.0, "the line after the one that was cut off is whole"
 
 
+@pytest.mark.parametrize("other", [{"machine": "m68k, 1 threads"}, {"device": "cuda"}])
+def test_times_of_another_machine_are_measured_again(other, folder_of_images, tmp_path, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(run, "seconds_per_iteration", lambda configs, *_: (
+        asked.append(list(configs)), {name: run.Seconds(1, 1, 1) for name in configs})[1])  # fmt: skip
+    monkeypatch.setattr(run, "results", lambda *_: iter([]))
+    study, out = Study("cnn_cifar10", {**SMALL, "data": str(folder_of_images)}), tmp_path / "study"
+    make(out, study, cells(["none", "weight_norm"], ["B"], [0], []), rounds=1, score=invented)
+    (out / "times.json").write_text(json.dumps(json.loads((out / "times.json").read_text()) | other))
+    wanted = cells(["none"], ["B"], [0], [])
+    capsys.readouterr()
+    make(out, study, wanted, dry_run=True)
+    assert "an unknown time of training on this machine" in capsys.readouterr().err
+    make(out, study, wanted, rounds=1, score=invented)
+    make(out, study, wanted, rounds=1, score=invented)
+    assert asked == [["none", "weight_norm"]] * 2
+    (out / "results.jsonl").write_text(json.dumps({**wanted[0]._asdict(), "fid": 1.0}) + "\n")
+    (out / "times.json").write_text(json.dumps(json.loads((out / "times.json").read_text()) | other))
+    make(out, study, wanted, rounds=1, score=invented)
+    assert len(asked) == 2, "nothing is left to make, so the times of the page stay"
+    make(out, dataclasses.replace(study, fields={**study.fields, "device": "cuda:99"}), wanted, dry_run=True)
+
+
 def test_another_study_in_the_same_folder_is_refused(tmp_path):
     begin(tmp_path, Study("cnn_cifar10", {"steps": 3, "data": "mistyped"}))
     (tmp_path / "times.json").write_text("{}")
@@ -183,6 +207,37 @@ def test_another_study_in_the_same_folder_is_refused(tmp_path):
     begin(tmp_path, Study("cnn_cifar10", {"steps": 2, "device": "cpu", "threads": 2, "log_every": 7}))
     with pytest.raises(ValueError, match="steps: was 2, now 3"):
         begin(tmp_path, Study("cnn_cifar10", {"steps": 3}))
+
+
+def test_images_that_have_changed_since_the_first_runs_are_refused(tmp_path, monkeypatch):
+    def draw(name, grey):
+        (tmp_path / name / "a").mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (32, 32), (grey, 0, 0)).save(tmp_path / name / "a" / "0.png")
+
+    def call(setting):
+        monkeypatch.setattr(run, "_data", {})  # as in a new process
+        make(out, study, cells(["none"], [setting], [0], []), rounds=0, score=invented)
+
+    monkeypatch.setattr(run, "results", lambda *_: iter([]))
+    out = tmp_path / "study"
+    study = Study("cnn_cifar10", {**SMALL, "data": str(tmp_path / "data"), "held_out": str(tmp_path / "held")})
+    draw("data", 1)
+    draw("held", 2)
+    call("B")
+    draw("data", 3)
+    call("B")  # no run has begun
+    run.append_json(out / "results.jsonl", {**Cell("none", "B", 0)._asdict(), "fid": 1.0})
+    call("C")
+    draw("held", 4)
+    with pytest.raises(ValueError, match="images have changed since the runs in .* were made .held_out .*restore"):
+        call("C")
+    call("B")  # nothing is left to make
+    early = {name: value for name, value in run.read_study(out).items() if name != "images"}
+    (out / "study.json").write_text(json.dumps(early))
+    call("C")
+    draw("data", 1)
+    with pytest.raises(ValueError, match="[(]data "):
+        call("C")
 
 
 def test_without_held_out_images_a_study_is_refused_before_it_writes(tmp_path):
@@ -262,6 +317,28 @@ def test_a_run_that_diverges_is_a_result(folder_of_images, tmp_path, monkeypatch
     (row,) = read_results(out)
     assert row["diverged"] == "step 1,234" and row["fid"] is None
     assert "| `none` | 1 diverged | diverged | not reported |" in write_page(out).read_text()
+
+
+def test_a_run_that_another_process_has_made_has_one_result(folder_of_images, tmp_path, monkeypatch):
+    trained, wanted, out = [], cells(["none"], ["B", "C"], [0], []), tmp_path / "study"
+
+    def train(config, data):
+        trained.append(config.setting)
+        for cell in wanted:  # the other process makes both
+            run.append_json(out / "results.jsonl", {**cell._asdict(), "fid": 1.0})
+        raise FloatingPointError("step 1: not finite")
+
+    monkeypatch.setattr(run, "train", train)
+    make(out, Study("cnn_cifar10", {**SMALL, "data": str(folder_of_images)}), wanted, rounds=0, score=invented)
+    assert trained == ["B"] and [(cell_of(row), row["fid"]) for row in read_results(out)] == [(c, 1.0) for c in wanted]
+
+
+def test_samples_side_by_side_are_of_one_seed(tmp_path):
+    (tmp_path / "samples").mkdir()
+    for name in ("none-A-1", "none-A-2", "none-B-2"):
+        (tmp_path / "samples" / f"{name}.png").touch()
+    rows = [{**Cell("none", setting, seed)._asdict()} for setting in "AB" for seed in (2, 1, 0)]
+    assert strips(rows, tmp_path) == {("none", "A"): tmp_path / "samples" / "none-A-1.png"}
 
 
 def test_the_page_shows_means_over_seeds_beside_the_paper_s(tmp_path):

@@ -1,7 +1,7 @@
 """Computes the exact singular values of every layer: the effect of spectral normalisation (SN paper, Fig. 3).
 
 Convolution weights are matrices (out-channels, rest). Values are those of the weight that the layer uses: if it is
-spectrally normalised, it is divided by the estimate of sigma, so the largest value should be 1.
+spectrally normalised, it is divided by the estimate of sigma, so the largest value should be 1, or the layer's gain.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from torch import Tensor, nn
 
 from ..evaluating import evaluating
 from ..layers.normalizers import Conv2d, Embedding, Linear
+from ..layers.spectral_norm import SpectralNorm
 
 
 class Spectrum(NamedTuple):
     layer: str
     shape: tuple[int, int]  # of the matrix
     values: Tensor  # singular values, largest first, float64
-    sigma: float | None  # the estimate of sigma; None if the layer is not normalised
+    sigma: float | None  # the estimate of sigma; None without spectral normalisation
 
     @property
     def stable_rank(self) -> float:
@@ -37,11 +38,10 @@ def spectra(network: nn.Module) -> list[Spectrum]:
     rows = []
     for name, layer in evaluating(network).named_modules():
         if isinstance(layer, Conv2d | Linear | Embedding):
-            weight, used = (part.cpu().double().flatten(1) for part in (layer.weight, layer.effective_weight()))
+            used = layer.effective_weight().cpu().double().flatten(1)
             sigma = None
-            if layer.normalize is not None:
-                place = weight.abs().argmax()
-                sigma = float(weight.flatten()[place] / used.flatten()[place])
+            if isinstance(layer.normalize, SpectralNorm):
+                sigma = float(layer.normalize.sigma(layer, layer.weight.flatten(1)))
             rows.append(Spectrum(name, (used.shape[0], used.shape[1]), torch.linalg.svdvals(used), sigma))
     return rows
 

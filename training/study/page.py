@@ -261,13 +261,11 @@ def draw_widths(rows: Rows, path: Path) -> None:
 
 
 def strips(rows: Rows, folder: Path) -> dict[tuple[str, str], Path]:
-    """The samples of the first seed of every method in every setting."""
-    found: dict[tuple[str, str], Path] = {}
-    for row in sorted(rows, key=lambda row: row["seed"]):
-        path = folder / SAMPLES / f"{cell_of(row).name}.png"
-        if path.is_file():
-            found.setdefault((row["method"], row["setting"]), path)
-    return found
+    """The samples of every method in every setting, of one seed, which has the same latent vectors: the first."""
+    made = {cell_of(row): folder / SAMPLES / f"{cell_of(row).name}.png" for row in rows}
+    made = {cell: path for cell, path in made.items() if path.is_file()}
+    first = min((cell.seed for cell in made), default=0)
+    return {(cell.method, cell.setting): path for cell, path in made.items() if cell.seed == first}
 
 
 def draw_samples(rows: Rows, folder: Path, path: Path) -> None:

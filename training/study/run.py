@@ -12,10 +12,11 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from sngan_hub.data import Images
+from sngan_hub.data import Images, NoTestSplit
 from sngan_hub.devices import resolve_device
 from sngan_hub.files import append_json, read_json_lines, write_json
 from sngan_hub.hub.load import load_discriminator, load_generator
@@ -28,13 +29,14 @@ from ..config.schema import FREE, Config
 from ..engine.loop import train
 from ..engine.machine import set_up
 from ..engine.state import new_networks
-from ..feed.images import stored_images
+from ..feed.images import held_out_images, stored_images
 from ..monitor.log import fixed_samples, read_log, save_grid
 from .beside import made_beside, nothing_to_save
 from .plan import Cell, config_of
 from .timing import Seconds, seconds_per_iteration
 
 RESULTS, TIMES, STUDY, SAMPLES = "results.jsonl", "times.json", "study.json", "samples"
+IMAGES = "images"  # in study.json: hashes of the images
 STRIP = 8  # images of a strip
 POINTS = 64  # singular values that are kept of a layer
 KID_SAMPLES = 1000
@@ -62,15 +64,36 @@ def begin(folder: Path, study: Study) -> None:
         old = read_study(folder)
         was, wanted = ({**other, **other["fields"]} for other in (old, now))
         changed = [f"{name}: was {was.get(name)!r}, now {wanted.get(name)!r}" for name in {**was, **wanted}
-                   if name not in {"fields", *LOOSE} and was.get(name) != wanted.get(name)]  # fmt: skip
+                   if name not in {"fields", IMAGES, *LOOSE} and was.get(name) != wanted.get(name)]  # fmt: skip
         if not changed:
             return
-        if read_results(folder) or any((folder / "runs").glob("*/config.json")):
+        if has_runs(folder):
             raise ValueError(f"out: {folder} holds a study with other settings ({'; '.join(changed)}); use these, or "
                              f"another --out")  # fmt: skip
         (folder / TIMES).unlink(missing_ok=True)  # of the other settings
     folder.mkdir(parents=True, exist_ok=True)
     write_json(path, now)
+
+
+def has_runs(folder: Path) -> bool:
+    return bool(read_results(folder)) or any((folder / "runs").glob("*/config.json"))
+
+
+def check_images(folder: Path, config: Config) -> None:
+    """Adds hashes of the training and held-out images to study.json, unless it has them (early studies have none).
+
+    Raises ``ValueError`` where the folder holds runs with other images.
+    """
+    study, now = read_study(folder), {"data": data_of(config).fingerprint()}
+    with suppress(NoTestSplit):  # the scores need one, and say so
+        now["held_out"] = held_out_images(config, config.size).fingerprint()
+    was = study.get(IMAGES, now)
+    changed = [f"{name} {getattr(config, name)}" for name in {**was, **now} if was.get(name) != now.get(name)]
+    if changed and has_runs(folder):
+        raise ValueError(f"out: the images have changed since the runs in {folder} were made ({', '.join(changed)}); "
+                         f"restore them, or use another --out")  # fmt: skip
+    if study.get(IMAGES) != now:
+        write_json(folder / STUDY, {**study, IMAGES: now})
 
 
 def read_study(folder: Path) -> dict[str, Any]:
@@ -102,15 +125,32 @@ def missing(folder: Path, wanted: list[Cell]) -> list[Cell]:
 def times(folder: Path, study: Study, methods: list[str], data: Images, rounds: int) -> dict[str, Seconds]:
     """Seconds per iteration in setting A, of five D steps and a G step.
 
-    All methods of the folder are measured together, again if one is new, so that their times can be compared.
+    All methods of the folder are measured together, so that their times can be compared.
     """
-    known = read_times(folder)
-    if set(methods) <= set(known):
-        return known
-    configs = {method: study.config(Cell(method, "A", 0), folder) for method in dict.fromkeys([*known, *methods])}
-    found = seconds_per_iteration(configs, data, rounds)
-    write_json(folder / TIMES, {"seconds": found, "rounds": rounds, "machine": machine(), "versions": versions()})
+    every = dict.fromkeys([*read_times(folder), *methods])
+    configs = {method: study.config(Cell(method, "A", 0), folder) for method in every}
+    found, place = seconds_per_iteration(configs, data, rounds), place_of(configs[methods[0]])
+    write_json(folder / TIMES, {"seconds": found, "rounds": rounds, **place, "versions": versions()})
     return found
+
+
+def place_of(config: Config) -> dict[str, str]:
+    """Where the runs are made. Raises ``ValueError`` if this machine does not have the device."""
+    device = set_up(config).device.partition(":")[0]  # before machine(), which has threads
+    return {"machine": machine(), "device": device}
+
+
+def times_here(folder: Path, config: Config) -> dict[str, Seconds]:
+    """``read_times``, or empty if they were measured on another machine or device, or with other threads."""
+    known = read_times(folder)
+    if not known:
+        return {}
+    stored = json.loads((folder / TIMES).read_text(encoding="utf-8"))
+    try:
+        here = place_of(config)
+    except ValueError:  # a dry run needs no device
+        return {}
+    return known if all(stored.get(name, value) == value for name, value in here.items()) else {}
 
 
 def read_times(folder: Path) -> dict[str, Seconds]:
@@ -160,8 +200,12 @@ def make(
     if not dry_run:
         begin(folder, study)
     todo = missing(folder, wanted)
+    if todo and not dry_run:
+        check_images(folder, first)
     methods = list(dict.fromkeys(cell.method for cell in wanted))
-    seconds = read_times(folder) if dry_run or not rounds else times(folder, study, methods, data_of(first), rounds)
+    seconds = times_here(folder, first) if todo else read_times(folder)  # no hours to state: of any machine
+    if rounds and not dry_run and not set(methods) <= set(seconds):
+        seconds = times(folder, study, methods, data_of(first), rounds)
     print("\n".join(cost_lines(todo, study, folder, seconds, parallel)), file=sys.stderr)
     if dry_run:
         print("\n".join(cell.name for cell in todo))
@@ -169,8 +213,9 @@ def make(
     if todo and score is None:  # before the first run: unusable data are an error now, and processes share the features
         features_of_real_images(study, first, parallel)
     for number, row in enumerate(results(todo, study, folder, score or fid_and_kid, parallel), 1):
-        append_json(folder / RESULTS, row)
         cell = cell_of(row)
+        if missing(folder, [cell]):  # else another process has made it: a second row would count as a second seed
+            append_json(folder / RESULTS, row)
         shutil.rmtree(folder / "runs" / cell.name / "checkpoints", ignore_errors=True)
         said = f"FID {row['fid']:.1f}" if row["fid"] is not None else f"diverged at {row['diverged']}"
         print(f"{number} of {len(todo)} runs done: {cell.name}, {said}", file=sys.stderr)
@@ -200,11 +245,18 @@ _data: dict[tuple[str, str, int, bool], Images] = {}  # all runs of a process tr
 
 
 def result_of(cell: Cell, study: Study, folder: Path, score: Scorer) -> dict[str, Any]:
-    """Trains (or resumes) a run and measures it. A run whose losses are not finite has no scores."""
+    """Trains (or resumes) a run and measures it. A run whose losses are not finite has no scores.
+
+    The row of a run that another process has made since this one began is that in the results.
+    """
     config, out = set_up(study.config(cell, folder)), folder / "runs" / cell.name  # before machine(), which has threads
     row: dict[str, Any] = {**cell._asdict(), "steps": config.steps, "machine": machine(), "versions": versions()}
+    data = data_of(config)
+    for made in read_results(folder):
+        if cell_of(made) == cell:
+            return made
     try:
-        state = train(config, data_of(config))
+        state = train(config, data)
     except FloatingPointError as error:
         return {**row, "diverged": str(error).partition(":")[0], "fid": None, "kid": None}
     with nothing_to_save():  # the run is finished: the same command measures it again
