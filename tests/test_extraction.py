@@ -66,6 +66,22 @@ def test_large_features_are_saved_rarely(monkeypatch, tmp_path):
     assert saves == [1, 50], "the first is due at once, the next after 20 times its 0.2 s"
 
 
+def test_a_longer_file_of_another_process_is_kept(monkeypatch, tmp_path):
+    """Two evaluations of one generator at once: the shorter one ends last."""
+    store = tmp_path / "features.npy"
+    monkeypatch.setattr(extraction, "features_of", lambda network, images, precision: images)
+    whole = torch.arange(10.0)[:, None]
+
+    def meanwhile(worker):
+        extract([worker], [lambda worker: whole], 10, store=store)
+        return whole[:4]
+
+    assert len(extract([Worker(None, None)], [meanwhile], 4, store=store)) == 4
+    assert torch.equal(extraction.load_stored(store), whole)
+    extract([Worker(None, None)], [lambda worker: whole], 20, store=store, known=whole)
+    assert len(extraction.load_stored(store)) == 20
+
+
 def test_a_killed_extraction_has_stored_what_it_had(tiny, monkeypatch, tmp_path):
     """Not only an interrupted one: the features of every minute are on disk."""
     monkeypatch.setattr(extraction, "SAVE_EVERY", 0)

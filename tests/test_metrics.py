@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from sngan_hub.data import Images, load_images
+from sngan_hub.data.images import Rows
 from sngan_hub.metrics import evaluation, extraction, measures, protocols
 from sngan_hub.metrics.classifier import build
 from sngan_hub.metrics.protocols import Evaluation, evaluate
-from sngan_hub.metrics.references import interleaved
+from sngan_hub.metrics.references import in_shares, interleaved
 from sngan_hub.metrics.scores import fid, kid, mean_pairwise_distance
 from sngan_hub.networks.resnet import Generator
 from sngan_hub.sampling.generate import as_tensor
@@ -76,6 +77,8 @@ def test_real_images_are_interleaved_by_class():
     uneven = data._replace(labels=np.array([1, 1, 1, 0, 1, 0]))
     assert interleaved(uneven, None, balanced=False).tolist() == [3, 0, 5, 1, 2, 4]
     assert interleaved(uneven, 3, balanced=False).tolist() == [3, 0, 5]
+    assert in_shares(data).tolist() == interleaved(data, None).tolist(), "as the shipped records were measured"
+    assert sorted(in_shares(uneven)) == list(range(6)) and uneven.labels[in_shares(uneven)[:3]].sum() == 2
 
 
 def few(folder):
@@ -354,6 +357,22 @@ def test_held_out_images_without_class_folders_serve_one_class_or_none(image_fol
         assert e.test.labels.max() == e.train.labels.max() == 0 and e.classes == (classes or ["others"])
     with pytest.raises(ValueError, match="held_out must have the classes of .*with other classes"):
         check_scoring(make_config("fashion32", data=str(image_folder), held_out=str(flat), score_every=1))
+
+
+def test_training_images_are_mixed_where_they_lose_their_classes(image_folder, tmp_path):
+    """The first n of them are the reference or the floor of many protocols: they must be of all folders."""
+    flat = shutil.copytree(image_folder / "left", tmp_path / "others")
+    for i in range(10):
+        (image_folder / "right" / f"{i:02d}.png").unlink()
+    e = Evaluation(Generator(32, 0, widths=[4] * 4), str(image_folder), held_out=str(flat))
+    left = e.train.images[:12].reshape(12, -1).max(1) == 255
+    assert left.sum() == 8 and len(e.train.images) == 30, "two thirds, as of all"
+    prepared = load_images(str(image_folder), "all")._replace(digest="abc")
+    prepared = prepared._replace(images=Rows(prepared.images, np.arange(30)))
+    assert np.array_equal(e._matched(prepared, "source").images[:], e.train.images)
+    assert e._matched(prepared, "source").digest != prepared.as_one_class().digest, "features in another order"
+    alone = prepared._replace(labels=prepared.labels * 0, classes=["one"])
+    assert e._matched(alone, "source").digest == alone.as_one_class().digest
 
 
 def test_real_images_of_a_folder_are_stretched_where_the_generators_were(image_folder):

@@ -203,6 +203,46 @@ def test_kid50k_and_prdc10k_take_their_counts(tiny):
     assert found["prdc10k"].floor == prdc(real[10_000:20_000], real[:10_000])["coverage"]
 
 
+def uneven(data, *counts):
+    """Images of three classes, whose pixels are 0, 50 and 100."""
+    labels = np.repeat([0, 1, 2], counts)
+    images = np.zeros((len(labels), 3, SIDE, SIDE), np.uint8) + (50 * labels[:, None, None, None]).astype(np.uint8)
+    return data._replace(images=images, labels=labels)
+
+
+@pytest.mark.parametrize("of_test, of_train, drawn, floor", [
+    ((3600, 300, 100), (9000, 900, 300), [900, 75, 25], [900, 75, 25]),
+    ((270, 15, 15), (2430, 135, 135), [880, 60, 60], [880, 60, 60]),  # three times in turn, then a hundred
+    ((3600, 300, 100), (9000, 900, 10), [900, 75, 25], [900, 75, 10]),
+    ((90, 5, 5), (810, 45, 45), [900, 50, 50], [810, 45, 45]),
+    ((2000, 2000, 2000), (3000, 3000, 2000), [334, 333, 333], [334, 333, 333]),
+])  # fmt: skip
+def test_kid1k_held_out_has_the_classes_of_the_test_images(tiny, monkeypatch, of_test, of_train, drawn, floor):
+    """The samples and the floor: another mix of classes is a distance of its own."""
+    tiny["test"], tiny["train"] = uneven(tiny["test"], *of_test), uneven(tiny["train"], *of_train)
+    asked, draw = [], Evaluation.draw
+    monkeypatch.setattr(Evaluation, "draw", lambda self, *a: (b := draw(self, *a), asked.append(b[1]))[0])
+    e = Evaluation(Tiny(), "source", batch_size=1000)
+    measures.kid1k_held_out(e)
+    real = e.real_features("train_like_test", 1000, balanced=False)[:, 0]  # the floor's
+    for labels, expected in ((torch.cat(asked), drawn), (real.round().int(), floor)):
+        assert np.abs(labels.bincount().numpy() - expected).max() <= 1
+    assert (e.train_like_test is e.train) == (sum(of_train) < 1000 or len({*of_test}) == 1)  # then all is as it was
+
+
+def test_prdc10k_compares_sets_with_the_same_classes(tiny, monkeypatch):
+    """Small classes are in the first 10,000 training images alone."""
+    sets = []
+    monkeypatch.setattr(measures, "prdc", lambda fake, real: sets.append((fake, real)) or {"coverage": 1.0})
+    tiny["train"] = uneven(tiny["train"], 15_000, 5000, 1001)
+    measured("prdc10k")
+    (_, real), (floor, same) = sets
+    assert real.data_ptr() == same.data_ptr()
+    counts = [x[:, 0].int().bincount().tolist() for x in (real, floor)]
+    assert np.abs(np.subtract(*counts)).max() <= 1 and min(counts[1]) >= 500
+    assert sum(counts[0]) == sum(counts[1]) == 10_000
+
+
 def test_both_inception_scores_take_their_labels_and_logits(tiny):
     """is50k: classes in turn, logits without the bias. is_paper: classes at random, sets in order, both formulas."""
     found = measured("is50k", "is_paper")
@@ -229,7 +269,7 @@ def test_intra_fid_is_the_mean_of_scipys_per_class(tiny, monkeypatch):
     assert list(found.per_class.values()) == pytest.approx(expected, rel=1e-3)
     assert found.value == pytest.approx(np.mean(expected), rel=1e-3) and found.n == 15_000
     monkeypatch.setattr(measures, "PREFIX", 100)  # as for a thousand classes: class by class
-    monkeypatch.setattr(measures, "_class_store", lambda e: None)
+    monkeypatch.setattr(Evaluation, "class_store", lambda e: None)
     assert measured("intra_fid")["intra_fid"].value == pytest.approx(found.value, rel=1e-5)
 
 
@@ -245,7 +285,13 @@ def test_intra_fid_resumes_class_by_class(tiny, monkeypatch):
     monkeypatch.setattr(measures, "fid", twice)
     with pytest.raises(KeyboardInterrupt):
         measured("intra_fid")
+    left = lambda: plan.work_of(Evaluation(Tiny(), "source"), {"intra_fid": PROTOCOLS["intra_fid"]}, seeds=2)  # noqa: E731
+    assert left() == (15_000, 0, 0, 15_000 + 21_000, 1 + 3)
+    with monkeypatch.context() as many:
+        many.setattr(plan, "PREFIX", 100)  # as for a thousand classes: class by class
+        assert left() == (5000 + 15_000, 0, 0, 21_000, 1 + 3)
     assert len(measured("intra_fid")["intra_fid"].per_class) == 3 and len(calls) == 4
+    assert left() == (15_000, 0, 0, 21_000, 3)
 
 
 def test_several_seeds_give_the_mean_and_its_spread(tiny):
@@ -358,6 +404,9 @@ def test_the_plan_counts_what_is_left(tiny):
     measured("fid50k_train")
     again = plan.work_of(Evaluation(Tiny(), "source"), {"fid50k_train": PROTOCOLS["fid50k_train"]})
     assert again == (0, 0, 0, 77_000, 2)
+    measured("prdc10k", seed=1, seeds=2)
+    assert plan.work_of(e, {"prdc10k": PROTOCOLS["prdc10k"]}, seeds=4) == (10_000, 0, 0, 3 * 10_000 + 20_000, 0)
+    assert e.seed == 0
     assert [plan.in_words(s) for s in (0.1, 89, 90, 5000, 12_600)] == ["1 s", "89 s", "2 min", "83 min", "3.5 h"]
 
 
@@ -377,6 +426,16 @@ def test_needs_are_checked_before_anything_is_measured(tiny):
         evaluate(Tiny(), "source", ["cas"])
     with pytest.raises(ValueError, match="diversity needs at least 2 test images of every class .got 0 of class c."):
         evaluate(Tiny(), "source", ["diversity"], plan_only=True)
+    data = tiny["train"]
+    tiny["train"] = data._replace(images=data.images[:127], labels=data.labels[:127])
+    tiny["test"] = tiny["test"]._replace(labels=np.arange(6000) % 3)
+    for name in ("cas", "agreement2k"):
+        with pytest.raises(ValueError, match=f"data: {name} needs at least 128 training images .got 127."):
+            evaluate(Tiny(), "source", [name], plan_only=True)
+    tiny["train"] = data._replace(classes=["a", "b", "other"])
+    with pytest.raises(ValueError, match="the classes of source differ from those of the model"):
+        evaluate(Tiny(), "source", ["cas"], plan_only=True)
+    tiny["train"] = data
     plain = Generator(32, 0, widths=[4] * 4)
     for name in ("intra_fid", "cas", "agreement2k"):
         with pytest.raises(ValueError, match=f"{name} needs a conditional generator; this one is unconditional"):

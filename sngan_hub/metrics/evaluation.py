@@ -32,7 +32,7 @@ from .extraction import Task, Worker, extract, load_stored
 from .inception import EVALUATOR, SHA1, load_inception
 from .pictures import Pictures
 from .published_inception import PUBLISHED
-from .references import by_name, check_classes, in_order_of, interleaved, of_classes
+from .references import by_name, check_classes, in_order_of, in_shares, interleaved, like, mixed, of_classes
 from .standing import BATCH as STANDING_BATCH
 from .standing import BATCHES as STANDING_BATCHES
 from .standing import standing_statistics
@@ -40,6 +40,7 @@ from .standing import standing_statistics
 BATCH = 50
 RESUMED = 10_000  # samples whose features are kept on disk
 SPLITS = ("test", "train")
+HELD_OUT = 1000  # samples of kid1k_held_out
 RECIPE = "1"  # part of the cached features' names: change it whenever samples of the same settings change
 
 
@@ -133,6 +134,17 @@ class Evaluation:
         """The training images resized whole to the square, as the authors' reference of intra-FID."""
         return self._training_images(squash=True)
 
+    @cached_property
+    def own_labels(self) -> np.ndarray:
+        """The classes of the test images, in turn; of more images than samples, the first have the classes' shares."""
+        few = len(self.test.labels) <= HELD_OUT
+        return self.test.labels[interleaved(self.test, None, balanced=False) if few else in_shares(self.test)]
+
+    @cached_property
+    def train_like_test(self) -> Images:
+        """Training images whose first 1,000 in turn have the classes of samples with ``own_labels``."""
+        return like(self.train, np.resize(self.own_labels, HELD_OUT))
+
     def _training_images(self, squash: bool) -> Images:
         split = "all" if self.held_out else "train"
         return self._matched(by_name(self._load(self.source, split, squash)), self.source)
@@ -140,7 +152,7 @@ class Evaluation:
     def _matched(self, data: Images, source: str) -> Images:
         """``data`` with the classes of the samples; as one class if the samples have none, or one of another name."""
         if self.generator.n_classes < 2 and sorted(data.classes) != sorted(self.classes):
-            whole = data.as_one_class()
+            whole = mixed(data)
             return whole._replace(classes=self.classes) if len(self.classes) == 1 else whole
         return in_order_of(data, self.classes, source)
 
@@ -156,7 +168,7 @@ class Evaluation:
         return data
 
     def real(self, split: str) -> Images:
-        """``split``: test, train or squashed."""
+        """``split``: test, train, train_like_test or squashed."""
         return getattr(self, split)
 
     def reference_sha256(self, split: str) -> str:
@@ -344,6 +356,16 @@ class Evaluation:
         """Where features of 10,000 samples or more are kept; None where the weights have no hash, or none are kept."""
         key = self.settings_key(rule) if self.keep_samples else ""
         return cache_folder() / f"samples-{key}.npy" if key else None
+
+    def finished_classes(self) -> dict[str, float]:
+        """The values of ``intra_fid`` that an earlier call has left."""
+        store = self.class_store()
+        return json.loads(store.read_text(encoding="utf-8")) if store and store.is_file() else {}
+
+    def class_store(self) -> Path | None:
+        """Where ``intra_fid`` keeps its finished classes; None where the weights have no hash."""
+        key = self.settings_key("intra_fid", self.reference_sha256("squashed"))
+        return cache_folder() / f"intra-fid-{key}.json" if key else None
 
     def settings_key(self, *of: str) -> str:
         """A hash of all that samples and their features depend on; empty where the weights have no hash."""

@@ -87,7 +87,9 @@ def extract(
         assert store is not None
         start = time.monotonic()
         store.parent.mkdir(parents=True, exist_ok=True)
-        write_array(store, torch.cat(parts).numpy())
+        kept = load_stored(store)  # of the same sequence, perhaps by another process that started after this one
+        if kept is None or len(kept) < sum(map(len, parts)):
+            write_array(store, torch.cat(parts).numpy())
         end = time.monotonic()
         return end + max(SAVE_EVERY, RARELY * (end - start))
 

@@ -5,20 +5,18 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..data import Images, cache_folder
+from ..data import Images
 from ..data.images import evenly
 from ..files import write_json
 from ..weights.records import Score
 from .classifier import classifier
-from .evaluation import SPLITS, Evaluation
+from .evaluation import HELD_OUT, SPLITS, Evaluation
 from .plan import PREFIX
 from .references import interleaved
 from .scores import (
@@ -67,17 +65,12 @@ def kid1k_test(e: Evaluation) -> Score:
     return Score(kid(e.sample_features(1000), reference), 1000, f"{e.evaluator}; 1,000 test images", floor=floor)
 
 
-def own_labels(e: Evaluation) -> np.ndarray:
-    """The classes of the test images, in turn."""
-    return e.test.labels[interleaved(e.test, None, balanced=False)]
-
-
-def kid1k_held_out(e: Evaluation, n: int = 1000) -> Score:
+def kid1k_held_out(e: Evaluation) -> Score:
     reference = e.real_features("test", None, balanced=False)
     own = mean_kernel(reference)
-    floor = kid(e.real_features("train", n, balanced=False), reference, own)
-    value = kid(e.sample_features(n, own_labels(e)), reference, own)
-    return Score(value, n, f"{e.evaluator}; {len(reference):,} held-out images", floor=floor)
+    floor = kid(e.real_features("train_like_test", HELD_OUT, balanced=False), reference, own)
+    value = kid(e.sample_features(HELD_OUT, e.own_labels), reference, own)
+    return Score(value, HELD_OUT, f"{e.evaluator}; {len(reference):,} held-out images", floor=floor)
 
 
 def kid50k(e: Evaluation) -> Score:
@@ -115,10 +108,24 @@ def is_paper(e: Evaluation) -> Score:
 def prdc10k(e: Evaluation) -> Score:
     total, n = len(e.train.images), 10_000
     real = e.real_features("train", min(total, 2 * n), balanced=False)
+    if total >= 2 * n:
+        real = real[torch.from_numpy(_in_halves(e.train, n))]
     parts = prdc(e.sample_features(n), real[:n])
     floor = prdc(real[n:], real[:n])["coverage"] if total >= 2 * n else None
     evaluator = f"{e.evaluator}; 10,000 training images, 5 neighbours; the value is the coverage"
     return Score(parts["coverage"], n, evaluator, floor=floor, parts=parts)
+
+
+def _in_halves(data: Images, n: int) -> np.ndarray:
+    """The first 2n images in turn as two sets of n with the same classes: places among these images.
+
+    As they are, unless a class has too few: the second set would have none of it.
+    """
+    labels, k = data.labels[interleaved(data, 2 * n, balanced=False)], len(data.classes)
+    if np.bincount(labels, minlength=k).min() >= 2 * n // k:
+        return np.arange(2 * n)
+    by_class = np.argsort(labels, kind="stable")
+    return np.concatenate([by_class[::2], by_class[1::2]])
 
 
 def check_classes_of_intra_fid(e: Evaluation) -> None:
@@ -134,8 +141,7 @@ def intra_fid(e: Evaluation) -> Score:
     data, k = e.squashed, e.n_classes
     real = e.real_features("squashed", None, balanced=False)
     labels = data.labels[interleaved(data, None, balanced=False)]
-    store = _class_store(e)
-    done: dict[str, float] = json.loads(store.read_text(encoding="utf-8")) if store and store.is_file() else {}
+    store, done = e.class_store(), e.finished_classes()
     for label, name in enumerate(data.classes):
         if name in done:
             continue
@@ -151,11 +157,6 @@ def intra_fid(e: Evaluation) -> Score:
         squashed += ", with stretched contrast (the authors' reference is not stretched)"
     evaluator = f"{e.evaluator}; {len(real):,} training images of {k:,} classes, {squashed}"
     return Score(float(np.mean(list(per_class.values()))), INTRA * k, evaluator, per_class=per_class)
-
-
-def _class_store(e: Evaluation) -> Path | None:
-    key = e.settings_key("intra_fid", e.reference_sha256("squashed"))
-    return cache_folder() / f"intra-fid-{key}.json" if key else None
 
 
 def check_tested_classes(e: Evaluation) -> None:

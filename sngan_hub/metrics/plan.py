@@ -33,21 +33,49 @@ class Work(NamedTuple):
 
 def work_of(e: Evaluation, protocols: Mapping[str, Protocol], seeds: int = 1) -> Work:
     """Counts what ``protocols`` need of ``e``, for ``seeds`` seeds."""
+    parts, first = [_of_real_images(e, protocols)], e.seed
+    for seed in range(first, first + seeds):
+        e.use_seed(seed)
+        parts.append(_of_samples(e, protocols))
+    e.use_seed(first)
+    return Work(*(sum(counts) for counts in zip(*parts, strict=True)))
+
+
+def _classes(e: Evaluation, row: Protocol) -> int:
+    return min(e.n_classes, row.most_classes or e.n_classes) if row.per_class else 1
+
+
+def _of_samples(e: Evaluation, protocols: Mapping[str, Protocol]) -> Work:
     wanted: dict[str, int] = {}
-    apart = pictures = distances = missing = 0
-    real: dict[Path, tuple[int, int]] = {}  # features' file -> images needed, images there are
+    apart = pictures = distances = cached = samples = 0
     for name, row in protocols.items():
-        k = min(e.n_classes, row.most_classes or e.n_classes) if row.per_class else 1
+        k = _classes(e, row)
         n = row.samples * k
+        left = k  # classes
         if "fid" in name:
-            distances += e.n_classes if row.per_class else 2  # the value and the floor
+            left -= len(e.finished_classes()) if row.per_class else 0
+            distances += left if row.per_class else 2  # the value and the floor
         if row.network == "classifier":
             pictures += n
         elif row.per_class and (n > PREFIX or k < e.n_classes):
-            apart += n
-        else:
+            apart += row.samples * left
+        elif left:
             rule = name if row.labels == "own" else row.labels
             wanted[rule] = max(wanted.get(rule, 0), n)
+    if (e.pictures or not e.generator.n_classes) and "random" in wanted:  # the same samples
+        wanted["turn"] = max(wanted.get("turn", 0), wanted.pop("random"))
+    for rule, n in wanted.items():
+        known = _stored(e.sample_store(rule), n) if n >= RESUMED else 0
+        cached += known
+        samples += n - known
+    return Work(samples + apart, pictures, 0, cached, distances)
+
+
+def _of_real_images(e: Evaluation, protocols: Mapping[str, Protocol]) -> Work:
+    missing = cached = 0
+    real: dict[Path, int] = {}  # features' file -> images needed
+    for row in protocols.values():
+        k = _classes(e, row)
         for split, count in row.real:
             if split == "test" and row.reference != "test" and e.test_images < row.floor_from:  # no floor
                 continue
@@ -58,21 +86,17 @@ def work_of(e: Evaluation, protocols: Mapping[str, Protocol], seeds: int = 1) ->
                 missing += count
                 continue
             path = e.real_store(data)
-            real[path] = max(count, real.get(path, (0, 0))[0]), there
-    if (e.pictures or not e.generator.n_classes) and "random" in wanted:  # the same samples
-        wanted["turn"] = max(wanted.get("turn", 0), wanted.pop("random"))
-    cached = samples = 0
-    for rule, n in wanted.items():
-        kept = load_stored(e.sample_store(rule)) if n >= RESUMED else None
-        known = min(n, 0 if kept is None else len(kept))
-        cached += known
-        samples += n * seeds - known
-    for path, (count, _) in real.items():
-        kept = load_stored(path)
-        known = min(count, 0 if kept is None else len(kept))
+            real[path] = max(count, real.get(path, 0))
+    for path, count in real.items():
+        known = _stored(path, count)
         cached += known
         missing += count - known
-    return Work(samples + apart * seeds, pictures * seeds, missing, cached, distances * seeds)
+    return Work(0, 0, missing, cached, 0)
+
+
+def _stored(path: Path | None, most: int) -> int:
+    kept = load_stored(path)
+    return min(most, 0 if kept is None else len(kept))
 
 
 def rates(e: Evaluation, scored: bool) -> tuple[float, float]:

@@ -26,7 +26,7 @@ from ..sampling import generate as sampling
 from ..text import nearest
 from ..weights.records import Score
 from . import classifier, measures
-from .evaluation import BATCH, Evaluation
+from .evaluation import BATCH, HELD_OUT, Evaluation
 from .measures import DIVERSE_CLASSES, FEWEST, INTRA, PER_CLASS, SUBSET
 from .plan import estimate
 from .provenance import json_line, machine, made_on, versions
@@ -76,8 +76,10 @@ PROTOCOLS: dict[str, Protocol] = {
     ),
     "kid1k_held_out": Protocol(
         "KID of 1,000 samples against all test images that there are, 20 or more; the samples take their classes "
-        "in turn; floor: up to 1,000 training images instead of the samples",
-        measures.kid1k_held_out, 1000, (("test", 0), ("train", 1000)), least=("test", FEWEST), labels="own",
+        "in turn, or of more than 1,000 test images in their shares; floor: up to 1,000 training images of the same "
+        "classes instead of the samples",
+        measures.kid1k_held_out, HELD_OUT, (("test", 0), ("train_like_test", HELD_OUT)), least=("test", FEWEST),
+        labels="own",
     ),
     "kid50k": Protocol(
         "KID of 50,000 samples against all training images: the mean of 100 random subsets of 1,000 of each; "
@@ -97,7 +99,7 @@ PROTOCOLS: dict[str, Protocol] = {
     ),
     "prdc10k": Protocol(
         "precision, recall, density and coverage of 10,000 samples and 10,000 training images, 5 neighbours; the "
-        "value is the coverage; floor: the next 10,000 training images instead of the samples",
+        "value is the coverage; floor: 10,000 other training images instead of the samples",
         measures.prdc10k, 10_000, (("train", 20_000),), "train", least=("train", 10_000), lower_is_better=False,
     ),
     "intra_fid": Protocol(
@@ -109,8 +111,8 @@ PROTOCOLS: dict[str, Protocol] = {
     "cas": Protocol(
         "accuracy on the real test images of a classifier that is trained on 50,000 samples; floor (higher than "
         "the value): of the same classifier trained on the training images",
-        measures.cas, 50_000, classes=True, network="classifier", lower_is_better=False,
-        check=measures.check_tested_classes,
+        measures.cas, 50_000, least=("train", classifier.BATCH), classes=True, network="classifier",
+        lower_is_better=False, check=measures.check_tested_classes,
     ),
     "agreement2k": Protocol(
         "share of 2,000 samples that a classifier trained on real images gives the class that was asked for; "
@@ -151,7 +153,7 @@ def check(e: Evaluation, name: str) -> None:
     if row.classes:
         e.need_classes(name, row.samples if row.per_class else 1)
     if not (row.per_class and e.generator.n_classes):
-        e.check_samples(row.samples, measures.own_labels(e) if row.labels == "own" else None)
+        e.check_samples(row.samples, e.own_labels if row.labels == "own" else None)
     if row.check:
         row.check(e)
 

@@ -9,6 +9,9 @@ import numpy as np
 
 from ..class_names import without_synsets
 from ..data import Images
+from ..data.images import Rows
+
+GOLDEN = (5**0.5 - 1) / 2  # multiples of it, without their whole part, are spread evenly over 0 to 1
 
 
 def by_name(data: Images) -> Images:
@@ -36,6 +39,41 @@ def of_classes(data: Images, classes: np.ndarray, n: int) -> Images:
     rows = np.concatenate([np.flatnonzero(data.labels == label)[:n] for label in classes])
     labels = np.searchsorted(classes, data.labels[rows])
     return Images(np.asarray(data.images[rows]), labels, [data.classes[label] for label in classes])
+
+
+def like(data: Images, labels: np.ndarray) -> Images:
+    """The first images of each class, as many as ``labels`` has (or as there are), in memory.
+
+    ``data`` itself where it has no more images than ``labels``, or where its first ones in turn are of these classes.
+    """
+    n, k = len(labels), len(data.classes)
+    wanted = np.bincount(labels, minlength=k)
+    in_turn = np.bincount(data.labels[interleaved(data, n, balanced=False)], minlength=k)
+    if len(data.labels) <= n or np.array_equal(wanted, in_turn):
+        return data
+    rows = np.concatenate([np.flatnonzero(data.labels == label)[:count] for label, count in enumerate(wanted)])
+    return Images(np.asarray(data.images[rows]), data.labels[rows], data.classes)
+
+
+def mixed(data: Images) -> Images:
+    """The same images in the order of ``in_shares``, as one class."""
+    if len(data.classes) == 1:
+        return data.as_one_class()
+    order, rows = in_shares(data), data.images
+    images = Rows(rows.store, rows.index[order], rows.size) if isinstance(rows, Rows) else rows[order]
+    return data._replace(images=images, digest=data.digest and f"{data.digest}-mixed").as_one_class()
+
+
+def in_shares(data: Images) -> np.ndarray:
+    """Indices of all images, of which the first n have the classes in their shares of the whole, for any n.
+
+    For classes of one size, this is the order of ``interleaved``.
+    """
+    counts = np.bincount(data.labels, minlength=len(data.classes))
+    if counts.min() == counts.max():
+        return interleaved(data, None)
+    by_class = np.argsort(data.labels, kind="stable")
+    return by_class[np.argsort(np.arange(len(by_class)) * GOLDEN % 1)]
 
 
 def interleaved(data: Images, n: int | None, balanced: bool = True) -> np.ndarray:
