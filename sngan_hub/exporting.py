@@ -17,6 +17,7 @@ import copy
 import io
 import json
 import logging
+import math
 import warnings
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
@@ -251,6 +252,7 @@ def difference(path: Path, network: AnyGenerator | AnyDiscriminator, n: int = 8)
 
     Raises:
         ModuleNotFoundError: for FILE.onnx, without onnxruntime (in the extra ``onnx``).
+        ValueError: if an output is NaN or infinite.
     """
     whole = example(network, n)
     worst = 0.0
@@ -258,7 +260,11 @@ def difference(path: Path, network: AnyGenerator | AnyDiscriminator, n: int = 8)
     for part in (slice(0, 1), slice(1, n)):
         inputs = {name: value[part] for name, value in whole.items()}
         with torch.no_grad():
-            worst = max(worst, float((run(inputs) - _expected(network, inputs)).abs().max()))
+            gap = float((run(inputs) - _expected(network, inputs)).abs().max())
+        if not math.isfinite(gap):  # max would pass over NaN
+            raise ValueError(f"{path}: outputs are not finite, so they cannot be compared; export another snapshot "
+                             f"of the model")  # fmt: skip
+        worst = max(worst, gap)
     return worst
 
 

@@ -15,7 +15,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from sngan_hub import AnyGenerator, blend, labelled_grid, morph, save_film, save_png, scores_of, walk
-from sngan_hub.class_names import label_names, resolve_classes
+from sngan_hub.class_names import as_list, label_names, resolve_classes
 from sngan_hub.sampling.morph import FRAMES_PER_SECOND
 from sngan_hub.sampling.pictures import to_pil
 
@@ -72,6 +72,13 @@ def _open(model: str) -> AnyGenerator:
         return generator(model)
 
 
+def _chosen(network: AnyGenerator, classes: object, field: str = "classes") -> list[str]:
+    """The classes as the model spells them, from what a program or a link names; nothing if none is chosen."""
+    given, names = [] if classes in (None, "") else as_list(classes), label_names(network)
+    with of_field(field):
+        return [names[i] for i in resolve_classes(given, network.classes, network.n_classes)] if given else []
+
+
 def _pixels(images: Tensor) -> str:
     return f"{images.shape[-1]} x {images.shape[-1]} px"
 
@@ -88,15 +95,8 @@ def sampled(
     number, t = parse_seed(seed), parse_truncation(truncation)
     count = 1 if single else whole("n", n, 1, MAX_PICTURES)
     network = _open(model)
-    names = label_names(network)
-    given = list(classes or [])[: 1 if single else None]
-    with of_field("classes"):
-        chosen = (
-            [names[i] for i in resolve_classes(given, network.classes, network.n_classes)]
-            if given
-            else names[: MOST // count]
-        )
-    chosen = chosen[:1] if single else chosen
+    names, given = label_names(network), _chosen(network, classes)
+    chosen = (given or names[: MOST // count])[: 1 if single else None]
     total = count * max(len(chosen), 1)
     if total > MOST:
         message = f"images per class x classes must be at most {MOST} (got {count} x {len(chosen)} = {total})"
@@ -107,11 +107,11 @@ def sampled(
     path = new_file(f"{Path(model).name}-{number}.png")
     about = {"model": Path(model).name, "seed": number, "truncation": t, "classes": ", ".join(chosen)}
     save_png(labelled_grid(images, count if chosen else 8, chosen or None), path, about)
-    left = f" (of the first of {len(classes)} chosen classes)" if single and classes and len(classes) > 1 else ""
+    left = f" (of the first of {len(given)} chosen classes)" if single and len(given) > 1 else ""
     left = left or f" (only the first {len(chosen)} of {len(names)} classes)" * (not given and len(chosen) < len(names))
     noun = "image" if len(images) == 1 else "images"
     said = f"{len(images)} {noun} of {_pixels(images)}{left} in {seconds:.2f} s on {where()}; seed {number}"
-    again = link("sample", model=model, classes=list(classes or []), n=n if single else count, seed=number,
+    again = link("sample", model=model, classes=given, n=n if single else count, seed=number,
                  truncation=t, single=1 if single else None)  # fmt: skip
     return Drawn(images, chosen, count if chosen else 8, number, said, again, path)
 
@@ -131,12 +131,10 @@ def sample(
 def morphed(model: str, classes: list[str] | None, weights_or_steps: object, seed: object, truncation: object) -> Drawn:
     """A number of steps interpolates between classes, weights blend them."""
     number, t = parse_seed(seed), parse_truncation(truncation)
-    given = list(classes or [])
-    count, mixed = parse_way(weights_or_steps, len(given))
     network = _open(model)
+    given = _chosen(network, classes)
+    count, mixed = parse_way(weights_or_steps, len(given))
     start = time.perf_counter()
-    with of_field("classes"):
-        resolve_classes(given, network.classes, network.n_classes)
     if mixed is None:
         with of_field("classes"):
             images = morph(network, given, count, ROWS_OF_A_MORPH, number, t)
@@ -144,7 +142,8 @@ def morphed(model: str, classes: list[str] | None, weights_or_steps: object, see
     else:
         with of_field("weights"):
             flat = blend(network, given, mixed, BLENDED, number, t)
-        share = [w / sum(mixed) for w in mixed]
+        scaled = [w / max(mixed) for w in mixed]  # the sum of large ones would be infinite
+        share = [w / sum(scaled) for w in scaled]
         columns, what = 8, "a blend of " + ", ".join(f"{s:.0%} {name}" for s, name in zip(share, given, strict=True))
     seconds = time.perf_counter() - start
     path = new_file(f"{Path(model).name}-morph-{number}.png")
@@ -178,7 +177,7 @@ def walk_film(
     number, t = parse_seed(seed), parse_truncation(truncation)
     length = whole("seconds", seconds, 1, MAX_SECONDS)
     network = _open(model)
-    given = list(classes or [])
+    given = _chosen(network, classes)
     start = time.perf_counter()
     with of_field("classes"):
         frames = [torch.cat(list(walk(network, given or None, length * FRAMES_PER_SECOND, number, t)))]
@@ -223,7 +222,7 @@ def drawn(model: str, class_name: str | None, seed: object) -> tuple[str, str]:
     number = parse_seed(seed)
     network = _open(model)
     with of_field("class"):
-        (image,) = network.sample([class_name] if class_name else None, 1, number)
+        (image,) = network.sample(None if class_name is None else [class_name], 1, number)
     path = new_file(f"{Path(model).name}-{number}.png")
     save_png(to_pil(image), path, {"model": Path(model).name, "seed": number, "classes": class_name})
     return str(path), str(number)
@@ -249,13 +248,12 @@ def compared(
     for side, model, name in (("left", left, left_class), ("right", right, right_class)):
         with of_field(side):
             network = generator(model)
-        with of_field(f"{side}_class"):
-            images = network.sample([name] if name and network.n_classes else None, count, number, t)
-        sides.append(Side(model, name or "", images))
+        chosen = _chosen(network, [name], f"{side}_class") if name is not None and network.n_classes else None
+        sides.append(Side(model, chosen[0] if chosen else name or "", network.sample(chosen, count, number, t)))
     seconds = time.perf_counter() - start
     said = f"The same {count} latents through both models in {seconds:.2f} s on {where()}; seed {number}"
-    again = link("compare", left=left, left_class=left_class, right=right, right_class=right_class, n=count,
-                 seed=number, truncation=t)  # fmt: skip
+    again = link("compare", left=left, left_class=sides[0].class_name, right=right, right_class=sides[1].class_name,
+                 n=count, seed=number, truncation=t)  # fmt: skip
     return sides, str(number), said, again
 
 

@@ -35,6 +35,7 @@ MODELS = (  # name, title on the page; the first is the one that the page opens 
     ("sngan_avatars32", "Avatars"),
 )
 FIRST_CLASSES = 4  # that a view begins with
+UNFINISHED = ".sngan-build."  # how the folder of a build begins; no user's folder has such a name
 
 RUNTIME = "onnxruntime-web"
 RUNTIME_VERSION = "1.30.0"
@@ -82,9 +83,10 @@ def build(out: Path, runtime: Path | None = None, say: Callable[[str], None] = p
     earlier = _earlier(place)
     package = runtime_package(runtime, say)
     place.mkdir(parents=True, exist_ok=True)
-    for left in place.glob(".build.*"):  # of a build that was killed
-        _remove(left)
-    with tempfile.TemporaryDirectory(prefix=".build.", dir=place) as folder:  # in it: its parent may be another's
+    for left in place.glob(f"{UNFINISHED}*"):  # of a build that was killed
+        if left.is_dir() and not left.is_symlink():
+            _remove(left)
+    with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=place) as folder:  # in it: its parent may be another's
         _fill(Path(folder), package, say)
         size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
         _replace(place, earlier, Path(folder))

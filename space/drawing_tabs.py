@@ -11,7 +11,7 @@ import gradio as gr
 from sngan_hub.class_names import resolve_classes
 
 from . import actions, models, views
-from .inputs import MAX_PICTURES, MAX_SECONDS, MOST, of_field
+from .inputs import MAX_PICTURES, MAX_SECONDS, MOST, listed, of_field
 from .tab import NOTHING, Tab, Values
 
 
@@ -51,8 +51,13 @@ def scaled(weights: Values) -> Values:
     return {name: w / most for name, w in weights.items()}
 
 
-def listed(text: str | None) -> list[str]:
-    return text.split("|") if text else []
+def spelled(model: str, classes: list[str]) -> list[str]:
+    """The classes of a link as the model spells them. What it does not have stays; the function reports the error."""
+    try:
+        names = models.classes_of(model)
+        return [names[i] for i in resolve_classes(classes, names, len(names))] if classes else []
+    except (ValueError, OSError):
+        return classes
 
 
 def kept(model: str, chosen: list[str] | None) -> list[str]:
@@ -138,7 +143,8 @@ def sample_tab() -> Tab:
         }  # fmt: skip
 
     def read(said: dict[str, str], plain: Values) -> Values:
-        return {"classes": listed(said.get("classes")), "single": said.get("single") == "1",
+        classes = spelled(said.get("model") or plain["model"], listed(said.get("classes")))
+        return {"classes": classes, "single": said.get("single") == "1",
                 **numbers(said, "n", "truncation"), **{k: said[k] for k in ("model", "seed") if k in said}}  # fmt: skip
 
     tab.follow, tab.read = follow, read
@@ -170,8 +176,8 @@ STEPS, WEIGHTS = "From class to class", "Mix by weight"
 
 def morph_tab() -> Tab:
     def draw(v: Values) -> Values:
-        chosen = [i for i in range(1, 5) if v[f"class_{i}"]]
         names = models.classes_of(v["model"])
+        chosen = [i for i in range(1, 5) if v[f"class_{i}"] or v[f"class_{i}"] in names]
         if not names:
             raise actions.FieldError("model", "this model has no classes to mix; choose another, or use the Walk tab")
         for i in chosen:
@@ -325,7 +331,7 @@ def walk_tab() -> Tab:
 
 def compare_tab() -> Tab:
     def draw(v: Values) -> Values:
-        left, right = (v[f"{side}_class"] or models.first_class(v[side]) for side in ("left", "right"))
+        left, right = (models.class_or_first(v[side], v[f"{side}_class"]) for side in ("left", "right"))
         sides, seed, said, link = actions.compared(
             v["left"], left, v["right"], right, v["n"], v["seed"], v["truncation"]
         )

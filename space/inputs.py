@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlencode
@@ -99,5 +100,17 @@ def link(tab: str, **fields: object) -> str:
     kept = {key: value for key, value in fields.items() if value not in (None, "", [])}
     for key, value in kept.items():
         if isinstance(value, list):
-            kept[key] = "|".join(map(str, value))
+            # a \ marks a | or \ of a name
+            kept[key] = "|".join(re.sub(r"[|\\]", r"\\\g<0>", str(name)) for name in value)
     return "?" + urlencode({"tab": tab, **kept})
+
+
+def listed(text: str | None) -> list[str]:
+    """A list of names as ``link`` writes it -> the names."""
+    names = [""] if text else []
+    for part in re.findall(r"\\[|\\]|.", text or "", re.DOTALL):
+        if part == "|":
+            names.append("")
+        else:
+            names[-1] += part[1:] or part
+    return names

@@ -213,9 +213,10 @@ def classes_of(name: str) -> list[str]:
     return label_names(generator(name))
 
 
-def first_class(name: str) -> str | None:
-    """What is drawn where the class is left empty: sampling without one would draw classes at random."""
-    return next(iter(classes_of(name)), None)
+def class_or_first(name: str, chosen: str | None) -> str | None:
+    """``chosen``, or the first class where it is left empty: sampling without one would draw classes at random."""
+    names = classes_of(name)
+    return chosen if chosen or chosen in names else next(iter(names), None)
 
 
 def ranges_of(name: str) -> dict[str, dict[str, list[float]]]:

@@ -7,8 +7,11 @@ from typing import Any
 
 import gradio as gr
 
+from sngan_hub.class_names import resolve_classes
+
 from . import actions, models, views
 from .drawing_tabs import model_box
+from .inputs import of_field
 from .tab import Tab, Values
 
 NO_LINK = "-Uploaded images are not kept, so they have no link"  # "-": see page.js
@@ -19,18 +22,21 @@ def score_tab() -> Tab:
         """Scores the uploaded image, or draws one of the class and scores that."""
         picture, name, seed, link = v["image"], v["class"], v["seed"], NO_LINK
         if not picture:
-            name = name or models.first_class(v["model"])
+            name = models.class_or_first(v["model"], name)
             picture, seed = actions.drawn(v["model"], name, v["seed"])
-            link = actions.link("score", **{"model": v["model"], "class": name, "seed": seed})
         try:
             scores = actions.judge(v["model"], picture)
             image = actions.seen(v["model"], picture)
         finally:
             if not v["image"]:
                 Path(picture).unlink(missing_ok=True)
-        if name and name not in scores and len(scores) > 1:
-            raise actions.FieldError("class", f"there is no class {name[:40]!r} in this model")
-        name = name if name in scores else next(iter(scores))
+        names = list(scores)
+        if len(names) > 1 and (name or name in names):
+            with of_field("class"):
+                name = names[resolve_classes([name], names, len(names))[0]]
+        if not v["image"]:
+            link = actions.link("score", **{"model": v["model"], "class": name, "seed": seed})
+        name = name if name in scores else names[0]
         return {"result": views.score_of(v["model"], name, scores, image), "seed": seed or "", "link": link}
 
     tab = Tab("score", "Score", draw, ("model",))

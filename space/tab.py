@@ -259,6 +259,8 @@ class Tab:
         self, event: Callable[..., Any], act: Callable[..., Any], before: tuple[Any, ...] = (), **options: Any
     ) -> None:
         """``act`` of ``before`` and the values of the fields draws on an event; the link and the page follow."""
+        # without Gradio's own checks, whose errors would not be beside the field; an upload needs them
+        options["preprocess"] = "image" in self.fields
         inputs, link = list(self.fields.values()), self.outputs["link"]
         shown = self.outputs.get("video", self.outputs["result"])
         drawn = event(with_progress(act, len(before) + len(inputs)), [*before, *inputs], self.all_outputs(),
@@ -269,8 +271,7 @@ class Tab:
     def connect(self) -> None:
         inputs = list(self.fields.values())
         private: dict[str, Any] = {"api_visibility": "private"}
-        # without Gradio's own checks, whose errors would not be beside the field; an upload needs them
-        self.draw_on(self.go.click, self._pressed, preprocess="image" in self.fields)
+        self.draw_on(self.go.click, self._pressed)
         for name in self.model_fields:  # of several choices while one is drawn, the last one counts
             self.draw_on(self.fields[name].input, self._model_changed, (self.state,), trigger_mode="always_last")
         for name, field in self.fields.items():

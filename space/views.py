@@ -314,9 +314,12 @@ def _bar(value: float, known: dict[str, list[float]]) -> str:
 def _no_range(model: str) -> str:
     if models.is_on_hub(model):
         return "<p>The publisher of this model has not measured the ranges of real and generated images.</p>"
+    own = model in models.OWN  # its name is the page's own, and the page shows no paths
+    command = CALIBRATE if own else CALIBRATE.replace("MODEL", model)
+    note = "<p>MODEL is what follows <code>--model</code> in the command that started the page.</p>" if own else ""
     return (
         "<p>To measure the ranges of real and generated images, run this command with images that were not used in "
-        f"training, and then score the image again:</p><pre>{escape(CALIBRATE.replace('MODEL', model))}</pre>"
+        f"training, and then score the image again:</p><pre>{escape(command)}</pre>{note}"
     )
 
 

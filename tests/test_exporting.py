@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sngan_hub import create_discriminator, create_generator, load_generator
+from sngan_hub import create_discriminator, create_generator, exporting, load_generator
 from sngan_hub.cli.main import main
 from sngan_hub.exporting import (
     METADATA,
@@ -96,6 +96,14 @@ def test_a_suffix_in_capitals_is_verified(tmp_path, capsys):
     create_generator("sngan_cnn_cifar10", width=8).save_pretrained(tmp_path / "net")
     assert main(["export", str(tmp_path / "net"), "--out", str(tmp_path / "X.PT2"), "--verify"]) == 0
     assert "verified: greatest difference" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_outputs_that_are_not_finite_are_not_verified(value, tmp_path, monkeypatch):
+    network = create_generator("sngan_cnn_cifar10", width=8)
+    monkeypatch.setattr(exporting, "_runner", lambda path: lambda inputs: torch.full((1, 3, 32, 32), value))
+    with pytest.raises(ValueError, match="x.onnx: .*are not finite.*; export another"):
+        difference(tmp_path / "x.onnx", network)
 
 
 def test_settled_weights_are_those_in_use():

@@ -59,7 +59,8 @@ def test_blends(generator):
     pure = generator.sample(["moods"], n=2, seed=9)
     assert levels(blend(generator, ["planets", "moods"], [0, 3], n=2, seed=9), pure) <= 1
     half = morph(generator, ["planets", "moods"], steps=3, n=2, seed=9)[:, 1]
-    assert levels(blend(generator, ["planets", "moods"], [2, 2], n=2, seed=9), half) <= 1
+    for weight in (2, 1e308, 5e-324):  # large ones do not overflow
+        assert levels(blend(generator, ["planets", "moods"], [weight, weight], n=2, seed=9), half) <= 1
     four = blend(generator, [0, 1, 2, 3], [1, 2, 3, 4], n=1, seed=9)
     assert four.shape == (1, 3, 32, 32) and levels(four, blend(generator, [3, 2, 1, 0], [4, 3, 2, 1], n=1, seed=9)) <= 1
 
@@ -152,6 +153,23 @@ def test_a_video_that_ffmpeg_could_not_finish_does_not_replace_another(tmp_path,
     with pytest.raises(OSError, match="did not write all 3 frames of a video in .*; free disk space"):
         save_film(iter([torch.zeros(3, 3, 64, 64, dtype=torch.uint8)]), tmp_path / "a.mp4", side=64)
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"] and (tmp_path / "a.mp4").read_text() == "old"
+
+
+def test_an_ffmpeg_that_ends_early_is_one_sentence(tmp_path, monkeypatch):
+    imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg")
+    (tmp_path / "ffmpeg").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "ffmpeg").chmod(0o755)
+    monkeypatch.setattr(imageio_ffmpeg._io, "get_ffmpeg_exe", lambda: str(tmp_path / "ffmpeg"))
+    frames = torch.zeros(3, 3, 256, 256, dtype=torch.uint8)  # more than a pipe holds
+    with pytest.raises(OSError, match="^ffmpeg ended before .* a video in .*; free disk space.* or name a .gif file$"):
+        save_film(iter([frames]), tmp_path / "a.mp4")
+
+
+def test_a_colon_in_a_films_name_is_no_protocol(tmp_path, monkeypatch):
+    pytest.importorskip("imageio_ffmpeg")
+    monkeypatch.chdir(tmp_path)
+    assert save_film(iter([torch.zeros(3, 3, 64, 64, dtype=torch.uint8)]), "run:1.mp4", side=64) == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["run:1.mp4"]
 
 
 def test_films_hold_their_frames(generator, tmp_path):

@@ -1,5 +1,6 @@
 """The page as a program: many visitors, others' weights, one's own model, deployed alone, its links and its folders."""
 
+import asyncio
 import hashlib
 import json
 import os
@@ -19,7 +20,7 @@ import pytest
 import torch
 
 from sngan_hub import load_generator
-from sngan_hub.weights.records import WEIGHTS
+from sngan_hub.weights.records import WEIGHTS, default_tag
 
 from .conftest import GOLDEN, ROOT
 from .loopback import Server, whole
@@ -171,6 +172,10 @@ def test_links_carry_what_they_must():
     said = dict(urllib.parse.parse_qsl(made[1:]))
     assert said["model"] == "a/b c" and said["tab"] == "sample" and "truncation" not in said
     assert said["seed"] == "0"
+    for names in (["x", "y|z"], ["a\\b", "c\\", "d"], ["\\|", "\\\\", "|"], ["", "a"]):
+        said = dict(urllib.parse.parse_qsl(inputs.link("sample", classes=names)[1:]))
+        assert inputs.listed(said["classes"]) == names
+    assert inputs.listed("a\\b|c") == ["a\\b", "c"]  # of a link that was made before
     assert inputs.parse_way("8", 2) == (8, None) and inputs.parse_way("2, 1", 2) == (0, [2.0, 1.0])
     assert inputs.parse_way("", 2) == (8, None) and inputs.parse_way([1, 3], 2) == (0, [1.0, 3.0])
 
@@ -412,6 +417,105 @@ def test_one_large_image_keeps_the_choice_in_its_link(actions, tmp_path, monkeyp
     assert len(found.images) == 1 and found.labels == ["Bag"] and "(of the first of 2 chosen classes)" in found.said
     assert "n=5" in found.link and "Sneaker" in found.link and "single=1" in found.link
     assert "chosen classes" not in actions.sampled("sngan_fashion32", ["Bag"], 5, 1, 0, True).said
+
+
+@pytest.mark.parametrize("given, said", [("sneaker", "Sneaker"), ([7], "Sneaker"), ("7", "Sneaker"), (0, "T-shirt")])
+def test_classes_are_spelled_as_the_model_spells_them(actions, given, said, tmp_path, monkeypatch):
+    """Also a text or an index that a program gives in place of a list."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    found = actions.sampled("sngan_fashion32", given, 1, 1, 0)
+    assert found.labels == [said] and f"classes={said}&" in found.link
+    found = actions.morphed("sngan_fashion32", [given[0] if isinstance(given, list) else given, "bag"], 2, 1, 0)
+    assert found.labels == [said, "Bag"] and f"classes={said}%7CBag&" in found.link
+    sides, *_, again = actions.compared("sngan_fashion32", "bag", "sngan_fashion32", "Bag", 1, 1, 0)
+    assert sides[0].class_name == "Bag" and "left_class=Bag&" in again
+
+
+def test_a_text_in_place_of_a_list_is_not_split_into_letters(actions, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    for draw in (actions.sampled, actions.morphed, actions.walk_film):
+        for given in ("35", 35):
+            with pytest.raises(actions.FieldError, match="an index must be between 0 and 9 .got 35"):
+                draw("sngan_fashion32", given, 2, 1, 0)
+    assert len(actions.sampled("sngan_fashion32", "", 1, 1, 0).labels) == 10  # none chosen
+
+
+def test_large_weights_are_shares_too(actions, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    found = actions.morphed("sngan_fashion32", ["Sneaker", "Bag"], "1e308, 1e308", 1, 0)
+    assert "a blend of 50% Sneaker, 50% Bag" in found.said
+
+
+def test_a_link_and_a_box_may_spell_a_class_in_another_way(monkeypatch, tmp_path):
+    gr = pytest.importorskip("gradio")
+    from space.drawing_tabs import sample_tab
+    from space.score_tab import score_tab
+    from space.tab import Tab
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr(Tab, "first", lambda tab: {})
+    with gr.Blocks():
+        sample, score = sample_tab(), score_tab()
+    for classes in ("sneaker|BAG", "7|8"):
+        found = sample.from_link({"model": "sngan_fashion32", "classes": classes, "n": "1", "seed": "1"})
+        buttons = found[sample.followers[1]]
+        assert re.findall('data-class="([^"]+)" aria-pressed="true"', buttons) == ["Sneaker", "Bag"]
+        assert found[sample.fields["classes"]]["value"] == ["Sneaker", "Bag"]
+    for name, wrong in (("sneaker", False), ("zebra", True)):
+        for tab, field in ((sample, "classes"), (score, "class")):
+            found = tab.from_link({"model": "sngan_fashion32", field: name, "seed": "1"})
+            assert bool(found[tab.slots[field]]) == wrong, found[tab.slots[field]]
+            assert wrong or f"{field}=Sneaker&" in found[tab.outputs["link"]]["value"]
+
+
+def test_a_class_may_have_an_empty_name(actions, monkeypatch, tmp_path):
+    """It is drawn, not a class at random. An empty box means it where the model has it."""
+    from sngan_hub import create_generator
+    from space import models
+
+    network = create_generator("sngan_cifar10", widths=[8, 8, 4, 4], n_classes=2, classes=["a", ""]).eval()
+    network.save_pretrained(tmp_path / "net")
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr(models, "OWN", {"net": str(tmp_path / "net")})
+    sides, *_ = actions.compared("net", "", "net", "a", 8, 1, 0)
+    assert torch.equal(sides[0].images, network.sample([1], 8, 1))
+    assert np.array_equal(pixels(actions.drawn("net", "", 1)[0]), network.sample([1], 1, 1)[0].permute(1, 2, 0))
+    assert [models.class_or_first("net", name) for name in ("", None, "x")] == ["", "a", "x"]
+    assert models.class_or_first("sngan_avatars32", "") == models.classes_of("sngan_avatars32")[0]
+
+
+def test_another_model_can_be_chosen_after_any_link(monkeypatch, tmp_path):
+    """Gradio's own checks refuse what a link may have and a slider not."""
+    gr = pytest.importorskip("gradio")
+    from gradio.state_holder import SessionState
+
+    from space.drawing_tabs import sample_tab, walk_tab
+    from space.tab import Tab
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr(Tab, "first", lambda tab: {})
+    with gr.Blocks() as blocks:
+        sample, walk = sample_tab(), walk_tab()
+    for tab, changed, name, odd in ((sample, "model", "truncation", 5), (sample, "model", "n", "abc"),
+                                    (walk, "as_gif", "seconds", 99)):  # fmt: skip
+        events = [fn for fn in blocks.fns.values() if fn.fn and (tab.fields[changed]._id, "input") in fn.targets]
+        values = [odd if key == name else field.value for key, field in tab.fields.items()]
+        first, *rest = asyncio.run(blocks.preprocess_data(events[0], [None, *values], SessionState(blocks)))
+        assert len(events) == 1 and odd in rest and first == (tab.state.value if tab is sample else None)
+
+
+def test_the_name_of_ones_own_model_is_no_path_for_a_command(monkeypatch):
+    from space import models, views
+
+    monkeypatch.setitem(models.OWN, "fashion", str(OWN))
+    monkeypatch.setattr(models, "ranges_of", lambda name: {})
+    shown = views.score_of("fashion", "Bag", {"Bag": 0.0}, torch.zeros(3, 32, 32, dtype=torch.uint8))
+    assert "--from MODEL --data" in shown and "MODEL is what follows <code>--model</code>" in shown
+
+
+def test_the_documented_models_of_a_space_can_be_fetched():
+    (name,) = re.findall("`me/pets, ([^`]+)`", (ROOT / "docs" / "web-page.md").read_text(encoding="utf-8"))
+    assert WEIGHTS[f"{name}.{default_tag(name)}"].where == "download"
 
 
 def test_models_of_the_command_line(monkeypatch, tmp_path):

@@ -259,7 +259,10 @@ def test_a_build_replaces_its_own_files_and_leaves_those_of_a_published_branch(s
     (site.folder / ".git").mkdir(parents=True)  # a new branch for the page
     (site.folder / ".git" / "HEAD").write_text("ref")
     (site.folder / "CNAME").write_text("example.org")
+    (site.folder / ".build.yml").write_text("tasks")
+    (site.folder / ".sngan-build.killed").mkdir()
     site()
+    assert (site.folder / ".build.yml").read_text() == "tasks" and not (site.folder / ".sngan-build.killed").exists()
     site.digest = "2"
     with pytest.raises(KeyboardInterrupt):
         site(fails=True)

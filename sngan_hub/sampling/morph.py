@@ -147,6 +147,7 @@ def blend(
         raise ValueError(
             f"weights must have one number for each of the {len(y)} classes, 0 or more and not all 0 (got {weights!r})"
         )
+    values = values / values.max()  # the sum of large ones would be infinite
     mix = (values / values.sum()).float().expand(n, -1)
     z, _ = latents(random_seed() if seed is None else seed, 0, n, generator.z_dim, 0, truncation)
     return torch.cat(list(_images(generator, z, torch.tensor(y).expand(n, -1), mix, batch_size)))
@@ -285,22 +286,30 @@ def _write_mp4(frames: Iterator[Tensor], path: Path, fps: int) -> int:
         raise ValueError("there is no ffmpeg program for .mp4 files; install ffmpeg, or name a .gif file") from error
     except ImportError as error:
         raise ValueError(f"{error}; .mp4 files need pip install 'sngan-hub[video]', .gif files do not") from error
+    place = str(path.absolute())  # ffmpeg reads a name with a colon as a protocol
     first = next(frames)
     height, width = first.shape[1:]
     writer = cast("Generator[None, bytes | None, None]", imageio_ffmpeg.write_frames(
-        str(path), (width, height), fps=fps, codec="libx264", pix_fmt_out="yuv420p", macro_block_size=2, quality=8,
+        place, (width, height), fps=fps, codec="libx264", pix_fmt_out="yuv420p", macro_block_size=2, quality=8,
         output_params=["-movflags", "+faststart"], ffmpeg_log_level="error",
     ))  # fmt: skip
     writer.send(None)
     count = 0
     try:
         for frame in (first, *frames):
-            writer.send(np.ascontiguousarray(frame.permute(1, 2, 0).numpy()).tobytes())
+            data = np.ascontiguousarray(frame.permute(1, 2, 0).numpy()).tobytes()
+            try:
+                writer.send(data)
+            except OSError as error:  # whose text is the whole command
+                raise OSError(
+                    f"ffmpeg ended before it had all frames of a video in {path.parent}; free disk space and try "
+                    "again, or name a .gif file"
+                ) from error
             count += 1
     finally:
         writer.close()
     try:  # imageio_ffmpeg does not look at the exit status of ffmpeg
-        written, _ = imageio_ffmpeg.count_frames_and_secs(str(path))
+        written, _ = imageio_ffmpeg.count_frames_and_secs(place)
     except RuntimeError:
         written = None
     if written != count:
