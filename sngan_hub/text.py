@@ -1,4 +1,4 @@
-"""The project's names on GitHub and the Hugging Face Hub, and parts of messages: suggestions for a name, plurals."""
+"""The project's names on GitHub and the Hugging Face Hub, and parts of messages: similar names, plurals, errors."""
 
 from __future__ import annotations
 
@@ -28,6 +28,11 @@ def nearest(name: str, names: Iterable[str], spelling: Mapping[str, str] | None 
 def plural(n: int, one: str, many: str = "") -> str:
     """``1 image``, ``2,000 images``. ``many``: by default ``one`` with an s."""
     return f"{n:,} {one if n == 1 else many or f'{one}s'}"
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or the error's type if it has no text."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def printed(machine: str) -> str:

@@ -22,6 +22,7 @@ from training.engine import checkpoints as checkpointing
 from training.engine import loop
 from training.engine.checkpoints import checkpoints
 from training.engine.loop import train
+from training.engine.snapshots import save_snapshot
 from training.engine.state import new_state
 from training.feed.checks import check_data, check_held_out, contact_sheet, findings
 from training.monitor.log import fixed_samples, hours_of, read_lines, real_spread, shown_classes
@@ -138,6 +139,20 @@ def test_a_full_disk_stops_with_the_state_safe(what, image_folder, tmp_path, tmp
         torch.load(checkpoints(p)[-1], weights_only=True) for p in (out, unbroken(tmp_path_factory, steps=20))
     )
     assert all(equal(ours[key], theirs[key]) for key in ("generator", "discriminator", "opt_g", "opt_d"))
+
+
+def test_an_error_without_text_is_named_by_its_type(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError
+
+    config = settings(tmp_path)
+    state = new_state(config, some_data().classes)
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(OSError, match=r"could not write .*0000000\.pt \(OSError\); there is no checkpoint yet"):
+        checkpointing.write_checkpoint(state.state_dict(), config, tmp_path)
+    monkeypatch.setattr(type(state.generator), "_save_pretrained", fail)
+    with pytest.raises(OSError, match=r"could not write .*0000000 \(OSError\); there is no checkpoint yet"):
+        save_snapshot(state, tmp_path)
 
 
 def test_a_log_that_cannot_be_written_states_the_last_checkpoint(tmp_path, monkeypatch):

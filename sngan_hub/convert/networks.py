@@ -16,6 +16,7 @@ from torch import Tensor
 from ..class_names import CLASS_LISTS, class_list
 from ..networks.base import AnyDiscriminator, AnyGenerator, Network
 from ..networks.mixin import load_tensors
+from ..text import first_line
 from .archive import some
 from .assumptions import Options
 from .code_base import CodeBase, Source
@@ -177,7 +178,7 @@ def _misfits(part: Part, source: Source, ours: Tensor) -> list[str]:
     try:
         value = source.read(*(tensor.to("meta") for tensor in _stored(part, source)))
     except (RuntimeError, IndexError) as error:
-        return [f"{said}, which does not fit ({str(error).splitlines()[0]})"]
+        return [f"{said}, which does not fit ({first_line(error)})"]
     return [] if value.shape == ours.shape else [f"{said}, expected {_expected(source.read, theirs, value, ours)}"]
 
 

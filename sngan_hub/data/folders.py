@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from ..text import first_line
 from .images import DAMAGED, SUFFIXES, TEST_EVERY, Images, NoTestSplit, in_split, is_of_the_image, read_picture
 
 #: Suffixes of images that are not read
@@ -230,7 +231,7 @@ def load_folder(
             return read_picture(path.read_bytes(), size, stretch=stretch, squash=squash)
         except DAMAGED as error:
             if not is_of_the_image(error):
-                why = (str(error) or repr(error)).splitlines()[0]
+                why = first_line(error)
                 raise OSError(f"data: could not read {path} ({why}); the file may be whole: check the disk, the "
                               f"network and the memory, and run the command again") from error  # fmt: skip
             return printable(f"{path}: {error}")

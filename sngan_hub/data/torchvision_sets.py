@@ -17,6 +17,7 @@ from PIL import Image
 
 from ..files import write_array, write_folder
 from ..hub.cache import cache_folder, one_process_at_a_time
+from ..text import first_line
 from .images import Images, square
 
 FASHION_CLASSES = [
@@ -124,7 +125,7 @@ def _torchvision(name: str, cls: str, **arguments: Any) -> Any:
         with one_process_at_a_time(cache_folder() / f"{name}.lock", "downloading"):
             return open_set(str(root), download=True, **arguments)
     except Exception as error:  # sockets, servers and archives raise many kinds of errors
-        why = (str(error) or repr(error)).splitlines()[0]
+        why = first_line(error)
         raise FileNotFoundError(
             f"{name}: the data set is not in {root} and the download failed ({why}); save torchvision's files of "
             f"{cls} there"

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from ..text import first_line
 from ..weights.records import Record, is_drive
 from .cache import cache_folder, check_first, forget, place, sha256_of
 from .drive import transfer_from_drive
@@ -139,11 +140,11 @@ def _from_hub(record: Record, revision: str) -> Fetched:
             f"have uploaded this {record.kind}; {by_hand}"
         ) from error
     except HfHubHTTPError as error:
-        raise FileNotFoundError(f"{record.key}: {record.repo}: {_first_line(error)}; {by_hand}") from error
+        raise FileNotFoundError(f"{record.key}: {record.repo}: {first_line(error)}; {by_hand}") from error
     except (OSError, OfflineModeIsEnabled, *http_errors()) as error:
         if isinstance(error, FileNotFoundError) and str(error).startswith(record.key):
             raise
-        raise FileNotFoundError(f"{record.key}: the download failed: {_first_line(error)}; {by_hand}") from error
+        raise FileNotFoundError(f"{record.key}: the download failed: {first_line(error)}; {by_hand}") from error
     found = sha256_of(local)
     if found != stated.etag if _is_sha256(stated.etag) else not found.startswith(record.sha256):
         forget(local)
@@ -156,7 +157,3 @@ def _from_hub(record: Record, revision: str) -> Fetched:
 def _is_sha256(etag: str) -> bool:
     """Whether the Hub's tag is a sha256: it is for large files."""
     return bool(re.fullmatch(r"[0-9a-f]{64}", etag))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 
+from ..text import first_line
+
 
 def http_errors() -> tuple[type[Exception], ...]:
     """The error that the Hub client's HTTP library raises without a connection. The library depends on the version."""
@@ -46,17 +48,17 @@ def hub_errors(repo: str) -> Generator[None, None, None]:
             f"internet for the first download"
         ) from error
     except errors.HFValidationError as error:
-        raise ValueError(f"{repo}: this is not a valid repository id ({str(error).splitlines()[0]})") from error
+        raise ValueError(f"{repo}: this is not a valid repository id ({first_line(error)})") from error
     except errors.HfHubHTTPError as error:
         status: int = getattr(error.response, "status_code", 0)
         hint = {401: ": the token is missing or invalid; run `hf auth login`", 403: ": the token lacks this permission",
                 429: ": too many requests; try again later"}.get(status, "")  # fmt: skip
-        raise ConnectionError(f"{repo}: the Hub answered {status}{hint} ({_first_line(error)})") from error
+        raise ConnectionError(f"{repo}: the Hub answered {status}{hint} ({_one_line(error)})") from error
     except http_errors() as error:
-        raise ConnectionError(f"{repo}: the Hub cannot be reached ({_first_line(error)}); connect to the internet and "
+        raise ConnectionError(f"{repo}: the Hub cannot be reached ({_one_line(error)}); connect to the internet and "
                               f"try again") from error  # fmt: skip
 
 
-def _first_line(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     server = getattr(error, "server_message", None)
     return " ".join((server or str(error) or repr(error)).split())[:200]

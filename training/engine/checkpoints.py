@@ -15,6 +15,7 @@ import torch
 
 from sngan_hub.files import read_json_lines, write_atomically
 from sngan_hub.layers.resample import table_digest
+from sngan_hub.text import first_line
 
 from ..config.schema import Config, differences
 from .state import State
@@ -91,7 +92,7 @@ def write_checkpoint(parts: dict[str, Any], config: Config, out: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(path, lambda place: torch.save(parts, place), folder / ".writing.pt", sync=True)
     except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
-        raise OSError(f"could not write {path} ({str(error).splitlines()[0]}); {kept(out)}") from error
+        raise OSError(f"could not write {path} ({first_line(error)}); {kept(out)}") from error
     for old in checkpoints(out)[: -config.keep_checkpoints]:
         old.unlink()
     (out / HAD_CHECKPOINTS).touch()
@@ -146,7 +147,7 @@ def newest_readable(out: Path, wanted: Iterable[str]) -> Readable:
             parts = torch.load(path, map_location="cpu", weights_only=True)
             _ = [parts[key] for key in wanted]
         except UNREADABLE as error:
-            why = (str(error) or repr(error)).splitlines()[0]
+            why = first_line(error)
             print(f"{path}: not a readable checkpoint ({why}); trying the previous one", file=sys.stderr)
             damaged.append(path)
             continue

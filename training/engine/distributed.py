@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import nn
 
-from sngan_hub.text import plural
+from sngan_hub.text import first_line, plural
 
 from ..config.schema import Config
 from .checkpoints import kept, to_host
@@ -137,9 +137,8 @@ def any_process(said: bool, step: int, accelerator: Accelerator) -> bool:
 
 def lost_worker(error: RuntimeError, accelerator: Accelerator, out: Path) -> Exception:
     """Converts errors of collectives with a lost process to one that states how to resume. Others are unchanged."""
-    text = str(error)
-    gone = any(word in text.lower() for word in ("connection", "peer", "nccl", "timed out"))
+    text = str(error).lower()
+    gone = any(word in text for word in ("connection", "peer", "nccl", "timed out"))
     if accelerator.num_processes > 1 and gone:
-        first = text.splitlines()[0]
-        return ConnectionError(f"{out}: another process of the run has ended ({first}); {kept(out)}")
+        return ConnectionError(f"{out}: another process of the run has ended ({first_line(error)}); {kept(out)}")
     return error

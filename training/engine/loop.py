@@ -13,6 +13,7 @@ import torch
 
 from sngan_hub.data import Images, say_left_out
 from sngan_hub.data.prepared import check_blocks
+from sngan_hub.text import first_line
 
 from ..config.schema import Config, save_config
 from ..feed.checks import check_apart, check_data, check_held_out, check_tenth
@@ -185,7 +186,7 @@ def _iterate(state: State, config: Config, data: Images, fingerprint: str, accel
             except OSError as error:
                 if kept(out) in str(error):
                     raise
-                raise OSError(f"{out}: {(str(error) or repr(error)).splitlines()[0]}; {kept(out)}") from error
+                raise OSError(f"{out}: {first_line(error)}; {kept(out)}") from error
             if stopping and state.step < config.steps:
                 by = {"SIGINT": "Ctrl-C"}.get(stop[0], stop[0]) if stop else "another process"
                 raise InterruptedError(

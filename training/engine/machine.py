@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from sngan_hub.devices import resolve_device
+from sngan_hub.text import first_line
 
 from ..config.schema import Config
 from .distributed import is_first_process
@@ -135,7 +136,7 @@ def why_not_compiled(device: str) -> str:
         with torch.no_grad():
             torch.compile(_probe, fullgraph=True)(torch.zeros(64, device=device))
     except Exception as error:  # a missing compiler, Triton or the Python version cause many kinds of errors
-        return (str(error).strip() or repr(error)).splitlines()[0]
+        return first_line(error)
     return ""
 
 

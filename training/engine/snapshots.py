@@ -7,6 +7,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from sngan_hub.files import write_folder
+from sngan_hub.text import first_line
 
 from .checkpoints import kept
 from .run_folder import link_snapshot, snapshot_folder
@@ -22,7 +23,7 @@ def save_snapshot(state: State, out: Path, link: bool = True) -> Path:
             temporary = folder.with_name(f".{folder.name}-{kind}")  # STEP exists only with a complete network
             write_folder(folder / kind, settled(network)._save_pretrained, temporary)
     except (OSError, SafetensorError) as error:
-        raise OSError(f"could not write {folder} ({str(error).splitlines()[0]}); {kept(out)}") from error
+        raise OSError(f"could not write {folder} ({first_line(error)}); {kept(out)}") from error
     if link or not (out / "generator").exists():
         link_snapshot(out, state.step)
     return folder

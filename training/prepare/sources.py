@@ -29,6 +29,7 @@ from sngan_hub.data.folders import (
     product,
 )
 from sngan_hub.hub.cache import cache_folder
+from sngan_hub.text import first_line
 
 CELEBA = 202_599  # images
 
@@ -302,7 +303,7 @@ def _celeba() -> Listing:
         try:
             CelebA(str(cache_folder() / "torchvision"), split="all", download=True)
         except Exception as error:  # sockets, servers and archives raise many kinds of errors
-            why = (str(error) or repr(error)).splitlines()[0]
+            why = first_line(error)
             raise FileNotFoundError(f"source: could not download celeba ({why}); unpack img_align_celeba.zip by hand, "
                                     f"so that its {CELEBA:,} images are in {folder}") from error  # fmt: skip
     paths = sorted(folder.glob("*.jpg"))
@@ -359,7 +360,7 @@ def _datasets(name: str) -> Listing:
         found = datasets.load_from_disk(name) if Path(name).is_dir() else datasets.load_dataset(name)
         table = found if isinstance(found, datasets.Dataset) else found[split or "train"]
     except Exception as error:  # errors of datasets, pyarrow and the Hub client
-        why = (str(error) or repr(error)).splitlines()[0]
+        why = first_line(error)
         raise FileNotFoundError(f"source: could not load {name}, split {split or 'train'} ({why})") from error
     pictures = [key for key, kind in table.features.items() if isinstance(kind, datasets.Image)]
     labels = [key for key, kind in table.features.items() if isinstance(kind, datasets.ClassLabel)]
