@@ -35,6 +35,17 @@ def with_home(fields: dict[str, Any]) -> dict[str, Any]:
     return {k: os.path.expanduser(v) if k in ("out", "data", "held_out") else v for k, v in fields.items()}
 
 
+def check_folders(config: Config, dry_run: bool = False) -> None:
+    """Raises an error unless ``config.out`` is apart from the data and, if not a dry run, can be written."""
+    from .engine.run_folder import check_out
+    from .feed.checks import check_apart
+
+    check_apart(config.out, data=config.data, held_out=config.test_folder)
+    if not dry_run:
+        check_out(Path(config.out))
+        check_writable(Path(config.out), create=True)
+
+
 def prepare(arguments: argparse.Namespace) -> None:
     from sngan_hub.data.prepared import is_prepared
 
@@ -84,13 +95,7 @@ def train(arguments: argparse.Namespace) -> None:
         raise ValueError("out is missing; name a folder for the run: --out RUN")
     if not config.data and not arguments.dry_run:
         raise ValueError("data is missing; name a folder or a data set: --data FOLDER")
-    from .engine.run_folder import check_out
-    from .feed.checks import check_apart
-
-    check_apart(config.out, data=config.data, held_out=config.test_folder)
-    if not arguments.dry_run:
-        check_out(Path(config.out))
-        check_writable(Path(config.out), create=True)
+    check_folders(config, arguments.dry_run)
     say_run(config, arguments.dry_run, arguments.verbose, device)
     if arguments.dry_run:
         return
@@ -106,7 +111,7 @@ def say_run(config: Config, dry_run: bool, verbose: bool, device: str | None) ->
     Of several processes of a run, only the first prints.
     """
     from .config.dry_run import describe, summary
-    from .engine.distributed import is_first_process
+    from .engine.run_folder import is_first_process
 
     if not is_first_process():
         return
@@ -117,7 +122,7 @@ def say_run(config: Config, dry_run: bool, verbose: bool, device: str | None) ->
 
 
 def say_done(config: Config, state: State) -> None:
-    from .engine.distributed import is_first_process
+    from .engine.run_folder import is_first_process
 
     if is_first_process():
         print(f"{config.out}: {state.step} steps done; sample it: sngan sample {config.out} --out samples.png")
@@ -126,26 +131,21 @@ def say_done(config: Config, state: State) -> None:
 def finetune(arguments: argparse.Namespace) -> None:
     from sngan_hub.data import source_classes
 
-    from .engine.run_folder import check_out
-    from .feed.checks import check_apart
     from .finetune.load import begin, prepare_run
 
     config, dry, device = config_of(arguments), arguments.dry_run, asked_device(arguments)
     if not config.data or not (config.out or dry):
         raise ValueError("fine-tuning needs data and out: --data FOLDER --out RUN")
-    check_apart(config.out, data=config.data, held_out=config.test_folder)
+    check_folders(config, dry)
     source_classes(config.data)
-    if not dry:
-        check_out(Path(config.out))
-        check_writable(Path(config.out), create=True)
     given = {field.name for field in dataclasses.fields(Config) if hasattr(arguments, field.name)}
     config, data, start = prepare_run(config, given, open_images=not dry)
     say_run(config, dry, arguments.verbose, device)
     if dry:
         print("\n".join(start.notes if start else [f"{config.out}: resumes from the last checkpoint"]))
         return
-    from .engine.distributed import is_first_process
     from .engine.loop import train
+    from .engine.run_folder import is_first_process
     from .monitor.report import write_report
 
     state = train(config, data, (lambda new: begin(new, start, config)) if start else None)
@@ -222,20 +222,17 @@ def import_(arguments: argparse.Namespace) -> None:
     from .config.schema import save_config
     from .engine.checkpoints import HAD_CHECKPOINTS, checkpoints, save_checkpoint
     from .engine.import_chainer import import_snapshot
-    from .engine.run_folder import check_out, locked
+    from .engine.run_folder import locked
     from .engine.snapshots import save_snapshot
-    from .feed.checks import check_apart
     from .feed.images import stored_images
 
     config = config_of(arguments)
     if not config.out or not config.data:
         raise ValueError("import needs out and data: --out RUN --data FOLDER")
-    check_apart(config.out, data=config.data, held_out=config.test_folder)
+    check_folders(config)
     out = Path(config.out)
-    check_out(out)
     if checkpoints(out):
         raise FileExistsError(f"out must not contain a run (got {out}); choose another folder")
-    check_writable(out, create=True)
     data = stored_images(config, config.size)
     check_blocks(data)
     state = import_snapshot(arguments.snapshot, config, data.classes)

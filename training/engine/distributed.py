@@ -6,7 +6,6 @@ over it, batch norm uses whole groups, and gradients are averaged once before ea
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -39,11 +38,6 @@ class Share(NamedTuple):
     @property
     def slice(self) -> slice:
         return slice(self.start, self.stop)
-
-
-def is_first_process() -> bool:
-    """Whether this is the first of the processes that torchrun started. Works without an Accelerator."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def new_accelerator(device: str) -> Accelerator:

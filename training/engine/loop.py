@@ -35,13 +35,12 @@ from .distributed import (
     any_process,
     check_same_data,
     check_shares,
-    is_first_process,
     lost_worker,
     new_accelerator,
     share_state,
 )
 from .machine import decide_compile, set_up
-from .run_folder import check_out, locked
+from .run_folder import check_out, is_first_process, locked
 from .signals import stop_requests
 from .snapshots import hold_to_start, save_snapshot
 from .state import State, new_state

@@ -15,7 +15,7 @@ from sngan_hub.devices import resolve_device
 from sngan_hub.text import first_line
 
 from ..config.schema import Config
-from .distributed import is_first_process
+from .run_folder import is_first_process
 
 CACHE = "TORCHINDUCTOR_CACHE_DIR"
 REPAID_BY = 5_000  # number of iterations that save about the time of the compilation, if it saves any

@@ -49,18 +49,30 @@ def read_start(out: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
+def is_first_process() -> bool:
+    """Whether this is the first of the processes that torchrun started. Works without an Accelerator."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def check_out(out: Path) -> None:
     """Raises ``FileExistsError`` unless ``out`` is missing, empty or a run, so that no other files are overwritten.
 
     Hidden files are ignored. Only the first of several processes checks, because only it writes.
     """
-    if os.environ.get("RANK", "0") != "0" or not out.is_dir() or is_run(out):
+    if not is_first_process() or not out.is_dir() or is_run(out):
         return
     strangers = sorted(p.name for p in out.iterdir() if not p.name.startswith(".") and p.name != COMPILED)
     if strangers:
         network = (out / CONFIG_NAME).is_file() and (out / SAFETENSORS_SINGLE_FILE).is_file()
         what = "a network" if network else f"other files, such as {strangers[0]}"
         raise FileExistsError(f"out must be a new or empty folder, or a run to resume (got {out}, with {what})")
+
+
+def check_has_snapshot(run: Path) -> None:
+    """Raises ``FileNotFoundError`` unless ``run`` is a run with a snapshot."""
+    if not (run / "generator").exists() or not (run / CONFIG_NAME).is_file():
+        there = "" if run.exists() else ", which does not exist"
+        raise FileNotFoundError(f"run must be a run's folder with a snapshot (got {run}{there})")
 
 
 @contextmanager
@@ -132,7 +144,7 @@ def linked_step(out: Path) -> int:
     if place.is_symlink():
         return int(place.resolve().parent.name)
     weights = (place / SAFETENSORS_SINGLE_FILE).read_bytes()
-    for path in sorted((out / "snapshots").glob(f"[0-9]*/generator/{SAFETENSORS_SINGLE_FILE}"), reverse=True):
+    for path in sorted((out / SNAPSHOTS).glob(f"[0-9]*/generator/{SAFETENSORS_SINGLE_FILE}"), reverse=True):
         if path.stat().st_size == len(weights) and path.read_bytes() == weights:
             return int(path.parent.parent.name)
-    raise ValueError(f"{place} is not a copy of a snapshot in {out / 'snapshots'}; copy the whole run folder again")
+    raise ValueError(f"{place} is not a copy of a snapshot in {out / SNAPSHOTS}; copy the whole run folder again")

@@ -23,7 +23,7 @@ from sngan_hub.sampling.pictures import labelled_grid
 
 from ..config.schema import Config, load_config, make_config
 from ..engine.checkpoints import stored_fingerprint
-from ..engine.run_folder import linked_step, read_start
+from ..engine.run_folder import check_has_snapshot, linked_step, read_start
 from ..feed.images import as_generated, held_out_images, images_now
 from ..feed.near_copies import ALARM, copying, equal_rows, nearest, small
 from .log import PER_CLASS, read_log, shown_classes
@@ -48,9 +48,7 @@ def write_report(out: Path, data: Images | None = None) -> tuple[Path, str]:
         from jinja2 import Environment
     except ImportError as error:
         raise ValueError(f"the report needs more packages ({error}): pip install 'sngan-hub[train]'") from error
-    if not (out / "generator").exists() or not (out / "config.json").is_file():
-        there = "" if out.exists() else ", which does not exist"
-        raise FileNotFoundError(f"run must be a run's folder with a snapshot (got {out}{there})")
+    check_has_snapshot(out)
     config, generator = load_config(out), load_generator(out)
     about = read_start(out)
     step = linked_step(out)

@@ -10,7 +10,7 @@ from pathlib import Path
 from sngan_hub.networks.mixin import read_config
 
 from ..engine.checkpoints import checkpoints
-from ..engine.run_folder import is_run
+from ..engine.run_folder import SNAPSHOTS, is_run
 from .log import read_log
 from .score import best_score, scores_since_best
 
@@ -37,7 +37,7 @@ def status(out: Path) -> dict[str, object]:
         if saved
         else None,
         "best": f"{best['protocol']} {best['value']:.4g} at step {best['step']}" if best else None,
-        "snapshots": sorted(int(p.name) for p in (out / "snapshots").glob("[0-9]*")),
+        "snapshots": sorted(int(p.name) for p in (out / SNAPSHOTS).glob("[0-9]*")),
     }
 
 

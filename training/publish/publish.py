@@ -13,6 +13,7 @@ from sngan_hub.networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE
 from sngan_hub.sampling.pictures import labelled_grid, save_png
 from sngan_hub.sampling.refine import CALIBRATION
 
+from ..engine.run_folder import check_has_snapshot
 from ..monitor.log import shown_classes
 from .record import run_records
 
@@ -23,9 +24,7 @@ def stage(
     run: Path, repo: str, folder: Path, about: str = "", data: str = "", licence: str = ""
 ) -> list[tuple[Path, str]]:
     """Copies the files to upload to ``folder``. Returns the folder and the repository of each network."""
-    if not (run / "generator").exists() or not (run / CONFIG_NAME).is_file():
-        there = "" if run.exists() else ", which does not exist"
-        raise FileNotFoundError(f"run must be a run's folder with a snapshot (got {run}{there})")
+    check_has_snapshot(run)
     records = run_records(run, about, data, licence)
     repos = dict(zip(records, (repo, f"{repo}-discriminator"), strict=True))
     for kind, record in records.items():
