@@ -18,11 +18,9 @@ if TYPE_CHECKING:
     from .engine.state import State
 
 
-def asked_device(arguments: argparse.Namespace) -> str | None:
-    """The device that a dry run predicts for, "" for this machine; None if this is not a dry run."""
+def check_run_flags(arguments: argparse.Namespace) -> None:
     if arguments.predicted_for and not arguments.dry_run:
         raise ValueError(f"--for needs --dry-run (got {arguments.predicted_for!r})")
-    return (arguments.predicted_for or "") if arguments.dry_run else None
 
 
 def config_of(arguments: argparse.Namespace) -> Config:
@@ -90,22 +88,23 @@ def recipe_of(preset: str) -> dict[str, Any]:
 
 
 def train(arguments: argparse.Namespace) -> None:
-    config, device = config_of(arguments), asked_device(arguments)
+    config = config_of(arguments)
+    check_run_flags(arguments)
     if not config.out and not arguments.dry_run:
         raise ValueError("out is missing; name a folder for the run: --out RUN")
     if not config.data and not arguments.dry_run:
         raise ValueError("data is missing; name a folder or a data set: --data FOLDER")
     check_folders(config, arguments.dry_run)
-    say_run(config, arguments.dry_run, arguments.verbose, device)
+    print_plan(config, arguments)
     if arguments.dry_run:
         return
 
     from .engine.loop import train
 
-    say_done(config, train(config))
+    print_done(config, train(config))
 
 
-def say_run(config: Config, dry_run: bool, verbose: bool, device: str | None) -> None:
+def print_plan(config: Config, arguments: argparse.Namespace) -> None:
     """Prints what a run will do: all settings and the cost for a dry run, otherwise six lines on stderr.
 
     Of several processes of a run, only the first prints.
@@ -115,13 +114,13 @@ def say_run(config: Config, dry_run: bool, verbose: bool, device: str | None) ->
 
     if not is_first_process():
         return
-    if dry_run:
-        print(describe(config, device))
+    if arguments.dry_run:
+        print(describe(config, predict=True, device=arguments.predicted_for or ""))
     else:
-        print(describe(config, device) if verbose else summary(config), file=sys.stderr)
+        print(describe(config) if arguments.verbose else summary(config), file=sys.stderr)
 
 
-def say_done(config: Config, state: State) -> None:
+def print_done(config: Config, state: State) -> None:
     from .engine.run_folder import is_first_process
 
     if is_first_process():
@@ -133,14 +132,15 @@ def finetune(arguments: argparse.Namespace) -> None:
 
     from .finetune.load import begin, prepare_run
 
-    config, dry, device = config_of(arguments), arguments.dry_run, asked_device(arguments)
+    config, dry = config_of(arguments), arguments.dry_run
+    check_run_flags(arguments)
     if not config.data or not (config.out or dry):
         raise ValueError("fine-tuning needs data and out: --data FOLDER --out RUN")
     check_folders(config, dry)
     source_classes(config.data)
     given = {field.name for field in dataclasses.fields(Config) if hasattr(arguments, field.name)}
     config, data, start = prepare_run(config, given, open_images=not dry)
-    say_run(config, dry, arguments.verbose, device)
+    print_plan(config, arguments)
     if dry:
         print("\n".join(start.notes if start else [f"{config.out}: resumes from the last checkpoint"]))
         return
@@ -156,7 +156,7 @@ def finetune(arguments: argparse.Namespace) -> None:
         print(f"{path}: {said}", file=sys.stderr)
     except (ValueError, OSError) as error:  # not fatal: the networks are saved, and the report can be written again
         print(f"Could not write the report: {error}", file=sys.stderr)
-    say_done(config, state)
+    print_done(config, state)
 
 
 def study(arguments: argparse.Namespace) -> None:

@@ -7,7 +7,7 @@ import json
 import math
 import platform
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -26,27 +26,41 @@ from .schema import Config, make_config
 THROUGHPUT = Path(__file__).with_name("throughput.json")  # written by benchmarks/presets.py
 
 
-def describe(config: Config, predicted_for: str | None = None) -> str:
-    """The lines of a dry run. Opens no image: class counts come from the preset or from the names of folders.
+class Facts(NamedTuple):
+    """What is known of a run before it starts. Of pairs, the first is of the generator."""
 
-    ``predicted_for``: a device of devices.json to predict times for, "" for this machine. None: predict nothing, and
-    use the hours measured on this machine.
-    """
+    config: Config  # with the device that it will use
+    n_classes: int  # of the data; networks without classes ignore them
+    g: AnyGenerator  # without values
+    d: AnyDiscriminator
+    parameters: list[int]
+    flops: list[int]  # of a forward for one image
+    total: int  # FLOPs of an iteration
+
+
+def facts_of(config: Config) -> Facts:
+    """Opens no image: class counts come from the preset or from the names of folders."""
     config = dataclasses.replace(config, device=str(resolve_device(config.device)))
     n = len(source_classes(config.data)) if config.data else config.n_classes
     with torch.device("meta"):
         g, d = new_networks(config, n)
-    counts = [f"{sum(p.numel() for p in network.parameters()):,}" for network in (g, d)]
+    parameters = [sum(p.numel() for p in network.parameters()) for network in (g, d)]
     flops = [forward_flops(network) for network in (g, d)]
-    total = iteration_flops(config, *flops)
-    device = predicted_for or device_kind(config.device)
-    if predicted_for:
-        device = legal_device(predicted_for).name
-    hours = hours_text(config, total, device)
+    return Facts(config, n, g, d, parameters, flops, iteration_flops(config, *flops))
+
+
+def describe(config: Config, predict: bool = False, device: str = "") -> str:
+    """The lines of a dry run. Opens no image.
+
+    ``predict``: also predict the times of an iteration. ``device``: use the hours of this device of devices.json
+    (default: this machine).
+    """
+    config, n, g, d, parameters, flops, total = facts_of(config)
+    device = legal_device(device).name if device else device_kind(config.device)
     lines = [f"{key:22}{value}" for key, value in dataclasses.asdict(config).items()]
     lines += [
         f"{'classes':22}{g.n_classes or 'none'}",
-        f"{'parameters':22}generator {counts[0]}, discriminator {counts[1]}",
+        f"{'parameters':22}generator {parameters[0]:,}, discriminator {parameters[1]:,}",
         f"{'forward':22}generator {flops[0] / 2e9:.3g} GMAC per image, discriminator {flops[1] / 2e9:.3g}",
         f"{'per iteration':22}{config.n_dis * config.batch_size} real and "
         f"{config.n_dis * config.batch_size + config.g_batch_size} generated images, about {total / 1e12:.3g} TFLOP"
@@ -54,10 +68,10 @@ def describe(config: Config, predicted_for: str | None = None) -> str:
         f"{'learning rates':22}{rates_of(config)}",
         f"{'total':22}about {total * config.steps / 1e18:.3g} EFLOP in {config.steps:,} iterations",
         f"{'snapshots':22}{snapshots_of(config, [g, d])}",
-        f"{'hours':22}{hours}",
+        f"{'hours':22}{hours_text(config, total, device)}",
         f"{'compiled':22}{compile_of(config)}",
     ]
-    if predicted_for is not None:
+    if predict:
         lines += predicted_lines(config, n, device)
     return "\n".join([*lines, *warnings(config, device)])
 
@@ -103,20 +117,16 @@ def warnings(config: Config, device: str) -> list[str]:
 
 def summary(config: Config) -> str:
     """Six lines that describe a run before it starts. Opens no image."""
-    config = dataclasses.replace(config, device=str(resolve_device(config.device)))
-    n = len(source_classes(config.data)) if config.data else config.n_classes
-    with torch.device("meta"):
-        g, d = new_networks(config, n)
-    total = iteration_flops(config, *(forward_flops(network) for network in (g, d)))
+    config, n, g, _, parameters, _, total = facts_of(config)
     each = plural(config.n_dis, "discriminator step")
-    parameters = [f"{sum(p.numel() for p in network.parameters()) / 1e6:.3g} M" for network in (g, d)]
+    millions = [f"{count / 1e6:.3g} M" for count in parameters]
     kind = device_kind(config.device)
     compiled = {"off": "not compiled", "graphs_only": "CUDA graphs"}.get(possible_compile(config)[0], "compiled")
     lines = [
         f"{'run':10}{config.preset}: {plural(config.steps, 'iteration')} of 1 generator and {each}, {config.loss} loss",
         f"{'data':10}{config.data}, {plural(n, 'class', 'classes') if g.n_classes else 'without classes'}, "
         f"batches of {config.batch_size}",
-        f"{'networks':10}{g.size} px, generator {parameters[0]} parameters, discriminator {parameters[1]}",
+        f"{'networks':10}{g.size} px, generator {millions[0]} parameters, discriminator {millions[1]}",
         f"{'device':10}{printed(kind)}, {config.precision}, {compiled}",
         f"{'hours':10}{hours_text(config, total, kind)}",
         f"{'output':10}{config.out} (all settings: config.json in this folder, or --verbose)",
