@@ -353,7 +353,7 @@ def test_images_are_loaded_at_the_size_of_the_networks(image_folder, tmp_path):
 
     for fields, size in (("{}", 32), ('{"size": 48, "bottom_width": 6}', 48)):
         config = make_config("fashion32", data=str(image_folder), out=str(tmp_path), generator_fields=fields)
-        assert config.size == loop._checked(config, None, True).images.shape[-1] == size
+        assert config.size == loop._training_images(config, None, True).images.shape[-1] == size
     assert make_config("dogcat256").size == 256
 
 

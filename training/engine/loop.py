@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Generator
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,12 +68,12 @@ def train(config: Config, data: Images | None = None, begin: Callable[[State], N
 def _train(config: Config, data: Images | None, begin: Callable[[State], None] | None) -> State:
     accelerator = new_accelerator(config.device)
     check_shares(config, accelerator.num_processes)
-    data = _checked(config, data, accelerator.is_main_process)
+    data = _training_images(config, data, accelerator.is_main_process)
     config, fingerprint = decide_compile(config), data.fingerprint()
     check_same_data(fingerprint, accelerator)
     state = new_state(config, data.classes, accelerator.device)
     if accelerator.is_main_process:
-        _start(state, config, data, fingerprint, begin)
+        _resume_or_begin(state, config, data, fingerprint, begin)
     accelerator.wait_for_everyone()
     if config.l2_sp:
         hold_to_start(state, Path(config.out))
@@ -84,7 +84,7 @@ def _train(config: Config, data: Images | None, begin: Callable[[State], None] |
     return state
 
 
-def _checked(config: Config, data: Images | None, main: bool) -> Images:
+def _training_images(config: Config, data: Images | None, main: bool) -> Images:
     """The training images. The main process checks that they are whole, and compares them with the held-out images."""
     if data is None:
         if main:
@@ -99,7 +99,9 @@ def _checked(config: Config, data: Images | None, main: bool) -> Images:
     return data
 
 
-def _start(state: State, config: Config, data: Images, fingerprint: str, begin: Callable[[State], None] | None) -> None:
+def _resume_or_begin(
+    state: State, config: Config, data: Images, fingerprint: str, begin: Callable[[State], None] | None
+) -> None:
     """Resumes from the newest checkpoint, or begins a new run, and writes what marks the folder as a run."""
     out = Path(config.out)
     if config.score_every:
@@ -133,6 +135,28 @@ def _means(losses: dict[str, torch.Tensor], step: int, out: Path, accelerator: A
     return values
 
 
+@contextmanager
+def _resumable_errors(out: Path, accelerator: Accelerator) -> Generator[None, None, None]:
+    """Adds to errors of files and of lost processes what the same command will do."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise lost_worker(error, accelerator, out) from error
+    except OSError as error:
+        if kept(out) in str(error):
+            raise
+        raise OSError(f"{out}: {first_line(error)}; {kept(out)}") from error
+
+
+def _stopped(signals: list[str], state: State, config: Config) -> InterruptedError:
+    """``signals``: the names of those that this process has received; none if another process was stopped."""
+    by = {"SIGINT": "Ctrl-C"}.get(signals[0], signals[0]) if signals else "another process"
+    return InterruptedError(
+        f"{Path(config.out)}: stopped by {by} at step {state.step:,} of {config.steps:,}; the state is saved. The same "
+        f"command resumes it"
+    )
+
+
 def _iterate(state: State, config: Config, data: Images, fingerprint: str, accelerator: Accelerator) -> None:
     """All iterations that are left. The main process writes logs, samples, snapshots, scores and checkpoints."""
     out, main = Path(config.out), accelerator.is_main_process
@@ -151,8 +175,9 @@ def _iterate(state: State, config: Config, data: Images, fingerprint: str, accel
     ):
         ended = state.step < config.steps and out_of_patience(out, config, accelerator)
         losses: dict[str, torch.Tensor] = {}
-        while state.step < config.steps and not ended:
-            try:
+        stopping = False
+        with _resumable_errors(out, accelerator):
+            while state.step < config.steps and not ended and not stopping:
                 losses |= train_step(state, config, feed, accelerator)  # a lazy penalty keeps its last value
                 progress.update(state.step)
                 stopping = any_process(bool(stop), state.step, accelerator)
@@ -180,18 +205,8 @@ def _iterate(state: State, config: Config, data: Images, fingerprint: str, accel
                 if stopping:
                     writer.wait()
                     accelerator.wait_for_everyone()  # torchrun ends all processes as soon as one has ended
-            except RuntimeError as error:
-                raise lost_worker(error, accelerator, out) from error
-            except OSError as error:
-                if kept(out) in str(error):
-                    raise
-                raise OSError(f"{out}: {first_line(error)}; {kept(out)}") from error
-            if stopping and state.step < config.steps:
-                by = {"SIGINT": "Ctrl-C"}.get(stop[0], stop[0]) if stop else "another process"
-                raise InterruptedError(
-                    f"{out}: stopped by {by} at step {state.step:,} of {config.steps:,}; the state is saved. The same "
-                    f"command resumes it"
-                )
+        if stopping and state.step < config.steps:  # outside of the block: InterruptedError is an OSError
+            raise _stopped(stop, state, config)
         if ended and main and state.step < config.steps:  # also by an earlier command, of which this one has more steps
             print(f"{out}: ended at step {state.step:,} of {config.steps:,}: no better score in {config.patience} "
                   f"scores; to go on, raise --patience or omit it", file=sys.stderr)  # fmt: skip
