@@ -48,8 +48,8 @@ def test_features_on_a_gpu_are_those_of_the_cpu():
     images = [np.random.default_rng(i).integers(0, 256, (5, 3, 32, 32), dtype=np.uint8) for i in range(6)]
     tasks = [lambda worker, x=x: x for x in images]
     network: Inception = load_inception()
-    crew = [Worker(None, copy.deepcopy(network).to(f"cuda:{i}")) for i in range(torch.cuda.device_count())] * 2
-    found, expected = extract(crew, tasks, 30), extract([Worker(None, network)], tasks, 30)
+    workers = [Worker(None, copy.deepcopy(network).to(f"cuda:{i}")) for i in range(torch.cuda.device_count())] * 2
+    found, expected = extract(workers, tasks, 30), extract([Worker(None, network)], tasks, 30)
     assert (found - expected).abs().max() < 1e-3 * expected.abs().max()
 
 

@@ -106,7 +106,7 @@ def test_outputs_that_are_not_finite_are_not_verified(value, tmp_path, monkeypat
         difference(tmp_path / "x.onnx", network)
 
 
-def test_settled_weights_are_those_in_use():
+def test_fixed_weights_are_those_in_use():
     network = randomised(NETWORKS["D iterate"]())
     fixed = with_fixed_weights(network)
     x, y = example(network, 2).values()

@@ -25,9 +25,9 @@ def test_workers_compute_at_the_same_time_and_in_order(monkeypatch):
         "features_of",
         lambda network, x, precision: (together.wait(), torch.tensor([[float(x), network]]))[1],
     )
-    crew = [Worker(None, i) for i in range(3)]
+    workers = [Worker(None, i) for i in range(3)]
     threads = torch.get_num_threads()
-    found = extract(crew, [lambda worker, i=i: i for i in range(9)], 9)
+    found = extract(workers, [lambda worker, i=i: i for i in range(9)], 9)
     assert found[:, 0].tolist() == list(range(9)) and set(found[:, 1].tolist()) == {0, 1, 2}
     assert torch.get_num_threads() == threads
 

@@ -377,7 +377,7 @@ def test_every_device_has_its_own_networks_and_the_same_samples(tiny):
     e = Evaluation(
         Generator(32, 3, widths=[4] * 4, classes=["a", "b", "c"]).eval(), "source", devices=devices, workers=2
     )
-    first, again, other, _ = e.crew
+    first, again, other, _ = e.workers_of_devices
     assert first is again and first.network is not other.network and first.generator is not None
     one = Evaluation(e.generator, "source")
     assert torch.equal(e.sample_features(230), one.sample_features(230))

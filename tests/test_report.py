@@ -38,7 +38,7 @@ def picture(seed, side=32):
 # Copies
 
 
-def test_copies_survive_saving_and_scaling_and_strangers_are_none():
+def test_copies_survive_saving_and_scaling_and_other_images_are_none():
     originals = [picture(seed) for seed in range(6)]
     file = io.BytesIO()
     Image.fromarray(originals[1]).save(file, "JPEG", quality=85, subsampling=0)

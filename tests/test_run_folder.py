@@ -24,7 +24,7 @@ from training.engine.run_folder import check_out, link_snapshot, linked_step, lo
 from training.engine.signals import stop_requests
 from training.engine.snapshots import save_snapshot
 from training.engine.state import new_state
-from training.engine.transition import settled
+from training.engine.transition import with_strength_applied
 from training.monitor.log import Log
 from training.monitor.score import best_score
 from training.monitor.status import has_ended, lines, status
@@ -181,12 +181,12 @@ def test_a_snapshot_alone_gives_what_was_measured_within_the_transition(fields, 
             assert torch.allclose(g(z, y), pictures, atol=1e-5)
             assert torch.allclose(d(x, y), scores, atol=2e-5), (d(x, y) - scores).abs().max()
             if strength:
-                assert not torch.allclose(settled_at_one(state.average)(z, y), pictures, atol=1e-3)
+                assert not torch.allclose(copy_at_strength_one(state.average)(z, y), pictures, atol=1e-3)
         assert state.generator.class_strength == strength  # the run goes on as it was
-    assert settled(g) is g
+    assert with_strength_applied(g) is g
 
 
-def settled_at_one(network):
+def copy_at_strength_one(network):
     import copy
 
     new = copy.deepcopy(network)

@@ -195,7 +195,7 @@ class Evaluation:
         if forget and seed != self.seed:
             self._features.clear()
         if self.standing and seed != self.seed:  # which are estimated from its latents
-            for name in ("sampler", "crew", "_generator"):
+            for name in ("sampler", "workers_of_devices", "_generator"):
                 self.__dict__.pop(name, None)
         self.seed = seed
 
@@ -239,13 +239,13 @@ class Evaluation:
         return f"standing, {STANDING_BATCHES} batches of {STANDING_BATCH}" if self.standing else "stored"
 
     @cached_property
-    def crew(self) -> list[Worker]:
-        """One worker, or ``workers`` for each device, which share the networks there."""
-        crew: list[Worker] = []
+    def workers_of_devices(self) -> list[Worker]:
+        """``workers`` workers for each device (default 1). Those of one device share its networks."""
+        workers: list[Worker] = []
         for i, device in enumerate(self.devices or [self.device]):
             network = self.inception if i == 0 else copy.deepcopy(self.inception).to(device)
-            crew += [Worker(self._on(device), network)] * self.workers
-        return crew
+            workers += [Worker(self._on(device), network)] * self.workers
+        return workers
 
     def _on(self, device: torch.device) -> Any:
         if self.pictures:
@@ -338,7 +338,7 @@ class Evaluation:
         if done < n:
             tasks = [self._task(np.arange(i, min(i + self.batch_size, n)), labels)
                      for i in range(done, n, self.batch_size)]  # fmt: skip
-            known = extract(self.crew, tasks, n - done, "samples", self.precision, store, known)
+            known = extract(self.workers_of_devices, tasks, n - done, "samples", self.precision, store, known)
         assert known is not None
         self._features[self.seed, rule] = known
         return known[:n]
@@ -347,7 +347,7 @@ class Evaluation:
         """Features of the first ``n`` samples of a class: samples ``label``, ``label`` + K, ``label`` + 2K ..."""
         which = np.arange(n) * self.n_classes + label
         tasks = [self._task(which[i : i + self.batch_size], None) for i in range(0, n, self.batch_size)]
-        return extract(self.crew, tasks, n, f"class {label}", self.precision)
+        return extract(self.workers_of_devices, tasks, n, f"class {label}", self.precision)
 
     def _task(self, which: np.ndarray, labels: np.ndarray | str | None) -> Task:
         return lambda worker: self.draw(which, labels, worker.generator)[0]
@@ -410,7 +410,7 @@ class Evaluation:
         missing = index[0 if known is None else len(known) :]
         if len(missing) or known is None:
             tasks = [_rows(data, missing[i : i + BATCH]) for i in range(0, len(missing), BATCH)]
-            known = extract(self.crew, tasks, len(missing), f"real {split}", self.precision, store, known)
+            known = extract(self.workers_of_devices, tasks, len(missing), f"real {split}", self.precision, store, known)
         return known[: len(index)]
 
 

@@ -91,8 +91,8 @@ class Pictures:
 
     def _forget_classes(self, classes: list[str]) -> None:
         assert self.classes is not None
-        strangers = [name for name in self.classes if name not in classes]
-        other = next(iter(strangers or [name for name in classes if name not in self.classes]))
+        unknown = [name for name in self.classes if name not in classes]
+        other = next(iter(unknown or [name for name in classes if name not in self.classes]))
         print(f"{self.folder}: its folders are not the classes of the data ({other!r} is only in one of them), so all "
               f"pictures are taken as one set, without classes", file=sys.stderr)  # fmt: skip
         self.data, self.classes, self.n_classes = self.data.as_one_class(), None, 0

@@ -103,7 +103,7 @@ def rates(e: Evaluation, scored: bool) -> tuple[float, float]:
     """Seconds to generate one image and to compute its features, on all devices. ``scored``: whether features are
     needed at all; without them, Inception's weights are not.
     """
-    worker, taken = e.crew[0] if scored else None, [0.0, 0.0]
+    worker, taken = e.workers_of_devices[0] if scored else None, [0.0, 0.0]
     n = min(TIMED, len(e.pictures)) if e.pictures else TIMED
     for _ in range(2):  # the first round warms up
         start = time.perf_counter()

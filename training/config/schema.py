@@ -227,8 +227,8 @@ def load_config(run: Path) -> Config:
 def config_from(values: dict[str, Any], where: Path) -> Config:
     """The settings that a file of the run ``where`` holds. Raises ``ValueError`` if one is unknown."""
     fields = {field.name for field in dataclasses.fields(Config)}
-    if strangers := [name for name in values if name not in fields]:
-        raise ValueError(f"{where}: unknown setting {strangers[0]!r}; a newer version of sngan-hub wrote this run: "
+    if unknown := [name for name in values if name not in fields]:
+        raise ValueError(f"{where}: unknown setting {unknown[0]!r}; a newer version of sngan-hub wrote this run: "
                          f"update sngan-hub")  # fmt: skip
     return Config(**values)
 

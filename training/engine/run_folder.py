@@ -61,10 +61,10 @@ def check_out(out: Path) -> None:
     """
     if not is_first_process() or not out.is_dir() or is_run(out):
         return
-    strangers = sorted(p.name for p in out.iterdir() if not p.name.startswith(".") and p.name != COMPILED)
-    if strangers:
+    other_files = sorted(p.name for p in out.iterdir() if not p.name.startswith(".") and p.name != COMPILED)
+    if other_files:
         network = (out / CONFIG_NAME).is_file() and (out / SAFETENSORS_SINGLE_FILE).is_file()
-        what = "a network" if network else f"other files, such as {strangers[0]}"
+        what = "a network" if network else f"other files, such as {other_files[0]}"
         raise FileExistsError(f"out must be a new or empty folder, or a run to resume (got {out}, with {what})")
 
 

@@ -12,7 +12,7 @@ from sngan_hub.text import first_line
 from .checkpoints import kept
 from .run_folder import link_snapshot, snapshot_folder
 from .state import State
-from .transition import settled
+from .transition import with_strength_applied
 
 
 def save_snapshot(state: State, out: Path, link: bool = True) -> Path:
@@ -21,7 +21,7 @@ def save_snapshot(state: State, out: Path, link: bool = True) -> Path:
     try:
         for kind, network in (("generator", state.average), ("discriminator", state.discriminator)):
             temporary = folder.with_name(f".{folder.name}-{kind}")  # STEP exists only with a complete network
-            write_folder(folder / kind, settled(network)._save_pretrained, temporary)
+            write_folder(folder / kind, with_strength_applied(network)._save_pretrained, temporary)
     except (OSError, SafetensorError) as error:
         raise OSError(f"could not write {folder} ({first_line(error)}); {kept(out)}") from error
     if link or not (out / "generator").exists():

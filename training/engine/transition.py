@@ -1,8 +1,8 @@
 """The class transition (Shahbazi et al. 2022): training moves gradually from unconditional to conditional.
 
 During the transition a network interpolates each class embedding between the mean of all classes and its own value, by
-a strength in [0, 1] that is not saved. ``settled`` applies the strength to the embeddings, so that a snapshot alone
-gives the network that was logged and scored.
+a strength in [0, 1] that is not saved. ``with_strength_applied`` applies the strength to the embeddings, so that a
+snapshot alone gives the network that was logged and scored.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def set_class_strength(networks: Iterable[Network], strength: float, device: tor
 
 
 @torch.no_grad()
-def settled(network: Any) -> Any:
+def with_strength_applied(network: Any) -> Any:
     """``network`` itself at strength 1, otherwise a copy with strength 1 that computes the same as ``network``.
 
     Args: a generator or a discriminator. Returns one of the same kind; a discriminator's ``embed_scale`` becomes the

@@ -18,7 +18,7 @@ from sngan_hub.text import plural
 from ..config.schema import Config
 from .draws import crop_offsets, random_crops
 from .images import like_training, stored_images
-from .near_copies import check_strangers, near_copies, say_shared
+from .near_copies import check_no_training_images, near_copies, say_shared
 from .streams import Stream, draws
 
 LOOKED_AT = 2000  # number of images whose pixels are checked
@@ -45,7 +45,8 @@ def check_apart(out: str | Path, **sources: str) -> None:
 
 def check_held_out(data: Images, config: Config) -> None:
     """Raises ``ValueError`` if images of ``config.held_out`` are also training images."""
-    check_strangers(like_training(config.test_folder, "all", data, config), data, f"held_out: {config.test_folder}")
+    held = like_training(config.test_folder, "all", data, config)
+    check_no_training_images(held, data, f"held_out: {config.test_folder}")
 
 
 def check_tenth(data: Images, config: Config) -> None:

@@ -52,7 +52,7 @@ def near_copies(images: np.ndarray) -> list[tuple[int, int]]:
     return [(int(i), int(j)) for i, j in (apart < NEAR).nonzero()]
 
 
-def check_strangers(held: Images, training: Images, what: str) -> None:
+def check_no_training_images(held: Images, training: Images, what: str) -> None:
     """Raises ``ValueError`` if more than ``SHARED`` of the held-out images equal training images byte for byte.
 
     If fewer do, prints their number. ``what``: the argument and the folder, for the message.

@@ -25,7 +25,7 @@ from ..config.schema import Config, load_config
 from ..engine.checkpoints import stored_fingerprint
 from ..engine.run_folder import run_of
 from ..feed.images import at_size, images_now, like_training
-from ..feed.near_copies import check_strangers
+from ..feed.near_copies import check_no_training_images
 
 BATCH = 100
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)  # on the squared weights; chosen on a tenth of the training images
@@ -88,7 +88,7 @@ def check_unseen(model: str, source: str, split: str, size: int) -> None:
         training, seen = at_size(training, size), load_images(source, split, size)
     else:
         seen = like_training(source, split, training, config)
-    check_strangers(seen, training, f"data: {source}")
+    check_no_training_images(seen, training, f"data: {source}")
 
 
 def config_of_run(model: str) -> Config:

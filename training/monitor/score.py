@@ -19,7 +19,7 @@ from sngan_hub.text import nearest
 from ..config.schema import Config
 from ..engine.run_folder import link_snapshot
 from ..engine.state import State
-from ..engine.transition import settled
+from ..engine.transition import with_strength_applied
 from .log import read_lines
 
 if TYPE_CHECKING:  # imported at run time only by the loop
@@ -74,7 +74,7 @@ def score_snapshot(state: State, config: Config, out: Path) -> float:
     from sngan_hub.metrics.protocols import evaluate
 
     start = time.perf_counter()
-    network, stretch = settled(state.average), config.contrast_stretch
+    network, stretch = with_strength_applied(state.average), config.contrast_stretch
     for name, score in evaluate(network, *_of_score(config), keep_samples=False, stretch=stretch):
         line = {"step": state.step, "protocol": name, **asdict(score)}
         append_json(out / SCORES, line)
