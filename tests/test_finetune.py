@@ -16,7 +16,7 @@ from training.engine.state import new_state
 from training.feed.images import at_size
 from training.finetune.load import has_discriminator, prepare_run
 from training.finetune.plan import ClassStart
-from training.finetune.transfer import Start, adopt, mixtures, nearest_classes, table_rows, with_scales
+from training.finetune.transfer import Start, copy_donor, mixtures, nearest_classes, table_rows, with_scales
 
 from . import tuning
 from .conftest import GOLDEN
@@ -94,13 +94,13 @@ def small_donor(normalizer, n_classes=3):
     return g, d.eval()
 
 
-def adopted(g, d, mixture, classes, conditioning="projection"):
+def new_discriminator(g, d, mixture, classes, conditioning="projection"):
     fields = [{k: v for k, v in n.config.items() if k not in ("class", "classes", "n_classes")} for n in (g, d)]
     config = make_config("finetune", donor="donor", conditioning=conditioning, generator_fields=json.dumps(fields[0]),
                          discriminator_fields=json.dumps(fields[1]))  # fmt: skip
     config = with_scales(config, d, mixture)
     state = new_state(config, classes)
-    adopt(state, Start(g, d, mixture, [], []), config)
+    copy_donor(state, Start(g, d, mixture, [], []), config)
     return state.discriminator.eval()
 
 
@@ -109,7 +109,7 @@ def test_kept_classes_keep_their_scores_whatever_the_normalizer(normalizer):
     g, donor = small_donor(normalizer)
     mixture = torch.eye(3, dtype=torch.float64)[[2, 0, 0]]
     mixture[2] = 1 / 3
-    d = adopted(g, donor, mixture, ["c", "a", "new"])
+    d = new_discriminator(g, donor, mixture, ["c", "a", "new"])
     x = torch.rand(4, 3, 32, 32) * 2 - 1
     with torch.no_grad():
         ours, theirs = d.class_scores(x), donor.class_scores(x)
@@ -117,13 +117,13 @@ def test_kept_classes_keep_their_scores_whatever_the_normalizer(normalizer):
         table = d.embed.effective_weight()
         assert torch.allclose(d.embed.train().effective_weight(), table, atol=1e-5)  # u has converged
         if normalizer != "weight":
-            one = adopted(g, donor, mixture[:1], ["all"], "none")
+            one = new_discriminator(g, donor, mixture[:1], ["all"], "none")
             assert torch.allclose(one(x), theirs.mean(1, keepdim=True), atol=1e-4)
 
 
 def test_an_unconditional_donor_with_a_gain_gets_a_class_table():
     g, donor = small_donor("spectral_gain", 0)
-    d = adopted(g, donor, torch.zeros(2, 0, dtype=torch.float64), ["a", "b"])
+    d = new_discriminator(g, donor, torch.zeros(2, 0, dtype=torch.float64), ["a", "b"])
     assert torch.equal(d.linear.gamma, donor.linear.gamma)
     assert torch.allclose(d.embed.effective_weight(), d.embed.weight, atol=1e-5)  # random, as in an untrained network
 

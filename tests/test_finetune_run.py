@@ -23,7 +23,7 @@ from training.config.schema import make_config
 from training.engine.checkpoints import checkpoints
 from training.engine.loop import train
 from training.feed.checks import check_apart
-from training.finetune.plan import DataFacts, sensible
+from training.finetune.plan import DataFacts, automatic_settings
 
 from . import tuning, warm
 from .conftest import GOLDEN, ROOT
@@ -48,7 +48,7 @@ def test_sensible_settings_by_the_number_of_images(folders, tmp_path):
             for i in range(each):
                 (root / str(k) / f"{i}.png").touch()  # listed, not opened
         facts = DataFacts([], *count_images(str(root)))
-        chosen, said = sensible(make_config("finetune", data=str(root)), facts)
+        chosen, said = automatic_settings(make_config("finetune", data=str(root)), facts)
         assert expected.items() <= chosen.items()
         assert ("score_every" in chosen) == (each > 3) == (said == "")
     finetune(folders("planets", "moods"), tmp_path / "run", "--steps=0")

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from training.config.schema import make_config
-from training.finetune.plan import ClassStart, DataFacts, Donor, class_starts, going_on, make_plan, parse_like
+from training.finetune.plan import ClassStart, DataFacts, Donor, class_starts, make_plan, parse_like, resumed_config
 
 G = {"class": "Generator", "size": 32, "n_classes": 3, "classes": ["cat", "dog", "owl"], "widths": [8]}
 D = {"class": "Discriminator", "size": 32, "n_classes": 3, "classes": ["cat", "dog", "owl"], "widths": [8],
@@ -52,7 +52,7 @@ def test_a_patience_needs_scores_that_the_run_may_choose_itself():
         plan(given={"score_every"}, score_every=0, patience=3)
     old = vars(plan(images=100, held=10).config)
     with pytest.raises(ValueError, match="patience needs scores"):
-        going_on(make_config("finetune", donor="sngan_fashion32.v1", patience=3), dict(old), {"patience"})
+        resumed_config(make_config("finetune", donor="sngan_fashion32.v1", patience=3), dict(old), {"patience"})
 
 
 def test_augmentation_that_starts_late_is_one_that_the_run_may_choose_itself():
@@ -127,12 +127,12 @@ def test_what_is_refused():
 def test_a_run_that_goes_on_keeps_what_was_chosen():
     began = vars(plan(images=100, held=10).config)
     asked = make_config("finetune", donor="sngan_fashion32.v1", batch_size=64, steps=9000)
-    config = going_on(asked, began, {"batch_size"})
+    config = resumed_config(asked, began, {"batch_size"})
     assert (config.batch_size, config.steps, config.freeze_d, config.held_out) == (64, 9000, 2, "none")
     assert json.loads(config.class_order) == ["owl", "zebra"]
-    assert going_on(make_config("finetune", conditioning="projection"), began, {"conditioning"})
+    assert resumed_config(make_config("finetune", conditioning="projection"), began, {"conditioning"})
     with pytest.raises(ValueError, match="conditioning: was 'projection', now 'none'"):
-        going_on(make_config("finetune", conditioning="none"), began, {"conditioning"})
+        resumed_config(make_config("finetune", conditioning="none"), began, {"conditioning"})
 
 
 def test_synsets_are_the_donors_classes():

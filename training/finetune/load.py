@@ -28,8 +28,8 @@ from ..engine.run_folder import START, run_of
 from ..engine.state import State
 from ..feed.images import stored_images
 from ..monitor.score import Planned, check_data_for_scores, check_scoring
-from .plan import HELD_OUT, DataFacts, Donor, going_on, make_plan
-from .transfer import Start, adopt, mixtures, with_scales
+from .plan import HELD_OUT, DataFacts, Donor, make_plan, resumed_config
+from .transfer import Start, copy_donor, mixtures, with_scales
 
 
 def prepare_run(
@@ -46,7 +46,7 @@ def prepare_run(
         old = read_config(out / "config.json")
         if not old.get("donor"):
             raise ValueError(f"out: {out} contains a run of sngan train; choose another folder for fine-tuning")
-        config = going_on(config, old, given)
+        config = resumed_config(config, old, given)
         data = read_data(config, config.size, []) if open_images else no_images(config)
         return config, data.in_order(json.loads(config.class_order)), None
     facts = DataFacts(source_classes(config.data), *count_images(config.data))
@@ -67,7 +67,7 @@ def prepare_run(
 
 def begin(state: State, start: Start, config: Config) -> None:
     """Initialises the state of a new run, prints what it starts from, and writes that to ``START``."""
-    notes = start.notes + adopt(state, start, config)
+    notes = start.notes + copy_donor(state, start, config)
     print("\n".join(notes), file=sys.stderr)
     about = {
         "donor": config.donor,

@@ -21,10 +21,12 @@ D_WARM_UP = 200  # steps in which only D is trained, if the donor has no discrim
 FEW, MANY = 200, 2000  # numbers of images: none are held out below the first; all of D is trained from the second on
 HELD_OUT = 20  # minimum number of held-out images for scores
 NEAREST = 3  # number of donor classes that a new class is combined from
-SENSIBLE = ("freeze_d", "augment", "batch_size", "g_batch_size", "warm_up", "held_out", "score",
-            "score_every")  # fmt: skip
-OF_THE_DONOR = ("architecture", "generator_fields", "discriminator_fields", "class_order", "conditioning",
-                "d_warm_up")  # fmt: skip
+#: Settings that are chosen automatically, unless the user gives them
+AUTOMATIC = ("freeze_d", "augment", "batch_size", "g_batch_size", "warm_up", "held_out", "score", "score_every")
+#: Settings that a resumed run cannot change
+FIXED_AT_START = (
+    "architecture", "generator_fields", "discriminator_fields", "class_order", "conditioning", "d_warm_up",
+)  # fmt: skip
 NOT_GIVEN = ("method", "architecture", "generator_fields", "discriminator_fields")  # always the donor's
 
 
@@ -84,7 +86,7 @@ def make_plan(
     if taken := [name for name in NOT_GIVEN if name in given]:
         raise ValueError(f"{taken[0]} is the donor's in a fine-tuning run and cannot be set; omit it, or train a new "
                          f"model with sngan train")  # fmt: skip
-    chosen, why = sensible(config, data, donor.is_run, no_scores, given)
+    chosen, why = automatic_settings(config, data, donor.is_run, no_scores, given)
     config = dataclasses.replace(config, **{key: value for key, value in chosen.items() if key not in given})
     check_patience(config, why)
     config.check_augment_from()
@@ -122,18 +124,18 @@ def make_plan(
     return Plan(config, tuple(order), tuple(starts), tuple(notes), class_notes)
 
 
-def going_on(config: Config, old: dict[str, Any], given: Collection[str]) -> Config:
+def resumed_config(config: Config, old: dict[str, Any], given: Collection[str]) -> Config:
     """The settings of a resumed run. Values that were chosen automatically are taken from ``old``.
 
     Raises ``ValueError`` if a given value differs from that of a setting which the start of the run has fixed.
     """
-    changed = [f"{name}: was {old[name]!r}, now {getattr(config, name)!r}" for name in OF_THE_DONOR
+    changed = [f"{name}: was {old[name]!r}, now {getattr(config, name)!r}" for name in FIXED_AT_START
                if name in given and getattr(config, name) != old[name]]  # fmt: skip
     if changed:
         raise ValueError(f"{config.out} contains a run with other settings; choose another --out or undo the changes:"
                          "\n  " + "\n  ".join(changed))  # fmt: skip
-    kept = {name: old[name] for name in OF_THE_DONOR} | {name: old[name] for name in SENSIBLE if name not in given}
-    config = dataclasses.replace(config, **kept)
+    names = [*FIXED_AT_START, *(name for name in AUTOMATIC if name not in given)]
+    config = dataclasses.replace(config, **{name: old[name] for name in names})
     check_patience(config)
     config.check_augment_from()
     return config
@@ -145,7 +147,7 @@ def check_patience(config: Config, why: str = "") -> None:
         raise ValueError(f"patience needs scores (got {config.patience}). {why or 'No scores: score_every is 0'}")
 
 
-def sensible(
+def automatic_settings(
     config: Config,
     data: DataFacts,
     is_run: bool = False,

@@ -132,7 +132,7 @@ def folded_head(d: Discriminator) -> Tensor:
 
 
 @torch.no_grad()
-def adopt(state: State, start: Start, config: Config) -> list[str]:
+def copy_donor(state: State, start: Start, config: Config) -> list[str]:
     """Copies the donor's weights into a new state, with new class tables, and Adam's moments if the donor is a run.
 
     Returns one line about the moments.
@@ -140,8 +140,8 @@ def adopt(state: State, start: Start, config: Config) -> list[str]:
     n, theirs = state.generator.n_classes, start.generator.n_classes
     whole = n == theirs == 0 or (n == theirs and is_whole(start.mixture))
     for target in {id(n): n for n in (state.generator, state.average)}.values():
-        _adopt_generator(target, start.generator, start.mixture, whole)
-    _adopt_discriminator(state.discriminator, start, config, whole)
+        _copy_generator(target, start.generator, start.mixture, whole)
+    _copy_discriminator(state.discriminator, start, config, whole)
     for network in (state.generator, state.discriminator):
         network.train()
     return keep_moments(state, start, Path(config.donor))
@@ -176,7 +176,7 @@ def keep_moments(state: State, start: Start, donor: Path) -> list[str]:
     return [f"Adam's moments: kept from step {parts['step']:,} of {donor} for {kept:,} tensors{start_afresh}"]
 
 
-def _adopt_generator(g: AnyGenerator, donor: Generator, mixture: Tensor, whole: bool) -> None:
+def _copy_generator(g: AnyGenerator, donor: Generator, mixture: Tensor, whole: bool) -> None:
     theirs = donor.state_dict()
     if whole:
         g.load_state_dict(theirs)
@@ -199,7 +199,7 @@ def _adopt_generator(g: AnyGenerator, donor: Generator, mixture: Tensor, whole: 
     g.load_state_dict(theirs)
 
 
-def _adopt_discriminator(d: AnyDiscriminator, start: Start, config: Config, whole: bool) -> None:
+def _copy_discriminator(d: AnyDiscriminator, start: Start, config: Config, whole: bool) -> None:
     donor = start.discriminator
     if donor is None:
         return
