@@ -64,6 +64,11 @@ def power_iteration(matrix: Tensor, u: Tensor) -> Estimate:
     return Estimate(torch.dot(u, matrix @ v), u, v)
 
 
+def converged_estimate(matrix: Tensor) -> Estimate:
+    """sigma, u and v of the largest singular value of a matrix (rows, columns)."""
+    return power_iteration(matrix, torch.linalg.svd(matrix, full_matrices=False).U[:, 0])
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # A layer with a normalised weight
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sngan_hub.layers.normalizers import BatchNorm2d, Embedding, lookup_class
-from sngan_hub.layers.spectral_norm import SpectralNorm, power_iteration
+from sngan_hub.layers.spectral_norm import SpectralNorm, converged_estimate
 from sngan_hub.networks.base import AnyDiscriminator, AnyGenerator, Network
 
 
@@ -60,8 +60,7 @@ def set_table(network: Network, layer: Any, rows: Tensor) -> None:
     """Sets the effective class table of ``network`` to ``rows`` (classes, channels), whatever its normalisation."""
     layer.weight.copy_(rows)
     if isinstance(layer.normalize, SpectralNorm):
-        u = torch.linalg.svd(rows, full_matrices=False).U[:, 0]
-        sigma, u, v = power_iteration(rows, u)
+        sigma, u, v = converged_estimate(rows)
         layer.u.copy_(u)
         if layer.normalize.sn_eval == "stored":
             layer.v.copy_(v)

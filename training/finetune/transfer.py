@@ -20,7 +20,7 @@ from torch import Tensor
 
 from sngan_hub.data import Images
 from sngan_hub.layers.normalizers import BatchNorm2d
-from sngan_hub.layers.spectral_norm import power_iteration
+from sngan_hub.layers.spectral_norm import converged_estimate
 from sngan_hub.metrics.discriminator_scores import as_input
 from sngan_hub.networks.base import AnyDiscriminator, AnyGenerator
 from sngan_hub.networks.resnet import Discriminator, Generator
@@ -222,7 +222,6 @@ def _copy_discriminator(d: AnyDiscriminator, start: Start, config: Config, whole
 
 def _converged(layer: str, matrix: Tensor, own: dict[str, Tensor]) -> dict[str, Tensor]:
     """u (and v) of the largest singular value, and the value itself as gain, of those that ``layer`` has."""
-    u = torch.linalg.svd(matrix, full_matrices=False).U[:, 0]
-    sigma, u, v = power_iteration(matrix, u)
+    sigma, u, v = converged_estimate(matrix)
     tensors = {f"{layer}.u": u, f"{layer}.v": v, f"{layer}.gamma": sigma}
     return {key: value.to(own[key].dtype) for key, value in tensors.items() if key in own}
