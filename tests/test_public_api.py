@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 import sngan_hub
+import sngan_hub.data
 from sngan_hub import WEIGHTS, list_models, list_weights, load_discriminator, load_generator, scores_of
 
 FUNCTIONS = [name for name in sngan_hub.__all__ if inspect.isfunction(getattr(sngan_hub, name))]
+DATA_FUNCTIONS = [name for name in sngan_hub.data.__all__ if inspect.isfunction(getattr(sngan_hub.data, name))]
 
 
 def test_names_are_found_by_typing():
@@ -22,9 +24,18 @@ def test_names_are_found_by_typing():
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_every_public_function_is_explained(name):
-    function = getattr(sngan_hub, name)
+    check_explained(getattr(sngan_hub, name))
+    assert re.search(r"Example:\n +>>> ", inspect.getdoc(getattr(sngan_hub, name)))
+
+
+@pytest.mark.parametrize("name", DATA_FUNCTIONS)
+def test_every_function_for_data_is_explained(name):
+    check_explained(getattr(sngan_hub.data, name))
+
+
+def check_explained(function):
     text = inspect.getdoc(function)
-    assert "Returns:" in text and re.search(r"Example:\n +>>> ", text)
+    assert "Returns:" in text
     arguments = [p for p in inspect.signature(function).parameters if p not in ("args", "kwargs")]
     assert not arguments or "Args:" in text
     for argument in arguments:

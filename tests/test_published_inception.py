@@ -1,7 +1,8 @@
 """The published Inception file in this network: the same features and logits as torch-fidelity computes from it."""
 
 import hashlib
-import inspect
+import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 
 from sngan_hub.metrics import inception, published_inception
 from sngan_hub.metrics.inception import Inception, features_of, load_inception
-from sngan_hub.metrics.published_inception import PUBLISHED, as_graph, find_published, graph_name
+from sngan_hub.metrics.published_inception import PUBLISHED, as_graph, find_published, graph_name, read_published
 from sngan_hub.metrics.scores import fid, inception_score, kid_of_subsets, prdc
 
 from .loopback import Server, whole
@@ -181,4 +182,23 @@ def test_it_is_fetched_once_and_its_hash_checked(nowhere, monkeypatch, extractor
 
 def test_torch_fidelitys_published_address_is_ours():
     assert theirs.URL_INCEPTION_V3 == PUBLISHED.urls[0] and "6726825d" in PUBLISHED.file
-    assert PUBLISHED.sha256.startswith("6726825d") and "weights_only=True" in inspect.getsource(published_inception)
+    assert PUBLISHED.sha256.startswith("6726825d")
+
+
+class Touch:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_the_published_file_runs_no_code(tmp_path, monkeypatch):
+    file, touched = tmp_path / "weights.pth", tmp_path / "touched"
+    torch.save({"fc.weight": Touch(touched)}, file)
+    published_as(monkeypatch, file.read_bytes(), ())
+    with pytest.raises(pickle.UnpicklingError):
+        read_published(file)
+    assert not touched.exists()

@@ -37,9 +37,9 @@ def load_chainer(path: str | Path) -> Generator | Discriminator:
     return _convert(Container(str(path), read_npz(path), Path(path).name))
 
 
-def from_chainer(arrays: Mapping[str, np.ndarray], source: str = "snapshot") -> Generator | Discriminator:
+def from_chainer(arrays: Mapping[str, np.ndarray]) -> Generator | Discriminator:
     """Converts arrays with Chainer's keys to a network in eval mode."""
-    return _convert(Container(source, arrays))
+    return _convert(Container("snapshot", arrays))
 
 
 def _convert(container: Container) -> Generator | Discriminator:

@@ -47,7 +47,18 @@ PREPARED_FIRST = ("celeba", "lsun")  # too large to load at every start
 
 
 def source_classes(source: str) -> list[str]:
-    """The class names. Opens no image."""
+    """The class names of a source. Opens no image.
+
+    Args:
+        source: a name in ``SOURCES``, or a folder.
+
+    Returns:
+        The names, in the order of the labels.
+
+    Raises:
+        FileNotFoundError: if the source is missing.
+        ValueError: if it is damaged.
+    """
     if source in SOURCES:
         return SOURCES[source].classes
     if is_prepared(source):
@@ -56,16 +67,31 @@ def source_classes(source: str) -> list[str]:
 
 
 def say_left_out(source: str) -> None:
-    """Prints which images of a folder are ignored because they belong to no class. A named or prepared set has none."""
+    """Prints which images of a folder are ignored because they belong to no class. A named or prepared set has none.
+
+    Args:
+        source: a name in ``SOURCES``, or a folder; if empty or missing, nothing is printed.
+
+    Returns:
+        Nothing.
+    """
     if source and source not in SOURCES and Path(source).is_dir() and not is_prepared(source):
         for line in of_no_class(source):
             print(f"{source}: {line}", file=sys.stderr)
 
 
 def count_images(source: str) -> tuple[int, int]:
-    """The number of images of a source, and of those in its test split. Opens no image.
+    """Counts the images of a source. Opens no image.
 
-    Raises ``FileNotFoundError`` or ``ValueError`` if the source is missing or damaged.
+    Args:
+        source: a name in ``SOURCES``, or a folder.
+
+    Returns:
+        The number of all images, and the number of those in the test split.
+
+    Raises:
+        FileNotFoundError: if the source is missing.
+        ValueError: if it is damaged.
     """
     if source in SOURCES:
         train, test = SOURCES[source].images
@@ -84,11 +110,26 @@ def load_images(
     left_out: list[str] | None = None,
     squash: bool = False,
 ) -> Images:
-    """Loads a source as square images of ``size`` px.
+    """Loads a source as square images.
 
-    ``stretch``: apply the authors' contrast stretch (folders of image files only). ``left_out``, ``squash``: see
-    ``load_folder``; prepared sets are cropped already.
-    Raises ``FileNotFoundError`` or ``ValueError`` if the source is missing or damaged.
+    Args:
+        source: a name in ``SOURCES``, or a folder.
+        split: ``train`` or ``test``; for folders also ``all``.
+        size: side of the images in pixels.
+        stretch: whether to apply the authors' contrast stretch (folders of image files only).
+        left_out: a list to which damaged images of a folder are added; they are skipped. None: they are an error.
+        squash: whether to resize whole images of a folder to the square, without a crop. Prepared sets are cropped
+            already.
+
+    Returns:
+        The images (N, 3, size, size) uint8, their labels (N,), and the class names.
+
+    Raises:
+        FileNotFoundError: if the source is missing.
+        ValueError: if it is damaged, or has no such split.
+
+    Example:
+        >>> images, labels, classes, *_ = load_images("fashion", "test")
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)} (got {split!r})")

@@ -46,9 +46,16 @@ def _draw_to(path: Path, count: int, split: str, size: int) -> None:
 
 
 def draw_avatars(styles: list[str], numbers: range, split: str, size: int) -> np.ndarray:
-    """Avatar ``number`` of ``split`` in each style -> (styles x numbers, 3, size, size) uint8, style-major.
+    """Draws avatars. The DiceBear seed is "split/number", so splits never share one.
 
-    The DiceBear seed is "split/number", so splits never share one.
+    Args:
+        styles: names in ``AVATAR_STYLES``.
+        numbers: which avatars of each style.
+        split: ``train`` or ``test``.
+        size: side of the images in pixels.
+
+    Returns:
+        (styles x numbers, 3, size, size) uint8, all of the first style first.
     """
     tasks = [(style, numbers[i : i + 100], split, size) for style in styles for i in range(0, len(numbers), 100)]
     with ProcessPoolExecutor() as pool:

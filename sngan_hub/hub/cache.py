@@ -18,9 +18,13 @@ from ..weights.records import Record, user_path
 
 
 def cache_folder() -> Path:
-    """``$SNGAN_HUB_CACHE``, by default sngan_hub in the user's cache folder.
+    """The folder of downloads and generated data. It may not exist yet.
 
-    Raises ``ValueError`` if the home folder that it names does not exist.
+    Returns:
+        ``$SNGAN_HUB_CACHE``, by default sngan_hub in the user's cache folder.
+
+    Raises:
+        ValueError: if the variable names a home folder that does not exist.
     """
     base = os.environ.get("SNGAN_HUB_CACHE")
     if base:

@@ -19,6 +19,8 @@ from ..data.images import DAMAGED, SUFFIXES, read_picture
 from ..evaluating import evaluating
 from ..sampling.generate import as_tensor
 
+BATCH = 50  # images that are scored at once
+
 
 class Scored(NamedTuple):
     path: Path
@@ -45,7 +47,7 @@ def as_input(images: np.ndarray | Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def scores_of(discriminator: Any, images: np.ndarray | Tensor, batch_size: int = 50) -> Tensor:
+def scores_of(discriminator: Any, images: np.ndarray | Tensor, batch_size: int = BATCH) -> Tensor:
     """The discriminator's score of each image as each class.
 
     Args:
@@ -73,10 +75,10 @@ def scores_of(discriminator: Any, images: np.ndarray | Tensor, batch_size: int =
                       for i in range(0, len(images), batch_size)])  # fmt: skip
 
 
-def score_files(discriminator: Any, paths: list[Path], batch_size: int = 50) -> Iterator[Scored]:
+def score_files(discriminator: Any, paths: list[Path]) -> Iterator[Scored]:
     """The scores of each image, in order. Images are rotated by EXIF, cropped to the centre square and resized."""
-    for start in range(0, len(paths), batch_size):
-        batch = paths[start : start + batch_size]
+    for start in range(0, len(paths), BATCH):
+        batch = paths[start : start + BATCH]
         images: list[np.ndarray] = []
         errors: dict[Path, str] = {}
         for path in batch:

@@ -28,6 +28,7 @@ from .published_inception import BYTES, PUBLISHED, Head, find_published, read_pu
 
 SHA1 = "a16e4d89c0ecbc17a915dd76ea9e41211aa82562"
 EVALUATOR = "Inception 2015-12-05 pool3, TF1 bilinear resize"
+SIDE = 299  # of the images that the network takes
 
 
 def average_pool(x: Tensor) -> Tensor:
@@ -156,18 +157,18 @@ def load_inception(path: Path | None = None, logits: bool = False) -> Inception:
     return Inception(tensors, hashlib.sha256(data).hexdigest()).eval()
 
 
-def resize_like_tensorflow1(x: Tensor, size: int = 299) -> Tensor:  # (N, C, H, W) -> (N, C, size, size)
-    """TF1's legacy bilinear resize: output i samples the input at i * H / size, without the half-pixel offset.
+def resize_like_tensorflow1(x: Tensor) -> Tensor:  # (N, C, H, W) -> (N, C, 299, 299)
+    """TF1's legacy bilinear resize: output i samples the input at i * H / 299, without the half-pixel offset.
 
     As two small matrix products; equal to torch-fidelity's interpolate_bilinear_2d_like_tensorflow1x, and faster.
     """
-    rows, columns = (_interpolation(length, size).to(x.device) for length in x.shape[2:])
+    rows, columns = (_interpolation(length).to(x.device) for length in x.shape[2:])
     return rows @ x @ columns.t()
 
 
 @cache
-def _interpolation(length: int, size: int) -> Tensor:
-    place = torch.arange(size) * (length / size)
+def _interpolation(length: int) -> Tensor:
+    place = torch.arange(SIDE) * (length / SIDE)
     low = place.long()
     high = (low + 1).clamp(max=length - 1)
     share = (place - low)[:, None]

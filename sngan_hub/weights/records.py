@@ -123,12 +123,12 @@ def _key(name: str, kind: str) -> str:
     return name if kind == "generator" else f"{architecture}_discriminator.{tag}"
 
 
-def reference_scores(name: str, pretrained: Path = PRETRAINED) -> dict[str, dict[str, list[float]]]:
+def reference_scores(name: str) -> dict[str, dict[str, list[float]]]:
     """Scores of a shipped discriminator for images of each class: {class: {real, generated: [10th, 50th, 90th
     percentile]}}; empty for other discriminators. Written by ``python -m training reference``.
     """
     tagged = name if "." in name else f"{name}.{DEFAULT_TAGS.get(name, 'v1')}"
-    path = pretrained / tagged / "reference.json"
+    path = PRETRAINED / tagged / "reference.json"
     if not path.is_file():
         return {}
     return json.loads(path.read_text(encoding="utf-8"))["classes"]
