@@ -30,7 +30,7 @@ PAIRS, COPIES, SHOWN = 64, 200, 2  # of each class: images compared in pairs, an
 
 
 def measure(model: str, source: str, held_out: str, figure: Path | None, n: int = COPIES) -> dict[str, Any]:
-    """Of every class: the nearest pair of 64 samples and of 64 test images, and whether samples repeat the data."""
+    """For each class: the nearest pair of 64 samples and of 64 test images, and whether samples repeat the data."""
     g = load_generator(model).for_sampling()
     classes = list(g.classes or [])
     splits = ((held_out, "all"), (source, "all")) if held_out else ((source, "test"), (source, "train"))

@@ -61,7 +61,7 @@ def spelled(model: str, classes: list[str]) -> list[str]:
 
 
 def kept(model: str, chosen: list[str] | None) -> list[str]:
-    """Of the chosen classes, those that the model has."""
+    """The chosen classes that the model has."""
     names = models.classes_of(model)
     return [name for name in chosen or [] if name in names]
 

@@ -175,7 +175,7 @@ def read_torch(path: str | Path) -> Any:
 
 
 def _new_globals() -> list[Any]:
-    """Of ``_ALLOWED``, what is not allowed yet. Torch would remove afterwards what a user has allowed."""
+    """The entries of ``_ALLOWED`` that are not allowed yet. Torch would disallow those of the user afterwards."""
     known = torch.serialization.get_safe_globals()
     return [each for each in _ALLOWED if each not in known]
 

@@ -120,7 +120,7 @@ def listing(size: int | None = None, classes: int | None = None, cached: bool = 
 
 
 def _bytes(record: Record, partner: Record | None) -> int:
-    """Of the files of a pair; one file may hold both networks."""
+    """Bytes of the files of a pair; one file may hold both networks."""
     both = partner is None or (record.file, record.urls) == (partner.file, partner.urls)
     return record.file_bytes + (0 if both or partner is None else partner.file_bytes)
 

@@ -2,8 +2,8 @@
 
 A module in training mode changes its state in every call: a spectrally normalised layer makes one power iteration, and
 batch norm updates its running statistics. The authors' algorithm makes one forward per whole batch, one for real images
-and one for fakes. To save memory or time, other calls are made; ``logical_forwards`` states which of them form one
-forward.
+and one for fakes. To save memory, a batch is split over several calls; to save time, real and fake images share a call.
+``logical_forwards`` states which calls form one forward.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ def logical_forwards(
     """Inside this context, calls of ``networks`` are parts of ``count`` logical forwards.
 
     A logical forward is one forward of a whole batch as the authors' algorithm counts it. It may be computed as several
-    calls (micro-batches), and several of them may be computed as one call (real and fake images in one batch). Each of
-    them changes the state of a network in training mode once:
+    calls (micro-batches), and several of them may be computed as one call (real and fake images in one batch). Each
+    logical forward changes the state of a network in training mode once:
 
     * **u and v** of a spectrally normalised layer: one power iteration for each of the ``count`` forwards, all of them
       done on entry, each from the previous u. This is exact, because the weights do not change in between. A call then
       uses the estimate of its forward. u and v keep the values of the last forward.
-    * **running statistics** of batch norm: those of the first group of the first micro-batch. The micro-batches after
-      ``next_micro_batch()`` do not change them. This is exact if no micro-batch splits a group.
+    * **running statistics** of batch norm: updated from the first group of the first micro-batch. The micro-batches
+      after ``next_micro_batch()`` do not change them. This is exact if no micro-batch splits a group.
 
     Layers in evaluation mode, which includes frozen ones, are not affected. After the context, each call is one
-    forward again, with statistics of its whole batch. Contexts of one network cannot be nested. Nothing waits for the
-    device.
+    forward again, with statistics of its whole batch. Contexts of one network cannot be nested. The CPU does not wait
+    for the device.
 
     Args:
         networks: the networks to which this applies.
@@ -46,10 +46,10 @@ def logical_forwards(
         batch_norm_group: number of consecutive images that share batch-norm statistics, as with several processes (0:
             the whole batch of the call).
         twice: whether the gradient with respect to the input is differentiated again, as for a gradient penalty. Then
-            weights are divided by sigma, because a divided output has no second derivative.
+            weights are divided by sigma instead of outputs, because a divided output cannot be differentiated twice.
 
     Yields:
-        The forwards; the first one has begun.
+        The object that selects the current forward. The first forward has begun.
     """
     layers = [layer for network in networks for layer in normalized_layers(network)]
     norms = [module for network in networks for module in network.modules() if isinstance(module, BatchNorm2d)]
@@ -82,7 +82,7 @@ class LogicalForwards:
     def all_in_one(self) -> None:
         """Each following call contains the images of all forwards, as equal consecutive parts of its batch.
 
-        Not for batch norm in training mode, whose statistics are of one forward's images.
+        Not for networks with batch norm in training mode: its statistics must come from the images of one forward.
         """
         self._use(self._found)
 
@@ -112,7 +112,8 @@ def normalized_layers(network: nn.Module) -> list[Any]:
 def iterate(layers: Sequence[Any], count: int = 1) -> list[list[Estimate]]:
     """``count`` power iterations of every layer, each from the previous u.
 
-    Needs two matrix products per layer and a few operations for all layers together; nothing waits for the device.
+    Needs two matrix products per layer and a few operations for all layers together. The CPU does not wait for
+    the device.
 
     Args:
         layers: spectrally normalised layers. Their u, and v if it is stored, keep the values of the last iteration.
@@ -138,7 +139,7 @@ def iterate(layers: Sequence[Any], count: int = 1) -> list[list[Estimate]]:
 
 
 def _units(vectors: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """Each vector divided by its length, and the products of both; for W v this is sigma = u' W v."""
+    """Each vector divided by its length, and the inner product of both; for W v, this is sigma = u' . W v."""
     sizes = [len(vector) for vector in vectors]
     lengths = torch.stack(torch._foreach_norm(vectors))
     guarded = lengths + 1e-12

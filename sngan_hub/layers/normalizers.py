@@ -1,8 +1,8 @@
-"""Normalisers: layer -> layer for weights, and batch normalisation with a gain per class for activations.
+"""Normalisers of weights, and batch normalisation of activations with one gain per class.
 
-A weight normaliser takes one of the three layers below, registers its state on it, and returns it. The
-layer then computes with ``layer.effective_weight()`` instead of ``layer.weight``. Spectral normalisation itself, and
-what the three layers share, is in spectral_norm.py.
+A weight normaliser takes one of the three layers below, registers its state on it, and returns it. The layer then
+computes with ``layer.effective_weight()`` instead of ``layer.weight``. Spectral normalisation and the base class of the
+three layers are in spectral_norm.py.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ def lookup_class(
 
     Args:
         table: (classes, C).
-        y: labels (N,), or (N, K) where rows are mixed; int64 in 0..classes - 1.
-        class_weights: of K rows each (N, K); None where ``y`` is (N,).
+        y: labels (N,), or (N, K) to mix K rows; int64 in 0..classes - 1.
+        class_weights: the weights of the K rows (N, K); None if ``y`` has shape (N,).
         strength: in [0, 1], interpolates between the mean row of the table (0) and the class's own row (1); see the
             class transition, Shahbazi et al. 2022. As a tensor () on the table's device, it can change without a
             recompilation of compiled steps.
@@ -101,9 +101,9 @@ class BatchNorm2d(nn.Module):
 
     Args:
         channels: C.
-        n_classes: 0 for one gain and bias (C,); else they are tables (n_classes, C).
+        n_classes: 0: one gain and one bias (C,). Otherwise they are tables (n_classes, C).
         eps: added to the variance.
-        momentum: share of the new statistics in the running ones.
+        momentum: weight of the new statistics in the running average.
     """
 
     #: Within ``logical_forwards``: number of consecutive images that share statistics (0: the whole batch); running
@@ -161,7 +161,7 @@ class BatchNorm2d(nn.Module):
 
         Args:
             x: (N, C, H, W).
-            y: see ``lookup_class``; needed with classes, ignored without.
+            y: see ``lookup_class``; required with classes, ignored without.
             class_weights: see ``lookup_class``.
             strength: see ``lookup_class``.
 
@@ -201,7 +201,7 @@ class BatchNorm2d(nn.Module):
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _in_one_pass(self, x: Tensor, gain: Tensor, bias: Tensor, size: int) -> Tensor:
-        """The same with one reduction for all groups and one multiply-add, which a compiler can fuse."""
+        """Computes the same with one reduction for all groups and one multiply-add, which a compiler can fuse."""
         groups = x.view(-1, size, *x.shape[1:]).to(gain.dtype)
         var, mean = torch.var_mean(groups, (1, 3, 4), correction=0)  # (groups, C)
         if not self.held:
@@ -236,7 +236,7 @@ class WeightNorm:
     gain: bool = False
 
     def weights(self, layer: NormalizedLayer) -> list[Tensor]:
-        """The weight of ``layer`` as normalised, in a list of one."""
+        """The normalised weight of ``layer``, in a list of one."""
         weight: Tensor = layer.weight
         norms = weight.flatten(1).norm(dim=1).view(-1, *[1] * (weight.ndim - 1))
         return [weight / norms * layer.gain.view_as(norms) if self.gain else weight / norms]
@@ -245,7 +245,7 @@ class WeightNorm:
 def weight_norm(layer: Layer, gain: bool = False) -> Layer:
     """Divides the weights of each output by their norm: w = g v / |v|.
 
-    Source: Salimans & Kingma 2016, eq. 2; with g = 1 it is the comparator of the SN paper.
+    Source: Salimans & Kingma 2016, eq. 2; with g = 1 it is the variant that the SN paper compares with.
 
     Args:
         layer: a ``Conv2d``, ``Linear`` or ``Embedding``.

@@ -1,4 +1,4 @@
-"""Upsample + convolve and convolve + downsample, plain and fused: the hot path.
+"""Upsampling before and downsampling after a convolution, in a plain and a fused form: the hot path.
 
 Nearest 2x upsampling followed by conv3x3 is one transposed 4x4 convolution of stride 2, and conv3x3 followed by a 2x2
 mean is one 4x4 convolution of stride 2: 16 multiplications instead of 36 per low-resolution pixel and pair of channels,
@@ -77,12 +77,12 @@ def down_kernel(weight: Tensor) -> Tensor:
 
 
 def conv_up_with_kernel(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
-    """By an ``up_kernel`` (I, O, 4, 4): (N, I, H, W) -> (N, O, 2H, 2W)."""
+    """Convolves with an ``up_kernel`` (I, O, 4, 4): (N, I, H, W) -> (N, O, 2H, 2W)."""
     return F.conv_transpose2d(x, kernel, bias, stride=2, padding=1)
 
 
 def conv_down_with_kernel(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
-    """By a ``down_kernel`` (O, I, 4, 4): (N, I, H, W) -> (N, O, H/2, W/2)."""
+    """Convolves with a ``down_kernel`` (O, I, 4, 4): (N, I, H, W) -> (N, O, H/2, W/2)."""
     return F.conv2d(x, kernel, bias, stride=2, padding=1)
 
 
@@ -91,9 +91,9 @@ def up_conv(x: Tensor, conv: Conv2d, mode: str = "nearest", form: str = "auto") 
 
     Args:
         x: (N, I, H, W).
-        conv: I to O channels, 3x3, padding 1; its weight is used as normalised.
-        mode: of ``upsample2x``. Bilinear has no fused form.
-        form: ``plain``, ``fused``, or ``auto``: by the table. The same function up to rounding.
+        conv: I to O channels, 3x3, padding 1; its normalised weight is used.
+        mode: see ``upsample2x``. Bilinear upsampling has no fused form.
+        form: ``plain``, ``fused``, or ``auto``, which selects by the table. All compute the same up to rounding.
 
     Returns:
         (N, O, 2H, 2W).
@@ -108,8 +108,8 @@ def conv_down(x: Tensor, conv: Conv2d, form: str = "auto") -> Tensor:
 
     Args:
         x: (N, I, H, W), H and W even.
-        conv: I to O channels, 3x3, padding 1; its weight is used as normalised.
-        form: as of ``up_conv``.
+        conv: I to O channels, 3x3, padding 1; its normalised weight is used.
+        form: see ``up_conv``.
 
     Returns:
         (N, O, H/2, W/2).
@@ -140,13 +140,13 @@ def prefers_fused(
         kind: ``up`` or ``down``.
         c_in: channels of the input.
         c_out: channels of the output.
-        side: of the input map.
-        dtype: that is computed in.
-        device: its type, such as ``cpu``.
-        batch: how many images.
+        side: side of the input map.
+        dtype: dtype of the computation.
+        device: device type, such as ``cpu``.
+        batch: number of images.
 
     Returns:
-        Whether the fused form is the faster one.
+        Whether the fused form is faster.
     """
     small_first = BATCHES if batch < BATCHES[1] // 2 else BATCHES[::-1]
     for measured in small_first:

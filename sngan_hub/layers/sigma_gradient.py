@@ -1,11 +1,11 @@
 """Division by a sigma that is already known, with the gradient through sigma written by hand.
 
-For estimates u, v of one power iteration, sigma = u^T W v, and u, v count as constants, so d sigma / dW = u v^T. There
-are two ways to use this: ``divided`` divides the weight; ``scaled_output`` divides the layer's output, which is cheaper
-if the weight is larger than the feature maps, or if the halves of a batch have different sigmas.
+For estimates u, v of one power iteration, sigma = u^T W v. u and v are treated as constants, so d sigma / dW = u v^T.
+There are two ways to use this: ``divided`` divides the weight; ``scaled_output`` divides the layer's output, which is
+cheaper if the weight is larger than the feature maps, or if the halves of a batch have different sigmas.
 
-Source: Miyato et al. 2018, section 2.3 (the gradient). The plain form, by autograd, is in
-spectral_norm.py; both agree up to rounding (tests/test_fast_step.py).
+Source: Miyato et al. 2018, section 2.3 (the gradient). The plain form, by autograd, is in spectral_norm.py; both agree
+up to rounding (tests/test_fast_step.py).
 """
 
 from __future__ import annotations
@@ -29,14 +29,15 @@ class Estimate(NamedTuple):
 
 
 def divided(weight: Tensor, estimate: Estimate) -> Tensor:
-    """``weight`` over ``estimate.sigma``, with the gradient through sigma.
+    """Divides ``weight`` by ``estimate.sigma``, with the gradient through sigma.
 
     Args:
         weight: the raw weight (rows, ...).
-        estimate: of this weight; v in the order of ``as_matrix(weight)``.
+        estimate: the estimate of this weight; v in the order of ``as_matrix(weight)``.
 
     Returns:
-        A tensor like ``weight``. It can be differentiated twice by the layer's input, once by the weight.
+        A tensor like ``weight``. It can be differentiated twice with respect to the layer's input,
+        once with respect to the weight.
     """
     return _Divided.apply(weight, *estimate)
 
@@ -44,7 +45,7 @@ def divided(weight: Tensor, estimate: Estimate) -> Tensor:
 def scaled_output(
     x: Tensor, weight: Tensor, bias: Tensor | None, linear: LinearMap, estimates: Sequence[Estimate]
 ) -> Tensor:
-    """``linear`` by the raw weight, its output then divided by sigma: the same function as by the divided weight.
+    """Applies ``linear`` with the raw weight and divides the output by sigma: equal to using the divided weight.
 
     Args:
         x: (N, ...), N a multiple of the number of estimates.
@@ -95,7 +96,8 @@ def as_weight(matrix: Tensor, weight: Tensor) -> Tensor:
 def _minus_outer(gradient: Tensor, weight: Tensor, us: Tensor, vs: Tensor) -> Tensor:
     """gradient - sum over k of us[k] vs[k]^T, as a tensor like ``weight``: us (K, rows), vs (K, columns).
 
-    Element by element, which autocast leaves in float32. Turning autocast off within a backward breaks torch.compile.
+    Uses element-wise operations, which autocast leaves in float32: turning autocast off within a backward breaks
+    torch.compile.
     """
     matrix = (gradient.permute(0, 2, 3, 1) if _is_channels_last(weight) else gradient).flatten(1)
     for u, v in zip(us, vs, strict=True):
@@ -127,11 +129,12 @@ class _Divided(torch.autograd.Function):
 
 
 class _Undivided(torch.autograd.Function):
-    """x, W -> x, W, for a layer whose output is divided by sigma_k in part k of the batch, sigma_k a constant there.
+    """x, W -> x, W, for a layer whose output is divided by sigma_k in part k of the batch; that division treats sigma_k
+    as a constant.
 
-    The layer's own backward then gives sum_k G_k / sigma_k; what is missing is the way through sigma_k, which is
-    -<G_k / sigma_k, W> / sigma_k u_k v_k^T. The layer being linear in x and in W, <G_k / sigma_k, W> is <dL/dx, x>
-    over part k: nothing else has to be kept for it.
+    The layer's own backward then gives sum_k G_k / sigma_k, where G_k is the gradient of W / sigma_k. This function
+    adds the gradient through sigma_k: -<G_k / sigma_k, W> / sigma_k u_k v_k^T. Because the layer is linear in x and W,
+    <G_k / sigma_k, W> = <dL/dx, x> over part k, so the backward needs only dL/dx and x for it.
     """
 
     @staticmethod

@@ -1,18 +1,18 @@
 """Spectral normalisation: a weight divided by an estimate of its largest singular value.
 
-Source: Miyato et al. 2018, Algorithm 1; authors' source/functions/max_sv.py and source/links/sn_*.py. The weight counts
-as a matrix (shape[0], rest): out-channels for convolutions, classes for embeddings.
+Source: Miyato et al. 2018, Algorithm 1; authors' source/functions/max_sv.py and source/links/sn_*.py. The weight is
+treated as a matrix (shape[0], rest). Its rows are the output channels of a convolution, the classes of an embedding.
 
 The path from a layer to sigma::
 
-    Conv2d.forward               (normalizers.py) a convolution by the weight as normalised
+    Conv2d.forward               (normalizers.py) a convolution with the normalised weight
       apply_linear               asks the layer for that weight
         SpectralNorm.weights     W / sigma, times scale and gain
           SpectralNorm.sigma     one power iteration from the layer's u; in training the new u is stored
             power_iteration      v = unit(W^T u), u' = unit(W v), sigma = u' . W v
 
-A training step takes a second path for the same function: ``logical_forwards`` (logical_forward.py) does the power
-iterations of all layers first and leaves them in ``SpectralNorm.estimates``; sigma_gradient.py divides by them.
+A training step computes the same function in another way: ``logical_forwards`` (logical_forward.py) makes the power
+iterations of all layers first and stores the results in ``SpectralNorm.estimates``; sigma_gradient.py divides by sigma.
 """
 
 # Tensor.norm and torch.linalg have no types:
@@ -36,14 +36,14 @@ SN_EVAL = ("iterate", "stored")
 def full_precision(x: Tensor) -> AbstractContextManager[Any]:
     """A context without autocast on the device of ``x``, for what must not be bfloat16 (sigma, sums, scores).
 
-    On a GPU, products may still be TF32, where the run allows it.
+    On a GPU, matrix products may still use TF32, if the run allows it.
     """
     device = x.device.type
     return torch.autocast(device, enabled=False) if device in AUTOCAST else nullcontext()
 
 
 def unit(x: Tensor) -> Tensor:
-    """``x`` over its length, plus 1e-12 (not at least: as the authors' _l2normalize)."""
+    """x / (|x| + 1e-12). As in the authors' _l2normalize, the constant is added; it is not a minimum."""
     return x / (x.norm() + 1e-12)
 
 
@@ -52,11 +52,11 @@ def power_iteration(matrix: Tensor, u: Tensor) -> Estimate:
 
     Args:
         matrix: W (rows, columns).
-        u: the left vector before the step (rows,), of any length but 0.
+        u: the left vector before the step (rows,), of any length except 0.
 
     Returns:
-        sigma = u' W v (), u' (rows,) and v (columns,); sigma is of the new u'. Its gradient reaches ``matrix`` alone;
-        u' and v are constants of the graph.
+        sigma = u' . W v (), u' (rows,) and v (columns,); sigma is computed with the new u'. Only ``matrix`` gets a
+        gradient from it; u' and v are constants of the graph.
     """
     with torch.no_grad():
         v = unit(matrix.t() @ u)
@@ -74,17 +74,17 @@ def converged_estimate(matrix: Tensor) -> Estimate:
 
 
 class Normalizer(Protocol):
-    """What ``layer.normalize`` is: an object that shows its settings and turns the raw weight into the one in use."""
+    """The type of ``layer.normalize``: an object that shows its settings and computes the normalised weight."""
 
     def weights(self, layer: NormalizedLayer) -> list[Tensor]:
-        """The weight for each equal part of the batch: one, but within ``logical_forwards``."""
+        """The weight for each equal part of the batch: one part, except within ``logical_forwards``."""
         ...
 
 
 class NormalizedLayer(nn.Module):
-    """What ``Conv2d``, ``Linear`` and ``Embedding`` share: a weight that may be normalised.
+    """Base class of ``Conv2d``, ``Linear`` and ``Embedding``: a layer whose weight may be normalised.
 
-    ``weight`` stays the raw, trained tensor, so state dicts keep the authors' names (weight, bias, u).
+    ``weight`` remains the raw, trained tensor, so state dicts keep the authors' names (weight, bias, u).
     """
 
     weight: Any
@@ -101,7 +101,7 @@ class NormalizedLayer(nn.Module):
         return weight
 
     def effective_weights(self) -> list[Tensor]:
-        """The weight as the layer uses it for each equal part of the batch: one, but within ``logical_forwards``."""
+        """As ``effective_weight``, for each equal part of the batch: one part, except within ``logical_forwards``."""
         return [self.weight] if self.normalize is None else self.normalize.weights(self)
 
     def extra_repr(self) -> str:
@@ -109,7 +109,7 @@ class NormalizedLayer(nn.Module):
 
 
 def apply_linear(layer: Any, x: Tensor, linear: LinearMap) -> Tensor:
-    """``linear`` by the weight of ``layer`` as normalised.
+    """Applies ``linear`` with the normalised weight of ``layer``.
 
     Args:
         layer: a ``NormalizedLayer`` with a ``bias`` (rows,) or None.
@@ -117,7 +117,7 @@ def apply_linear(layer: Any, x: Tensor, linear: LinearMap) -> Tensor:
         linear: ``linear(x, weight, bias)``, linear in x and in the weight: a convolution, a matrix product.
 
     Returns:
-        What ``linear`` gives: (N, rows, ...).
+        The result of ``linear``: (N, rows, ...).
     """
     normalize, weight, bias = layer.normalize, layer.weight, layer.bias
     if isinstance(normalize, SpectralNorm) and layer.training and normalize.scales_output(weight, x):
@@ -137,15 +137,15 @@ def apply_linear(layer: Any, x: Tensor, linear: LinearMap) -> Tensor:
 class SpectralNorm:
     """A layer's spectral normalisation, as ``layer.normalize``; ``print(network)`` shows it.
 
-    It holds settings. The vector u (and v, gamma) are tensors of the layer itself, see ``NormalizedLayer``. Pickles and
-    copies hold the settings alone.
+    It holds the settings; u, v and gamma are tensors of the layer, see ``NormalizedLayer``. Pickles and copies hold
+    only the settings.
 
     Args:
         sn_eval: what evaluation mode does. ``"iterate"`` (the authors) iterates once more from the stored u and stores
             nothing; ``"stored"`` (torch's ``spectral_norm``, and so every other PyTorch code base) uses the stored u
             and v.
-        scale: the spectral norm that is left.
-        gain: whether the layer's parameter ``gamma`` is a factor of it.
+        scale: the weight is divided by sigma and multiplied by this factor, which becomes its spectral norm.
+        gain: whether the layer's parameter ``gamma`` is another factor.
 
     Raises:
         ValueError: for an unknown ``sn_eval``.
@@ -157,7 +157,7 @@ class SpectralNorm:
 
     #: Within ``logical_forwards``, for layers in training mode: the estimate for each equal part of the batch
     estimates: tuple[Estimate, ...] = field(default=(), init=False, repr=False)
-    #: Within ``logical_forwards(twice=True)``: the weight is divided whatever its size
+    #: Within ``logical_forwards(twice=True)``: the weight is divided, whatever its size
     divides_weight: bool = field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -173,10 +173,10 @@ class SpectralNorm:
         """The normalised weight for each part of the batch.
 
         Args:
-            layer: whose weight it is. In training mode, and outside ``logical_forwards``, its u moves.
+            layer: the layer of the weight. In training mode outside of ``logical_forwards``, its u is updated.
 
         Returns:
-            One tensor like ``layer.weight``; two where real and fake images are in one batch.
+            One tensor like ``layer.weight``; two if real and fake images are in one batch.
         """
         weight: Tensor = layer.weight
         with full_precision(weight):
@@ -205,8 +205,8 @@ class SpectralNorm:
     def scales_output(self, weight: Tensor, x: Tensor) -> bool:
         """Whether the layer's output is divided by sigma instead of ``weight``, for an input ``x``.
 
-        That is so for estimates of two parts, and for one where the weight is larger than the map; but the division of
-        a weight is what float32 has to compute where the rest is in low precision.
+        It is divided if the parts of the batch have several estimates, or if the weight is larger than ``x``. In low
+        precision the weight is divided for a single estimate, because that division is done in float32.
         """
         if not self.estimates or self.divides_weight or self.scale != 1 or self.gain:
             return False
@@ -223,14 +223,16 @@ Layer = TypeVar("Layer", bound=NormalizedLayer)
 def spectral_norm(layer: Layer, sn_eval: str = "iterate", scale: float = 1.0) -> Layer:
     """Normalises a layer: its weight is divided by an estimate of its largest singular value.
 
-    One power iteration per forward, from the buffer ``u``, which starts as a normal vector of any length, as the
-    authors'. The authors' Linear and Embedding store u in eval mode too; here evaluating never changes a network.
+    Each forward makes one power iteration from the buffer ``u``. As in the authors' code, u starts as a normal vector
+    that is not scaled to length 1. The authors' Linear and Embedding store u in eval mode too; here evaluation never
+    changes a network.
 
     Args:
         layer: a ``Conv2d``, ``Linear`` or ``Embedding`` of normalizers.py. It gets the buffer ``u`` (rows,), and ``v``
             (columns,) for ``"stored"``.
         sn_eval: ``"iterate"`` or ``"stored"``: what evaluation mode does, see ``SpectralNorm``.
-        scale: the norm that is left, 1 but for a network whose class table was changed (training/finetune/plan.py).
+        scale: spectral norm of the normalised weight, 1 except for a network whose class table was changed
+            (training/finetune/plan.py).
 
     Returns:
         The same layer.
@@ -250,13 +252,13 @@ def spectral_norm(layer: Layer, sn_eval: str = "iterate", scale: float = 1.0) ->
 
 
 def spectral_norm_with_gain(layer: Layer) -> Layer:
-    """Spectral normalisation times one learned factor ``gamma``: the layer may leave the unit ball.
+    """Spectral normalisation times one learned factor ``gamma``, so the layer's spectral norm may exceed 1.
 
     Source: Miyato et al. 2018, appendix E; authors' sn_*.py with use_gamma.
 
     Args:
-        layer: as of ``spectral_norm``. It gets the parameter ``gamma`` (), which starts at the weight's largest
-            singular value, so that the layer starts as it was.
+        layer: see ``spectral_norm``. It gets the parameter ``gamma`` (), which starts at the weight's largest singular
+            value, so that the effective weight starts unchanged.
 
     Returns:
         The same layer.

@@ -233,7 +233,7 @@ def diversity(e: Evaluation) -> Score:
 
 
 def _diversity_of_all(e: Evaluation) -> Score:
-    """Of a generator without classes: of its samples and of real images, whatever their classes."""
+    """The diversity of an unconditional generator: of its samples relative to real images, whatever their classes."""
     n = min(PER_CLASS, len(e.test.images), len(e.train.images))
     if n < 2:
         raise ValueError(f"data: diversity needs at least 2 images in each split of {e.source} (got {n} in one)")

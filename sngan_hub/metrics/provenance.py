@@ -25,7 +25,7 @@ def machine() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Of what the score depends on."""
+    """Versions of the programs that a score depends on."""
     import torch_fidelity
 
     return {

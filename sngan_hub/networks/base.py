@@ -1,6 +1,6 @@
-"""What all networks share: how they are called, named, saved and sampled; which class a config.json describes."""
+"""Base classes of all networks: class names, checks of labels and constructor arguments, and sampling."""
 
-# torch.jit hands on is_tracing without listing it:
+# torch.jit re-exports is_tracing without listing it:
 # pyright: reportPrivateImportUsage=false
 
 from __future__ import annotations
@@ -26,27 +26,26 @@ class Network(StrictHubMixin):
 
     kind: str  #: ``generator`` or ``discriminator``
     size: int  #: images are (N, 3, size, size)
-    n_classes: int  #: 0 where the network knows no classes
+    n_classes: int  #: 0 if the network is unconditional
     classes: list[str] | None  #: their names, in the order of the labels
 
-    #: A part of what the network computes, as a weight is, but in no file: ``forward`` hands it to every look-up in a
-    #: class table (``lookup_class``). 0 gives every class the mean of its table, 1 its own row. It is 1 but for a run
-    #: with a class transition, which sets it once a step (training/engine/transition.py: ``set_class_strength``) and
-    #: saves and scores ``settled`` networks, whose tables hold it.
+    #: Strength of class conditioning in [0, 1], used in every look-up in a class table (``lookup_class``): 0 uses the
+    #: mean row of the table, 1 the class's own row. Only a run with a class transition changes it, once per step
+    #: (training/engine/transition.py). It is not saved: snapshots store tables to which it has been applied.
     class_strength: float | Tensor = 1.0
 
-    #: Layers that training leaves as they are: they stay in evaluation mode, in which u and statistics do not move
+    #: Layers that are not trained. They stay in evaluation mode, so that u and running statistics do not change
     frozen: list[nn.Module]
 
     def train(self, mode: bool = True) -> Network:
-        """As ``nn.Module.train``; the ``frozen`` layers stay in evaluation mode."""
+        """Like ``nn.Module.train``, but the ``frozen`` layers stay in evaluation mode."""
         super().train(mode)
         for layer in getattr(self, "frozen", ()):
             layer.eval()
         return self
 
     def set_resampling(self, form: str) -> None:
-        """Chooses how resampling convolutions are computed: the same function up to rounding.
+        """Selects how resampling convolutions are computed. All forms give the same result up to rounding.
 
         Args:
             form: ``plain``, ``fused``, or ``auto`` (per layer, by the committed table of layers/resample.py).
@@ -61,10 +60,10 @@ class Network(StrictHubMixin):
                 module.form = form
 
     def name_classes(self, classes: Sequence[str]) -> None:
-        """Names the labels, in their order; the names travel in config.json.
+        """Sets the names of the classes. They are saved in config.json.
 
         Args:
-            classes: as many names as the network has classes.
+            classes: one name per class, in the order of the labels.
 
         Raises:
             ValueError: if their number differs, or if one is not a string.
@@ -79,8 +78,8 @@ class Network(StrictHubMixin):
 
         Args:
             batch: N.
-            y: None for an unconditional network; else labels (N,), or (N, K), int64 in 0..n_classes - 1. The range is
-                looked at on the CPU alone.
+            y: None for an unconditional network; otherwise labels (N,) or (N, K), int64 in 0..n_classes - 1. The range
+                is checked only on the CPU.
             class_weights: (N, K), or None.
         """
         name = type(self).__name__
@@ -105,7 +104,8 @@ class Network(StrictHubMixin):
                 f"y must have shape (N,) without class_weights, or the shape (N, K) of class_weights "
                 f"(got y {tuple(y.shape)} and class_weights {weights})"
             )
-        # Only where looking is free: a GPU would have to be waited for, and a graph has no numbers.
+        # Only on the CPU and outside of tracing: reading values on a GPU would wait for it, and a traced graph has no
+        # values.
         if y.device.type == "cpu" and type(y) is Tensor and y.numel() and not _is_traced():
             low, high = (int(value) for value in y.aminmax())
             if low < 0 or high >= self.n_classes:
@@ -118,7 +118,7 @@ def _is_traced() -> bool:
 
 
 def _dtype_of(value: object) -> torch.dtype | None:
-    """None for anything but a tensor."""
+    """The dtype of a tensor; None for any other value."""
     return value.dtype if isinstance(value, Tensor) else None
 
 
@@ -134,7 +134,7 @@ def _is_list_or_tuple(value: object) -> TypeGuard[Sequence[object]]:
     return isinstance(value, list | tuple)
 
 
-#: Constructor argument -> its type, and the least and the greatest legal number; for widths, of each of them
+#: Constructor argument -> its type, and the smallest and the largest legal value; for widths, those of each element
 ARGUMENTS: dict[str, tuple[type, float, float]] = {
     "size": (int, 1, 4096),
     "n_classes": (int, 0, 1_000_000),
@@ -187,7 +187,7 @@ def _is_legal(value: Any, kind: type, least: float, most: float) -> bool:
 
 
 def check_classes(n_classes: int, classes: Sequence[str] | None) -> None:
-    """Raises ``ValueError`` where ``classes`` are not the different names of ``n_classes`` classes, nor None."""
+    """Raises ``ValueError`` unless ``classes`` is None or a list of ``n_classes`` different names."""
     if n_classes < 0:
         raise ValueError(f"n_classes must be 0 (unconditional) or more (got {n_classes})")
     if classes is None:
@@ -203,7 +203,7 @@ def check_classes(n_classes: int, classes: Sequence[str] | None) -> None:
 
 
 class AnyGenerator(Network):
-    """z (N, z_dim), labels (N,) -> images (N, 3, size, size) in [-1, 1]. ``from_pretrained`` loads any kind of it."""
+    """z (N, z_dim), labels (N,) -> images (N, 3, size, size) in [-1, 1]. ``from_pretrained`` loads any generator."""
 
     kind = "generator"
     z_dim: int
@@ -224,32 +224,34 @@ class AnyGenerator(Network):
         truncation: float | None = None,
         batch_size: int = 50,
     ) -> Tensor:
-        """Images by class and seed.
+        """Generates images by class and seed.
 
         Args:
-            classes: names or indices, then ``n`` images of each, class-major; None: ``n`` in all, labels uniform. A
-                single index is given by keyword: ``sample(8)`` is refused, for it could be read as ``n``.
-            n: how many.
-            seed: 0 .. 2^63 - 1; None: taken from torch's generator. z and label of image i depend on (seed, i) alone.
-            truncation: t for |z| < t, by inverse CDF; None: none.
-            batch_size: images at a time.
+            classes: names or indices; there are ``n`` images of each, class after class. None: ``n`` images in all,
+                with uniform labels. Pass a single index by keyword: ``sample(8)`` is an error, because it may mean
+                ``n``.
+            n: number of images, of each class if classes are given.
+            seed: 0 to 2^63 - 1. None: taken from torch's global generator. z and label of image i depend only on
+                (seed, i).
+            truncation: restricts latents to |z| < ``truncation``, by inverse CDF. None: no restriction.
+            batch_size: images computed at once.
 
         Returns:
             uint8 (N, 3, size, size) in 0..255, on the CPU.
 
         Raises:
-            ValueError: naming the argument that is not legal.
+            ValueError: if an argument is invalid.
         """
         return sampling.sample(
             self, classes=classes, n=n, seed=seed, truncation=truncation, batch_size=batch_size
         )  # fmt: skip
 
     def for_sampling(self, dtype: torch.dtype = torch.float32) -> AnyGenerator:
-        """The fast form for inference, with what can be computed once; it cannot be trained or saved.
+        """A faster copy for inference, with precomputed values. It cannot be trained or saved.
 
         Args:
-            dtype: of weights and maps. In float32 images are the same to 1e-4; those of ``torch.bfloat16`` differ by
-                under two levels of 255 in the mean.
+            dtype: dtype of weights and feature maps. In float32, images are equal to within 1e-4; in
+                ``torch.bfloat16`` they differ by less than two levels of 255 on average.
 
         Returns:
             A generator that is called in the same way, on the same device and in eval mode.
@@ -264,23 +266,23 @@ class AnyGenerator(Network):
 
 
 class AnyDiscriminator(Network):
-    """Images (N, 3, size, size) in [-1, 1], labels (N,) -> scores (N, 1), no sigmoid."""
+    """Images (N, 3, size, size) in [-1, 1], labels (N,) -> scores (N, 1), without a sigmoid."""
 
     kind = "discriminator"
     linear: Linear
 
     def class_scores(self, x: Tensor) -> Tensor:
-        """The score of each image as each class.
+        """The score of each image for each class.
 
         Args:
             x: images (N, 3, size, size) in [-1, 1].
 
         Returns:
-            (N, n_classes); (N, 1) without classes. Any real numbers, no sigmoid. Scores of one class compare images.
-            The class with the highest score is not a prediction.
+            (N, n_classes); (N, 1) without classes. Scores are any real numbers, without a sigmoid. They compare images
+            of one class. The class with the highest score is not a prediction.
 
         Raises:
-            ValueError: see ``check_images``; or values far outside of [-1, 1].
+            ValueError: see ``check_images``, or if values are far outside of [-1, 1].
         """
         self.check_range(x)
         if not self.n_classes:
@@ -289,7 +291,7 @@ class AnyDiscriminator(Network):
         return torch.cat([self(x, label.expand(x.shape[0])) for label in labels], 1)
 
     def check_range(self, x: Tensor) -> None:
-        """Raises ``ValueError`` for images of 0 to 255. Noise and resampled images exceed [-1, 1] by less than 10."""
+        """Raises ``ValueError`` for values beyond +-10, as in images of 0 to 255. Noise and resampling cause less."""
         if torch.compiler.is_compiling() or not _is_floating_point(x) or not x.numel():
             return
         low, high = float(x.min()), float(x.max())

@@ -74,7 +74,7 @@ _GENERATED = re.compile(
 
 
 def is_generated(card: str) -> bool:
-    """Whether a card has no word of a person's: ``network_card`` wrote it, for whatever classes and repository."""
+    """Whether ``network_card`` generated the card, for any classes and repository, without any text by a person."""
     return _GENERATED.fullmatch(card) is not None
 
 

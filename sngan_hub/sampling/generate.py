@@ -1,7 +1,8 @@
-"""Seed and classes -> latents and labels -> uint8 images. Takes any generator, imports none.
+"""Seed and classes -> latents and labels -> uint8 images. Works with any generator and imports none.
 
-The latent and the label of image i depend on (seed, i) alone: not on the device, the batch size or how many images are
-asked for. Random bits come from Philox (NumPy promises its stream for ever), normal numbers from them by inverse CDF.
+The latent and the label of image i depend only on (seed, i), not on the device, the batch size or the number of images.
+Random bits come from Philox (NumPy guarantees that its stream does not change); the inverse CDF converts them to normal
+numbers.
 """
 
 # torch.special, torch.from_numpy and ndarray.reshape have no types, or not for all that they take:
@@ -28,7 +29,7 @@ MAX_IMAGES = 100_000
 
 
 def check_request(n: int, seed: int | None, truncation: float | None) -> tuple[int, int | None]:
-    """-> ``n`` and ``seed`` as Python's integers. Raises ``ValueError``: the argument, what came, what is legal."""
+    """Returns ``n`` and ``seed`` as Python integers. Raises ``ValueError`` if an argument is invalid."""
     n = whole_number("n", n, 1, MAX_IMAGES)
     if seed is not None:
         seed = whole_number("seed", seed, 0, MAX_SEED, "between 0 and 2^63 - 1")
@@ -39,7 +40,9 @@ def check_request(n: int, seed: int | None, truncation: float | None) -> tuple[i
 
 
 def whole_number(name: str, value: Any, least: int, most: int, legal: str = "") -> int:
-    """Accepts any integer, also of NumPy, but no float and no bool. Raises ``ValueError``."""
+    """Returns an integer, also one of NumPy, as a Python integer. Raises ``ValueError`` for floats, bools and numbers
+    outside of ``least`` to ``most``.
+    """
     try:
         number = None if isinstance(value, bool | np.bool_) else operator.index(value)
     except TypeError:
@@ -55,7 +58,10 @@ Called = TypeVar("Called", bound=Callable[..., Any])
 
 
 def no_bare_integer(other: str) -> Callable[[Called], Called]:
-    """For what takes classes first, of which an index is one: refuses ``sample(8)``, which may mean the class or n."""
+    """Decorates functions whose first argument is ``classes``: refuses ``sample(8)``, which may mean the class or n.
+
+    ``other``: the name of the argument that the integer may mean instead of the class.
+    """
 
     def decorate(function: Called) -> Called:
         @functools.wraps(function)
@@ -72,12 +78,12 @@ def no_bare_integer(other: str) -> Callable[[Called], Called]:
 
 
 def random_seed() -> int:
-    """A seed from torch's global generator, small enough to read aloud."""
+    """A seed from torch's global generator, below 2^31, so that it is short."""
     return int(torch.randint(0, 2**31, ()))
 
 
 def random_seed_from_system() -> int:
-    """A fresh seed in every process, for commands and pages that show it."""
+    """A seed from the operating system, different in every process; for commands and pages that show the seed."""
     return secrets.randbelow(2**31)
 
 
@@ -87,7 +93,7 @@ def latents(
     """Images ``start`` to ``start + n`` of ``seed`` -> z (n, z_dim) float32, and labels (n,) uniform over the classes.
 
     ``truncation`` t: z is sampled from the standard normal restricted to |z| < t, by inverse CDF; the same seed then
-    gives a similar image at every t. ``stream``: another sequence of the same seed.
+    gives a similar image at every t. ``stream``: selects another sequence of the same seed.
     """
     u = uniforms(seed, start, n, z_dim + 1, stream)  # per image: one for the label, the rest for z
     z = u[:, 1 : z_dim + 1]
@@ -99,15 +105,18 @@ def latents(
 
 
 def uniforms(seed: int, start: int, n: int, each: int, stream: int = 0) -> Tensor:
-    """Images ``start`` to ``start + n`` of ``seed`` -> ``each`` numbers in (0, 1) or a few more for each, float64."""
+    """Uniform numbers in (0, 1) for the images ``start`` to ``start + n`` of ``seed``: float64 (n, numbers per image).
+
+    Their number per image is ``each``, rounded up to a multiple of 4.
+    """
     words = each + -each % 4  # whole Philox blocks
     bits = np.random.Philox(key=[seed, stream]).advance(start * words // 4).random_raw(n * words).reshape(n, words)
-    # The greatest of the 2^53 numbers would round to 1, whose quantile is infinite.
+    # The largest of the 2^53 numbers would round to 1, whose quantile is infinite.
     return torch.from_numpy(np.minimum(((bits >> np.uint64(11)) + 0.5) * 2.0**-53, 1 - 2.0**-53))
 
 
 def as_tensor(images: np.ndarray | Tensor) -> Tensor:
-    """Images of either kind -> a tensor; of an array, a copy: those on disk are mapped read-only."""
+    """Images as a tensor. Arrays are copied, because those on disk are mapped read-only."""
     return images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))
 
 
@@ -120,9 +129,10 @@ def to_uint8(images: Tensor) -> Tensor:
 def outputs(
     generator: Any, batches: Iterable[tuple[Any, ...]], make: Callable[..., Tensor] | None = None
 ) -> Iterator[tuple[Tensor, Any]]:
-    """Batches (z, y, whatever else the generator takes) -> images in [-1, 1] where it computes, and y as it came.
+    """Batches (z, y, further arguments) -> images in [-1, 1] on the generator's device, and y unchanged.
 
-    In eval mode, whatever mode the generator is in. One without classes gets no y. ``make``: called in its place.
+    Computed in eval mode, whatever mode the generator is in. A generator without classes gets no y. ``make``: called
+    instead of the generator.
     """
     device = next(generator.parameters()).device
     for z, y, *more in batches:
@@ -149,10 +159,10 @@ def sample_batches(
     batch_size: int = 50,
     make: Callable[[Tensor, Tensor | None, int, int], Tensor] | None = None,
 ) -> Iterator[tuple[Tensor, list[int] | None]]:
-    """Batches of uint8 images (b, 3, S, S) on the CPU with their labels; all arguments are checked before the first.
+    """Batches of uint8 images (b, 3, S, S) on the CPU with their labels. Arguments are checked before the first batch.
 
     ``make``: generates images from (z, y, seed, number of the first image) in place of the generator; see refine.py.
-    The generator keeps its mode; images are always those of eval mode.
+    The generator keeps its mode; images are always computed in eval mode.
     """
     n, seed = check_request(n, seed, truncation)
     batch_size = whole_number("batch_size", batch_size, 1, MAX_SEED, "at least 1")

@@ -1,7 +1,7 @@
-"""Between classes and between latents: category morphing, blends, and a closed walk through z; as images or videos.
+"""Interpolates between classes and latents: category morphing, blends, and closed walks, as images or videos.
 
-Takes any generator, imports none. A row of a morph is image i of the seed, so its ends are the images that ``sample``
-draws of the pure classes.
+Works with any generator and imports none. Row i of a morph uses the latent of image i of the seed, so its images of
+single classes are the same as those of ``sample``.
 """
 
 # torch.linalg, Tensor.unflatten and imageio_ffmpeg have no types:
@@ -30,7 +30,7 @@ MOST_CLASSES = 4
 MAX_FRAMES = 2000
 FRAMES_PER_SECOND = 24
 FILMS = (".gif", ".mp4")
-CIRCLES = 3  # of a walk: the more, the more varied and the faster
+CIRCLES = 3  # of a walk: more circles make it more varied and faster
 
 
 def _images(generator: Any, z: Tensor, y: Tensor | None, weights: Tensor | None, batch_size: int) -> Iterator[Tensor]:
@@ -61,25 +61,25 @@ def morph(
     truncation: float | None = None,
     batch_size: int = 50,
 ) -> Tensor:
-    """Images on the way from class to class, at the same latents.
+    """Images that change from class to class, at the same latents.
 
     The gains and biases of the conditional batch norms are mixed linearly (Miyato & Koyama 2018, Sect. 5.1.2; authors'
     gen_interpolated_images.py).
 
     Args:
-        generator: a conditional generator, in any mode; it stays so.
+        generator: a conditional generator in any mode, which is not changed.
         classes: two to four names or indices.
         steps: images from one class to the next, both included.
-        n: rows, each of another latent.
+        n: number of rows, each with another latent.
         seed: 0 to 2^63 - 1. None: taken from torch's global generator.
-        truncation: draws latents with |z| < ``truncation`` only. None: all.
+        truncation: restricts latents to |z| < ``truncation``. None: no restriction.
         batch_size: images computed at once.
 
     Returns:
         uint8 (n, frames, 3, S, S) on the CPU, 0 to 255; frames = (len(classes) - 1) (steps - 1) + 1.
 
     Raises:
-        ValueError: names the argument, what is legal and what came.
+        ValueError: if an argument is invalid.
 
     Example:
         >>> images = morph(load_generator("sngan_fashion32"), ["Sneaker", "Bag"], steps=8, seed=0)
@@ -119,19 +119,19 @@ def blend(
     """Images of a weighted mixture of classes.
 
     Args:
-        generator: a conditional generator, in any mode; it stays so.
+        generator: a conditional generator in any mode, which is not changed.
         classes: up to four names or indices.
         weights: one number of 0 or more for each class; they are scaled to sum to 1.
-        n: images.
+        n: number of images.
         seed: 0 to 2^63 - 1. None: taken from torch's global generator.
-        truncation: draws latents with |z| < ``truncation`` only. None: all.
+        truncation: restricts latents to |z| < ``truncation``. None: no restriction.
         batch_size: images computed at once.
 
     Returns:
         uint8 (n, 3, S, S) on the CPU, 0 to 255.
 
     Raises:
-        ValueError: names the argument, what is legal and what came.
+        ValueError: if an argument is invalid.
 
     Example:
         >>> images = blend(load_generator("sngan_fashion32"), ["Sneaker", "Bag"], [2, 1], n=4, seed=0)
@@ -158,11 +158,11 @@ def blend(
 
 
 def walk_latents(seed: int, frames: int, z_dim: int, truncation: float | None = None) -> Tensor:
-    """A closed curve on the sphere where normal latents lie -> (frames, z_dim) float32; all steps are equally long.
+    """A closed curve on the sphere near which normal latents lie: (frames, z_dim) float32, with steps of equal length.
 
     z(t) = r sum_k (a_k cos 2 pi k t + b_k sin 2 pi k t) / sqrt K, with orthonormal a_k, b_k given by ``seed``.
-    ``truncation`` t makes r that of the normal restricted to |z| < t, which is the spread of truncated images; single
-    numbers of z may exceed t.
+    ``truncation`` t multiplies r by the standard deviation of the normal restricted to |z| < t, so that r is the radius
+    of truncated latents; single values of z may exceed t.
     """
     k = min(CIRCLES, z_dim // 2)
     axes, _ = latents(seed, 0, 2 * k, z_dim)
@@ -194,7 +194,7 @@ def walk(
     """The frames of a video along a closed path through the latent space.
 
     Args:
-        generator: in any mode; it stays so.
+        generator: a generator in any mode, which is not changed.
         classes: one class for all frames, or up to four in turn. None: the first class, or none if unconditional.
         frames: number of frames.
         seed: 0 to 2^63 - 1. None: taken from torch's global generator.
@@ -203,10 +203,10 @@ def walk(
         batch_size: images computed at once.
 
     Returns:
-        An iterator over uint8 batches (b, 3, S, S) on the CPU, 0 to 255. Arguments are checked before the first.
+        An iterator over uint8 batches (b, 3, S, S) on the CPU, 0 to 255. Arguments are checked before the first batch.
 
     Raises:
-        ValueError: names the argument, what is legal and what came.
+        ValueError: if an argument is invalid.
 
     Example:
         >>> save_film(walk(load_generator("sngan_fashion32"), "Sneaker", frames=48, seed=0), "walk.gif")
@@ -237,7 +237,7 @@ def save_film(frames: Iterator[Tensor], path: str | Path, fps: int = FRAMES_PER_
     """Writes frames to a .gif or .mp4 file that repeats. The file is written whole or not at all.
 
     Args:
-        frames: uint8 batches (b, 3, S, S), 0 to 255, as ``walk`` gives them.
+        frames: uint8 batches (b, 3, S, S), 0 to 255, such as those of ``walk``.
         path: a file name that ends in .gif or .mp4 (which needs the extra ``video``).
         fps: frames per second.
         side: small images are enlarged to about this side in pixels, by repeating pixels.
@@ -256,7 +256,7 @@ def save_film(frames: Iterator[Tensor], path: str | Path, fps: int = FRAMES_PER_
     if path.suffix.lower() not in FILMS:
         raise ValueError(f"out must be one of {', '.join('FILE' + suffix for suffix in FILMS)} (got {path})")
     write = _write_gif if path.suffix.lower() == ".gif" else _write_mp4
-    # By its suffix the encoder knows the format. Two calls that write one file have two names.
+    # The suffix tells the encoder the format. Two calls that write the same file use different temporary names.
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")
     return write_atomically(path, lambda place: write(_enlarged(frames, side), place, fps), temporary)
 
@@ -270,7 +270,7 @@ def _enlarged(frames: Iterator[Tensor], side: int) -> Iterator[Tensor]:
 
 def _write_gif(frames: Iterator[Tensor], path: Path, fps: int) -> int:
     images = [to_pil(frame).quantize(128, Image.Quantize.MEDIANCUT) for frame in frames]
-    # GIF counts hundredths of a second: at 24 frames a second, four or five for each. Browsers slow down below two
+    # GIF stores durations in hundredths of a second: 4 or 5 at 24 frames per second. Browsers play those below 2 slowly
     ends = [round(100 * i / min(fps, 50)) for i in range(len(images) + 1)]
     durations = [10 * (end - start) for start, end in pairwise(ends)]
     images[0].save(path, "GIF", save_all=True, append_images=images[1:], duration=durations, loop=0)
@@ -308,7 +308,7 @@ def _write_mp4(frames: Iterator[Tensor], path: Path, fps: int) -> int:
             count += 1
     finally:
         writer.close()
-    try:  # imageio_ffmpeg does not look at the exit status of ffmpeg
+    try:  # imageio_ffmpeg does not check the exit status of ffmpeg
         written, _ = imageio_ffmpeg.count_frames_and_secs(place)
     except RuntimeError:
         written = None

@@ -1,7 +1,7 @@
-"""Trained weights as records: where, sha256, licence, recipe, classes, scores. No torch.
+"""Records of trained weights: location, sha256, licence, recipe, classes, scores. Does not import torch.
 
 ``WEIGHTS`` maps ``architecture.tag`` to a record, one per network: ``sngan_fashion32.v1`` is the generator,
-``sngan_fashion32_discriminator.v1`` its discriminator. Records of shipped weights lie beside them, in
+``sngan_fashion32_discriminator.v1`` its discriminator. Records of shipped weights are stored with them, in
 ``pretrained/ARCHITECTURE.TAG/record.json``, written by ``python -m training ship`` and ``sngan evaluate --record``;
 those of others' weights are the rows of published.py. ``SNGAN_HUB_RECORDS`` names a JSON file that adds to them.
 """
@@ -36,18 +36,18 @@ RECORDS_VARIABLE = "SNGAN_HUB_RECORDS"
 
 @dataclass(frozen=True)
 class Score:
-    """A measured value, and what one must know to compare it."""
+    """A measured value, and what is needed to compare it with other values."""
 
     value: float
-    n: int | None  # generated images, where it is stated
+    n: int | None  # number of generated images; None if it is not stated
     evaluator: str
     spread: float | None = None  # standard deviation, where the protocol repeats
-    floor: float | None = None  # the same measure on real images, same counts
+    floor: float | None = None  # the same measure on real images, with the same counts
     per_class: Mapping[str, float] | None = None
     seed: int = 0
     machine: str = ""
     versions: Mapping[str, str] | None = None
-    stated_by: str = ""  # the publisher whose figure it is; empty: ours, measured by `sngan evaluate`
+    stated_by: str = ""  # the publisher who states the value; empty: ours, measured by `sngan evaluate`
     spread_over: str = ""  # what was repeated: 3 seeds, 10 splits, 100 subsets
     values: tuple[float, ...] = ()  # of each seed, where there are several
     parts: Mapping[str, float] | None = None  # further values of the same measurement: precision, recall ...
@@ -55,9 +55,9 @@ class Score:
     device: str = ""
     batch_norm: str = ""  # the statistics that the generator used: stored, or standing
     truncation: float | None = None  # |z| below this; None: not truncated
-    weights_sha256: str = ""  # of the generator's model.safetensors; of a folder of pictures, of their pixels
+    weights_sha256: str = ""  # of the generator's model.safetensors, or of the pixels of a folder of pictures
     evaluator_sha256: str = ""  # of the evaluator's weights, or what they were trained on
-    reference_sha256: str = ""  # of the real images' pixels and labels; of a prepared data set, the first digits
+    reference_sha256: str = ""  # of the real images' pixels and labels; for a prepared data set, its first digits
 
 
 @dataclass(frozen=True)
@@ -75,15 +75,15 @@ class Record:
     parameters: int = 0
     recipe: Mapping[str, Any] = field(default_factory=dict[str, Any])  # the run's configuration, as far as it is known
     scores: Mapping[str, Score] = field(default_factory=dict[str, Score])
-    sha256: str = ""  # of the file: whole for ours, its start where only that is published, empty where nothing is
+    sha256: str = ""  # of the file: complete for ours; for others as much as is published: all, the start, or nothing
     folder: Path | None = None  # holds config.json and model.safetensors
     publisher: str = ""  # whose code trained it; empty: ours
     file: str = ""  # as published
     urls: tuple[str, ...] = ()  # the file itself: address and mirrors, in the order they are tried
-    repo: str = ""  # a Hub repository, with the file's path in it and a branch, tag or commit
+    repo: str = ""  # a Hub repository; the next two: the file's path in it, and a branch, tag or commit
     path: str = ""
     revision: str = ""
-    page: str = ""  # where a person fetches the file: no direct address is published
+    page: str = ""  # web page where a person downloads the file, if no direct address is published
     file_bytes: int = 0  # of the published file: as its publisher shows it, or as computed from its tensors
     code_base: str = ""  # id of the converter's record, where the keys of the file fit several
     config_sha256: str = ""  # of config.json beside a file in this project's own format
@@ -100,12 +100,12 @@ class Record:
 
     @property
     def key(self) -> str:
-        """Its place in ``WEIGHTS``."""
+        """Its key in ``WEIGHTS``."""
         return _key(self.name, self.kind)
 
     @property
     def where(self) -> str:
-        """How the name gets its weights: ``shipped``, ``folder``, ``drive``, ``download``, ``hub``, or ``by hand``."""
+        """Where the weights come from: ``shipped``, ``folder``, ``drive``, ``download``, ``hub``, or ``by hand``."""
         if self.folder:
             return "shipped" if self.folder.is_relative_to(PRETRAINED) else "folder"
         if self.urls:
@@ -178,7 +178,7 @@ def _hash_in(file: str) -> str:
 
 
 class _Weights(Mapping[str, Record]):
-    """Read-only. The user's records are read anew when their file or the variable changes."""
+    """Read-only. The user's records are read again when their file or the variable changes."""
 
     def __init__(self) -> None:
         self.built_in = read_records()
@@ -346,7 +346,10 @@ def _check_file_name(file: str, where: str) -> None:
 
 
 def user_path(text: str, said: str) -> Path:
-    """A path that may begin with ~ or ~NAME. ``said``: who says it. Raises ``ValueError`` if there is no such home."""
+    """A path that may begin with ~ or ~NAME. ``said``: where it was given, for the message.
+
+    Raises ``ValueError`` if the home folder is unknown.
+    """
     try:
         return Path(text).expanduser()
     except RuntimeError as error:  # no user NAME, or no HOME

@@ -51,7 +51,7 @@ class Op(NamedTuple):
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one iteration on one of ``processes`` devices."""
+    """The cost of one iteration on one of ``processes`` devices."""
 
     ops: Mapping[Op, float]  # how often; a fraction if not in every iteration
     processes: int
@@ -205,7 +205,7 @@ class Drawn:
 
 
 def reduced_bytes(state: State, config: Config) -> int:
-    """Of gradients that are averaged over processes in an iteration."""
+    """Bytes of the gradients that are averaged over processes in an iteration."""
     of_g, of_d = (
         sum(p.numel() * p.element_size() for p in optimizer.param_groups[0]["params"])
         for optimizer in (state.opt_g, state.opt_d)
@@ -309,7 +309,7 @@ def legal_device(name: str) -> Device:
 
 
 class Seconds(NamedTuple):
-    """Of one iteration, and what they are made of."""
+    """The predicted seconds of one iteration and their parts."""
 
     compute: float  # all operations, each the longer of its arithmetic and its memory traffic
     host: float  # launching them

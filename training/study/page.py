@@ -149,7 +149,7 @@ def has_widths(rows: Rows) -> bool:
 
 
 def widths_of(rows: Rows, method: str) -> dict[float, tuple[list[float], int]]:
-    """Of every width: the FIDs, and the number of runs that diverged."""
+    """For each width, the FIDs and the number of runs that diverged."""
     own = [row for row in rows if row["setting"] == WIDTH_SETTING]
     made = sorted({row["width"] for row in own if row["method"] == method})
     return {width: scores([row for row in own if row["width"] == width], method, WIDTH_SETTING) for width in made}
