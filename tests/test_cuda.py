@@ -78,7 +78,7 @@ def run(steps, device, state=None, **fields):
 def tensors(state):
     return {
         f"{kind}.{key}": value.double().cpu()
-        for kind in ("generator", "discriminator", "average")
+        for kind in ("generator", "discriminator", "ema")
         for key, value in getattr(state, kind).state_dict().items()
     }
 

@@ -258,7 +258,7 @@ def test_frozen_layers_stay_frozen_when_others_toggle_modes(folders, tmp_path):
     assert start is not None and not state.generator.bn.training and state.generator.blocks[0].b1.training
     state.generator.eval()
     state.generator.train()
-    assert not state.generator.bn.training and not state.average.bn.training
+    assert not state.generator.bn.training and not state.ema.bn.training
     assert not state.discriminator.blocks[0].c1.training and state.discriminator.linear.training
 
 

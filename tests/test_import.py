@@ -77,8 +77,8 @@ def test_an_average_starts_as_the_imported_generator():
     state = import_snapshot(SNAPSHOT, own, CLASSES)
     saved, resumed = state.state_dict(), new_state(own, CLASSES)
     resumed.load_state_dict(saved)
-    assert resumed.average is not resumed.generator and not resumed.average.training
-    for name, value in resumed.average.state_dict().items():
+    assert resumed.ema is not resumed.generator and not resumed.ema.training
+    for name, value in resumed.ema.state_dict().items():
         assert torch.equal(value, state.generator.state_dict()[name]), name
     without = {name: value for name, value in saved.items() if name != "average"}
     for ema_decay, parts, text in (

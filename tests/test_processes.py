@@ -51,14 +51,14 @@ class InDtype:
 
 def train_step(state, config, feed, accelerator):
     """A step, and what no comparison of two steps can tell: the networks' class strength, and the average of G."""
-    step, before = state.step, {key: value.clone() for key, value in state.average.state_dict().items()}
+    step, before = state.step, {key: value.clone() for key, value in state.ema.state_dict().items()}
     losses = game.train_step(state, config, feed, accelerator)
     if config.transition_to:
-        for network in (state.generator, state.discriminator, state.average):
+        for network in (state.generator, state.discriminator, state.ema):
             assert float(network.class_strength) == pytest.approx(config.class_strength(step), abs=1e-6)
-    if state.average is not state.generator:
+    if state.ema is not state.generator:
         new, kept = state.generator.state_dict(), min(config.ema_decay, (1 + step) / (10 + step))
-        for key, value in state.average.state_dict().items():
+        for key, value in state.ema.state_dict().items():
             if value.is_floating_point() and not key.endswith("class_strength"):
                 assert torch.allclose(value, torch.lerp(before[key], new[key], 1 - kept), atol=1e-6), key
     return losses
@@ -76,7 +76,7 @@ def run(steps, dtype, model=TINY, **overrides):
     state = new_state(config, ["a", "b"])
     accelerator = Accelerator(cpu=True)
     check_shares(config, accelerator.num_processes)
-    for network in (state.generator, state.discriminator, state.average):
+    for network in (state.generator, state.discriminator, state.ema):
         network.to(dtype)
     feed = InDtype(new_feed(some_data(), config, state, accelerator), dtype)
     try:
@@ -92,7 +92,7 @@ def run(steps, dtype, model=TINY, **overrides):
 def tensors(state):
     return {
         f"{name}.{key}": value.clone()
-        for name in ("generator", "discriminator", "average")
+        for name in ("generator", "discriminator", "ema")
         for key, value in getattr(state, name).state_dict().items()
     }
 

@@ -162,7 +162,7 @@ def test_a_snapshot_alone_gives_what_was_measured_within_the_transition(fields, 
     fields = json.dumps({"widths": [8, 16], "down": "10", **fields})
     state = new_state(config_of(discriminator_fields=fields, ema_decay=0.9, **conditioning), ["a", "b", "c"])
     rng = torch.Generator().manual_seed(0)
-    for module in [*state.average.modules(), *state.generator.modules()]:
+    for module in [*state.ema.modules(), *state.generator.modules()]:
         if isinstance(module, BatchNorm2d):
             module.weight.data.normal_(generator=rng)
             module.bias.data.normal_(generator=rng)
@@ -170,18 +170,18 @@ def test_a_snapshot_alone_gives_what_was_measured_within_the_transition(fields, 
     z, y = torch.randn(6, 128, generator=rng), torch.arange(6) % 3
     x = torch.rand(6, 3, 32, 32, generator=rng) * 2 - 1
     for strength in (0.0, 0.4):
-        for network in (state.generator, state.discriminator, state.average):
+        for network in (state.generator, state.discriminator, state.ema):
             network.class_strength = torch.tensor(strength)
         state.step += 1
         folder = save_snapshot(state, tmp_path / str(strength))
         with torch.no_grad():
-            pictures = state.average.eval()(z, y)
+            pictures = state.ema.eval()(z, y)
             scores = state.discriminator.eval()(x, y)
             g, d = load_generator(folder), load_discriminator(folder)
             assert torch.allclose(g(z, y), pictures, atol=1e-5)
             assert torch.allclose(d(x, y), scores, atol=2e-5), (d(x, y) - scores).abs().max()
             if strength:
-                assert not torch.allclose(copy_at_strength_one(state.average)(z, y), pictures, atol=1e-3)
+                assert not torch.allclose(copy_at_strength_one(state.ema)(z, y), pictures, atol=1e-3)
         assert state.generator.class_strength == strength  # the run goes on as it was
     assert with_strength_applied(g) is g
 

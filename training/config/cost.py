@@ -229,7 +229,7 @@ def choose_forms(state: State, config: Config, kind: str, processes: int) -> Non
         layer = which, conv.in_channels, conv.out_channels, side
         return "fused" if prefers_fused(*layer, dtype, kind, batch) else "plain"
 
-    for g in {state.generator, state.average}:
+    for g in {state.generator, state.ema}:
         for i, block in enumerate(getattr(g, "blocks", [])):
             if isinstance(block, Resampling):
                 block.form = form("up", block.c1, g.bottom_width * 2**i)  # type: ignore[operator]
@@ -250,7 +250,7 @@ def make_fake(state: State) -> None:
             made[id(old)] = old, nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new
         return made[id(old)][1]
 
-    for network in {state.generator, state.discriminator, state.average}:
+    for network in {state.generator, state.discriminator, state.ema}:
         for module in network.modules():
             for own in (module._parameters, module._buffers):
                 own.update({name: None if old is None else fake(old) for name, old in own.items()})  # type: ignore

@@ -42,8 +42,8 @@ def import_snapshot(path: Path, config: Config, classes: list[str]) -> State:
             network.name_classes(classes)
     betas = (config.beta1, config.beta2)
     opt_g, opt_d = ChainerAdam(g.parameters(), config.lr_g, betas), ChainerAdam(d.parameters(), config.lr_d, betas)
-    average = copy.deepcopy(g).eval() if config.ema_decay else g
-    state = State(g, d, average, opt_g, opt_d, int(arrays["updater/iteration"]))
+    ema = copy.deepcopy(g).eval() if config.ema_decay else g
+    state = State(g, d, ema, opt_g, opt_d, int(arrays["updater/iteration"]))
     for network, optimizer, prefix in ((g, opt_g, OPTIMIZERS["generator"]), (d, opt_d, OPTIMIZERS["discriminator"])):
         _fill(path, arrays, network, optimizer, prefix)
     updates = [int(arrays[f"{prefix}/t"]) for prefix in OPTIMIZERS.values()]

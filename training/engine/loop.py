@@ -105,7 +105,7 @@ def _resume_or_begin(
     """Resumes from the newest checkpoint, or begins a new run, and writes what marks the folder as a run."""
     out = Path(config.out)
     if config.score_every:
-        check_data_for_scores(state.average, config)
+        check_data_for_scores(state.ema, config)
     resumed = load_checkpoint(state, config, fingerprint, out)
     if resumed:
         if state.step > config.steps:
@@ -123,7 +123,7 @@ def _resume_or_begin(
 
 
 def _save_samples(state: State, config: Config) -> None:
-    save_grid(fixed_samples(state.average, config.seed), Path(config.out) / "samples" / f"{state.step:07d}.png")
+    save_grid(fixed_samples(state.ema, config.seed), Path(config.out) / "samples" / f"{state.step:07d}.png")
 
 
 def _means(losses: dict[str, torch.Tensor], step: int, out: Path, accelerator: Accelerator) -> dict[str, float]:
@@ -185,7 +185,7 @@ def _iterate(state: State, config: Config, data: Images, fingerprint: str, accel
                 if due(config.log_every) or saving:
                     values = _means(losses, state.step, out, accelerator)
                     if log and due(config.log_every):
-                        samples = fixed_samples(state.average, config.seed)
+                        samples = fixed_samples(state.ema, config.seed)
                         values_now = {**values, "lr_scale": config.lr_scale(state.step)}
                         gauge = log.write(state.step, values_now, samples, feed.waited)
                         progress.say(loss_d=values["loss_d"], loss_g=values["loss_g"], spread=gauge)

@@ -19,7 +19,7 @@ def save_snapshot(state: State, out: Path, link: bool = True) -> Path:
     """Writes ``out/snapshots/STEP/{generator,discriminator}``; ``link``: see ``link_snapshot``."""
     folder = snapshot_folder(out, state.step)
     try:
-        for kind, network in (("generator", state.average), ("discriminator", state.discriminator)):
+        for kind, network in (("generator", state.ema), ("discriminator", state.discriminator)):
             temporary = folder.with_name(f".{folder.name}-{kind}")  # STEP exists only with a complete network
             write_folder(folder / kind, with_strength_applied(network)._save_pretrained, temporary)
     except (OSError, SafetensorError) as error:

@@ -110,7 +110,7 @@ class ChainerAdam(torch.optim.Adam):
 class State:
     generator: AnyGenerator
     discriminator: AnyDiscriminator
-    average: AnyGenerator  # the generator itself if the run has no average
+    ema: AnyGenerator  # with the moving average of the generator's weights; without one, the generator itself
     opt_g: ChainerAdam
     opt_d: ChainerAdam
     step: int = 0  # iterations done
@@ -119,12 +119,14 @@ class State:
     )
     recorded: RecordedUpdates | None = None  # with CUDA graphs; not saved
 
-    def _parts(self) -> list[str]:
-        average = ["average"] if self.average is not self.generator else []
-        return ["generator", "discriminator", "opt_g", "opt_d", *average]
+    def _parts(self) -> dict[str, Any]:
+        """Networks and optimisers, by their keys in a checkpoint."""
+        average = {"average": self.ema} if self.ema is not self.generator else {}
+        return {"generator": self.generator, "discriminator": self.discriminator,
+                "opt_g": self.opt_g, "opt_d": self.opt_d, **average}  # fmt: skip
 
     def state_dict(self) -> dict[str, Any]:
-        return {**{name: getattr(self, name).state_dict() for name in self._parts()}, "step": self.step}
+        return {**{name: part.state_dict() for name, part in self._parts().items()}, "step": self.step}
 
     def load_state_dict(self, parts: dict[str, Any]) -> None:
         """Raises ``ValueError`` if ``parts`` are not those of ``state_dict``, such as one without an average."""
@@ -133,8 +135,8 @@ class State:
             raise ValueError(f"out must have a checkpoint with {', '.join(own)}, step (got {', '.join(parts)}); only a "
                              f"run with ema_decay above 0 has an average. Train, or import the snapshot, again in "
                              f"another --out")  # fmt: skip
-        for name in own:
-            getattr(self, name).load_state_dict(parts[name])
+        for name, part in own.items():
+            part.load_state_dict(parts[name])
         self.step = parts["step"]
 
 

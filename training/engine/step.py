@@ -42,7 +42,7 @@ def train_step(state: State, config: Config, feed: Feeds, accelerator: Accelerat
     """
     step, device = state.step, accelerator.device
     if config.transition_to:
-        networks = (state.generator, state.discriminator, state.average)
+        networks = (state.generator, state.discriminator, state.ema)
         set_class_strength(networks, config.class_strength(step), device)
     state.opt_g.param_groups[0]["lr"] = config.lr_g * config.lr_scale_g(step)
     state.opt_d.param_groups[0]["lr"] = config.lr_d * config.lr_scale(step)
@@ -59,8 +59,8 @@ def train_step(state: State, config: Config, feed: Feeds, accelerator: Accelerat
     else:
         values = update(state, config, accelerator, drawn)
     state.step += 1
-    if state.average is not state.generator:
-        update_ema(state.average, state.generator, config.ema_decay, step)
+    if state.ema is not state.generator:
+        update_ema(state.ema, state.generator, config.ema_decay, step)
     return values
 
 

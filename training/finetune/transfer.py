@@ -139,7 +139,7 @@ def copy_donor(state: State, start: Start, config: Config) -> list[str]:
     """
     n, theirs = state.generator.n_classes, start.generator.n_classes
     whole = n == theirs == 0 or (n == theirs and is_whole(start.mixture))
-    for target in {id(n): n for n in (state.generator, state.average)}.values():
+    for target in {id(n): n for n in (state.generator, state.ema)}.values():
         _copy_generator(target, start.generator, start.mixture, whole)
     _copy_discriminator(state.discriminator, start, config, whole)
     for network in (state.generator, state.discriminator):

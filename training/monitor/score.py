@@ -74,7 +74,7 @@ def score_snapshot(state: State, config: Config, out: Path) -> float:
     from sngan_hub.metrics.protocols import evaluate
 
     start = time.perf_counter()
-    network, stretch = with_strength_applied(state.average), config.contrast_stretch
+    network, stretch = with_strength_applied(state.ema), config.contrast_stretch
     for name, score in evaluate(network, *_of_score(config), keep_samples=False, stretch=stretch):
         line = {"step": state.step, "protocol": name, **asdict(score)}
         append_json(out / SCORES, line)

@@ -261,7 +261,7 @@ def result_of(cell: Cell, study: Study, folder: Path, score: Scorer) -> dict[str
         return {**row, "diverged": str(error).partition(":")[0], "fid": None, "kid": None}
     with nothing_to_save():  # the run is finished: the same command measures it again
         lines = read_log(out)
-        shown = fixed_samples(state.average, config.seed)[:STRIP]
+        shown = fixed_samples(state.ema, config.seed)[:STRIP]
         save_grid(shown, folder / SAMPLES / f"{cell.name}.png", STRIP)
         seconds = sorted(line["seconds_per_step"] for line in lines)
         return {**row, **score(out, study, config), "loss_d": lines[-1]["loss_d"], "spread": lines[-1]["spread"],
