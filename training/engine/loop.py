@@ -42,7 +42,7 @@ from .distributed import (
 from .machine import decide_compile, set_up
 from .run_folder import check_out, is_first_process, locked
 from .signals import stop_requests
-from .snapshots import hold_to_start, save_snapshot
+from .snapshots import load_l2_sp_target, save_snapshot
 from .state import State, new_state
 from .step import train_step
 
@@ -76,7 +76,7 @@ def _train(config: Config, data: Images | None, begin: Callable[[State], None] |
         _resume_or_begin(state, config, data, fingerprint, begin)
     accelerator.wait_for_everyone()
     if config.l2_sp:
-        hold_to_start(state, Path(config.out))
+        load_l2_sp_target(state, Path(config.out))
     share_state(state, accelerator)
     _iterate(state, config, data, fingerprint, accelerator)
     accelerator.wait_for_everyone()

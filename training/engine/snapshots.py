@@ -29,14 +29,14 @@ def save_snapshot(state: State, out: Path, link: bool = True) -> Path:
     return folder
 
 
-def hold_to_start(state: State, out: Path) -> None:
-    """Reads the first snapshot of the run, the target of ``l2_sp``."""
+def load_l2_sp_target(state: State, out: Path) -> None:
+    """Reads the weights of the first snapshot of the run, to which ``l2_sp`` pulls the trained ones."""
     folder = snapshot_folder(out, 0)
     if not (folder / "generator").is_dir():
         raise FileNotFoundError(f"l2_sp needs the snapshot of step 0, and {folder} is missing; restore it, or set "
                                 f"--l2-sp 0 in another --out")  # fmt: skip
-    state.anchor = {}
+    state.l2_sp_target = {}
     for kind, network in (("generator", state.generator), ("discriminator", state.discriminator)):
         start = type(network).from_pretrained(folder / kind).state_dict()
         own = network.named_parameters()
-        state.anchor[kind] = {name: start[name].to(p) for name, p in own if p.requires_grad}
+        state.l2_sp_target[kind] = {name: start[name].to(p) for name, p in own if p.requires_grad}

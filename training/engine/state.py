@@ -114,9 +114,7 @@ class State:
     opt_g: ChainerAdam
     opt_d: ChainerAdam
     step: int = 0  # iterations done
-    anchor: dict[str, dict[str, torch.Tensor]] | None = (
-        None  # weights of each network that l2_sp regularises towards; not saved
-    )
+    l2_sp_target: dict[str, dict[str, torch.Tensor]] | None = None  # by network and parameter; not saved
     recorded: RecordedUpdates | None = None  # with CUDA graphs; not saved
 
     def _parts(self) -> dict[str, Any]:
@@ -144,12 +142,13 @@ def new_networks(
     config: Config, n_classes: int, classes: list[str] | None = None
 ) -> tuple[AnyGenerator, AnyDiscriminator]:
     """The untrained pair of ``config`` for data of ``n_classes``."""
-    overrides: dict[str, Any] = {"n_classes": 0} if config.conditioning == "none" else {
-        "n_classes": n_classes, "classes": classes}  # fmt: skip
-    judge = {"conditioning": config.conditioning} if config.conditioning != "none" else {}
+    for_generator: dict[str, Any] = {"n_classes": n_classes, "classes": classes}
+    for_discriminator = {**for_generator, "conditioning": config.conditioning}
+    if config.conditioning == "none":
+        for_generator = for_discriminator = {"n_classes": 0}
     networks = []
-    for name, create, own in (("generator_fields", create_generator, overrides),
-                              ("discriminator_fields", create_discriminator, {**overrides, **judge})):  # fmt: skip
+    for name, create, own in (("generator_fields", create_generator, for_generator),
+                              ("discriminator_fields", create_discriminator, for_discriminator)):  # fmt: skip
         fields = json.loads(getattr(config, name))
         try:
             networks.append(create(config.architecture, **{**own, **fields}))

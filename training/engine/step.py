@@ -100,7 +100,7 @@ def generator_step(state: State, config: Config, drawn: Iteration, accelerator: 
             forward.next_micro_batch()
     average_gradients(g, accelerator)
     state.opt_g.step()
-    pull_to_start(state, g, config.l2_sp, state.opt_g)
+    apply_l2_sp(state, g, config.l2_sp, state.opt_g)
     for p in of_d:
         p.requires_grad_(True)
     return values
@@ -155,7 +155,7 @@ def discriminator_step(
         values["penalty"] = add_penalty(state, config, reals, fakes, drawn, i, accelerator)
     average_gradients(d, accelerator)
     state.opt_d.step()
-    pull_to_start(state, d, config.l2_sp, state.opt_d)
+    apply_l2_sp(state, d, config.l2_sp, state.opt_d)
     if config.clip:
         clip_weights_(d, config.clip)
     return values
@@ -255,11 +255,11 @@ def add_gradient(value: Tensor, share: Share, accelerator: Accelerator) -> Tenso
 
 
 @torch.no_grad()
-def pull_to_start(state: State, network: Network, strength: float, optimizer: torch.optim.Optimizer) -> None:
-    """L2-SP (Li et al. 2018), apart from Adam as decoupled weight decay is: w -= lr strength (w - w_start)."""
-    if strength and state.anchor is not None:
-        own = state.anchor[network.kind]
-        share = optimizer.param_groups[0]["lr"] * strength
+def apply_l2_sp(state: State, network: Network, strength: float, optimizer: torch.optim.Optimizer) -> None:
+    """L2-SP (Li et al. 2018), after Adam's update, like decoupled weight decay: w -= lr strength (w - w_start)."""
+    if strength and state.l2_sp_target is not None:
+        target = state.l2_sp_target[network.kind]
+        step_size = optimizer.param_groups[0]["lr"] * strength
         for name, parameter in network.named_parameters():
-            if name in own:
-                parameter.lerp_(own[name], min(share, 1.0))
+            if name in target:
+                parameter.lerp_(target[name], min(step_size, 1.0))
