@@ -34,11 +34,11 @@ from training.config.dry_run import device_kind  # noqa: E402
 from training.config.schema import make_config  # noqa: E402
 from training.engine.state import new_state  # noqa: E402
 from training.engine.step import train_step  # noqa: E402
-from training.feed.draws import batch_index, dequantised, draw_noise, real_pixels  # noqa: E402
+from training.feed.draws import batch_index, dequantised, draw_dequantisation, real_pixels  # noqa: E402
 from training.feed.feed import Feed, new_feed  # noqa: E402
 
 BATCH, N_DIS = 64, 5
-WHOLE = {"whole iterations": False, "whole iterations but for the noise": True}  # noise_there
+WHOLE = {"whole iterations": False, "whole iterations but for the noise": True}  # dequantisation_on_device
 JPEG_SIDES = ((500, 375), (375, 500), (500, 333), (640, 480))
 
 
@@ -74,18 +74,18 @@ def parts_of(data: Images, size: int) -> dict[str, Callable[[int], object]]:
         "read": lambda i: data.images[batch_index(0, i, BATCH, n)],
         "flip": flipped,
         "read and flip": lambda i: real_pixels(data, 0, i, BATCH, True),
-        "noise": lambda i: draw_noise(0, i, 0, np.empty_like(noise)),
+        "noise": lambda i: draw_dequantisation(0, i, 0, np.empty_like(noise)),
         "to float, on the CPU": lambda i: dequantised(torch.from_numpy(pixels), torch.from_numpy(noise)),
     }
 
 
-def iterations(data: Images, size: int, threads: int, steps: int, noise_there: bool) -> float:
+def iterations(data: Images, size: int, threads: int, steps: int, dequantisation_on_device: bool) -> float:
     """Images per second that ``Feed`` prepares on the host for a step that takes no time."""
     config = make_config("fashion32", batch_size=BATCH, g_batch_size=128, n_dis=N_DIS, flip=True, steps=steps + 1)
-    feed = Feed(data, config, size, 128, 10, threads=threads, noise_there=noise_there)
-    if noise_there:
+    feed = Feed(data, config, size, 128, 10, threads=threads, dequantisation_on_device=dequantisation_on_device)
+    if dequantisation_on_device:
         elsewhere = torch.zeros(N_DIS, BATCH, 3, size, size)
-        feed._noise = lambda step: elsewhere
+        feed._dequantisation = lambda step: elsewhere
     feed.iteration(0)
     start = time.perf_counter()
     for step in range(1, steps + 1):
@@ -144,14 +144,14 @@ def loading(n: int, rounds: int, folder: Path) -> list[str]:
             f"by 2, the same array; 20,000 take {20_000 / one:.0f} s and {20_000 / two:.0f} s."]  # fmt: skip
 
 
-def waiting(size: int, step_seconds: float, steps: int, folder: Path, noise_there: bool = False) -> str:
+def waiting(size: int, step_seconds: float, steps: int, folder: Path, dequantisation_on_device: bool = False) -> str:
     """A loop whose step takes ``step_seconds`` on another device."""
     data = stored(folder, "prepared", size, 64 * 2**20 // (3 * size**2))
     config = make_config("fashion32", batch_size=BATCH, g_batch_size=128, n_dis=N_DIS, flip=True, steps=steps)
-    feed = Feed(data, config, size, 128, 10, threads=2, noise_there=noise_there)
-    if noise_there:
+    feed = Feed(data, config, size, 128, 10, threads=2, dequantisation_on_device=dequantisation_on_device)
+    if dequantisation_on_device:
         elsewhere = torch.zeros(N_DIS, BATCH, 3, size, size)
-        feed._noise = lambda step: elsewhere
+        feed._dequantisation = lambda step: elsewhere
     feed.iteration(0)
     first, start = feed.waited, time.perf_counter()
     for step in range(1, steps):
@@ -160,7 +160,7 @@ def waiting(size: int, step_seconds: float, steps: int, folder: Path, noise_ther
     wall, waited = time.perf_counter() - start, feed.waited - first
     feed.close()
     need = N_DIS * BATCH / step_seconds
-    noise = ", noise left to the device" if noise_there else ""
+    noise = ", noise left to the device" if dequantisation_on_device else ""
     return (f"| {size} px, a step of {1000 * step_seconds:.0f} ms ({need:,.0f} images/s){noise} | {steps - 1} | "
             f"{wall:.2f} | {waited:.3f} | {waited / wall:.1%} |")  # fmt: skip
 

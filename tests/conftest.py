@@ -29,10 +29,10 @@ def real_batch(data, seed, position, batch_size, *how):
     """Batch number ``position`` of a run, whole, by the parts of the feed -> images in [-1, 1), labels; ``how``: as
     ``real_pixels`` takes it.
     """
-    from training.feed.draws import dequantised, draw_noise, real_pixels
+    from training.feed.draws import dequantised, draw_dequantisation, real_pixels
 
     pixels, labels = real_pixels(data, seed, position, batch_size, *how)
-    noise = draw_noise(seed, position, 0, np.empty(pixels.shape, np.float32))
+    noise = draw_dequantisation(seed, position, 0, np.empty(pixels.shape, np.float32))
     return dequantised(torch.from_numpy(pixels), torch.from_numpy(noise)), torch.from_numpy(labels)
 
 

@@ -42,7 +42,7 @@ def reference(data, seed, position, batch_size, flip=False, crop=1.0, size=0, st
     elif flip:
         pixels = np.where(flips[:, None, None, None], pixels[..., ::-1], pixels)
     x = torch.from_numpy(pixels).float().div_(128).sub_(1)
-    noise = draws(seed, Stream.NOISE, position).random(x.shape, dtype=np.float32)
+    noise = draws(seed, Stream.DEQUANTISATION, position).random(x.shape, dtype=np.float32)
     return x.add_(torch.from_numpy(noise), alpha=1 / 128), torch.from_numpy(data.labels[index])
 
 
@@ -104,10 +104,10 @@ def test_every_share_is_that_of_the_batch_as_ever(case, processes, source, reque
 @pytest.mark.parametrize("size", [4, 5])  # 3 * 5 * 5 values of an image: a share begins inside a block of Philox
 def test_a_share_may_begin_anywhere_in_the_noise(size, there):
     data, config = some_data(size=size), settings()
-    feeds = [Feed(data, config, size, process=p, processes=8, noise_there=there) for p in range(8)]
+    feeds = [Feed(data, config, size, process=p, processes=8, dequantisation_on_device=there) for p in range(8)]
     for step in (0, 3):
-        noise = torch.cat([feed.iteration(step).real[1].noise for feed in feeds])
-        expected = draws(5, Stream.NOISE, 2 * step + 1).random((8, 3, size, size), dtype=np.float32)
+        noise = torch.cat([feed.iteration(step).real[1].dequantisation for feed in feeds])
+        expected = draws(5, Stream.DEQUANTISATION, 2 * step + 1).random((8, 3, size, size), dtype=np.float32)
         assert np.array_equal(noise.numpy(), expected)
     for feed in feeds:
         feed.close()
@@ -152,8 +152,8 @@ def test_integers_of_tensors_draw_what_numpys_philox_draws():
 
 def test_a_device_that_draws_other_noise_is_refused(monkeypatch):
     monkeypatch.setattr(fed, "uniform", lambda *a: uniform(*a) * (1 - 2**-24))
-    with pytest.raises(RuntimeError, match="cpu does not generate the same noise as NumPy"):
-        Feed(some_data(), settings(), 32, noise_there=True)
+    with pytest.raises(RuntimeError, match="cpu does not generate the same numbers as NumPy"):
+        Feed(some_data(), settings(), 32, dequantisation_on_device=True)
 
 
 def test_augmentation_draws_are_as_ever():

@@ -47,12 +47,12 @@ def real_pixels(
     return pixels, data.labels[index]
 
 
-def draw_noise(seed: int, position: int, start: int, out: np.ndarray) -> np.ndarray:
+def draw_dequantisation(seed: int, position: int, start: int, out: np.ndarray) -> np.ndarray:
     """Writes the dequantisation noise of the images from ``start`` on of batch number ``position`` to ``out``.
 
     ``out`` (N, 3, S, S): float32 in [0, 1). The values are the same as when the noise of the whole batch is generated.
     """
-    rng = draws(seed, Stream.NOISE, position)
+    rng = draws(seed, Stream.DEQUANTISATION, position)
     before = start * math.prod(out.shape[1:])
     rng.bit_generator.advance(before // 8)  # type: ignore  # each value of Philox's counter gives 8 float32
     rng.random(before % 8, dtype=np.float32)

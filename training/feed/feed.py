@@ -15,7 +15,7 @@ from torch import Tensor
 from sngan_hub.data import Images
 
 from .augment import augment_draws
-from .draws import dequantised, draw_noise, latents, penalty_points, real_pixels
+from .draws import dequantised, draw_dequantisation, latents, penalty_points, real_pixels
 from .philox import uniform
 from .streams import Stream, draws
 
@@ -29,13 +29,15 @@ if TYPE_CHECKING:
 class Real(NamedTuple):
     """The real images of one D step, as ``Feed`` returns them."""
 
-    pixels: Tensor  # (N, 3, S, S) uint8; float if noise is None
-    noise: Tensor | None  # (N, 3, S, S) float32 in [0, 1)
+    pixels: Tensor  # (N, 3, S, S) uint8; float if dequantisation is None
+    dequantisation: Tensor | None  # its noise, (N, 3, S, S) float32 in [0, 1)
     labels: Tensor  # (N,) int64
 
     def images(self, part: slice = slice(None)) -> Tensor:
         """(n, 3, S, S) float32 in [-1, 1): the images ``part``, computed on the device of the pixels."""
-        return self.pixels[part] if self.noise is None else dequantised(self.pixels[part], self.noise[part])
+        if self.dequantisation is None:
+            return self.pixels[part]
+        return dequantised(self.pixels[part], self.dequantisation[part])
 
 
 class Fake(NamedTuple):
@@ -105,8 +107,8 @@ class Feed:
     Every number is a function of (seed, step, index in the global batch). Therefore nothing is saved, steps can be
     requested in any order, and process ``process`` of ``processes`` generates only its consecutive share. ``size``:
     of the network's images. ``z_dim`` 0: no latents. ``ahead``: number of iterations that are kept ready, each of
-    ``self.bytes`` bytes. ``noise_there``: generate the noise, which is most of the threads' work and four fifths of the
-    bytes, on the device when it is used; the numbers are the same.
+    ``self.bytes`` bytes. ``dequantisation_on_device``: generate the dequantisation noise, which is most of the threads'
+    work and four fifths of the bytes, on the device when it is used; the numbers are the same.
     """
 
     def __init__(
@@ -121,22 +123,24 @@ class Feed:
         device: torch.device | str = "cpu",
         ahead: int = 3,
         threads: int = 0,  # 0: chosen automatically
-        noise_there: bool = False,
-        compiled: bool = False,  # integers for the noise on the device
+        dequantisation_on_device: bool = False,
+        compiled: bool = False,  # integers for the dequantisation on the device
     ):
         self.data, self.config, self.size, self.ahead = data, config, size, ahead
         self.z_dim, self.n_classes, self.compiled = z_dim, n_classes, compiled
         own, own_g = config.batch_size // processes, config.g_batch_size // processes
         self.own, self.own_g = (slice(n * process, n * (process + 1)) for n in (own, own_g))
         fields = _fields(config, size, z_dim, n_classes, own, own_g)
-        self.noise = fields.pop("noise")[0] if noise_there else None
+        self.dequantisation_on_device, self.dequantisation_shape = dequantisation_on_device, fields["dequantisation"][0]
+        if dequantisation_on_device:
+            del fields["dequantisation"]  # drawn there, not copied
         self.layout, self.bytes = _layout(fields)
         self.device = device = torch.device(device)
         self.copies = SideStream(device) if device.type == "cuda" else InPlace()
         self.pool = ThreadPoolExecutor(max_workers=threads or max(1, min(ahead, os.cpu_count() or 1)))
         self.coming: dict[int, Future] = {}
-        if noise_there:
-            self._check_noise()
+        if dequantisation_on_device:
+            self._check_dequantisation()
         self.waited = 0.0  # total time in seconds that ``iteration`` has waited for the threads
 
     def iteration(self, step: int) -> Iteration:
@@ -149,8 +153,8 @@ class Feed:
         self.waited += time.perf_counter() - start
         self.coming = {s: future for s, future in self.coming.items() if s > step}
         views = _views(self.copies.receive(sent), self.layout)
-        if self.noise:
-            views["noise"] = self._noise(step)
+        if self.dequantisation_on_device:
+            views["dequantisation"] = self._dequantisation(step)
         return self._iteration(views)
 
     def close(self) -> None:
@@ -170,8 +174,8 @@ class Feed:
             out["pixels"][i], out["labels"][i] = real_pixels(
                 self.data, c.seed, position, c.batch_size, c.flip, c.crop, self.size, c.contrast_stretch, d
             )
-            if "noise" in out:
-                draw_noise(c.seed, position, d.start, out["noise"][i])
+            if "dequantisation" in out:
+                draw_dequantisation(c.seed, position, d.start, out["dequantisation"][i])
             if "points" in out:
                 out["points"][i] = penalty_points(c.seed, step, i, c.batch_size)[d]
         for part in range(c.n_dis + 1 if self.z_dim else 0):
@@ -186,28 +190,27 @@ class Feed:
             for k, values in enumerate(drawn):
                 out[f"augment_{of}_{k}"][look - 1 if look else 0] = values[:, own]
 
-    def _noise(self, step: int) -> Tensor:
-        """``draw_noise`` of every D step, on the device."""
-        assert self.noise
-        n, of_image = self.config.n_dis, math.prod(self.noise[2:])
+    def _dequantisation(self, step: int) -> Tensor:
+        """``draw_dequantisation`` of every D step, on the device."""
+        n, own, *of_image = self.dequantisation_shape
         positions = torch.arange(step * n, (step + 1) * n, device=self.device)
-        first, count = self.own.start * of_image, self.noise[1] * of_image
-        return uniform((self.config.seed, Stream.NOISE), positions, first, count, compiled=self.compiled).view(
-            self.noise
-        )
+        first, count = self.own.start * math.prod(of_image), own * math.prod(of_image)
+        key = self.config.seed, Stream.DEQUANTISATION
+        return uniform(key, positions, first, count, compiled=self.compiled).view(self.dequantisation_shape)
 
-    def _check_noise(self) -> None:
+    def _check_dequantisation(self) -> None:
         """Raises ``RuntimeError`` if the device generates other numbers than NumPy."""
-        drawn = draws(self.config.seed, Stream.NOISE, 0).random(4096, dtype=np.float32)
-        there = uniform(
-            (self.config.seed, Stream.NOISE), torch.zeros(1, dtype=torch.int64, device=self.device), 0, 4096
-        )
+        key = self.config.seed, Stream.DEQUANTISATION
+        drawn = draws(*key, 0).random(4096, dtype=np.float32)
+        there = uniform(key, torch.zeros(1, dtype=torch.int64, device=self.device), 0, 4096)
         if not np.array_equal(there[0].cpu().numpy(), drawn):
-            raise RuntimeError(f"{self.device} does not generate the same noise as NumPy; use noise_there=False")
+            raise RuntimeError(
+                f"{self.device} does not generate the same numbers as NumPy; use dequantisation_on_device=False"
+            )
 
     def _iteration(self, of: dict[str, Tensor]) -> Iteration:
         names = self.config.augmentations()
-        real = [Real(*values) for values in zip(of["pixels"], of["noise"], of["labels"], strict=True)]
+        real = [Real(*values) for values in zip(of["pixels"], of["dequantisation"], of["labels"], strict=True)]
         fake = [
             Fake(z, of[f"y_{kind}"][i] if self.n_classes else None)
             for kind in ("g", "d") if self.z_dim
@@ -222,13 +225,13 @@ class Feed:
 
 
 def new_feed(data: Images, config: Config, state: State, accelerator: Accelerator) -> Feed:
-    """The feed of this process's share of a run. On a GPU, the noise is generated there if it equals NumPy's."""
+    """The feed of this process's share of a run. A GPU draws the dequantisation if its numbers equal NumPy's."""
     g, device = state.generator, accelerator.device
     of = (data, config, g.size, g.z_dim, g.n_classes, accelerator.process_index, accelerator.num_processes, device)
     if device.type == "cuda":
         try:
-            return Feed(*of, noise_there=True, compiled=config.compiles)
-        except RuntimeError:  # the numbers differ: generate the noise with NumPy
+            return Feed(*of, dequantisation_on_device=True, compiled=config.compiles)
+        except RuntimeError:  # the numbers differ: generate them with NumPy
             pass
     return Feed(*of)
 
@@ -247,7 +250,7 @@ def _fields(config: Config, size: int, z_dim: int, n_classes: int, own: int, own
     n = config.n_dis
     fields: Fields = {
         "pixels": ((n, own, 3, size, size), torch.uint8),
-        "noise": ((n, own, 3, size, size), torch.float32),
+        "dequantisation": ((n, own, 3, size, size), torch.float32),
         "labels": ((n, own), torch.int64),
     }
     if config.penalty == "gradient":

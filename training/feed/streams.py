@@ -12,7 +12,7 @@ class Stream(enum.IntEnum):
 
     ORDER = 0
     FLIP = 1
-    NOISE = 2
+    DEQUANTISATION = 2
     LATENT = 3
     LABEL = 4
     AUGMENT = 5
