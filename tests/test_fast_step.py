@@ -259,7 +259,7 @@ def test_the_steps_have_no_graph_break_and_compile_once(model, fields, dtype, at
     torch.compiler.reset()
     counters.clear()
     monkeypatch.setattr(torch, "compile", traced)
-    game.forms_of.cache_clear()
+    game.step_functions.cache_clear()
     try:
         with torch._dynamo.config.patch(error_on_recompile=True):
             fields = {**fields, "model": model, "transition_to": 2}  # the class strength moves, and comes to rest
@@ -270,7 +270,7 @@ def test_the_steps_have_no_graph_break_and_compile_once(model, fields, dtype, at
         assert not counters["graph_break"]
         assert len(compiled) == 5
     finally:
-        game.forms_of.cache_clear()
+        game.step_functions.cache_clear()
         torch.compiler.reset()
 
 
@@ -293,11 +293,11 @@ def test_a_recorded_iteration_reads_all_that_differs_between_iterations(fields, 
     expected = processes.tensors(processes.run(9, torch.float64, **fields)[0])
     monkeypatch.setattr(RecordedUpdates, "record", record)
     monkeypatch.setattr(torch, "compile", lambda form, **options: form)
-    game.forms_of.cache_clear()
+    game.step_functions.cache_clear()
     try:
         state = processes.run(9, torch.float64, compile="graphs", **fields)[0]
     finally:
-        game.forms_of.cache_clear()
+        game.step_functions.cache_clear()
     assert len(recorded) == 1 + ("d_warm_up" in fields)
     processes.assert_close(processes.tensors(state), expected, 1e-8)  # a graph's learning rates are float32
 

@@ -17,7 +17,7 @@ from sngan_hub.layers.normalizers import BatchNorm2d, Conv2d, spectral_norm
 from sngan_hub.networks.registry import MODELS, Model
 from training.config.schema import make_config
 from training.engine import step as game
-from training.engine.distributed import check_shares, shares
+from training.engine.distributed import check_split, micro_batches
 from training.engine.state import new_state
 from training.feed.feed import Fake, Real, new_feed
 
@@ -75,7 +75,7 @@ def run(steps, dtype, model=TINY, **overrides):
     config = make_config("fashion32", **{**SETTINGS, **overrides})
     state = new_state(config, ["a", "b"])
     accelerator = Accelerator(cpu=True)
-    check_shares(config, accelerator.num_processes)
+    check_split(config, accelerator.num_processes)
     for network in (state.generator, state.discriminator, state.ema):
         network.to(dtype)
     feed = InDtype(new_feed(some_data(), config, state, accelerator), dtype)
@@ -202,13 +202,13 @@ class Processes:
         self.num_processes, self.process_index = count, index
 
 
-def test_shares_are_consecutive_and_cover_the_batch():
+def test_micro_batches_are_consecutive_and_cover_the_batch():
     for processes in (1, 2, 4):
         for micro in (0, 4, 8):
-            found = [list(shares(32, micro, Processes(processes, rank))) for rank in range(processes)]
-            covered = [[i for share in own for i in range(share.start, share.stop)] for own in found]
+            found = [list(micro_batches(32, micro, Processes(processes, rank))) for rank in range(processes)]
+            covered = [[i for part in own for i in range(part.start, part.stop)] for own in found]
             assert covered == [list(range(32 // processes))] * processes
-            assert all(sum(share.weight for share in own) == pytest.approx(1) for own in found)
+            assert all(sum(part.weight for part in own) == pytest.approx(1) for own in found)
 
 
 @pytest.mark.parametrize("fields, processes, text", [
@@ -222,7 +222,7 @@ def test_shares_are_consecutive_and_cover_the_batch():
 ])  # fmt: skip
 def test_what_would_cut_a_group_is_refused(fields, processes, text):
     with pytest.raises(ValueError, match=text):
-        check_shares(make_config("fashion32", **{**SETTINGS, "architecture": "sngan_fashion32", **fields}), processes)
+        check_split(make_config("fashion32", **{**SETTINGS, "architecture": "sngan_fashion32", **fields}), processes)
 
 
 def test_batch_norm_groups_are_batches_of_their_own():
@@ -268,7 +268,7 @@ def test_the_generators_images_are_augmented_too():
         seen.append(x)
         return x.mean((1, 2, 3))[:, None]
 
-    forms = game.forms_of(make_config("fashion32", augment="color"))
+    functions = game.step_functions(make_config("fashion32", augment="color"))
     draws = torch.full((3, 4, 1, 1, 1), 0.9)  # brightness +0.4
-    forms.generator_loss(lambda z, y: torch.zeros(4, 3, 8, 8), d, None, None, [draws])
+    functions.generator_loss(lambda z, y: torch.zeros(4, 3, 8, 8), d, None, None, [draws])
     assert torch.allclose(seen[0], torch.full((4, 3, 8, 8), 0.4))

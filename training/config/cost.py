@@ -27,7 +27,7 @@ from torch.utils.flop_counter import flop_registry
 from sngan_hub.layers.resample import Resampling, prefers_fused
 from sngan_hub.text import printed
 
-from ..engine.distributed import check_shares
+from ..engine.distributed import check_split
 from ..engine.state import State, new_state
 from ..engine.step import discriminator_step, images_for_d, train_step
 from ..feed.feed import Iteration, empty_iteration
@@ -150,7 +150,7 @@ def count_iteration(config: Config, n_classes: int, processes: int = 1, kind: st
     Every D step is like the others, so one of them is counted. Raises ``ValueError`` where the processes would cut a
     batch-norm group.
     """
-    check_shares(config, processes)
+    check_split(config, processes)
     if config.penalty and config.penalty_every > 1:  # averaged over the iterations with and without the penalty
         every = replace(config, penalty_every=1)
         costs = [count_iteration(c, n_classes, processes, kind) for c in (replace(config, penalty=""), every)]
@@ -336,7 +336,7 @@ def predict(cost: Cost, device: Device) -> Seconds:
 def why_not(config: Config, processes: int) -> str:
     """Why so many processes cannot share the preset's batches; empty where they can."""
     try:
-        check_shares(config, processes)
+        check_split(config, processes)
     except ValueError as error:
         for phase, total, group in (("batch_size", config.batch_size, config.bn_group_d),
                                     ("g_batch_size", config.g_batch_size, config.bn_group_g)):  # fmt: skip

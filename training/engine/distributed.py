@@ -30,10 +30,12 @@ if TYPE_CHECKING:
 PATIENCE = timedelta(days=2)
 
 
-class Share(NamedTuple):
-    start: int  # in this process's part of the batch
+class MicroBatch(NamedTuple):
+    """Consecutive images of a process's share of a batch, which are computed at once."""
+
+    start: int  # in the share
     stop: int
-    weight: float  # of this micro-batch in its process's mean
+    weight: float  # of its mean in the mean over the share
 
     @property
     def slice(self) -> slice:
@@ -49,16 +51,16 @@ def new_accelerator(device: str) -> Accelerator:
     return Accelerator(cpu=device == "cpu", mixed_precision="no", kwargs_handlers=[patience])
 
 
-def shares(total: int, micro_batch: int, accelerator: Accelerator) -> Iterator[Share]:
-    """This process's part of a batch of ``total`` images, ``micro_batch`` at a time (0: all at once)."""
+def micro_batches(total: int, size: int, accelerator: Accelerator) -> Iterator[MicroBatch]:
+    """Splits this process's share of a batch of ``total`` images into parts of ``size`` (0: a single part)."""
     own = total // accelerator.num_processes
-    size = micro_batch or own
+    size = size or own
     for start in range(0, own, size):
         stop = min(start + size, own)
-        yield Share(start, stop, (stop - start) / own)
+        yield MicroBatch(start, stop, (stop - start) / own)
 
 
-def check_shares(config: Config, processes: int) -> None:
+def check_split(config: Config, processes: int) -> None:
     """Raises ``ValueError`` if processes or micro-batches would split a batch-norm group, or what is compared."""
     if config.diversity_weight and processes > 1:
         raise ValueError(f"diversity_weight compares all images of a generator step and needs one process "

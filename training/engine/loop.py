@@ -34,7 +34,7 @@ from .checkpoints import (
 from .distributed import (
     any_process,
     check_same_data,
-    check_shares,
+    check_split,
     lost_worker,
     new_accelerator,
     share_state,
@@ -67,7 +67,7 @@ def train(config: Config, data: Images | None = None, begin: Callable[[State], N
 
 def _train(config: Config, data: Images | None, begin: Callable[[State], None] | None) -> State:
     accelerator = new_accelerator(config.device)
-    check_shares(config, accelerator.num_processes)
+    check_split(config, accelerator.num_processes)
     data = _training_images(config, data, accelerator.is_main_process)
     config, fingerprint = decide_compile(config), data.fingerprint()
     check_same_data(fingerprint, accelerator)

@@ -108,6 +108,8 @@ class ChainerAdam(torch.optim.Adam):
 
 @dataclass
 class State:
+    """What a run trains, and the number of iterations done."""
+
     generator: AnyGenerator
     discriminator: AnyDiscriminator
     ema: AnyGenerator  # with the moving average of the generator's weights; without one, the generator itself

@@ -16,7 +16,7 @@ from ..config.schema import Config
 from ..feed.augment import augment
 from ..feed.feed import Fake, Iteration
 from .cuda_graph import RecordedUpdates
-from .distributed import Share, average_gradients, shares
+from .distributed import MicroBatch, average_gradients, micro_batches
 from .ema import update_ema
 from .losses import LOSSES, similarity
 from .penalties import clip_weights_, gradient_penalty, orthonormal_penalty, r1_penalty
@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # imported at run time only by the loop
     from accelerate import Accelerator
 
 Labels = Tensor | None
-MicroBatches = list[tuple[Tensor, Labels]]  # images and labels of each
+Batches = list[tuple[Tensor, Labels]]  # images and labels of each micro-batch
 
 
 class Feeds(Protocol):
@@ -84,19 +84,19 @@ def generator_step(state: State, config: Config, drawn: Iteration, accelerator: 
     values = {name: torch.zeros((), device=device) for name in names}
     if state.step < config.d_warm_up:
         return values
-    forms = forms_of(config)
+    functions = step_functions(config)
     of_d = state.opt_d.param_groups[0]["params"]
     for p in of_d:
         p.requires_grad_(False)
     state.opt_g.zero_grad(set_to_none=True)
     with logical_forwards(g, d, batch_norm_group=config.bn_group_g) as forward:
-        for share in shares(config.g_batch_size, config.micro_batch, accelerator):
-            z, y = latents_of(drawn.fake[0], share)
+        for micro_batch in micro_batches(config.g_batch_size, config.micro_batch, accelerator):
+            z, y = latents_of(drawn.fake[0], micro_batch)
             with config.autocast(device):
-                loss, terms = forms.generator_loss(g, d, z, y, look(drawn, 0, share))
-            values["loss_g"] += add_gradient(loss, share, accelerator)
+                loss, terms = functions.generator_loss(g, d, z, y, look(drawn, 0, micro_batch))
+            values["loss_g"] += add_gradient(loss, micro_batch, accelerator)
             for name, term in terms.items():
-                values[name] += term.detach() * share.weight
+                values[name] += term.detach() * micro_batch.weight
             forward.next_micro_batch()
     average_gradients(g, accelerator)
     state.opt_g.step()
@@ -107,49 +107,49 @@ def generator_step(state: State, config: Config, drawn: Iteration, accelerator: 
 
 
 @torch.no_grad()
-def images_for_d(state: State, config: Config, fake: Fake, accelerator: Accelerator) -> MicroBatches:
+def images_for_d(state: State, config: Config, fake: Fake, accelerator: Accelerator) -> Batches:
     """G's images of one D step, from ``fake``, in this process's micro-batches."""
-    g, forms, made = state.generator, forms_of(config), []
+    g, functions, made = state.generator, step_functions(config), []
     with logical_forwards(g, batch_norm_group=config.bn_group_d) as forward, config.autocast(accelerator.device):
-        for share in shares(config.batch_size, config.micro_batch, accelerator):
-            z, y = latents_of(fake, share)
-            made.append((forms.generate(g, z, y), y))
+        for micro_batch in micro_batches(config.batch_size, config.micro_batch, accelerator):
+            z, y = latents_of(fake, micro_batch)
+            made.append((functions.generate(g, z, y), y))
             forward.next_micro_batch()
     return made
 
 
 def discriminator_step(
-    state: State, config: Config, drawn: Iteration, i: int, fakes: MicroBatches, accelerator: Accelerator
+    state: State, config: Config, drawn: Iteration, i: int, fakes: Batches, accelerator: Accelerator
 ) -> dict[str, Tensor]:
     """Update ``i`` of D in this iteration, by ``batch_size`` real images and as many fakes -> its losses and scores."""
-    d, device, forms, real = state.discriminator, accelerator.device, forms_of(config), drawn.real[i]
-    own = list(shares(config.batch_size, config.micro_batch, accelerator))
-    reals: MicroBatches = [
-        (real.images(share.slice), real.labels[share.slice] if d.n_classes else None) for share in own
+    d, device, functions, real = state.discriminator, accelerator.device, step_functions(config), drawn.real[i]
+    own = list(micro_batches(config.batch_size, config.micro_batch, accelerator))
+    reals: Batches = [
+        (real.images(micro_batch.slice), real.labels[micro_batch.slice] if d.n_classes else None) for micro_batch in own
     ]
-    looks = [[look(drawn, 2 * i + 1 + fake, share) for share in own] for fake in (0, 1)]
+    looks = [[look(drawn, 2 * i + 1 + fake, micro_batch) for micro_batch in own] for fake in (0, 1)]
     values = {key: torch.zeros((), device=device) for key in ("loss_d", "score_real", "score_fake")}
 
-    def add(found: tuple[Tensor, dict[str, Tensor]], share: Share) -> None:
-        values["loss_d"] += add_gradient(found[0], share, accelerator)
+    def add(found: tuple[Tensor, dict[str, Tensor]], micro_batch: MicroBatch) -> None:
+        values["loss_d"] += add_gradient(found[0], micro_batch, accelerator)
         for key, score in found[1].items():
-            values[key] += score.detach() * share.weight
+            values[key] += score.detach() * micro_batch.weight
 
     state.opt_d.zero_grad(set_to_none=True)
     with logical_forwards(d, count=2, batch_norm_group=config.bn_group_d) as forwards:  # of real images, of fakes
         if config.one_pass:
             forwards.all_in_one()
-            for share, *both in zip(own, reals, fakes, *looks, strict=True):
+            for micro_batch, *both in zip(own, reals, fakes, *looks, strict=True):
                 with config.autocast(device):
-                    found = forms.both_losses(d, *both)
-                add(found, share)
+                    found = functions.both_losses(d, *both)
+                add(found, micro_batch)
         else:
-            for k, (losses, images) in enumerate(((forms.real_loss, reals), (forms.fake_loss, fakes))):
+            for k, (losses, images) in enumerate(((functions.real_loss, reals), (functions.fake_loss, fakes))):
                 forwards.begin(k)
-                for share, (x, y), draws in zip(own, images, looks[k], strict=True):
+                for micro_batch, (x, y), draws in zip(own, images, looks[k], strict=True):
                     with config.autocast(device):
                         found = losses(d, x, y, draws)
-                    add(found, share)
+                    add(found, micro_batch)
                     forwards.next_micro_batch()
     if config.penalty and (state.step + 1) % config.penalty_every == 0:
         values["penalty"] = add_penalty(state, config, reals, fakes, drawn, i, accelerator)
@@ -164,8 +164,8 @@ def discriminator_step(
 def add_penalty(
     state: State,
     config: Config,
-    reals: MicroBatches,
-    fakes: MicroBatches,
+    reals: Batches,
+    fakes: Batches,
     drawn: Iteration,
     i: int,
     accelerator: Accelerator,
@@ -177,14 +177,14 @@ def add_penalty(
         accelerator.backward(term)
         return term.detach()
     total = torch.zeros((), device=device)
-    own = shares(config.batch_size, config.micro_batch, accelerator)
+    own = micro_batches(config.batch_size, config.micro_batch, accelerator)
     with logical_forwards(d, batch_norm_group=config.bn_group_d, twice=True) as forward:
-        for share, (x, y), (fake, _) in zip(own, reals, fakes, strict=True):
+        for micro_batch, (x, y), (fake, _) in zip(own, reals, fakes, strict=True):
             if config.penalty == "r1":
                 term = r1_penalty(d, x, y)
             else:
-                term = gradient_penalty(d, x, fake, drawn.points[i][share.slice], y)
-            total += add_gradient(weight * term, share, accelerator)
+                term = gradient_penalty(d, x, fake, drawn.points[i][micro_batch.slice], y)
+            total += add_gradient(weight * term, micro_batch, accelerator)
             forward.next_micro_batch()
     return total
 
@@ -193,7 +193,7 @@ def add_penalty(
 # The differentiated functions, compiled or not
 
 
-class Forms(NamedTuple):
+class StepFunctions(NamedTuple):
     """Functions of networks and tensors alone. G's loss comes with its terms, D's losses with its mean scores."""
 
     generate: Callable[..., Tensor]
@@ -204,7 +204,8 @@ class Forms(NamedTuple):
 
 
 @lru_cache(maxsize=4)
-def forms_of(config: Config) -> Forms:
+def step_functions(config: Config) -> StepFunctions:
+    """The functions for ``config``. They are kept, so that each is compiled once."""
     loss, names = LOSSES[config.loss], config.augmentations()
 
     def generate(g: AnyGenerator, z: Tensor, y: Labels) -> Tensor:
@@ -233,23 +234,23 @@ def forms_of(config: Config) -> Forms:
         means = {"score_real": score_real.mean(), "score_fake": score_fake.mean()}
         return loss.real(score_real) + loss.fake(score_fake), means
 
-    forms: Any = [generate, generator_loss, real_loss, fake_loss, both_losses]
+    functions: Any = [generate, generator_loss, real_loss, fake_loss, both_losses]
     if config.compiles:
-        forms = [torch.compile(form, fullgraph=True, dynamic=False) for form in forms]
-    return Forms(*forms)
+        functions = [torch.compile(function, fullgraph=True, dynamic=False) for function in functions]
+    return StepFunctions(*functions)
 
 
-def latents_of(fake: Fake, share: Share) -> tuple[Tensor, Labels]:
-    return fake.z[share.slice], None if fake.labels is None else fake.labels[share.slice]
+def latents_of(fake: Fake, micro_batch: MicroBatch) -> tuple[Tensor, Labels]:
+    return fake.z[micro_batch.slice], None if fake.labels is None else fake.labels[micro_batch.slice]
 
 
-def look(drawn: Iteration, number: int, share: Share) -> list[Tensor]:
+def look(drawn: Iteration, number: int, micro_batch: MicroBatch) -> list[Tensor]:
     """The random numbers of the augmentation for one forward of D on a micro-batch."""
-    return [own[:, share.slice] for own in drawn.looks[number]]
+    return [own[:, micro_batch.slice] for own in drawn.looks[number]]
 
 
-def add_gradient(value: Tensor, share: Share, accelerator: Accelerator) -> Tensor:
-    value = value * share.weight
+def add_gradient(value: Tensor, micro_batch: MicroBatch, accelerator: Accelerator) -> Tensor:
+    value = value * micro_batch.weight
     accelerator.backward(value)
     return value.detach()
 
