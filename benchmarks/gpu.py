@@ -43,7 +43,7 @@ from training.engine.machine import decide_compile, set_up  # noqa: E402
 from training.engine.state import new_state  # noqa: E402
 from training.engine.step import discriminator_step, generator_step, images_for_d, train_step  # noqa: E402
 from training.feed.augment import augment_draws  # noqa: E402
-from training.feed.feed import Fake, Iteration, Real  # noqa: E402
+from training.feed.feed import Draws, Fake, Iteration, Real  # noqa: E402
 
 RECORD = ROOT / "benchmarks" / "records" / "gpu.jsonl"
 MINUTES = 10  # no piece may take longer
@@ -146,17 +146,21 @@ def drawn_once(config: Config, z_dim: int, size: int, n_classes: int, device: to
     def fake(n: int) -> Fake:
         return Fake(torch.randn(n, z_dim, device=device), labels(n) if n_classes else None)
 
-    def look(number: int) -> list[torch.Tensor]:
-        n = config.batch_size if number else config.g_batch_size
-        drawn = augment_draws(config.augmentations(), 0, 0, number, n, size)
+    def augmentation(n: int, part: int) -> Draws:
+        drawn = augment_draws(config.augmentations(), 0, 0, part, n, size)
         return [torch.from_numpy(values).to(device) for values in drawn]
 
-    shape = config.batch_size, 3, size, size
-    real = [Real(torch.randint(256, shape, dtype=torch.uint8, device=device), torch.rand(shape, device=device),
-                 labels(config.batch_size)) for _ in range(config.n_dis)]  # fmt: skip
-    fakes = [fake(config.g_batch_size), *(fake(config.batch_size) for _ in range(config.n_dis))]
-    points = [torch.rand(config.batch_size, device=device) for _ in range(config.n_dis if config.penalty else 0)]
-    return Iteration(real, fakes, [look(number) for number in range(2 * config.n_dis + 1)], points)
+    n, shape, steps = config.batch_size, (config.batch_size, 3, size, size), range(config.n_dis)
+    return Iteration(
+        real=[Real(torch.randint(256, shape, dtype=torch.uint8, device=device), torch.rand(shape, device=device),
+                   labels(n)) for _ in steps],
+        fake_g=fake(config.g_batch_size),
+        fake_d=[fake(n) for _ in steps],
+        augment_g=augmentation(config.g_batch_size, 0),
+        augment_real=[augmentation(n, 2 * i + 1) for i in steps],
+        augment_fake=[augmentation(n, 2 * i + 2) for i in steps],
+        points=[torch.rand(n, device=device) for _ in steps] if config.penalty else [],
+    )  # fmt: skip
 
 
 def measure_training(preset: str, precision: str, run: Run) -> dict[str, Any]:
@@ -169,7 +173,7 @@ def measure_training(preset: str, precision: str, run: Run) -> dict[str, Any]:
     drawn = drawn_once(config, g.z_dim, g.size, g.n_classes, accelerator.device)
 
     def d_step() -> None:
-        fakes = images_for_d(state, config, drawn.fake[1], accelerator)
+        fakes = images_for_d(state, config, drawn.fake_d[0], accelerator)
         discriminator_step(state, config, drawn, 0, fakes, accelerator)
 
     def iteration() -> None:

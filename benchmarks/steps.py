@@ -114,16 +114,18 @@ class Ours:
         self.state: State = new_state(config, [str(i) for i in range(n_classes)])
 
     def d_step(self, batch: int, real: torch.Tensor, labels: torch.Tensor) -> None:
-        drawn = Iteration([Real(real, None, labels)], [self.fake(batch)], [[], [], []], [])
-        fakes = images_for_d(self.state, self.config, drawn.fake[0], self.accelerator)
+        drawn = self.iteration(batch, [Real(real, None, labels)])
+        fakes = images_for_d(self.state, self.config, drawn.fake_d[0], self.accelerator)
         discriminator_step(self.state, self.config, drawn, 0, fakes, self.accelerator)
 
     def g_step(self, batch: int) -> None:
-        generator_step(self.state, self.config, Iteration([], [self.fake(batch)], [[]], []), self.accelerator)
+        generator_step(self.state, self.config, self.iteration(batch, []), self.accelerator)
 
-    def fake(self, batch: int) -> Fake:
+    def iteration(self, batch: int, real: list[Real]) -> Iteration:
+        """The inputs of a step of G or of a step of D, without augmentation."""
         g = self.state.generator
-        return Fake(torch.randn(batch, g.z_dim), torch.randint(g.n_classes, (batch,)))
+        fake = Fake(torch.randn(batch, g.z_dim), torch.randint(g.n_classes, (batch,)))
+        return Iteration(real, fake, [fake], [], [[]], [[]], [])
 
 
 def alternate(

@@ -116,22 +116,25 @@ def test_a_share_may_begin_anywhere_in_the_noise(size, there):
 @pytest.mark.parametrize("processes", [1, 2])
 @pytest.mark.parametrize("names", ["", "color,translation,cutout,color"])
 @pytest.mark.parametrize("n_classes", [0, 3])
-def test_latents_and_looks_are_those_of_the_step(processes, names, n_classes):
+def test_latents_and_augmentations_are_those_of_the_step(processes, names, n_classes):
     config = settings(augment=names, penalty="" if names else "gradient")
     feeds = [Feed(some_data(), config, 32, 16, n_classes, p, processes) for p in range(processes)]
     parts = [feed.iteration(6) for feed in feeds]
-    assert [len(p.fake) for p in parts] == [3] * processes and [len(p.looks) for p in parts] == [5] * processes
+    fakes = [[p.fake_g, *p.fake_d] for p in parts]
+    assert [len(own) for own in fakes] == [3] * processes
     for part in range(3):
         z, y = latents(5, 6, part, 8 if part else 12, 16, n_classes)
-        assert torch.equal(torch.cat([p.fake[part].z for p in parts]), z)
-        ours = [p.fake[part].labels for p in parts]
+        assert torch.equal(torch.cat([own[part].z for own in fakes]), z)
+        ours = [own[part].labels for own in fakes]
         assert torch.equal(torch.cat(ours), y) if n_classes else ours == [None] * processes
-    for look in range(5):
-        x = torch.randn(8 if look else 12, 3, 32, 32)
-        own = x.split(len(x) // processes)
-        drawn = augment_draws(config.augmentations(), 5, 6, look, len(x), 32)
+    augmentations = [all_augmentations(p) for p in parts]
+    assert [len(own) for own in augmentations] == [5] * processes
+    for part in range(5):
+        x = torch.randn(8 if part else 12, 3, 32, 32)
+        drawn = augment_draws(config.augmentations(), 5, 6, part, len(x), 32)
         whole = [torch.from_numpy(values) for values in drawn]
-        seen = [augment(a, config.augmentations(), p.looks[look]) for a, p in zip(own, parts, strict=True)]
+        shares = zip(x.split(len(x) // processes), augmentations, strict=True)
+        seen = [augment(images, config.augmentations(), own[part]) for images, own in shares]
         assert torch.equal(torch.cat(seen), augment(x, config.augmentations(), whole))
     for i in range(2):
         if not names:
@@ -139,6 +142,12 @@ def test_latents_and_looks_are_those_of_the_step(processes, names, n_classes):
     assert names == "" or all(p.points == [] for p in parts)
     for feed in feeds:
         feed.close()
+
+
+def all_augmentations(drawn):
+    """In the order of ``part``: of the G step, then of the real images and the fakes of each D step."""
+    of_d = zip(drawn.augment_real, drawn.augment_fake, strict=True)
+    return [drawn.augment_g, *(own for both in of_d for own in both)]
 
 
 def test_integers_of_tensors_draw_what_numpys_philox_draws():
@@ -157,7 +166,7 @@ def test_a_device_that_draws_other_noise_is_refused(monkeypatch):
 
 
 def test_augmentation_draws_are_as_ever():
-    """Of the first runs: one generator for a look, asked by each augmentation in turn."""
+    """Of the first runs: one generator for a forward of D, asked by each augmentation in turn."""
     rng = draws(5, Stream.AUGMENT, 2, 3)
     expected = [
         rng.random((3, 7, 1, 1, 1), dtype=np.float32), rng.integers(-4, 5, (2, 7, 1)), rng.integers(-8, 25, (2, 7, 1)),
@@ -172,7 +181,7 @@ def test_noise_on_d_s_inputs_falls_to_0_and_changes_no_other_draw():
     assert settings(noise=0.4).noise_at(10**6) == 0.4 and settings(augment="", noise=0).augmentations() == []
     feed, plain = (Feed(some_data(), own, 32, 16) for own in (config, settings(augment="translation")))
     for step in (0, 2, 8):
-        (shift, noise), (same,) = feed.iteration(step).looks[1], plain.iteration(step).looks[1]
+        (shift, noise), (same,) = (own.iteration(step).augment_real[0] for own in (feed, plain))
         assert torch.equal(shift, same)
         assert noise.std().item() == pytest.approx(config.noise_at(step), rel=0.03)
         x = torch.randn(8, 3, 32, 32)
@@ -188,7 +197,7 @@ def test_the_feed_augments_from_its_step_on_and_changes_no_noise():
                     for start in (3, 0))  # fmt: skip
     for step in (2, 3):
         for (shift, noise), (same, same_noise) in zip(
-            late.iteration(step).looks, always.iteration(step).looks, strict=True
+            *(all_augmentations(own.iteration(step)) for own in (late, always)), strict=True
         ):
             assert torch.equal(noise, same_noise)
             assert torch.equal(shift, same if step == 3 else torch.zeros_like(same)) and same.any()

@@ -45,8 +45,8 @@ class InDtype:
     def iteration(self, step):
         drawn = self.feed.iteration(step)
         real = [Real(own.images().to(self.dtype), None, own.labels) for own in drawn.real]
-        fake = [Fake(own.z.to(self.dtype), own.labels) for own in drawn.fake]
-        return drawn._replace(real=real, fake=fake)
+        fake_g, *fake_d = [Fake(own.z.to(self.dtype), own.labels) for own in (drawn.fake_g, *drawn.fake_d)]
+        return drawn._replace(real=real, fake_g=fake_g, fake_d=fake_d)
 
 
 def train_step(state, config, feed, accelerator):

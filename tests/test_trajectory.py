@@ -48,11 +48,13 @@ class TheirDraws:
             os.kill(os.getpid(), signal.SIGKILL)
         self.served.append(step)
         of = {name: torch.from_numpy(values) for name, values in self.io.items() if name.startswith(("z_", "y_", "x_"))}
-        fake = [Fake(of[f"z_{3 * step + part:02d}"], of[f"y_fake_{3 * step + part:02d}"].long()) for part in range(3)]
-        assert [len(own.z) for own in fake] == [6, 4, 4]
+        fake_g, *fake_d = [
+            Fake(of[f"z_{3 * step + part:02d}"], of[f"y_fake_{3 * step + part:02d}"].long()) for part in range(3)
+        ]
+        assert [len(own.z) for own in (fake_g, *fake_d)] == [6, 4, 4]
         parts = [slice(position * 4, (position + 1) * 4) for position in (2 * step, 2 * step + 1)]
         real = [Real(of["x_real"][part], None, of["y_real"][part].long()) for part in parts]
-        return Iteration(real, fake, [[]] * 5, [])
+        return Iteration(real, fake_g, fake_d, [], [[], []], [[], []], [])
 
     def close(self):
         pass

@@ -189,7 +189,7 @@ def run_on_fakes(config: Config, n_classes: int, processes: int, kind: str) -> t
         with CountOps() as whole:
             train_step(state, config, Drawn(drawn), accelerator)
         with CountOps() as of_d:
-            fakes = images_for_d(state, config, drawn.fake[1], accelerator)
+            fakes = images_for_d(state, config, drawn.fake_d[0], accelerator)
             discriminator_step(state, config, drawn, 0, fakes, accelerator)
     return state, whole.ops, of_d.ops
 

@@ -14,7 +14,7 @@ from sngan_hub.networks.base import AnyDiscriminator, AnyGenerator, Network
 
 from ..config.schema import Config
 from ..feed.augment import augment
-from ..feed.feed import Fake, Iteration
+from ..feed.feed import Draws, Fake, Iteration
 from .cuda_graph import RecordedUpdates
 from .distributed import MicroBatch, average_gradients, micro_batches
 from .ema import update_ema
@@ -68,7 +68,7 @@ def update(state: State, config: Config, accelerator: Accelerator, drawn: Iterat
     """All updates of one iteration, with the optimisers' learning rates -> losses and scores."""
     values = generator_step(state, config, drawn, accelerator)
     # G does not change any more in this iteration, so all its images for D are generated first.
-    fakes = [images_for_d(state, config, drawn.fake[1 + i], accelerator) for i in range(config.n_dis)]
+    fakes = [images_for_d(state, config, fake, accelerator) for fake in drawn.fake_d]
     for i, fake in enumerate(fakes):
         values |= discriminator_step(state, config, drawn, i, fake, accelerator)
     return values
@@ -91,9 +91,9 @@ def generator_step(state: State, config: Config, drawn: Iteration, accelerator: 
     state.opt_g.zero_grad(set_to_none=True)
     with logical_forwards(g, d, batch_norm_group=config.bn_group_g) as forward:
         for micro_batch in micro_batches(config.g_batch_size, config.micro_batch, accelerator):
-            z, y = latents_of(drawn.fake[0], micro_batch)
+            z, y = latents_of(drawn.fake_g, micro_batch)
             with config.autocast(device):
-                loss, terms = functions.generator_loss(g, d, z, y, look(drawn, 0, micro_batch))
+                loss, terms = functions.generator_loss(g, d, z, y, part_of(drawn.augment_g, micro_batch))
             values["loss_g"] += add_gradient(loss, micro_batch, accelerator)
             for name, term in terms.items():
                 values[name] += term.detach() * micro_batch.weight
@@ -123,36 +123,37 @@ def discriminator_step(
 ) -> dict[str, Tensor]:
     """Update ``i`` of D in this iteration, by ``batch_size`` real images and as many fakes -> its losses and scores."""
     d, device, functions, real = state.discriminator, accelerator.device, step_functions(config), drawn.real[i]
-    own = list(micro_batches(config.batch_size, config.micro_batch, accelerator))
-    reals: Batches = [
-        (real.images(micro_batch.slice), real.labels[micro_batch.slice] if d.n_classes else None) for micro_batch in own
-    ]
-    looks = [[look(drawn, 2 * i + 1 + fake, micro_batch) for micro_batch in own] for fake in (0, 1)]
+    parts = list(micro_batches(config.batch_size, config.micro_batch, accelerator))
+    reals: Batches = [(real.images(part.slice), real.labels[part.slice] if d.n_classes else None) for part in parts]
+    augment_real = [part_of(drawn.augment_real[i], part) for part in parts]
+    augment_fake = [part_of(drawn.augment_fake[i], part) for part in parts]
     values = {key: torch.zeros((), device=device) for key in ("loss_d", "score_real", "score_fake")}
 
-    def add(found: tuple[Tensor, dict[str, Tensor]], micro_batch: MicroBatch) -> None:
-        values["loss_d"] += add_gradient(found[0], micro_batch, accelerator)
-        for key, score in found[1].items():
+    def add(loss: Tensor, scores: dict[str, Tensor], micro_batch: MicroBatch) -> None:
+        values["loss_d"] += add_gradient(loss, micro_batch, accelerator)
+        for key, score in scores.items():
             values[key] += score.detach() * micro_batch.weight
 
     state.opt_d.zero_grad(set_to_none=True)
     with logical_forwards(d, count=2, batch_norm_group=config.bn_group_d) as forwards:  # of real images, of fakes
         if config.one_pass:
             forwards.all_in_one()
-            for micro_batch, *both in zip(own, reals, fakes, *looks, strict=True):
+            for part, *both in zip(parts, reals, fakes, augment_real, augment_fake, strict=True):
                 with config.autocast(device):
-                    found = functions.both_losses(d, *both)
-                add(found, micro_batch)
+                    loss, scores = functions.both_losses(d, *both)
+                add(loss, scores, part)
         else:
-            for k, (losses, images) in enumerate(((functions.real_loss, reals), (functions.fake_loss, fakes))):
+            passes = (functions.real_loss, reals, augment_real), (functions.fake_loss, fakes, augment_fake)
+            for k, (loss_of, batches, all_draws) in enumerate(passes):
                 forwards.begin(k)
-                for micro_batch, (x, y), draws in zip(own, images, looks[k], strict=True):
+                for part, (x, y), draws in zip(parts, batches, all_draws, strict=True):
                     with config.autocast(device):
-                        found = losses(d, x, y, draws)
-                    add(found, micro_batch)
+                        loss, scores = loss_of(d, x, y, draws)
+                    add(loss, scores, part)
                     forwards.next_micro_batch()
     if config.penalty and (state.step + 1) % config.penalty_every == 0:
-        values["penalty"] = add_penalty(state, config, reals, fakes, drawn, i, accelerator)
+        points = drawn.points[i] if config.penalty == "gradient" else None
+        values["penalty"] = add_penalty(state, config, reals, fakes, points, accelerator)
     average_gradients(d, accelerator)
     state.opt_d.step()
     apply_l2_sp(state, d, config.l2_sp, state.opt_d)
@@ -162,29 +163,26 @@ def discriminator_step(
 
 
 def add_penalty(
-    state: State,
-    config: Config,
-    reals: Batches,
-    fakes: Batches,
-    drawn: Iteration,
-    i: int,
-    accelerator: Accelerator,
+    state: State, config: Config, reals: Batches, fakes: Batches, points: Tensor | None, accelerator: Accelerator
 ) -> Tensor:
-    """Adds the gradient of the penalty on D, at images without augmentation. Returns the value of the penalty."""
+    """Adds the gradient of the penalty on D, at images without augmentation. Returns the value of the penalty.
+
+    ``points``: ``penalty_points`` of the penalty ``gradient``; None for the others.
+    """
     d, device, weight = state.discriminator, accelerator.device, config.penalty_weight * config.penalty_every
     if config.penalty == "orthonormal":
         term = weight * orthonormal_penalty(d)
         accelerator.backward(term)
         return term.detach()
     total = torch.zeros((), device=device)
-    own = micro_batches(config.batch_size, config.micro_batch, accelerator)
+    parts = micro_batches(config.batch_size, config.micro_batch, accelerator)
     with logical_forwards(d, batch_norm_group=config.bn_group_d, twice=True) as forward:
-        for micro_batch, (x, y), (fake, _) in zip(own, reals, fakes, strict=True):
-            if config.penalty == "r1":
+        for part, (x, y), (fake, _) in zip(parts, reals, fakes, strict=True):
+            if points is None:  # r1
                 term = r1_penalty(d, x, y)
             else:
-                term = gradient_penalty(d, x, fake, drawn.points[i][micro_batch.slice], y)
-            total += add_gradient(weight * term, micro_batch, accelerator)
+                term = gradient_penalty(d, x, fake, points[part.slice], y)
+            total += add_gradient(weight * term, part, accelerator)
             forward.next_micro_batch()
     return total
 
@@ -211,7 +209,7 @@ def step_functions(config: Config) -> StepFunctions:
     def generate(g: AnyGenerator, z: Tensor, y: Labels) -> Tensor:
         return g(z, y)
 
-    def generator_loss(g: AnyGenerator, d: AnyDiscriminator, z: Tensor, y: Labels, draws: list[Tensor]) -> Any:
+    def generator_loss(g: AnyGenerator, d: AnyDiscriminator, z: Tensor, y: Labels, draws: Draws) -> Any:
         x = g(z, y)
         value = loss.generator(d(augment(x, names, draws), y))
         if not config.diversity_weight:
@@ -219,15 +217,15 @@ def step_functions(config: Config) -> StepFunctions:
         alike = similarity(x, y, config.diversity_distance)
         return value + config.diversity_weight * alike, {"similarity": alike}
 
-    def real_loss(d: AnyDiscriminator, x: Tensor, y: Labels, draws: list[Tensor]) -> Any:
+    def real_loss(d: AnyDiscriminator, x: Tensor, y: Labels, draws: Draws) -> Any:
         score = d(augment(x, names, draws), y)
         return loss.real(score), {"score_real": score.mean()}
 
-    def fake_loss(d: AnyDiscriminator, x: Tensor, y: Labels, draws: list[Tensor]) -> Any:
+    def fake_loss(d: AnyDiscriminator, x: Tensor, y: Labels, draws: Draws) -> Any:
         score = d(augment(x, names, draws), y)
         return loss.fake(score), {"score_fake": score.mean()}
 
-    def both_losses(d: AnyDiscriminator, real: Any, fake: Any, of_real: list[Tensor], of_fake: list[Tensor]) -> Any:
+    def both_losses(d: AnyDiscriminator, real: Any, fake: Any, of_real: Draws, of_fake: Draws) -> Any:
         x = torch.cat([augment(real[0], names, of_real), augment(fake[0], names, of_fake)])
         y = None if real[1] is None else torch.cat([real[1], fake[1]])
         score_real, score_fake = d(x, y).chunk(2)
@@ -244,9 +242,9 @@ def latents_of(fake: Fake, micro_batch: MicroBatch) -> tuple[Tensor, Labels]:
     return fake.z[micro_batch.slice], None if fake.labels is None else fake.labels[micro_batch.slice]
 
 
-def look(drawn: Iteration, number: int, micro_batch: MicroBatch) -> list[Tensor]:
-    """The random numbers of the augmentation for one forward of D on a micro-batch."""
-    return [own[:, micro_batch.slice] for own in drawn.looks[number]]
+def part_of(draws: Draws, micro_batch: MicroBatch) -> Draws:
+    """The random numbers of the augmentation of a micro-batch, from those of the whole share."""
+    return [values[:, micro_batch.slice] for values in draws]
 
 
 def add_gradient(value: Tensor, micro_batch: MicroBatch, accelerator: Accelerator) -> Tensor:

@@ -47,16 +47,22 @@ class Fake(NamedTuple):
     labels: Tensor | None  # (N,) int64; None if G is unconditional
 
 
+Draws = list[Tensor]  # random numbers (k, N, ...) of each augmentation of one batch, see augment.py
+
+
 class Iteration(NamedTuple):
     """This process's share of the random numbers and images of one iteration, on its device.
 
-    Looks are D's forwards: 0 on the fakes of the G step, 2 i + 1 on the real images of D step i, 2 i + 2 on its fakes.
+    The lists have an element for each D step.
     """
 
-    real: list[Real]  # of each D step
-    fake: list[Fake]  # 0: of the G step; 1 + i: of D step i
-    looks: list[list[Tensor]]  # of each look: the random numbers (k, N, ...) of each augmentation, see augment.py
-    points: list[Tensor]  # of each D step: ``penalty_points`` (N,); empty without a gradient penalty
+    real: list[Real]
+    fake_g: Fake  # of the G step
+    fake_d: list[Fake]
+    augment_g: Draws  # of the fakes of the G step
+    augment_real: list[Draws]
+    augment_fake: list[Draws]
+    points: list[Tensor]  # ``penalty_points`` (N,); empty without a gradient penalty
 
 
 class SideStream:
@@ -167,28 +173,38 @@ class Feed:
 
     def _fill(self, out: dict[str, np.ndarray], step: int) -> None:
         """Writes all random numbers and images of an iteration to the arrays of ``_fields``."""
-        c, d, g = self.config, self.own, self.own_g
-        names = c.augmentations()
+        c, names = self.config, self.config.augmentations()
+
+        def size_and_share(batch: str) -> tuple[int, slice]:
+            return (c.g_batch_size, self.own_g) if batch == "g" else (c.batch_size, self.own)
+
+        def draw_fakes(batch: str, i: int, part: int) -> None:
+            total, own = size_and_share(batch)
+            z, y = latents(c.seed, step, part, total, self.z_dim, self.n_classes)
+            out[f"z_{batch}"][i] = z[own]
+            if y is not None:
+                out[f"y_{batch}"][i] = y[own]
+
+        def draw_augmentation(batch: str, i: int, part: int) -> None:
+            total, own = size_and_share(batch)
+            drawn = augment_draws(names, c.seed, step, part, total, self.size, c.noise_at(step), c.augment_from)
+            for k, values in enumerate(drawn):
+                out[f"augment_{batch}_{k}"][i] = values[:, own]
+
+        draw_fakes("g", 0, part=0)
+        draw_augmentation("g", 0, part=0)
         for i in range(c.n_dis):
             position = step * c.n_dis + i
             out["pixels"][i], out["labels"][i] = real_pixels(
-                self.data, c.seed, position, c.batch_size, c.flip, c.crop, self.size, c.contrast_stretch, d
+                self.data, c.seed, position, c.batch_size, c.flip, c.crop, self.size, c.contrast_stretch, self.own
             )
             if "dequantisation" in out:
-                draw_dequantisation(c.seed, position, d.start, out["dequantisation"][i])
+                draw_dequantisation(c.seed, position, self.own.start, out["dequantisation"][i])
             if "points" in out:
-                out["points"][i] = penalty_points(c.seed, step, i, c.batch_size)[d]
-        for part in range(c.n_dis + 1 if self.z_dim else 0):
-            of, total, own = ("g", c.g_batch_size, g) if part == 0 else ("d", c.batch_size, d)
-            z, y = latents(c.seed, step, part, total, self.z_dim, self.n_classes)
-            out[f"z_{of}"][part - 1 if part else 0] = z[own]
-            if y is not None:
-                out[f"y_{of}"][part - 1 if part else 0] = y[own]
-        for look in range(2 * c.n_dis + 1 if names else 0):
-            of, total, own = ("g", c.g_batch_size, g) if look == 0 else ("d", c.batch_size, d)
-            drawn = augment_draws(names, c.seed, step, look, total, self.size, c.noise_at(step), c.augment_from)
-            for k, values in enumerate(drawn):
-                out[f"augment_{of}_{k}"][look - 1 if look else 0] = values[:, own]
+                out["points"][i] = penalty_points(c.seed, step, i, c.batch_size)[self.own]
+            draw_fakes("d", i, part=i + 1)
+            draw_augmentation("real", i, part=2 * i + 1)
+            draw_augmentation("fake", i, part=2 * i + 2)
 
     def _dequantisation(self, step: int) -> Tensor:
         """``draw_dequantisation`` of every D step, on the device."""
@@ -209,19 +225,24 @@ class Feed:
             )
 
     def _iteration(self, of: dict[str, Tensor]) -> Iteration:
-        names = self.config.augmentations()
-        real = [Real(*values) for values in zip(of["pixels"], of["dequantisation"], of["labels"], strict=True)]
-        fake = [
-            Fake(z, of[f"y_{kind}"][i] if self.n_classes else None)
-            for kind in ("g", "d") if self.z_dim
-            for i, z in enumerate(of[f"z_{kind}"])
-        ]  # fmt: skip
-        looks = [
-            [of[f"augment_{kind}_{k}"][i] for k in range(len(names))]
-            for kind, n in (("g", 1), ("d", 2 * self.config.n_dis))
-            for i in range(n)
-        ]
-        return Iteration(real, fake, looks, list(of["points"]) if "points" in of else [])
+        n_dis, names = self.config.n_dis, self.config.augmentations()
+
+        def fakes(batch: str, steps: int) -> list[Fake]:
+            y = of.get(f"y_{batch}", [None] * steps)
+            return [Fake(of[f"z_{batch}"][i], y[i]) for i in range(steps)]
+
+        def augmentation(batch: str, steps: int) -> list[Draws]:
+            return [[of[f"augment_{batch}_{k}"][i] for k in range(len(names))] for i in range(steps)]
+
+        return Iteration(
+            real=[Real(*values) for values in zip(of["pixels"], of["dequantisation"], of["labels"], strict=True)],
+            fake_g=fakes("g", 1)[0],
+            fake_d=fakes("d", n_dis),
+            augment_g=augmentation("g", 1)[0],
+            augment_real=augmentation("real", n_dis),
+            augment_fake=augmentation("fake", n_dis),
+            points=list(of["points"]) if "points" in of else [],
+        )
 
 
 def new_feed(data: Images, config: Config, state: State, accelerator: Accelerator) -> Feed:
@@ -255,14 +276,13 @@ def _fields(config: Config, size: int, z_dim: int, n_classes: int, own: int, own
     }
     if config.penalty == "gradient":
         fields["points"] = ((n, own), torch.float32)
-    for kind, steps, count in (("g", 1, own_g), ("d", n, own)):
-        if z_dim:
-            fields[f"z_{kind}"] = ((steps, count, z_dim), torch.float32)
-        if z_dim and n_classes:
-            fields[f"y_{kind}"] = ((steps, count), torch.int64)
-        looks = 1 if kind == "g" else 2 * n
+    for batch, steps, count in (("g", 1, own_g), ("d", n, own)):
+        fields[f"z_{batch}"] = ((steps, count, z_dim), torch.float32)
+        if n_classes:
+            fields[f"y_{batch}"] = ((steps, count), torch.int64)
+    for batch, steps, count in (("g", 1, own_g), ("real", n, own), ("fake", n, own)):
         for k, values in enumerate(augment_draws(config.augmentations(), 0, 0, 0, count, size)):
-            fields[f"augment_{kind}_{k}"] = ((looks, *values.shape), torch.from_numpy(values).dtype)
+            fields[f"augment_{batch}_{k}"] = ((steps, *values.shape), torch.from_numpy(values).dtype)
     return fields
 
 
