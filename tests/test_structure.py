@@ -36,7 +36,7 @@ TRAINING = [
     "monitor.score", "engine.signals", "engine.step", "config.cost", "config.dry_run", "engine.loop",
     "finetune.plan", "finetune.transfer", "finetune.load", "monitor.report", "finetune.probe", "finetune.calibrate", "monitor.status",
     "prepare.sources", "prepare.build", "publish.record", "publish.ship", "publish.tables", "publish.publish", "study.paper",
-    "study.plan", "study.timing", "study.beside", "study.run", "study.page", "commands", "cli",
+    "study.plan", "study.timing", "study.worker_processes", "study.run", "study.page", "commands", "cli",
     "__main__",
 ]  # fmt: skip
 

@@ -22,7 +22,7 @@ from training.config.schema import make_config
 from training.study import run
 from training.study.page import command_of, strips, write_page
 from training.study.plan import Cell, cells, check_fields, config_of
-from training.study.run import Study, begin, cell_of, make, read_results
+from training.study.run import Study, begin, cell_of, read_results, run_study
 
 from . import warm
 from .conftest import ROOT
@@ -141,13 +141,13 @@ def test_unknown_names_are_named(arguments, said):
 def test_runs_are_made_once_and_more_can_be_added(folder_of_images, tmp_path, capsys):
     study = Study("cnn_cifar10", {**SMALL, "data": str(folder_of_images)})
     out = tmp_path / "study"
-    make(out, study, cells(["none"], ["B"], [0], []), rounds=1, score=invented)
+    run_study(out, study, cells(["none"], ["B"], [0], []), rounds=1, score=invented)
     first = read_results(out)
     assert [(row["method"], row["fid"]) for row in first] == [("none", 110.0)]  # setting B has lr_g 1e-4
     assert len(first[0]["spectrum"]) == 7 and all(values[0] == 1 for values in first[0]["spectrum"].values())
     assert Image.open(out / "samples" / "none-B-0.png").size == (8 * 33 + 1, 34)
     logs = {path: path.read_bytes() for path in (out / "runs").rglob("log.jsonl")}
-    make(out, study, cells(["none", "spectral_norm"], ["B"], [0], []), rounds=1, score=invented)
+    run_study(out, study, cells(["none", "spectral_norm"], ["B"], [0], []), rounds=1, score=invented)
     rows = read_results(out)
     assert rows[0] == first[0] and [row["method"] for row in rows] == ["none", "spectral_norm"]
     assert all(path.read_bytes() == text for path, text in logs.items()), "a finished run is not made again"
@@ -163,14 +163,14 @@ def test_times_of_further_methods_are_measured_with_those_that_are_known(folder_
     for method in ("none", "weight_norm", "none"):
         made = (result for result in [{"method": method, "setting": "B", "seed": 0, "width": 1.0, "fid": 1.0}])
         monkeypatch.setattr(run, "results", lambda *_, made=made: made)
-        make(out, study, cells([method], ["B"], [0], []), rounds=1, score=invented)
+        run_study(out, study, cells([method], ["B"], [0], []), rounds=1, score=invented)
     assert asked == [["none"], ["none", "weight_norm"]]
     assert set(run.read_times(out)) == {"none", "weight_norm"}
     (out / "results.jsonl").write_text((out / "results.jsonl").read_text()[:-9])  # a kill in mid-line
-    make(out, study, cells(["none"], ["B"], [0], []), rounds=0, score=invented)
+    run_study(out, study, cells(["none"], ["B"], [0], []), rounds=0, score=invented)
     monkeypatch.setattr(run, "results", lambda *_: iter([{"method": "none", "setting": "B", "seed": 1, "width": 1.0,
                                                           "fid": 2.0}]))  # fmt: skip
-    make(out, study, cells(["none"], ["B"], [1], []), rounds=0, score=invented)
+    run_study(out, study, cells(["none"], ["B"], [1], []), rounds=0, score=invented)
     assert read_results(out)[-1]["fid"] == 2.0, "the line after the one that was cut off is whole"
 
 
@@ -181,20 +181,20 @@ def test_times_of_another_machine_are_measured_again(other, folder_of_images, tm
         asked.append(list(configs)), {name: run.Seconds(1, 1, 1) for name in configs})[1])  # fmt: skip
     monkeypatch.setattr(run, "results", lambda *_: iter([]))
     study, out = Study("cnn_cifar10", {**SMALL, "data": str(folder_of_images)}), tmp_path / "study"
-    make(out, study, cells(["none", "weight_norm"], ["B"], [0], []), rounds=1, score=invented)
+    run_study(out, study, cells(["none", "weight_norm"], ["B"], [0], []), rounds=1, score=invented)
     (out / "times.json").write_text(json.dumps(json.loads((out / "times.json").read_text()) | other))
     wanted = cells(["none"], ["B"], [0], [])
     capsys.readouterr()
-    make(out, study, wanted, dry_run=True)
+    run_study(out, study, wanted, dry_run=True)
     assert "an unknown time of training on this machine" in capsys.readouterr().err
-    make(out, study, wanted, rounds=1, score=invented)
-    make(out, study, wanted, rounds=1, score=invented)
+    run_study(out, study, wanted, rounds=1, score=invented)
+    run_study(out, study, wanted, rounds=1, score=invented)
     assert asked == [["none", "weight_norm"]] * 2
     (out / "results.jsonl").write_text(json.dumps({**wanted[0]._asdict(), "fid": 1.0}) + "\n")
     (out / "times.json").write_text(json.dumps(json.loads((out / "times.json").read_text()) | other))
-    make(out, study, wanted, rounds=1, score=invented)
+    run_study(out, study, wanted, rounds=1, score=invented)
     assert len(asked) == 2, "nothing is left to make, so the times of the page stay"
-    make(out, dataclasses.replace(study, fields={**study.fields, "device": "cuda:99"}), wanted, dry_run=True)
+    run_study(out, dataclasses.replace(study, fields={**study.fields, "device": "cuda:99"}), wanted, dry_run=True)
 
 
 def test_another_study_in_the_same_folder_is_refused(tmp_path):
@@ -216,7 +216,7 @@ def test_images_that_have_changed_since_the_first_runs_are_refused(tmp_path, mon
 
     def call(setting):
         monkeypatch.setattr(run, "_data", {})  # as in a new process
-        make(out, study, cells(["none"], [setting], [0], []), rounds=0, score=invented)
+        run_study(out, study, cells(["none"], [setting], [0], []), rounds=0, score=invented)
 
     monkeypatch.setattr(run, "results", lambda *_: iter([]))
     out = tmp_path / "study"
@@ -243,7 +243,7 @@ def test_images_that_have_changed_since_the_first_runs_are_refused(tmp_path, mon
 def test_without_held_out_images_a_study_is_refused_before_it_writes(tmp_path):
     study = Study("cnn_cifar10", {**SMALL, "data": "nowhere", "held_out": "none"})
     with pytest.raises(ValueError, match="needs held-out images .got held_out none.; set --held-out"):
-        make(tmp_path / "study", study, cells(["none"], ["B"], [0], []))
+        run_study(tmp_path / "study", study, cells(["none"], ["B"], [0], []))
     assert not (tmp_path / "study").exists()
 
 
@@ -313,7 +313,7 @@ def test_a_run_that_diverges_is_a_result(folder_of_images, tmp_path, monkeypatch
     monkeypatch.setattr(run, "train", diverge)
     out = tmp_path / "study"
     study = Study("cnn_cifar10", {**SMALL, "data": str(folder_of_images)})
-    make(out, study, cells(["none"], ["B"], [0], []), rounds=0, score=invented)
+    run_study(out, study, cells(["none"], ["B"], [0], []), rounds=0, score=invented)
     (row,) = read_results(out)
     assert row["diverged"] == "step 1,234" and row["fid"] is None
     assert "| `none` | 1 diverged | diverged | not reported |" in write_page(out).read_text()
@@ -329,7 +329,7 @@ def test_a_run_that_another_process_has_made_has_one_result(folder_of_images, tm
         raise FloatingPointError("step 1: not finite")
 
     monkeypatch.setattr(run, "train", train)
-    make(out, Study("cnn_cifar10", {**SMALL, "data": str(folder_of_images)}), wanted, rounds=0, score=invented)
+    run_study(out, Study("cnn_cifar10", {**SMALL, "data": str(folder_of_images)}), wanted, rounds=0, score=invented)
     assert trained == ["B"] and [(cell_of(row), row["fid"]) for row in read_results(out)] == [(c, 1.0) for c in wanted]
 
 
@@ -382,12 +382,12 @@ ACTS = """
 import time
 from pathlib import Path
 from training.engine.signals import stop_requests
-from training.study import beside
+from training.study import worker_processes
 
 def act(kind, folder):
     Path(folder, kind).touch()
     if kind == "scores":
-        with beside.nothing_to_save():
+        with worker_processes.nothing_to_save():
             time.sleep(60)
     if kind == "trains":
         with stop_requests() as stop:
@@ -400,13 +400,13 @@ def act(kind, folder):
 
 @pytest.mark.parametrize("kinds", [["trains", "waits"], ["trains", "waits", "scores", "never", "never"]])
 def test_a_stopped_study_lets_a_training_save_and_ends_the_other_workers(tmp_path, monkeypatch, kinds):
-    from training.study.beside import made_beside
+    from training.study.worker_processes import run_in_processes
 
     (tmp_path / "acts_of_a_study.py").write_text(ACTS)  # quickly imported by a new process, without torch
     monkeypatch.syspath_prepend(tmp_path)
     from acts_of_a_study import act  # pyright: ignore[reportMissingImports]
 
-    made = made_beside(act, [(kind, str(tmp_path)) for kind in kinds], 2, [tmp_path / "log"] * len(kinds))
+    made = run_in_processes(act, [(kind, str(tmp_path)) for kind in kinds], 2, [tmp_path / "log"] * len(kinds))
     next(made)
     wait_until(lambda: all((tmp_path / kind).exists() for kind in kinds if kind != "never"))
     began = time.time()
@@ -433,7 +433,7 @@ def test_runs_beside_each_other_are_those_made_one_after_the_other(folder_of_ima
     fields = {**SMALL, "data": str(folder_of_images)}
     wanted = cells(["none", "spectral_norm", "weight_clipping"], ["B"], [0, 1], [])
     for name, parallel in (("one", 1), ("three", 3)):
-        make(tmp_path / name, Study("cnn_cifar10", fields), wanted, rounds=0, parallel=parallel, score=invented)
+        run_study(tmp_path / name, Study("cnn_cifar10", fields), wanted, rounds=0, parallel=parallel, score=invented)
     one, three = ({cell_of(row): row["spectrum"] for row in read_results(tmp_path / n)} for n in ("one", "three"))
     assert one == three and len(one) == 6
     assert "16 images" in (tmp_path / "three" / "runs" / "none-B-0.log").read_text()
@@ -561,7 +561,7 @@ def test_unusable_data_are_an_error_before_the_first_run(folder_of_images, tmp_p
 
     monkeypatch.setattr(run, "features_of_real_images", features)
     with pytest.raises(Early):
-        make(tmp_path / "study", Study("cnn_cifar10", {**SMALL, "data": str(folder_of_images)}),
+        run_study(tmp_path / "study", Study("cnn_cifar10", {**SMALL, "data": str(folder_of_images)}),
              cells(["none"], ["B"], [0], []), rounds=0)  # fmt: skip
     assert not (tmp_path / "study" / "runs").exists()
 

@@ -163,7 +163,7 @@ def study(arguments: argparse.Namespace) -> None:
     from .config.presets import METHODS, SETTINGS
     from .study.page import write_page
     from .study.plan import OWN, cells, check_fields
-    from .study.run import STUDY, Study, make, read_study
+    from .study.run import STUDY, Study, read_study, run_study
 
     out = Path(os.path.expanduser(getattr(arguments, "out", "")))
     if not getattr(arguments, "out", ""):
@@ -193,7 +193,7 @@ def study(arguments: argparse.Namespace) -> None:
     if arguments.parallel < 1:
         raise ValueError(f"parallel must be 1 or more (got {arguments.parallel})")
     study = Study(arguments.preset, fields, arguments.samples)
-    make(out, study, wanted, arguments.rounds, arguments.dry_run, arguments.parallel)
+    run_study(out, study, wanted, arguments.rounds, arguments.dry_run, arguments.parallel)
     if not arguments.dry_run:
         print(f"{write_page(out)}: written")
 

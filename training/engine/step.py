@@ -230,7 +230,7 @@ def step_functions(config: Config) -> StepFunctions:
         y = None if real[1] is None else torch.cat([real[1], fake[1]])
         score_real, score_fake = d(x, y).chunk(2)
         means = {"score_real": score_real.mean(), "score_fake": score_fake.mean()}
-        return loss.real(score_real) + loss.fake(score_fake), means
+        return loss.discriminator(score_real, score_fake), means
 
     functions: Any = [generate, generator_loss, real_loss, fake_loss, both_losses]
     if config.compiles:

@@ -31,9 +31,9 @@ from ..engine.machine import set_up
 from ..engine.state import new_networks
 from ..feed.images import held_out_images, stored_images
 from ..monitor.log import fixed_samples, read_log, save_grid
-from .beside import made_beside, nothing_to_save
 from .plan import Cell, config_of
 from .timing import Seconds, seconds_per_iteration
+from .worker_processes import nothing_to_save, run_in_processes
 
 RESULTS, TIMES, STUDY, SAMPLES = "results.jsonl", "times.json", "study.json", "samples"
 IMAGES = "images"  # in study.json: hashes of the images
@@ -186,7 +186,7 @@ def cost_lines(
 Scorer = Callable[[Path, Study, Config], dict[str, Any]]
 
 
-def make(
+def run_study(
     folder: Path, study: Study, wanted: list[Cell], rounds: int = 5, dry_run: bool = False, parallel: int = 1,
     score: Scorer | None = None,
 ) -> None:  # fmt: skip
@@ -224,7 +224,7 @@ def make(
 def results(todo: list[Cell], study: Study, folder: Path, score: Scorer, parallel: int) -> Iterator[dict[str, Any]]:
     """The row of every run, in the order in which the runs end."""
     if parallel > 1:
-        yield from made_beside(result_of, [(cell, study, folder, score) for cell in todo], parallel,
+        yield from run_in_processes(result_of, [(cell, study, folder, score) for cell in todo], parallel,
                                [folder / "runs" / f"{cell.name}.log" for cell in todo])  # fmt: skip
         return
     for number, cell in enumerate(todo, 1):

@@ -1,4 +1,4 @@
-"""Calls a function many times, several at a time, in processes of their own that do not outlive their parent."""
+"""Runs calls of a function in several processes, which end when their parent ends."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from typing import Any
 from ..engine.signals import stop_requests
 
 PATIENCE = 60.0  # seconds that a call has to save its state when its parent has ended
-EVERY = 0.3  # seconds between two looks at whether the calls shall end
+EVERY = 0.3  # seconds between two checks of whether the calls must end
 
 # In a worker
 _parent = 0  # the process that started it
-_asked: Any = None  # its value is not 0 when the calls shall end
+_stop_requested: Any = None  # its value is not 0 when the calls must end
 _may_save = False  # whether there is a call, which may have a state to save
 
 
-def made_beside(
+def run_in_processes(
     act: Callable[..., Any], calls: Sequence[tuple[Any, ...]], processes: int, logs: Sequence[Path]
 ) -> Iterator[Any]:
     """Results in the order in which the calls end.
@@ -44,8 +44,8 @@ def made_beside(
         Exception: of the first call that fails; the running ones are stopped.
     """
     context = multiprocessing.get_context("spawn")  # a process with CUDA cannot be forked
-    asked = context.RawValue("b", 0)  # without a lock, which a killed worker could hold
-    pool = ProcessPoolExecutor(processes, context, initializer=_follow, initargs=(os.getpid(), asked))
+    stop_requested = context.RawValue("b", 0)  # without a lock, which a killed worker could hold
+    pool = ProcessPoolExecutor(processes, context, initializer=_follow, initargs=(os.getpid(), stop_requested))
     try:
         with stop_requests() as stop:
             waiting = {pool.submit(_call, act, call, log) for call, log in zip(calls, logs, strict=True)}
@@ -56,7 +56,7 @@ def made_beside(
                 if stop:
                     raise InterruptedError("stopped; the same command resumes")
     except BaseException:
-        asked.value = 1
+        stop_requested.value = 1
         raise
     finally:
         pool.shutdown(cancel_futures=True)
@@ -76,7 +76,7 @@ def nothing_to_save() -> Iterator[None]:
 def _call(act: Callable[..., Any], call: tuple[Any, ...], log: Path) -> Any:
     """``act`` in a worker, with what it prints in ``log``."""
     global _may_save
-    if _shall_end():  # the pool hands out calls that it had queued before
+    if _must_end():  # the pool hands out calls that it had queued before
         raise InterruptedError("stopped before it began")
     log.parent.mkdir(parents=True, exist_ok=True)
     before = sys.stdout, sys.stderr
@@ -90,15 +90,16 @@ def _call(act: Callable[..., Any], call: tuple[Any, ...], log: Path) -> Any:
             sys.stdout, sys.stderr = before
 
 
-def _follow(parent: int, asked: Any) -> None:
-    """Runs in each new worker. Ctrl-C reaches the parent alone, which sets ``asked``. A worker ends after its parent.
+def _follow(parent: int, stop_requested: Any) -> None:
+    """Runs in each new worker, which ends when its parent has ended.
 
+    Ctrl-C reaches the parent alone, which then sets ``stop_requested``.
     Outside of ``stop_requests``, SIGTERM does nothing, also after the first one there, while a state is saved: when one
     worker has ended, the pool sends it to all others.
     """
-    global _parent, _asked
+    global _parent, _stop_requested
     os.setsid()
-    _parent, _asked = parent, asked
+    _parent, _stop_requested = parent, stop_requested
     signal.signal(signal.SIGTERM, _do_nothing)  # processes that a call starts would inherit SIG_IGN
     threading.Thread(target=_watch, daemon=True).start()
 
@@ -107,13 +108,13 @@ def _do_nothing(number: int, frame: object) -> None:
     pass
 
 
-def _shall_end() -> bool:
-    return bool(_asked.value) or os.getppid() != _parent
+def _must_end() -> bool:
+    return bool(_stop_requested.value) or os.getppid() != _parent
 
 
 def _watch() -> None:
-    """Ends the worker when it shall end and has nothing to save; before, asks its call to save."""
-    while not _shall_end():
+    """Ends the worker when it must end and has nothing to save; before, asks its call to save."""
+    while not _must_end():
         time.sleep(EVERY)
     left = PATIENCE
     while _may_save and left > 0:
