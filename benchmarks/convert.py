@@ -61,7 +61,8 @@ def main() -> None:
             seconds, memory = (statistics.median(column) for column in zip(*runs, strict=True))
             spread = max(run[0] for run in runs) - min(run[0] for run in runs)
             print(
-                f"{what:24}{path.stat().st_size / 1e6:7.0f} MB {seconds:6.1f} s (spread {spread:.1f}) {memory:6.2f} GB"
+                f"{what:24}{path.stat().st_size / 1e6:7.0f} MB {seconds:6.1f} s (longest minus shortest {spread:.1f}) "
+                f"{memory:6.2f} GB"
             )
 
 

@@ -60,8 +60,10 @@ def measure(run: Path, step: int, arguments: argparse.Namespace) -> dict[str, An
 
 
 def lines(rows: list[dict[str, Any]]) -> list[str]:
-    table = ["| run | iteration | hours | core-hours with earlier runs | FID | KID1k | diversity | worst class |"]
-    table += ["|---" * 8 + "|"]
+    table = [
+        "| run | iteration | hours | core-hours, earlier stages included | FID | KID1k | diversity | worst class |",
+        "|---" * 8 + "|",
+    ]
     for row in rows:
         cores = f"{row['core_hours']:.1f}" if "core_hours" in row else "-"
         fid = f"{row['fid']:.1f}" if "fid" in row else "-"

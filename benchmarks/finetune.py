@@ -189,7 +189,7 @@ def kids(rows: list[dict[str, Any]], arm: str, images: int) -> np.ndarray:
 def table(study: Study, rows: list[dict[str, Any]]) -> list[str]:
     points = list(map(int, rows[0]["kid"]))
     lines = [f"{study.what}: {', '.join(study.classes)}.", "",
-             "| images of each class | started | seeds | " + " | ".join(f"step {step}" for step in points) + " |",
+             "| images of each class | run | seeds | " + " | ".join(f"step {step}" for step in points) + " |",
              "|---" * (3 + len(points)) + "|"]  # fmt: skip
     known = {(row["images"], row["arm"]) for row in rows}
     for images, arm in [(n, arm) for n in study.sizes for arm in study.arms if (n, arm) in known]:

@@ -50,7 +50,8 @@ def main() -> None:
         names = ("median", "min", "max", "relative")
         print(json.dumps({method: dict(zip(names, row, strict=True)) for method, row in rows.items()}))
         return
-    lines = ["| method | seconds per iteration, median (least to most) | over weight norm |", "|---|---|---|"]
+    lines = ["| method | seconds per iteration, median (least to most) | time relative to `weight_norm` |",
+             "|---|---|---|"]  # fmt: skip
     for method, (median, least, most, relative) in sorted(rows.items(), key=lambda item: item[1][3]):
         lines.append(f"| `{method}` | {median:.3f} ({least:.3f} to {most:.3f}) | {relative:.2f} |")
     what = f"{arguments.size} px, batch 64, {arguments.n_dis} D steps and a G step, n = {arguments.rounds}, in turns"

@@ -83,7 +83,7 @@ def main() -> None:
         size = generator.size
         sample(generator, [0], 1, 0)
         call = functools.partial(sample, generator, [1], 8, 1)
-        what = f"8 images of {size} px ({classes:,} classes; network only)"
+        what = f"8 images of {size} px ({classes:,} classes; network only, random weights)"
         rows.append((what, [timed(call) for _ in range(runs)]))
     cold = f"{statistics.median(starts):.1f} ({min(starts):.1f} to {max(starts):.1f}), of {cold_starts}"
     head = "| page, or call of its functions by `gradio_client` | seconds, median of"

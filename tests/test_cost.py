@@ -222,7 +222,8 @@ def test_64_devices_where_the_groups_allow_them(tiny, monkeypatch):
     assert "8 devices" in said and "64 devices" in said and "not possible" not in said
     assert "each has 2 real images per D step, 2 fakes per G step" in said
     whole = "\n".join(prediction(tiny(bn_group_d=0, bn_group_g=0), 2, read_devices()["H100"]))
-    assert whole.count("not possible: batch_size 8 is a single batch-norm group") == 2
+    why = "not possible: batch_size 8 is a single batch-norm group; set --bn-group-d and --bn-group-g"
+    assert whole.count(why) == 2
 
 
 def test_a_device_is_named_by_its_whole_word():

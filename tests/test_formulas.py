@@ -1,5 +1,5 @@
-"""The loop's own steps against the whole algorithm written out from the formulas, in float64: both losses, with classes
-and without. Nothing here uses a layer, a normaliser, a loss or an optimiser of the package.
+"""The loop's own steps against the whole algorithm written out from the formulas, in float64: the three losses, with
+classes and without. Nothing here uses a layer, a normaliser, a loss or an optimiser of the package.
 """
 
 import numpy as np

@@ -65,8 +65,9 @@ def blocks(page):
 
 
 BLOCKS = [
-    block for page, sections in PAGES.items() for block in blocks(page) if sections is None or block.section in sections
-]
+    block for page, sections in PAGES.items() for block in blocks(page)
+    if (sections is None or block.section in sections) and block.language != "bibtex"  # the citation
+]  # fmt: skip
 PYTHON = {block.name: "\n".join(block.lines) for block in BLOCKS if block.language == "python"}
 SHELL = {block.name: [line for line in block.lines if line.strip()] for block in BLOCKS if block.language == "sh"}
 

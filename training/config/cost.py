@@ -341,7 +341,7 @@ def why_not(config: Config, processes: int) -> str:
         for phase, total, group in (("batch_size", config.batch_size, config.bn_group_d),
                                     ("g_batch_size", config.g_batch_size, config.bn_group_g)):  # fmt: skip
             if not group:
-                return f"not possible: {phase} {total} is a single batch-norm group"
+                return f"not possible: {phase} {total} is a single batch-norm group; set --bn-group-d and --bn-group-g"
             if total % processes or total // processes % group:
                 return f"not possible: {phase} {total} does not divide into batch-norm groups of {group} on each"
         return f"not possible: {error}"

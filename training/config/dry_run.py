@@ -145,7 +145,7 @@ def compile_of(config: Config) -> str:
             return "no"
         few = config.steps < REPAID_BY
         return f"no: {f'under {REPAID_BY:,} iterations' if few else f'it is not faster on this {config.device}'}"
-    said = "yes, in the first iteration, which takes one to several minutes; the hours above are for uncompiled steps"
+    said = "yes, in the first iteration, which takes one to several minutes; the hours are for uncompiled steps"
     return f"{said}; {no_graphs}" if no_graphs else said
 
 

@@ -91,15 +91,16 @@ def step_rows(path: Path) -> list[str]:
 def gpu_rows(path: Path) -> list[str]:
     """Results of ``make gpu``: uncompiled iterations, and images per second of sampling."""
     records = read_json_lines(path)
-    rows = ["| what | measured | predicted | machine |", "|---|---|---|---|"]
+    rows = ["| what | measured | predicted | GPU memory | machine |", "|---|---|---|---|---|"]
     for record in records:
         found, machine = record["found"], f"{record['device']}, torch {record['torch']}"
         if record["piece"].startswith("train:"):
             predicted = f"{found['predicted_s']:.3g} s" if found["predicted_s"] else "-"
             rows.append(f"| `{found['preset']}`, {found['precision']}, uncompiled | {found['iteration_s']:.3g} s per "
-                        f"iteration, {found['hours']:.3g} h in total | {predicted} | {machine} |")  # fmt: skip
+                        f"iteration, {found['hours']:.3g} h in total | {predicted} | "
+                        f"{found['peak_memory_gb']:.2g} GB | {machine} |")  # fmt: skip
         elif record["piece"] == "sample":
-            rows += [f"| sampling, {what} | {per_second:,.0f} images per second | - | {machine} |"
+            rows += [f"| sampling, {what} | {per_second:,.0f} images per second | - | - | {machine} |"
                      for what, per_second in found["images_per_s"].items() if what.endswith("batch 64")]  # fmt: skip
     return rows if records else []
 
@@ -107,7 +108,8 @@ def gpu_rows(path: Path) -> list[str]:
 def throughput_rows() -> list[str]:
     """One row per preset and device of training/config/throughput.json."""
     rows = [
-        "| preset | precision | seconds per iteration | TFLOP per iteration | peak memory | micro-batch | machine |",
+        "| preset | precision | seconds per iteration | TFLOP per iteration | peak memory (RAM) | micro-batch | "
+        "machine |",
         "|---|---|---|---|---|---|---|",
     ]
     order = {preset: i for i, preset in enumerate(PRESETS)}
@@ -123,7 +125,7 @@ def protocol_rows() -> list[str]:
     """One row per evaluation protocol."""
     rows = ["| protocol | what is measured | better | needs |", "|---|---|---|---|"]
     for name, row in PROTOCOLS.items():
-        needs = {"Inception": "features", "logits": "logits", "classifier": "-"}[row.network]
+        needs = {"Inception": "features", "logits": "logits", "classifier": "no Inception"}[row.network]
         classes = ", classes" if row.classes else ""
         rows.append(f"| `{name}` | {row.about} | {'lower' if row.lower_is_better else 'higher'} | {needs}{classes} |")
     return rows
@@ -138,14 +140,18 @@ def benchmark_lines(name: str) -> list[str]:
 def seconds_lines() -> list[str]:
     """For the README: seconds that images of the page and of the static page take."""
 
-    def median(record: str, start: str) -> str:
-        lines = (RECORDS / record).read_text(encoding="utf-8").splitlines()
-        return next(line for line in lines if line.startswith(f"| {start}")).split("|")[2].split()[0]
+    def median(record: str, start: str) -> tuple[str, str]:
+        """A row's median, and the number of threads of the machine, which the last line names."""
+        lines = (RECORDS / record).read_text(encoding="utf-8").strip().splitlines()
+        threads = lines[-1].partition(" threads")[0].split()[-1]
+        return next(line for line in lines if line.startswith(f"| {start}")).split("|")[2].split()[0], threads
 
-    page, static = median("space.md", "from a click on Sample"), median("static.md", "`sngan_cifar10_small`")
+    page, threads = median("space.md", "from a click on Sample")
+    static, threads_of_static = median("static.md", "`sngan_cifar10_small`")
+    on = "" if threads_of_static == threads else f" on a CPU with {threads_of_static} threads"
     return [
-        f"On a CPU, new images of the [web page](docs/web-page.md) take {page} s from the click, and 32 images of the",
-        f"[static page](docs/static-page.md), which computes in the browser, take {static} s.",
+        f"On a CPU with {threads} threads, the [web page](docs/web-page.md) shows new images {page} s after a click.",
+        f"The [static page](docs/static-page.md), which computes in the browser, needs {static} s for 32 images{on}.",
     ]
 
 

@@ -172,7 +172,8 @@ def time_table(seconds: dict[str, Seconds], folder: Path) -> list[str]:
     if BASE not in seconds:
         return []
     base = seconds[BASE].median
-    lines = ["| method | seconds per iteration, median (least to most) | over weight norm |", "|---|---|---|"]
+    lines = ["| method | seconds per iteration, median (least to most) | time relative to `weight_norm` |",
+             "|---|---|---|"]  # fmt: skip
     for method, row in sorted(seconds.items(), key=lambda item: item[1].median):
         lines.append(f"| `{method}` | {row.median:.3f} ({row.least:.3f} to {row.most:.3f}) | {row.median / base:.2f} |")
     times = json.loads((folder / TIMES).read_text(encoding="utf-8"))
@@ -294,6 +295,6 @@ def draw_times(seconds: dict[str, Seconds], path: Path) -> None:
     axes = plot.subplots()
     axes.barh([name for name, _ in ordered], [row.median / base for _, row in ordered], color="C0")
     axes.axvline(1, color="grey", linewidth=0.8)
-    axes.set_xlabel("seconds per iteration, over weight normalisation")
+    axes.set_xlabel("seconds per iteration, relative to weight normalisation")
     axes.spines[["top", "right"]].set_visible(False)
     plot.savefig(path, dpi=110)
