@@ -165,13 +165,6 @@ def stored_fingerprint(out: Path) -> str:
     return ""
 
 
-def refuse_changes(out: Path, changed: list[str]) -> None:
-    """Raises ``ValueError`` if there are changes of settings that a resumed run must keep."""
-    if changed:
-        raise ValueError(f"{out} contains a run with other settings; choose another --out or undo the changes:\n  "
-                         + "\n  ".join(changed))  # fmt: skip
-
-
 def load_checkpoint(state: State, config: Config, fingerprint: str, out: Path) -> bool:
     """Loads the newest readable checkpoint of ``out`` into ``state``. Returns False if there is none.
 
@@ -195,7 +188,9 @@ def load_checkpoint(state: State, config: Config, fingerprint: str, out: Path) -
             changed.append(f"held_out: was {was!r}, now {now!r}, so other images are held out of training")
     if resampling != table_digest():
         changed.append("resample_table.json: has changed, so the results would be rounded differently")
-    refuse_changes(out, changed)
+    if changed:
+        raise ValueError(f"{out} contains a run with other settings; choose another --out or undo the changes:\n  "
+                         + "\n  ".join(changed))  # fmt: skip
     state.load_state_dict(parts)
     if old.get("device", config.device) not in (config.device, "auto"):  # auto: of an imported snapshot
         print(f"{out}: step {state.step:,} was saved on {old['device']} and the run continues on {config.device}; the "

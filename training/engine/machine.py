@@ -8,15 +8,13 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from sngan_hub.devices import resolve_device
 from sngan_hub.text import first_line
 
-from ..config.schema import Config, differences
-from .checkpoints import checkpoints, refuse_changes
+from ..config.schema import Config
 from .run_folder import is_first_process
 
 CACHE = "TORCHINDUCTOR_CACHE_DIR"
@@ -44,17 +42,13 @@ def set_up(config: Config) -> Config:
 
 
 def decide_compile(config: Config) -> Config:
-    """Returns the config with ``compile`` resolved. Writes to ``config.out``, so call it after all checks of the run.
+    """Returns the config with ``compile`` resolved. May write to ``config.out``, so check first that this is allowed.
 
     ``auto``: a resumed run keeps its setting. A new run is compiled from 5,000 iterations on, if that is faster, and
     uses CUDA graphs in a single process on a GPU. If compilation is not possible, prints a line and does not compile.
-    Raises ``ValueError`` if a resumed run has other settings than before.
     """
     form, no_graphs = possible_compile(config)
     config = dataclasses.replace(config, compile=form)
-    out = Path(config.out)
-    if (old := _stored(config)) is not None and checkpoints(out):  # refused before minutes of compilation
-        refuse_changes(out, differences(old, config, 0))
     if no_graphs:
         then = {"on": "compiling the steps without CUDA graphs", "off": "the steps run without CUDA graphs"}[form]
         say(f"compile: {no_graphs}; {then}")
@@ -86,10 +80,14 @@ def wanted_compile(config: Config) -> str:
     """What ``auto`` means for this run; otherwise the setting."""
     if config.compile != "auto":
         return config.compile
-    old = _stored(config)
-    known = "auto" if old is None else old.get("compile", "off")
-    if known != "auto":  # of an imported run, it is not decided yet
-        return known
+    path = Path(config.out, "config.json")
+    if config.out and path.is_file():
+        try:
+            known = json.loads(path.read_text(encoding="utf-8")).get("compile", "off")
+        except ValueError:
+            known = "auto"
+        if known != "auto":  # of an imported run, it is not decided yet
+            return known
     graphs = kind_of(config.device).startswith("cuda") and can_record(config)
     # Gradient penalties cannot be compiled, so that most of such an iteration would not be
     if (
@@ -99,17 +97,6 @@ def wanted_compile(config: Config) -> str:
     ):
         return "graphs_only" if graphs else "off"
     return "graphs" if graphs else "on"
-
-
-def _stored(config: Config) -> dict[str, Any] | None:
-    """The settings that the run in ``config.out`` has stored; None if there is none, or its config.json is damaged."""
-    path = Path(config.out, "config.json")
-    if not config.out or not path.is_file():
-        return None
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        return None
 
 
 def possible_compile(config: Config) -> tuple[str, str]:
