@@ -48,3 +48,16 @@ def test_without_a_terminal_a_line_comes_after_ten_seconds_and_then_every_minute
     assert [re.sub(r"\s+", " ", line) for line in lines] == [
         "step 110 of 1,000, 1 s per step, 15 min left, loss_d 1.23", "step 170 of 1,000, 1 s per step, 14 min left, loss_d 1.23",
     ]  # fmt: skip
+
+
+def test_the_time_left_does_not_count_the_first_step_which_may_compile(capsys, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    shown = Progress(1000, 0, True)
+    for step in range(1, 63):  # 150 seconds, then a second each
+        now[0] += 150 if step == 1 else 1
+        shown.update(step)
+    shown.close()
+    assert capsys.readouterr().err.splitlines() == [
+        "step 1 of 1,000, 150 s for the first step", "step 61 of 1,000, 1 s per step, 16 min left",
+    ]  # fmt: skip

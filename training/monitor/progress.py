@@ -16,8 +16,10 @@ class Progress:
     def __init__(self, total: int, step: int, shown: bool):
         self.bar = tqdm(total=total, initial=step, unit="step", disable=None if shown else True)
         self.as_lines = shown and self.bar.disable
-        self.total, self.first, self.start, self.last = total, step, time.monotonic(), time.monotonic()
-        self.values, self.every = "", FIRST
+        self.total, self.start = total, time.monotonic()
+        self.last, self.values, self.every = self.start, "", FIRST
+        #: (step, time) after the first iteration, which may compile and would distort the time left
+        self.counted_from: tuple[int, float] | None = None
 
     def update(self, step: int) -> None:
         """``step``: how many steps are done."""
@@ -25,10 +27,18 @@ class Progress:
         now = time.monotonic()
         if self.as_lines and now - self.last >= self.every:
             self.last, self.every = now, EVERY
-            each = (now - self.start) / (step - self.first)
-            left = each * (self.total - step)
-            shown = f"{left / 3600:.1f} hours" if left >= 3600 else f"{max(round(left / 60), 1)} min"
-            print(f"step {step:,} of {self.total:,}, {each:.3g} s per step, {shown} left{self.values}", file=sys.stderr)
+            print(f"step {step:,} of {self.total:,}, {self._rate(step, now)}{self.values}", file=sys.stderr)
+        if self.counted_from is None:
+            self.counted_from = step, now
+
+    def _rate(self, step: int, now: float) -> str:
+        if self.counted_from is None:
+            return f"{now - self.start:.3g} s for the first step"
+        first, start = self.counted_from
+        each = (now - start) / (step - first)
+        left = each * (self.total - step)
+        hours = f"{left / 3600:.1f} hours" if left >= 3600 else f"{max(round(left / 60), 1)} min"
+        return f"{each:.3g} s per step, {hours} left"
 
     def say(self, **values: float) -> None:
         """The newest values, beside the bar or in the next line."""
