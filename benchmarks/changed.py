@@ -69,11 +69,11 @@ CHANGES: dict[str, Change] = {
 def measure(source: str, known: dict[str, float], images: int = IMAGES) -> dict[str, Any]:
     e = Evaluation(create_generator("sngan_cifar10_unconditional"), source)  # of 32 px; it is not asked for images
     real = e.real_features("test", images)
-    chosen = np.asarray(e.train.images[interleaved(e.train, images, True)])
+    chosen = np.asarray(e.real.train.images[interleaved(e.real.train, images, True)])
     found = dict(known)
     for name, change in CHANGES.items():
         if name not in found:
-            batches = torch.from_numpy(change(chosen, len(e.train.classes))).split(50)
+            batches = torch.from_numpy(change(chosen, len(e.real.train.classes))).split(50)
             found[name] = kid(features(e.inception, batches, images, name, e.precision), real)
     return {"source": source, "images": images, "kid": found, "machine": machine(), "versions": versions()}
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from .networks.resnet import Discriminator, Generator
     from .sampling.morph import blend, morph, save_film, walk
     from .sampling.pictures import labelled_grid, save_png
-    from .weights.records import WEIGHTS, Record, Score
+    from .weights.record import Record, Score
+    from .weights.records import WEIGHTS
 
 __version__ = "0.3.0"
 __all__ = [
@@ -66,7 +67,8 @@ _MODULES = {  # the same names at run time
     "networks.resnet": ("Discriminator", "Generator"),
     "sampling.morph": ("blend", "morph", "save_film", "walk"),
     "sampling.pictures": ("labelled_grid", "save_png"),
-    "weights.records": ("WEIGHTS", "Record", "Score"),
+    "weights.record": ("Record", "Score"),
+    "weights.records": ("WEIGHTS",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

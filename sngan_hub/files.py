@@ -1,4 +1,4 @@
-"""Functions that write files and folders atomically.
+"""Functions that write files and folders atomically, and two that look at paths.
 
 The content is written to a hidden file in the same folder, which is renamed when it is complete. A reader therefore
 finds the old file or the new one, also if the process is killed. After an error the hidden file is deleted.
@@ -120,3 +120,15 @@ def nearest_existing(path: Path) -> Path:
 
 def _hidden(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+
+
+def user_path(text: str, said: str) -> Path:
+    """A path that may begin with ~ or ~NAME. ``said``: where it was given, for the message.
+
+    Raises ``ValueError`` if the home folder is unknown.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:  # no user NAME, or no HOME
+        raise ValueError(f"{said}: the home folder of {Path(text).parts[0]} is unknown on this machine (got {text}); "
+                         f"write the whole path of the folder") from error  # fmt: skip

@@ -21,7 +21,8 @@ from sngan_hub.networks.mixin import read_config
 from sngan_hub.networks.registry import MODELS
 from sngan_hub.sampling.refine import CALIBRATION, read_calibration
 from sngan_hub.text import nearest
-from sngan_hub.weights.records import Score, default_tag, find_record, reference_scores
+from sngan_hub.weights.record import Score
+from sngan_hub.weights.records import default_tag, find_record, reference_scores
 
 OPENS_WITH = "sngan_cifar10_small"  # FIDs of different data do not compare
 #: Models of the command line: the name shown on the page -> folder or repository. The page shows no server paths.

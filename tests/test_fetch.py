@@ -17,7 +17,7 @@ from sngan_hub.class_names import class_list
 from sngan_hub.cli.main import main as sngan
 from sngan_hub.hub import cache, transfer
 from sngan_hub.hub.local import commit_of_partner, is_cached
-from sngan_hub.weights.records import Record
+from sngan_hub.weights.record import Record
 
 from . import warm
 from .conftest import GOLDEN

@@ -15,7 +15,7 @@ import torch
 
 from sngan_hub import WEIGHTS, load_discriminator, load_generator
 from sngan_hub.hub.cache import sha256_of
-from sngan_hub.weights.records import is_drive
+from sngan_hub.weights.record import is_drive
 
 from . import full_size
 from .conftest import ROOT

@@ -17,7 +17,7 @@ from PIL import Image
 
 from sngan_hub.data import Images, load_images
 from sngan_hub.networks.registry import MODELS, Model
-from sngan_hub.weights.records import Score
+from sngan_hub.weights.record import Score
 from training.engine import checkpoints as checkpointing
 from training.engine import loop
 from training.engine.checkpoints import checkpoints

@@ -1,6 +1,7 @@
 """Scores against closed forms, the protocols' shared sequence, and the real Inception against known features."""
 
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from sngan_hub.data import Images, load_images
 from sngan_hub.data.images import Rows
-from sngan_hub.metrics import evaluation, extraction, measures, protocols
+from sngan_hub.metrics import extraction, measures, protocols, real_images
 from sngan_hub.metrics.classifier import build
 from sngan_hub.metrics.protocols import Evaluation, evaluate
 from sngan_hub.metrics.references import in_shares, interleaved
@@ -97,7 +98,7 @@ def test_kid_against_whatever_was_held_out(tmp_path, image_folder, monkeypatch):
     g = Generator(32, 2, widths=[8, 8, 4, 4], classes=["right", "left"]).eval()
     e = Evaluation(g, str(image_folder), held_out=str(image_folder))
     e.__dict__["inception"] = None
-    assert e.test.classes == ["right", "left"] and len(e.train.images) == len(e.test.images) == 21
+    assert e.real.test.classes == ["right", "left"] and len(e.real.train.images) == len(e.real.test.images) == 21
     monkeypatch.setattr(extraction, "features_of", lambda net, x, precision: of_pixels(net, x, precision) / 255)
     asked, draw = [], Evaluation.draw
     monkeypatch.setattr(Evaluation, "draw", lambda self, *a: (b := draw(self, *a), asked.append(b[1]))[0])
@@ -115,8 +116,9 @@ def test_fid_paper_is_against_all_test_images():
         {"test": 5_700, "train": 9_000, "samples": 9_000}.items())}  # fmt: skip
 
     class Stub:
-        evaluator, held_out = "stub", ""
+        evaluator = "stub"
         test = Images(np.zeros((5_700, 3, 1, 1), np.uint8), np.zeros(5_700, int), ["a"])
+        real = SimpleNamespace(held_out="", test=test, split=lambda name: Stub.real.test)
 
         def real_features(self, split, n, balanced=True):
             assert balanced == (split == "train")
@@ -125,13 +127,10 @@ def test_fid_paper_is_against_all_test_images():
         def sample_features(self, n):
             return rows["samples"][:n]
 
-        def real(self, split):
-            return getattr(self, split)
-
     score = measures.fid_paper(Stub())
     assert score.value == fid(rows["samples"][:5000], rows["test"]) and score.evaluator == "stub; 5,700 test images"
     assert score.floor == fid(rows["train"][:5000], rows["test"]) and score.n == 5000 and score.value > score.floor > 1
-    Stub.test = Stub.test._replace(images=Stub.test.images[:4_999])
+    Stub.real.test = Stub.test._replace(images=Stub.test.images[:4_999])
     with pytest.raises(ValueError, match="fid_paper needs at least 5,000 test images .got 4,999."):
         protocols.check(Stub(), "fid_paper")
 
@@ -162,7 +161,7 @@ def test_real_features_are_kept_as_the_longest_prefix(shared, monkeypatch, tmp_p
     shared.__dict__["inception"] = None
     small, large, again = (shared.real_features("train", n) for n in (6, 20, 10))
     assert asked == [6, 14] and torch.equal(small, large[:6]) and torch.equal(again, large[:10])
-    expected = shared.train.images[interleaved(shared.train, 20)].reshape(20, -1)[:, :2048]
+    expected = shared.real.train.images[interleaved(shared.real.train, 20)].reshape(20, -1)[:, :2048]
     assert np.array_equal(large.numpy(), expected)
 
 
@@ -213,7 +212,7 @@ def many(monkeypatch, tmp_path, n_classes, per_class, training=0, own=True):
         split: Images(rng.integers(0, 256, (n_classes * n, 3, 32, 32), dtype=np.uint8), np.arange(n_classes).repeat(n), names)
         for split, n in (("test", per_class), ("train", training or per_class + 1))
     }  # fmt: skip
-    monkeypatch.setattr(evaluation, "load_images", lambda source, split, *_, **__: images[split])
+    monkeypatch.setattr(real_images, "load_images", lambda source, split, *_, **__: images[split])
     e = Evaluation(
         Generator(32, n_classes if own else 0, widths=[4] * 4, classes=names if own else None).eval(), "random"
     )
@@ -243,7 +242,7 @@ def test_many_classes_are_measured_on_fifty_of_them(monkeypatch, tmp_path):
     chosen = torch.cat(asked).bincount(minlength=600)
     assert set(chosen.tolist()) == {0, 100} and chosen[[0, 599]].tolist() == [100, 100]
     assert "; 3 test and 4 training images of each class; 50 of 600 classes" in score.evaluator
-    real = e.test.images[e.test.labels == 599].reshape(3, -1)[:, :2048].astype(np.float32)
+    real = e.real.test.images[e.real.test.labels == 599].reshape(3, -1)[:, :2048].astype(np.float32)
     fake = torch.cat([of_pixels(None, x[y == 599]) for x, y in e.samples(0, 5000, np.flatnonzero(chosen))])
     expected = mean_pairwise_distance(fake) / mean_pairwise_distance(torch.from_numpy(real))
     assert score.per_class["c599"] == pytest.approx(expected, rel=1e-5)
@@ -260,7 +259,7 @@ def test_classes_are_matched_by_name(image_folder, monkeypatch, capsys):
     """Never by position where both have names: another set of classes would give every class another's images."""
 
     def measured(classes):
-        return Evaluation(Generator(32, 2, widths=[4] * 4, classes=classes), str(image_folder)).test
+        return Evaluation(Generator(32, 2, widths=[4] * 4, classes=classes), str(image_folder)).real.test
 
     assert measured(["right", "left"]).classes == ["right", "left"] and not capsys.readouterr().err
     with pytest.raises(ValueError, match="differ from those of the model: 1 not in the model .left., 1 only in "
@@ -353,8 +352,8 @@ def test_held_out_images_without_class_folders_serve_one_class_or_none(image_fol
         g = Generator(32, len(classes or []), widths=[4] * 4, classes=classes)
         check_data_for_scores(g, config)
         e = Evaluation(g, str(data), held_out=str(flat))
-        assert len(e.test.images) == 20 and len(e.train.images) == len(load_images(str(data), "all").images)
-        assert e.test.labels.max() == e.train.labels.max() == 0 and e.classes == (classes or ["others"])
+        assert len(e.real.test.images) == 20 and len(e.real.train.images) == len(load_images(str(data), "all").images)
+        assert e.real.test.labels.max() == e.real.train.labels.max() == 0 and e.classes == (classes or ["others"])
     with pytest.raises(ValueError, match="held_out must have the classes of .*with other classes"):
         check_scoring(make_config("fashion32", data=str(image_folder), held_out=str(flat), score_every=1))
 
@@ -365,14 +364,14 @@ def test_training_images_are_mixed_where_they_lose_their_classes(image_folder, t
     for i in range(10):
         (image_folder / "right" / f"{i:02d}.png").unlink()
     e = Evaluation(Generator(32, 0, widths=[4] * 4), str(image_folder), held_out=str(flat))
-    left = e.train.images[:12].reshape(12, -1).max(1) == 255
-    assert left.sum() == 8 and len(e.train.images) == 30, "two thirds, as of all"
+    left = e.real.train.images[:12].reshape(12, -1).max(1) == 255
+    assert left.sum() == 8 and len(e.real.train.images) == 30, "two thirds, as of all"
     prepared = load_images(str(image_folder), "all")._replace(digest="abc")
     prepared = prepared._replace(images=Rows(prepared.images, np.arange(30)))
-    assert np.array_equal(e._matched(prepared, "source").images[:], e.train.images)
-    assert e._matched(prepared, "source").digest != prepared.as_one_class().digest, "features in another order"
+    assert np.array_equal(e.real._matched(prepared, "source").images[:], e.real.train.images)
+    assert e.real._matched(prepared, "source").digest != prepared.as_one_class().digest, "features in another order"
     alone = prepared._replace(labels=prepared.labels * 0, classes=["one"])
-    assert e._matched(alone, "source").digest == alone.as_one_class().digest
+    assert e.real._matched(alone, "source").digest == alone.as_one_class().digest
 
 
 def test_real_images_of_a_folder_are_stretched_where_the_generators_were(image_folder):
@@ -380,8 +379,8 @@ def test_real_images_of_a_folder_are_stretched_where_the_generators_were(image_f
     plain, stretched = (Evaluation(g, str(image_folder), stretch=stretch) for stretch in (False, True))
     for split in ("test", "train"):
         expected = load_images(str(image_folder), split, 32, True).images
-        assert np.array_equal(np.sort(stretched.real(split).images, 0), np.sort(expected, 0))
-        assert not np.array_equal(plain.real(split).images, stretched.real(split).images)
+        assert np.array_equal(np.sort(stretched.real.split(split).images, 0), np.sort(expected, 0))
+        assert not np.array_equal(plain.real.split(split).images, stretched.real.split(split).images)
 
 
 def test_a_set_without_test_images_serves_protocols_that_need_none(image_folder, tmp_path):
@@ -390,7 +389,7 @@ def test_a_set_without_test_images_serves_protocols_that_need_none(image_folder,
 
     assert main(["prepare", str(image_folder), str(tmp_path / "out"), "--size", "32", "--test-every", "0"]) == 0
     e = Evaluation(Generator(32, 2, widths=[4] * 4, classes=["right", "left"]), str(tmp_path / "out"))
-    assert e.classes == e.train.classes == ["right", "left"] and len(e.train.images) == 40
+    assert e.classes == e.real.train.classes == ["right", "left"] and len(e.real.train.images) == 40
     protocols.check(e, "is_paper")
     protocols.check(e, "fid50k_train")
     for name in ("kid1k_held_out", "agreement2k"):

@@ -25,7 +25,7 @@ from sngan_hub.hub.cache import keep_first, place, sha256_of
 from sngan_hub.hub.calibrations import load_calibration
 from sngan_hub.hub.local import config_of
 from sngan_hub.hub.mirror import is_repository, mirror_to_folder
-from sngan_hub.weights.records import Record
+from sngan_hub.weights.record import Record
 
 from . import minihub
 from .conftest import GOLDEN, ROOT

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from sngan_hub.cli.main import main as sngan
+from sngan_hub.progress import Progress as PlainProgress
 from training.monitor import progress
 from training.monitor.progress import Progress
 
@@ -47,6 +48,19 @@ def test_without_a_terminal_a_line_comes_after_ten_seconds_and_then_every_minute
     lines = capsys.readouterr().err.splitlines()
     assert [re.sub(r"\s+", " ", line) for line in lines] == [
         "step 110 of 1,000, 1 s per step, 15 min left, loss_d 1.23", "step 170 of 1,000, 1 s per step, 14 min left, loss_d 1.23",
+    ]  # fmt: skip
+
+
+def test_work_without_a_terminal_is_reported_by_lines_too(capsys, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    with PlainProgress(10_000, "prepare", done=2_000) as shown:
+        for _ in range(160):  # 50 images a second
+            now[0] += 1
+            shown.update(50, refused=1)
+    assert capsys.readouterr().err.splitlines() == [
+        "prepare: 2,500 of 10,000 images, 1 refused, 2 min left", "prepare: 5,500 of 10,000 images, 1 refused, 2 min left",
+        "prepare: 8,500 of 10,000 images, 1 refused, 1 min left",
     ]  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from sngan_hub.class_names import class_list
 from sngan_hub.cli.main import main as sngan
 from sngan_hub.data import Images
-from sngan_hub.metrics import evaluation, extraction, plan
+from sngan_hub.metrics import evaluation, extraction, plan, real_images
 from sngan_hub.metrics.inception import find_weights
 from sngan_hub.metrics.pictures import Pictures, is_pictures
 from sngan_hub.metrics.protocols import Evaluation, evaluate
@@ -47,7 +47,7 @@ def fixed_reals(monkeypatch, n=1200):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (n, 3, 32, 32), dtype=np.uint8)
     real = Images(images, np.arange(n) % 2, ["left", "right"])
-    monkeypatch.setattr(evaluation, "load_images", lambda source, split, *_, **__: real)
+    monkeypatch.setattr(real_images, "load_images", lambda source, split, *_, **__: real)
     return real
 
 
@@ -83,7 +83,7 @@ def test_class_folders_are_taken_in_turn_and_by_name(tiny, monkeypatch, tmp_path
     pictures = Pictures(str(tmp_path / "set"))
     e = Evaluation(pictures, "source", 1)
     x, y = e.draw(np.arange(200))
-    assert y.tolist() == [0, 1] * 100 and e.test.classes == ["left", "right"]
+    assert y.tolist() == [0, 1] * 100 and e.real.test.classes == ["left", "right"]
     value = x[:, 0, 0, 0].int()
     assert len(set(value.tolist())) == 200 and ((value < 100) == (y == 1)).all()
     assert set(x[:40, 0, 0, 0].tolist()) != set(
@@ -107,7 +107,7 @@ def test_features_of_pictures_are_cached_by_the_order_of_their_classes(tiny, mon
     real, stores = fixed_reals(monkeypatch, 40), []
     for classes in (["left", "right"], ["right", "left"], ["up", "down"], ["left", "right"]):
         own = real._replace(classes=classes)
-        monkeypatch.setattr(evaluation, "load_images", lambda *_, own=own, **__: own)
+        monkeypatch.setattr(real_images, "load_images", lambda *_, own=own, **__: own)
         e = Evaluation(Pictures(str(tmp_path / "set")), "source")
         again = Evaluation(e.pictures, "source")
         assert e.pictures.digest == e.weights_sha256 == again.weights_sha256
@@ -121,7 +121,7 @@ def test_damaged_real_images_are_counted_and_named(tiny, image_folder, capsys):
     e = Evaluation(Generator(32, 2, widths=[4] * 4, classes=["left", "right"]), str(image_folder))
     said = capsys.readouterr().err
     assert said.startswith(f"data: 1 damaged image(s) of {image_folder} are left out: {image_folder}/left/09.png: ")
-    assert len(e.test.images) == 3 and len(e.train.images) == len(e.squashed.images) == 32
+    assert len(e.real.test.images) == 3 and len(e.real.train.images) == len(e.real.squashed.images) == 32
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "4 damaged image(s)" in said and "left/12.png" in said and "; and 1 more" in said
 
@@ -204,9 +204,9 @@ def test_the_reference_of_intra_fid_is_resized_whole(tmp_path):
         for i in range(10):
             wide.save(tmp_path / name / f"{i}.png")
     e = Evaluation(Generator(32, 2, widths=[4] * 4, classes=["a", "b"]), str(tmp_path))
-    assert e.train.images.max() == 0 and len(e.squashed.images) == 18
+    assert e.real.train.images.max() == 0 and len(e.real.squashed.images) == 18
     expected = np.asarray(wide.resize((32, 32), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
-    assert np.array_equal(e.squashed.images[0], expected) and expected[:, :, :7].min() == 255
+    assert np.array_equal(e.real.squashed.images[0], expected) and expected[:, :, :7].min() == 255
 
 
 def test_folders_that_no_class_can_be_written_to(tmp_path):
@@ -330,7 +330,7 @@ def test_a_folder_with_the_name_of_a_source_is_a_folder(monkeypatch, tmp_path, i
 def test_every_class_must_have_the_pictures_that_its_turns_take(tiny, monkeypatch, tmp_path):
     """Before anything is computed: the test images are 30 of left and 10 of right, so are the samples."""
     real = fixed_reals(monkeypatch)
-    monkeypatch.setattr(evaluation, "load_images", lambda *_, **__: real._replace(
+    monkeypatch.setattr(real_images, "load_images", lambda *_, **__: real._replace(
         images=real.images[:40], labels=(np.arange(40) >= 30).astype(np.int64)))  # fmt: skip
     images = torch.zeros(1000, 3, 8, 8, dtype=torch.uint8)
     save(images, torch.arange(1000) % 2, tmp_path, ["left", "right"])
@@ -440,6 +440,6 @@ def test_a_folder_with_few_images_of_a_class_has_training_images_alone(tiny, tmp
         path.parent.mkdir(exist_ok=True)
         Image.new("RGB", (32, 32), (i, 0, 0)).save(path)
     e = Evaluation(Generator(32, 2, widths=[4] * 4, classes=["a", "b"]), str(tmp_path))
-    assert len(e.train.images) == 18 and e.test_images == 0 and e.classes == ["a", "b"]
+    assert len(e.real.train.images) == 18 and e.real.n_test == 0 and e.classes == ["a", "b"]
     with pytest.raises(ValueError, match="every tenth image of a class is in the test split"):
-        _ = e.test
+        _ = e.real.test

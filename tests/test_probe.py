@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sngan_hub.networks.registry import create_discriminator
-from sngan_hub.weights.records import PRETRAINED
+from sngan_hub.weights.record import PRETRAINED
 from training.__main__ import main
 from training.config.schema import make_config, save_config
 from training.finetune.probe import check_unseen, fit, logistic, some_of

@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from sngan_hub.data import Images, NoTestSplit
-from sngan_hub.metrics import evaluation, extraction, measures, plan, protocols
+from sngan_hub.metrics import evaluation, extraction, measures, plan, protocols, real_images
 from sngan_hub.metrics.protocols import PROTOCOLS, Evaluation, evaluate
 from sngan_hub.metrics.published_inception import Head
 from sngan_hub.metrics.references import interleaved
 from sngan_hub.metrics.scores import inception_score, inception_score_chainer, kid, kid_of_subsets
 from sngan_hub.networks.resnet import Generator
 from sngan_hub.sampling.generate import as_tensor
-from sngan_hub.weights.records import Score
+from sngan_hub.weights.record import Score
 
 from .test_scores import scipy_fid
 
@@ -79,7 +79,7 @@ def tiny(monkeypatch, tmp_path):
     counts = {"test": 6000, "train": 21_000}
     data = {split: Images(rng.integers(0, 256, (n, 3, SIDE, SIDE), dtype=np.uint8) // (1 + np.arange(n) % 3)[:, None, None, None].astype(np.uint8),
                           np.arange(n) % 3, ["a", "b", "c"]) for split, n in counts.items()}  # fmt: skip
-    monkeypatch.setattr(evaluation, "load_images", lambda source, split, *_, **__: data[split])
+    monkeypatch.setattr(real_images, "load_images", lambda source, split, *_, **__: data[split])
     monkeypatch.setattr(evaluation, "BATCH", 500)
     monkeypatch.setattr(measures, "prdc", prdc)
     monkeypatch.setattr(measures, "kid_of_subsets", lambda a, b: kid_of_subsets(a, b, 3))  # of a hundred
@@ -170,8 +170,8 @@ def test_without_test_images_scores_against_the_training_images_have_no_floor(ti
             raise NoTestSplit("data: source was prepared without a test split")
         return tiny[split]
 
-    monkeypatch.setattr(evaluation, "load_images", load)
-    monkeypatch.setattr(evaluation, "source_classes", lambda source: tiny["train"].classes)
+    monkeypatch.setattr(real_images, "load_images", load)
+    monkeypatch.setattr(real_images, "source_classes", lambda source: tiny["train"].classes)
     said = list[str]()
     without = measured("fid50k_train", "kid50k", say=said.append)
     for name, score in without.items():
@@ -186,7 +186,7 @@ def test_without_test_images_scores_against_the_training_images_have_no_floor(ti
 def test_one_test_image_gives_no_floor(tiny, monkeypatch):
     one = tiny["test"]._replace(images=tiny["test"].images[:1], labels=tiny["test"].labels[:1])
     monkeypatch.setattr(
-        evaluation, "load_images", lambda source, split, *_, **__: one if split == "test" else tiny[split]
+        real_images, "load_images", lambda source, split, *_, **__: one if split == "test" else tiny[split]
     )
     assert measured("fid50k_train")["fid50k_train"].floor is None
 
@@ -227,7 +227,8 @@ def test_kid1k_held_out_has_the_classes_of_the_test_images(tiny, monkeypatch, of
     real = e.real_features("train_like_test", 1000, balanced=False)[:, 0]  # the floor's
     for labels, expected in ((torch.cat(asked), drawn), (real.round().int(), floor)):
         assert np.abs(labels.bincount().numpy() - expected).max() <= 1
-    assert (e.train_like_test is e.train) == (sum(of_train) < 1000 or len({*of_test}) == 1)  # then all is as it was
+    unchanged = e.real.train_like_test is e.real.train
+    assert unchanged == (sum(of_train) < 1000 or len({*of_test}) == 1)
 
 
 def test_prdc10k_compares_sets_with_the_same_classes(tiny, monkeypatch):
@@ -466,8 +467,8 @@ def test_cas_trains_on_samples_and_tests_on_real_images(monkeypatch):
     real = Images(np.zeros((300, 3, 2, 2), np.uint8), np.arange(300) % 2, ["a", "b"])
     batches = ((torch.zeros(5000, 3, 2, 2, dtype=torch.uint8), torch.arange(5000) % 2) for _ in range(10))
     e = SimpleNamespace(
-        samples=lambda start, stop: batches, test=real, train=real._replace(images=real.images[:200]), device="cpu",
-        classes=real.classes,
+        samples=lambda start, stop: batches, device="cpu", classes=real.classes,
+        real=SimpleNamespace(test=real, train=real._replace(images=real.images[:200])),
     )  # fmt: skip
     score = measures.cas(e)
     assert asked == [(50_000, 300, "cas"), (200, 300, "cas")] and (score.value, score.floor) == (0.8, 0.7)

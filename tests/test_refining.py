@@ -25,7 +25,7 @@ from sngan_hub.sampling.refine import (
     read_calibration,
     save_calibration,
 )
-from sngan_hub.weights.records import PRETRAINED
+from sngan_hub.weights.record import PRETRAINED
 from training.__main__ import main as training
 from training.config.schema import make_config, save_config
 from training.finetune import calibrate as calibrating

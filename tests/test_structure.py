@@ -13,18 +13,18 @@ from .mutations import MUTATIONS
 
 # Files in reading order: a file imports only what stands before it. FOLDER.* are its files, none of which imports another.
 ORDER = [
-    "text", "files", "devices", "evaluating", "class_names", "layers.sigma_gradient", "layers.spectral_norm",
+    "text", "files", "progress", "devices", "evaluating", "class_names", "layers.sigma_gradient", "layers.spectral_norm",
     "layers.normalizers", "layers.logical_forward", "layers.resample", "sampling.generate", "sampling.pictures",
     "sampling.refine", "sampling.morph", "networks.card", "networks.repository", "networks.mixin", "networks.base", "networks.inference",
     "networks.blocks", "networks.resnet", "networks.cnn", "networks.registry", "weights.published_model",
-    "weights.studiogan", "weights.mimicry", "weights.published", "weights.records", "hub.cards",
+    "weights.studiogan", "weights.mimicry", "weights.published", "weights.record", "weights.user_records", "weights.records", "hub.cards",
     "hub.resolve", "convert.torchscript", "convert.archive", "convert.parts", "convert.assumptions", "convert.code_base",
     "convert.resnets", "convert.code_bases.*", "convert.networks", "convert.snapshot", "convert.folders",
     "hub.cache", "hub.errors", "hub.transfer", "hub.drive", "hub.download", "hub.local", "hub.load", "hub.calibrations", "hub.push", "hub.verify", "hub.sources",
     "hub.mirror", "hub.listing", "exporting", "metrics.spectrum", "data.images",
     "data.avatars", "data.torchvision_sets", "data.folders", "data.prepared", "metrics.discriminator_scores",
     "metrics.published_inception", "metrics.inception", "metrics.extraction", "metrics.scores", "metrics.references",
-    "metrics.standing", "metrics.pictures", "metrics.classifier", "metrics.evaluation", "metrics.plan",
+    "metrics.real_images", "metrics.standing", "metrics.pictures", "metrics.classifier", "metrics.evaluation", "metrics.plan",
     "metrics.measures", "metrics.provenance", "metrics.protocols", "cli.parser", "cli.parts", "cli.weights",
     "cli.library", "cli.drawing", "cli.scoring", "cli.exporting", "cli.page", "cli.main", "cli.__main__",
 ]  # fmt: skip

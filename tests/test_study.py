@@ -261,7 +261,7 @@ def test_real_features_that_a_study_computes_first_are_in_the_runs_order(tmp_pat
     asked = []
     monkeypatch.setattr(evaluation, "load_inception", lambda logits: torch.nn.Identity())
     monkeypatch.setattr(evaluation.Evaluation, "real_features", lambda e, split, *_, **__: asked.append(
-        (e.real_store(e.real(split)), e.real(split).classes)))  # fmt: skip
+        (e.real_store(e.real.split(split)), e.real.split(split).classes)))  # fmt: skip
     config = make_config("fashion32", data=str(tmp_path / "data"), device="cpu", conditioning=conditioning,
                          generator_fields='{"widths": [4, 4, 4, 4]}')  # fmt: skip
     run.features_of_real_images(Study("fashion32", {}, 3), config, 2)

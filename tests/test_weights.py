@@ -28,7 +28,8 @@ from sngan_hub.data import FASHION_DEBIAN, draw_avatars, load_images
 from sngan_hub.hub.cards import model_card, score_table
 from sngan_hub.hub.local import verify
 from sngan_hub.metrics.protocols import PROTOCOLS
-from sngan_hub.weights.records import DEFAULT_TAGS, PRETRAINED, Score, find_record, read_records
+from sngan_hub.weights.record import PRETRAINED, Score
+from sngan_hub.weights.records import DEFAULT_TAGS, find_record, read_records
 
 from .conftest import ROOT
 

@@ -105,11 +105,10 @@ def add_precision(command: argparse.ArgumentParser) -> None:
 
 
 def sample(arguments: argparse.Namespace) -> None:
-    from tqdm import tqdm
-
     from ..class_names import label_names, resolve_classes
     from ..hub.calibrations import load_calibration
     from ..hub.load import load_discriminator, load_generator
+    from ..progress import Progress
     from ..sampling import generate as sampling
     from ..sampling.refine import maker
 
@@ -141,12 +140,12 @@ def sample(arguments: argparse.Namespace) -> None:
     total = arguments.n * (1 if chosen is None else len(chosen))
     about = {"model": arguments.model, "tag": _tag(arguments.model), "seed": seed, "truncation": arguments.truncation,
              "method": method, "precision": precision}  # fmt: skip
-    with tqdm(total=total, unit="img", disable=None, leave=False) as bar:
+    with Progress(total, "samples") as progress:
 
         def counted() -> Iterator[Batch]:
             for images, labels in batches:
                 yield images, labels
-                bar.update(len(images))
+                progress.update(len(images))
 
         if as_file:
             rows = None if chosen is None else [names[label] for label in chosen]
@@ -306,9 +305,8 @@ def morph(arguments: argparse.Namespace) -> None:
 
 
 def walk(arguments: argparse.Namespace) -> None:
-    from tqdm import tqdm
-
     from ..hub.load import load_generator
+    from ..progress import Progress
     from ..sampling import morph as morphing
     from ..sampling.morph import FILMS, FRAMES_PER_SECOND, save_film
 
@@ -323,12 +321,12 @@ def walk(arguments: argparse.Namespace) -> None:
     frames = max(2, round(arguments.seconds * FRAMES_PER_SECOND))
     fast, _ = _fast(generator, arguments)
     batches = morphing.walk(fast, arguments.classes, frames, seed, arguments.truncation)
-    with tqdm(total=frames, unit="frame", disable=None, leave=False) as bar:
+    with Progress(frames, "film", "frames") as progress:
 
         def counted():
             for batch in batches:
                 yield batch
-                bar.update(len(batch))
+                progress.update(len(batch))
 
         save_film(counted(), out)
     print(f"{out}: {frames} frames, {frames / FRAMES_PER_SECOND:.1f} s, seed {seed}")

@@ -127,7 +127,7 @@ def _one_network(file: Path, arguments: argparse.Namespace, options: object):
     from ..convert import Options, convert_path
     from ..hub.push import load_any
     from ..networks.mixin import CONFIG_NAME
-    from ..weights.records import KINDS
+    from ..weights.record import KINDS
 
     if (file / CONFIG_NAME).is_file():
         names = ("gain_offset", "shortcut_relu", "channel_order", "code_base", "classes")

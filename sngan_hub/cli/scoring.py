@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from .parser import MODEL, add_device, check_file, home_path, new_command
 
 if TYPE_CHECKING:
-    from ..weights.records import Record
+    from ..weights.record import Record
 
 RANGES = 3  # classes whose usual scores are printed
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from ..files import write_array
 from ..hub.cache import cache_folder, one_process_at_a_time
+from ..progress import Progress
 from .images import Images
 
 AVATAR_STYLES = [
@@ -58,8 +58,11 @@ def draw_avatars(styles: list[str], numbers: range, split: str, size: int) -> np
         (styles x numbers, 3, size, size) uint8, all of the first style first.
     """
     tasks = [(style, numbers[i : i + 100], split, size) for style in styles for i in range(0, len(numbers), 100)]
-    with ProcessPoolExecutor() as pool:
-        parts = list(tqdm(pool.map(_draw_batch, tasks), "generating avatars", len(tasks), unit="00", leave=False))
+    with ProcessPoolExecutor() as pool, Progress(len(styles) * len(numbers), "avatars") as progress:
+        parts: list[np.ndarray] = []
+        for part in pool.map(_draw_batch, tasks):
+            parts.append(part)
+            progress.update(len(part))
     return np.concatenate(parts)
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from tqdm import tqdm
 
+from ..progress import Progress
 from .images import Images, NoTestSplit, Rows, in_split
 
 IMAGES, LABELS, ABOUT, REFUSED = "images.npy", "labels.npy", "dataset.json", "refused.tsv"
@@ -123,9 +123,12 @@ def damaged_blocks(folder: Path, about: dict[str, Any]) -> list[int]:
             return block_digest(file.read(size))
 
     known = about["blocks"]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        digests = tqdm(pool.map(found, range(len(known))), "checksums", len(known), leave=False, disable=None)
-        return [block for block, digest in enumerate(digests) if digest != known[block]]
+    with ThreadPoolExecutor(os.cpu_count()) as pool, Progress(len(known), "checksums", "blocks") as progress:
+        changed: list[int] = []
+        for block, digest in enumerate(pool.map(found, range(len(known)))):
+            changed += [block] * (digest != known[block])
+            progress.update(1)
+        return changed
 
 
 def check_blocks(data: Images) -> None:

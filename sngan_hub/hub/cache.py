@@ -13,8 +13,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ..files import nearest_existing, write_json
-from ..weights.records import Record, user_path
+from ..files import nearest_existing, user_path, write_json
+from ..weights.record import Record
 
 
 def cache_folder() -> Path:

@@ -13,7 +13,8 @@ from huggingface_hub import EvalResult, ModelCardData
 from ..files import write_json
 from ..networks.card import PIPELINES, as_text, first_class, listed, use_snippet
 from ..text import NAMESPACE, REPOSITORY, printed
-from ..weights.records import WEIGHTS, Record
+from ..weights.record import Record
+from ..weights.records import WEIGHTS
 
 PICTURE = "samples.png"  # file name of the sample image beside the card
 #: Licences that the Hub knows by these names

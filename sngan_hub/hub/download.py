@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..text import first_line
-from ..weights.records import Record, is_drive
+from ..weights.record import Record, is_drive
 from .cache import cache_folder, check_first, forget, place, sha256_of
 from .drive import transfer_from_drive
 from .errors import http_errors

@@ -12,7 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ..weights.records import Record
+from ..weights.record import Record
 from . import transfer
 from .cache import first_hash
 from .transfer import NotServed, check_local

@@ -9,7 +9,9 @@ from ..networks.base import Network
 from ..networks.mixin import OtherKind
 from ..networks.registry import MODELS, create_discriminator, create_generator
 from ..text import nearest
-from ..weights.records import KINDS, RECORDS_VARIABLE, WEIGHTS, Record, default_tag, find_record, has_record
+from ..weights.record import KINDS, Record
+from ..weights.records import WEIGHTS, default_tag, find_record, has_record
+from ..weights.user_records import RECORDS_VARIABLE
 from .cache import place
 from .load import load_discriminator, load_generator
 from .local import is_cached

@@ -18,7 +18,8 @@ from ..networks.base import AnyDiscriminator, AnyGenerator, Network
 from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, OtherKind, check_values, read_config
 from ..networks.registry import MODELS, find_model
 from ..networks.repository import damaged_files_deleted, hub_files
-from ..weights.records import BUILT_IN, KINDS, WEIGHTS, Record, find_record, is_tag
+from ..weights.record import KINDS, Record
+from ..weights.records import BUILT_IN, WEIGHTS, find_record, is_tag
 from .errors import hub_errors
 from .local import local_folder
 from .resolve import Resolved, resolve

@@ -21,7 +21,7 @@ from ..files import write_folder, write_json
 from ..networks.base import AnyDiscriminator, AnyGenerator
 from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE
 from ..sampling.refine import CALIBRATION
-from ..weights.records import KINDS, Record
+from ..weights.record import KINDS, Record
 from .cache import cache_folder, forget, keep_first, one_process_at_a_time, place, sha256_of
 from .download import Fetched, fetch
 

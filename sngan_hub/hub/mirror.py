@@ -22,7 +22,9 @@ from ..networks.card import PIPELINES, as_text, listed, use_snippet
 from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, read_config
 from ..networks.repository import check_private, create_repo
 from ..sampling.refine import CALIBRATION
-from ..weights.records import BUILT_IN, RECORDS_VARIABLE, WEIGHTS, Record, find_record
+from ..weights.record import Record
+from ..weights.records import BUILT_IN, WEIGHTS, find_record
+from ..weights.user_records import RECORDS_VARIABLE
 from .cache import cache_folder, one_process_at_a_time, sha256_of
 from .cards import licence_of, score_table
 from .errors import hub_errors

@@ -18,7 +18,7 @@ from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, read_config
 from ..networks.registry import FAMILIES
 from ..networks.repository import check_private, create_repo, description
 from ..sampling.refine import CALIBRATION
-from ..weights.records import KINDS
+from ..weights.record import KINDS
 from .cache import sha256_of
 from .cards import PICTURE
 from .errors import hub_errors

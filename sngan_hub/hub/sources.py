@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from ..weights.records import KINDS, WEIGHTS, Record
+from ..weights.record import KINDS, Record
+from ..weights.records import WEIGHTS
 
 
 def address(record: Record) -> str:

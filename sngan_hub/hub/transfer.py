@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..weights.records import Record
+from ..weights.record import Record
 from .cache import first_hash, sha256_of
 
 TIMEOUT = 30  # seconds without data

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..networks.mixin import SAFETENSORS_SINGLE_FILE
-from ..weights.records import Record
+from ..weights.record import Record
 from .cache import check_first, first_hash, place, sha256_of
 from .local import cached_folder, damage, is_made_of, provenance, verify
 

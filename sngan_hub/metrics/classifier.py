@@ -9,11 +9,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm import trange
 
 from ..data import Images, cache_folder
 from ..devices import to_channels_last
 from ..files import write_atomically
+from ..progress import Progress
 
 EPOCHS, BATCH, RECIPE = 2, 128, "1"
 
@@ -86,20 +86,22 @@ def _fit(data: Images, device: torch.device) -> nn.Module:
         optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.02)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, max(steps, 2))
         order = np.concatenate([rng.permutation(len(data.images)) for _ in range(EPOCHS + 1)])
-        for step in trange(steps, desc="training the classifier", leave=False, disable=None):
-            index = order[step * BATCH : (step + 1) * BATCH]
-            x = _scale(torch.from_numpy(data.images[index]).to(device))
-            dx, dy = (int(v) for v in rng.integers(-2, 3, 2))
-            x = F.pad(x, (2, 2, 2, 2), mode="replicate")[
-                :, :, 2 + dy : 2 + dy + x.shape[2], 2 + dx : 2 + dx + x.shape[3]
-            ]
-            with torch.autocast(device.type, torch.bfloat16):
-                logits = network(x)
-            loss = F.cross_entropy(
-                logits.float(), torch.from_numpy(data.labels[index]).to(device), label_smoothing=0.05
-            )
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            schedule.step()
+        with Progress(steps, "training the classifier", "steps") as progress:
+            for step in range(steps):
+                index = order[step * BATCH : (step + 1) * BATCH]
+                x = _scale(torch.from_numpy(data.images[index]).to(device))
+                dx, dy = (int(v) for v in rng.integers(-2, 3, 2))
+                x = F.pad(x, (2, 2, 2, 2), mode="replicate")[
+                    :, :, 2 + dy : 2 + dy + x.shape[2], 2 + dx : 2 + dx + x.shape[3]
+                ]
+                with torch.autocast(device.type, torch.bfloat16):
+                    logits = network(x)
+                loss = F.cross_entropy(
+                    logits.float(), torch.from_numpy(data.labels[index]).to(device), label_smoothing=0.05
+                )
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                progress.update(1)
     return network

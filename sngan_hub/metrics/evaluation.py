@@ -13,7 +13,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -24,23 +23,21 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from ..class_names import without_synsets
-from ..data import Images, NoTestSplit, cache_folder, load_images, source_classes
+from ..data import Images, cache_folder
 from ..networks.inference import FastGenerator
 from ..sampling import generate as sampling
 from .extraction import Task, Worker, extract, load_stored
 from .inception import EVALUATOR, SHA1, load_inception
 from .pictures import Pictures
 from .published_inception import PUBLISHED
-from .references import by_name, check_classes, in_order_of, in_shares, interleaved, like, mixed, of_classes
+from .real_images import RealImages
+from .references import interleaved, of_classes
 from .standing import BATCH as STANDING_BATCH
 from .standing import BATCHES as STANDING_BATCHES
 from .standing import standing_statistics
 
 BATCH = 50
 RESUMED = 10_000  # samples whose features are kept on disk
-SPLITS = ("test", "train")
-HELD_OUT = 1000  # samples of kid1k_held_out
 RECIPE = "1"  # part of the cached features' names: change it whenever samples of the same settings change
 
 
@@ -80,101 +77,25 @@ class Evaluation:
         keep_samples: bool = True,
         stretch: bool = False,
     ):
-        self.generator, self.source, self.seed = generator, source, seed
-        self.held_out, self.precision, self.truncation, self.standing = held_out, precision, truncation, standing
+        self.generator, self.seed = generator, seed
+        self.precision, self.truncation, self.standing = precision, truncation, standing
         self.devices, self.workers, self.batch_size = list(devices), workers, batch_size
-        self.keep_samples, self.stretch = keep_samples, stretch
+        self.keep_samples = keep_samples
         self.logits = False  # whether a protocol needs the last layer of Inception
         self.pictures = generator if isinstance(generator, Pictures) else None
         if self.pictures and (truncation is not None or standing):
             raise ValueError("truncation and standing statistics need a generator; a folder of pictures has neither")
-        self._left_out: set[str] = set()
-        try:
-            test = by_name(self._load(held_out, "all") if held_out else self._load(source, "test"))
-            self.classes = test.classes
-        except NoTestSplit as error:  # some protocols need none
-            test, self.classes = error, without_synsets(source_classes(source))
+        self.real = RealImages(source, held_out, generator.size, stretch)
         if self.pictures:
-            self.pictures.match(self.classes)
+            self.pictures.match(self.real.classes)
+        self.real.match(generator.n_classes, generator.classes)
         self.n_classes = generator.n_classes or 1
-        if generator.n_classes and len(self.classes) != generator.n_classes:
-            raise ValueError(
-                f"data: {held_out or source} must have {generator.n_classes} classes, as the model "
-                f"(got {len(self.classes)})"
-            )
-        if generator.n_classes == 1:  # of any name: a folder of images alone is a class of the folder's name
-            self.classes = without_synsets(generator.classes or self.classes)
-        elif generator.n_classes and generator.classes:
-            own = without_synsets(generator.classes)
-            check_classes(self.classes, own, held_out or source)
-            self.classes = own
-        elif generator.n_classes > 1:
-            print(f"the model has no class names; its class i is compared with class i of {held_out or source} "
-                  f"(from {self.classes[0]} to {self.classes[-1]})", file=sys.stderr)  # fmt: skip
-        self._test = test if isinstance(test, NoTestSplit) else self._matched(test, held_out or source)
         self._features: dict[tuple[int, str], Tensor] = {}
-        self._digests: dict[str, str] = {}
 
     @property
-    def test_images(self) -> int:
-        return 0 if isinstance(self._test, NoTestSplit) else len(self._test.images)
-
-    @property
-    def test(self) -> Images:
-        if isinstance(self._test, NoTestSplit):
-            raise self._test
-        return self._test
-
-    @cached_property
-    def train(self) -> Images:
-        return self._training_images(squash=False)
-
-    @cached_property
-    def squashed(self) -> Images:
-        """The training images resized whole to the square, as the authors' reference of intra-FID."""
-        return self._training_images(squash=True)
-
-    @cached_property
-    def own_labels(self) -> np.ndarray:
-        """The classes of the test images, in turn; of more images than samples, the first have the classes' shares."""
-        few = len(self.test.labels) <= HELD_OUT
-        return self.test.labels[interleaved(self.test, None, balanced=False) if few else in_shares(self.test)]
-
-    @cached_property
-    def train_like_test(self) -> Images:
-        """Training images whose first 1,000 in turn have the classes of samples with ``own_labels``."""
-        return like(self.train, np.resize(self.own_labels, HELD_OUT))
-
-    def _training_images(self, squash: bool) -> Images:
-        split = "all" if self.held_out else "train"
-        return self._matched(by_name(self._load(self.source, split, squash)), self.source)
-
-    def _matched(self, data: Images, source: str) -> Images:
-        """``data`` with the classes of the samples; as one class if the samples have none, or one of another name."""
-        if self.generator.n_classes < 2 and sorted(data.classes) != sorted(self.classes):
-            whole = mixed(data)
-            return whole._replace(classes=self.classes) if len(self.classes) == 1 else whole
-        return in_order_of(data, self.classes, source)
-
-    def _load(self, source: str, split: str, squash: bool = False) -> Images:
-        """The images that can be read; prints how many others are left out, once for each of them."""
-        damaged: list[str] = []
-        data = load_images(source, split, self.generator.size, self.stretch, damaged, squash)
-        if new := [line for line in damaged if line not in self._left_out]:
-            self._left_out |= {*new}
-            more = f"; and {len(new) - 3:,} more" if len(new) > 3 else ""
-            print(f"data: {len(new):,} damaged image(s) of {source} are left out: {'; '.join(new[:3])}{more}",
-                  file=sys.stderr)  # fmt: skip
-        return data
-
-    def real(self, split: str) -> Images:
-        """``split``: test, train, train_like_test or squashed."""
-        return getattr(self, split)
-
-    def reference_sha256(self, split: str) -> str:
-        if split not in self._digests:
-            self._digests[split] = self.real(split).sha256()
-        return self._digests[split]
+    def classes(self) -> list[str]:
+        """The names of the samples' classes; of an unconditional generator, those of the data."""
+        return self.real.classes
 
     def need_classes(self, protocol: str, each: int) -> None:
         """Raises ``ValueError`` if the samples have no classes, or a folder fewer than ``each`` pictures of one."""
@@ -204,7 +125,7 @@ class Evaluation:
 
     @property
     def evaluator(self) -> str:
-        stretched = "; real images of folders with stretched contrast" if self.stretch else ""
+        stretched = "; real images of folders with stretched contrast" if self.real.stretch else ""
         resized = f"; pictures resized to {self.pictures.size} px" if self.pictures and self.pictures.resized else ""
         return EVALUATOR + (", in bfloat16" if self.precision == "bf16" else "") + stretched + resized
 
@@ -364,7 +285,7 @@ class Evaluation:
 
     def class_store(self) -> Path | None:
         """Where ``intra_fid`` keeps its finished classes; None where the weights have no hash."""
-        key = self.settings_key("intra_fid", self.reference_sha256("squashed"))
+        key = self.settings_key("intra_fid", self.real.sha256("squashed"))
         return cache_folder() / f"intra-fid-{key}.json" if key else None
 
     def settings_key(self, *of: str) -> str:
@@ -401,7 +322,7 @@ class Evaluation:
 
         Kept on disk as the longest prefix computed so far.
         """
-        data = self.real(split)
+        data = self.real.split(split)
         if of is not None:
             data = of_classes(data, of, -(-(n or 0) // len(of)))
         index = interleaved(data, n, balanced)

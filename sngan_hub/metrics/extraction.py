@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ..files import write_array
+from ..progress import Progress
 from .inception import features_of
 
 SAVE_EVERY = 60  # seconds, or RARELY times the last save's duration: a million features are 8 GB
@@ -69,8 +69,8 @@ def extract(
     Args:
         workers: each computes one batch at a time.
         tasks: make the batches.
-        total: images of all tasks, for the progress bar.
-        name: of the progress bar.
+        total: images of all tasks, for the progress.
+        name: of the work, for the progress.
         precision: see ``features_of``.
         store: a .npy file that is written every minute (a large one less often) and at the end, so that an interrupted
             computation resumes.
@@ -93,12 +93,12 @@ def extract(
         end = time.monotonic()
         return end + max(SAVE_EVERY, RARELY * (end - start))
 
-    with without_tf32(), tqdm(total=total, desc=name, unit="img", leave=False, disable=None) as bar:
+    with without_tf32(), Progress(total, name) as progress:
         try:
             for part in _in_order(workers, tasks, precision):
                 parts.append(part)
                 new += len(part)
-                bar.update(len(part))
+                progress.update(len(part))
                 if store and time.monotonic() > due:
                     due = save()
         except KeyboardInterrupt:

@@ -21,8 +21,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm import tqdm
 
+from ..progress import Progress
 from ..sampling.generate import as_tensor
 from .published_inception import BYTES, PUBLISHED, Head, find_published, read_published
 
@@ -199,8 +199,8 @@ def features(
 ) -> Tensor:
     """Batches of uint8 images (b, 3, S, S) -> (N, 2048) float32 on the CPU; see ``features_of``."""
     parts = []
-    with tqdm(total=total, desc=name, unit="img", leave=False, disable=None) as bar:
+    with Progress(total, name) as progress:
         for batch in images:
             parts.append(features_of(network, batch, precision))
-            bar.update(len(batch))
+            progress.update(len(batch))
     return torch.cat(parts)

@@ -14,10 +14,11 @@ from torch import Tensor
 from ..data import Images
 from ..data.images import evenly
 from ..files import write_json
-from ..weights.records import Score
+from ..weights.record import Score
 from .classifier import classifier
-from .evaluation import HELD_OUT, SPLITS, Evaluation
+from .evaluation import Evaluation
 from .plan import PREFIX
+from .real_images import HELD_OUT
 from .references import interleaved
 from .scores import (
     fid,
@@ -33,6 +34,7 @@ from .scores import (
 PER_CLASS = 100  # samples and real images that a diversity is measured on
 DIVERSE_CLASSES = 50  # of which it is measured at most
 SUBSET = 1000  # images of a subset of kid50k
+SPLITS = ("test", "train")
 FEWEST = 20  # test images that a KID is measured against
 INTRA = 5000  # samples of each class
 
@@ -53,9 +55,9 @@ def fid_paper(e: Evaluation) -> Score:
 def fid50k_train(e: Evaluation) -> Score:
     reference = e.real_features("train", None, balanced=False)
     floor, evaluator = None, f"{e.evaluator}; {len(reference):,} training images"
-    if e.test_images > 1:
+    if e.real.n_test > 1:
         floor = fid(e.real_features("test", None, balanced=False), reference)
-        evaluator += f"; floor: {len(e.test.images):,} test images"
+        evaluator += f"; floor: {len(e.real.test.images):,} test images"
     return Score(fid(e.sample_features(50_000), reference), 50_000, evaluator, floor=floor)
 
 
@@ -69,7 +71,7 @@ def kid1k_held_out(e: Evaluation) -> Score:
     reference = e.real_features("test", None, balanced=False)
     own = mean_kernel(reference)
     floor = kid(e.real_features("train_like_test", HELD_OUT, balanced=False), reference, own)
-    value = kid(e.sample_features(HELD_OUT, e.own_labels), reference, own)
+    value = kid(e.sample_features(HELD_OUT, e.real.own_labels), reference, own)
     return Score(value, HELD_OUT, f"{e.evaluator}; {len(reference):,} held-out images", floor=floor)
 
 
@@ -77,7 +79,7 @@ def kid50k(e: Evaluation) -> Score:
     reference = e.real_features("train", None, balanced=False)
     value, deviation = kid_of_subsets(e.sample_features(50_000), reference)
     floor = None
-    if e.test_images >= SUBSET:
+    if e.real.n_test >= SUBSET:
         floor = kid_of_subsets(e.real_features("test", None, balanced=False), reference).mean
     evaluator = f"{e.evaluator}; {len(reference):,} training images, 100 subsets of 1,000"
     return Score(value, 50_000, evaluator, deviation, floor, spread_over="100 subsets")
@@ -92,7 +94,7 @@ def _logits(e: Evaluation, features: Tensor, bias: bool) -> Tensor:
 def is50k(e: Evaluation) -> Score:
     value, deviation = inception_score(_logits(e, e.sample_features(50_000), bias=False))
     floor = None
-    if len(e.train.images) >= 50_000:
+    if len(e.real.train.images) >= 50_000:
         floor = inception_score(_logits(e, e.real_features("train", 50_000, balanced=False), bias=False)).mean
     return Score(value, 50_000, f"{e.evaluator}; logits without bias", deviation, floor, spread_over="10 splits")
 
@@ -106,10 +108,10 @@ def is_paper(e: Evaluation) -> Score:
 
 
 def prdc10k(e: Evaluation) -> Score:
-    total, n = len(e.train.images), 10_000
+    total, n = len(e.real.train.images), 10_000
     real = e.real_features("train", min(total, 2 * n), balanced=False)
     if total >= 2 * n:
-        real = real[torch.from_numpy(_in_halves(e.train, n))]
+        real = real[torch.from_numpy(_in_halves(e.real.train, n))]
     parts = prdc(e.sample_features(n), real[:n])
     floor = prdc(real[n:], real[:n])["coverage"] if total >= 2 * n else None
     evaluator = f"{e.evaluator}; 10,000 training images, 5 neighbours; the value is the coverage"
@@ -130,15 +132,15 @@ def _in_halves(data: Images, n: int) -> np.ndarray:
 
 def check_classes_of_intra_fid(e: Evaluation) -> None:
     """Raises ``ValueError`` if a class has fewer than 2 training images: it would have no covariance."""
-    counts = np.bincount(e.squashed.labels, minlength=len(e.squashed.classes))
+    counts = np.bincount(e.real.squashed.labels, minlength=len(e.real.squashed.classes))
     if counts.min() < 2:
         raise ValueError(f"data: intra_fid needs at least 2 training images of every class (got {counts.min()} of "
-                         f"class {e.squashed.classes[int(counts.argmin())]})")  # fmt: skip
+                         f"class {e.real.squashed.classes[int(counts.argmin())]})")  # fmt: skip
 
 
 def intra_fid(e: Evaluation) -> Score:
     """Each finished class is kept in the cache folder, so that an interrupted measurement resumes."""
-    data, k = e.squashed, e.n_classes
+    data, k = e.real.squashed, e.n_classes
     real = e.real_features("squashed", None, balanced=False)
     labels = data.labels[interleaved(data, None, balanced=False)]
     store, done = e.class_store(), e.finished_classes()
@@ -161,7 +163,7 @@ def intra_fid(e: Evaluation) -> Score:
 
 def check_tested_classes(e: Evaluation) -> None:
     """Raises ``ValueError`` if a class has no test image: it would have no accuracy."""
-    counts = np.bincount(e.test.labels, minlength=len(e.classes))
+    counts = np.bincount(e.real.test.labels, minlength=len(e.classes))
     if not counts.min():
         raise ValueError(f"data: cas needs test images of every class (got 0 of class "
                          f"{e.classes[int(counts.argmin())]})")  # fmt: skip
@@ -171,16 +173,16 @@ def cas(e: Evaluation) -> Score:
     n = 50_000
     batches = list(e.samples(0, n))
     images, labels = (np.concatenate([part.numpy() for part in parts]) for parts in zip(*batches, strict=True))
-    found = classifier(Images(images, labels, list(e.classes)), e.test, e.device, "cas")
-    floor = classifier(e.train, e.test, e.device, "cas").accuracy
-    evaluator = (f"{found.name}, trained on {n:,} samples, tested on {len(e.test.images):,} test images; floor: "
-                 f"trained on {len(e.train.images):,} training images")  # fmt: skip
+    found = classifier(Images(images, labels, list(e.classes)), e.real.test, e.device, "cas")
+    floor = classifier(e.real.train, e.real.test, e.device, "cas").accuracy
+    evaluator = (f"{found.name}, trained on {n:,} samples, tested on {len(e.real.test.images):,} test images; floor: "
+                 f"trained on {len(e.real.train.images):,} training images")  # fmt: skip
     per_class = dict(zip(e.classes, found.recall, strict=True))
     return Score(found.accuracy, n, evaluator, floor=floor, per_class=per_class)
 
 
 def agreement2k(e: Evaluation) -> Score:
-    judge = classifier(e.train, e.test, e.device)
+    judge = classifier(e.real.train, e.real.test, e.device)
     batches = list(e.samples(0, 2000))
     asked = torch.cat([y for _, y in batches])
     right = (judge.predict(torch.cat([images for images, _ in batches])) == asked).float()
@@ -195,7 +197,7 @@ def diverse_classes(e: Evaluation) -> tuple[np.ndarray, list[int]]:
     """
     chosen = evenly(e.n_classes, DIVERSE_CLASSES)
     fewest: list[int] = []
-    for what, data in (("test", e.test), ("training", e.train)):
+    for what, data in (("test", e.real.test), ("training", e.real.train)):
         counts = np.bincount(data.labels, minlength=e.n_classes)[chosen]
         if e.generator.n_classes and counts.min() < 2:
             raise ValueError(f"data: diversity needs at least 2 {what} images of every class (got {counts.min()} of "
@@ -234,13 +236,13 @@ def diversity(e: Evaluation) -> Score:
 
 def _diversity_of_all(e: Evaluation) -> Score:
     """The diversity of an unconditional generator: of its samples relative to real images, whatever their classes."""
-    n = min(PER_CLASS, len(e.test.images), len(e.train.images))
+    n = min(PER_CLASS, len(e.real.test.images), len(e.real.train.images))
     if n < 2:
-        raise ValueError(f"data: diversity needs at least 2 images in each split of {e.source} (got {n} in one)")
+        raise ValueError(f"data: diversity needs at least 2 images in each split of {e.real.source} (got {n} in one)")
     real, again = (e.real_features(split, n, balanced=False) for split in SPLITS)
     base = mean_pairwise_distance(real)
     if base == 0:
-        raise ValueError(f"data: diversity needs different test images (all of {e.source} are equal)")
+        raise ValueError(f"data: diversity needs different test images (all of {e.real.source} are equal)")
     value, floor = (mean_pairwise_distance(x) / base for x in (e.sample_features(PER_CLASS), again))
     evaluator = e.evaluator + (f"; {n} real images of each split" if n < PER_CLASS else "")
     return Score(value, PER_CLASS, evaluator, floor=floor)

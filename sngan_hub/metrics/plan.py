@@ -77,9 +77,9 @@ def _of_real_images(e: Evaluation, protocols: Mapping[str, Protocol]) -> Work:
     for row in protocols.values():
         k = _classes(e, row)
         for split, count in row.real:
-            if split == "test" and row.reference != "test" and e.test_images < row.floor_from:  # no floor
+            if split == "test" and row.reference != "test" and e.real.n_test < row.floor_from:  # no floor
                 continue
-            data = e.real(split)
+            data = e.real.split(split)
             there = len(data.images)
             count = min(there, (count or there) * (k if count else 1))
             if row.per_class and k < e.n_classes:  # of some classes: in a file of its own

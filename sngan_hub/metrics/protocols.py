@@ -24,12 +24,13 @@ import torch
 
 from ..sampling import generate as sampling
 from ..text import nearest
-from ..weights.records import Score
+from ..weights.record import Score
 from . import classifier, measures
-from .evaluation import BATCH, HELD_OUT, Evaluation
+from .evaluation import BATCH, Evaluation
 from .measures import DIVERSE_CLASSES, FEWEST, INTRA, PER_CLASS, SUBSET
 from .plan import estimate
 from .provenance import json_line, machine, made_on, versions
+from .real_images import HELD_OUT
 
 __all__ = ["PROTOCOLS", "Evaluation", "Protocol", "evaluate", "json_line", "machine", "made_on", "versions"]
 
@@ -134,17 +135,17 @@ PROTOCOLS: dict[str, Protocol] = {
 def check(e: Evaluation, name: str) -> None:
     """Raises ``ValueError`` if the samples or the data do not have what a protocol needs. Measures nothing."""
     row = PROTOCOLS[name]
-    kinds = {"test": "held-out" if e.held_out else "test", "train": "training"}
+    kinds = {"test": "held-out" if e.real.held_out else "test", "train": "training"}
     if row.reference == "test":
-        _ = e.test  # raises ``NoTestSplit``
+        _ = e.real.test  # raises ``NoTestSplit``
     split, least = row.least
-    if least and len(e.real(split).images) < least:
+    if least and len(e.real.split(split).images) < least:
         raise ValueError(
-            f"data: {name} needs at least {least:,} {kinds[split]} images (got {len(e.real(split).images):,})"
+            f"data: {name} needs at least {least:,} {kinds[split]} images (got {len(e.real.split(split).images):,})"
         )
     for split, n in row.real:
         if split in row.evenly:
-            data = e.real(split)
+            data = e.real.split(split)
             counts, each = np.bincount(data.labels, minlength=len(data.classes)), -(-n // len(data.classes))
             if counts.min() < each:
                 raise ValueError(f"data: {name} needs at least {each:,} {kinds[split]} images of every class (got "
@@ -153,7 +154,7 @@ def check(e: Evaluation, name: str) -> None:
     if row.classes:
         e.need_classes(name, row.samples if row.per_class else 1)
     if not (row.per_class and e.generator.n_classes):
-        e.check_samples(row.samples, e.own_labels if row.labels == "own" else None)
+        e.check_samples(row.samples, e.real.own_labels if row.labels == "own" else None)
     if row.check:
         row.check(e)
 
@@ -256,7 +257,7 @@ def _measured(e: Evaluation, rows: dict[str, Protocol], seeds: range) -> Iterato
             device=", ".join(str(device) for device in e.devices or [e.device]), batch_norm=e.batch_norm,
             truncation=e.truncation, weights_sha256=e.weights_sha256,
             evaluator_sha256="" if row.network == "classifier" else e.evaluator_sha256,
-            reference_sha256=e.reference_sha256(row.reference) if row.reference else "",
+            reference_sha256=e.real.sha256(row.reference) if row.reference else "",
         )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from ..text import printed
-from ..weights.records import Score
+from ..weights.record import Score
 
 
 def machine() -> str:

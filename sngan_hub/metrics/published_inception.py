@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..hub.cache import place, sha256_of
 from ..hub.download import fetch
-from ..weights.records import Record
+from ..weights.record import Record
 
 PUBLISHED = Record(
     name="inception.2015",

@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from sngan_hub.hub.resolve import resolve
 from sngan_hub.networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, read_config
-from sngan_hub.weights.records import KINDS
+from sngan_hub.weights.record import KINDS
 
 COMPILED = "compiled"  # torch's cache, which may exist before config.json
 LOCK = ".lock"

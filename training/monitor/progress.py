@@ -1,4 +1,4 @@
-"""A run's progress on stderr: a bar on a terminal, else a line after ten seconds and then every minute."""
+"""A run's progress on stderr: a bar on a terminal, else lines, with the newest losses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 
 from tqdm import tqdm
 
-FIRST, EVERY = 10.0, 60.0  # seconds until the first line, and between lines
+from sngan_hub.progress import EVERY, FIRST, time_left
 
 
 class Progress:
@@ -36,9 +36,7 @@ class Progress:
             return f"{now - self.start:.3g} s for the first step"
         first, start = self.counted_from
         each = (now - start) / (step - first)
-        left = each * (self.total - step)
-        hours = f"{left / 3600:.1f} hours" if left >= 3600 else f"{max(round(left / 60), 1)} min"
-        return f"{each:.3g} s per step, {hours} left"
+        return f"{each:.3g} s per step, {time_left(each * (self.total - step))}"
 
     def say(self, **values: float) -> None:
         """The newest values, beside the bar or in the next line."""

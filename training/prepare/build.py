@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from sngan_hub.data.images import DAMAGED, is_of_the_image, read_picture
 from sngan_hub.data.prepared import (  # fmt: skip
@@ -41,6 +40,7 @@ from sngan_hub.data.prepared import (  # fmt: skip
 )
 from sngan_hub.files import read_json_lines, write_json, write_json_lines
 from sngan_hub.hub.cache import sha256_of
+from sngan_hub.progress import Progress
 
 from .sources import Listing
 
@@ -87,7 +87,7 @@ def prepare(listing: Listing, out: Path, recipe: Recipe, source: str = "", worke
     with (
         ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=start) as pool,
         open(out / PROGRESS, "a", encoding="utf-8") as progress,
-        tqdm(total=n, initial=min(n, len(done) * rows), unit="img", disable=None) as bar,
+        Progress(n, "prepare", done=min(n, len(done) * rows)) as shown,
     ):
         try:
             for future in as_completed([pool.submit(_block, b) for b in todo]):
@@ -97,8 +97,7 @@ def prepare(listing: Listing, out: Path, recipe: Recipe, source: str = "", worke
                 progress.flush()
                 os.fsync(progress.fileno())
                 refused += len(part["refused"])
-                bar.update(min(rows, n - part["block"] * rows))
-                bar.set_postfix(refused=refused)
+                shown.update(min(rows, n - part["block"] * rows), refused=refused)
         except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
             if isinstance(error, OSError | BrokenProcessPool):

@@ -14,7 +14,7 @@ from sngan_hub.hub.resolve import resolve
 from sngan_hub.networks.card import as_text
 from sngan_hub.networks.mixin import SAFETENSORS_SINGLE_FILE, read_config
 from sngan_hub.networks.registry import find_model
-from sngan_hub.weights.records import KINDS, Record, Score
+from sngan_hub.weights.record import KINDS, Record, Score
 
 from ..config.schema import FREE
 from ..config.settings import FineTuningSettings

@@ -19,7 +19,8 @@ from sngan_hub.hub.load import load_discriminator, load_generator
 from sngan_hub.hub.push import load_any
 from sngan_hub.metrics.discriminator_scores import scores_of
 from sngan_hub.networks.mixin import read_config
-from sngan_hub.weights.records import KINDS, PRETRAINED, WEIGHTS, find_record
+from sngan_hub.weights.record import KINDS, PRETRAINED
+from sngan_hub.weights.records import WEIGHTS, find_record
 
 from ..config.schema import Config
 from ..engine.run_folder import is_run

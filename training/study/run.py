@@ -311,7 +311,7 @@ def features_of_real_images(study: Study, config: Config, workers: int) -> None:
     classes = data_of(config).classes
     generator, _ = new_networks(config, len(classes), classes)  # with the classes of the runs, which order the images
     e = evaluation_of(generator.to(resolve_device(config.device)), config, workers)
-    print(f"real images: features of {len(e.real('test').labels):,} test and {study.samples:,} training images, "
+    print(f"real images: features of {len(e.real.test.labels):,} test and {study.samples:,} training images, "
           f"unless they are in the cache", file=sys.stderr)  # fmt: skip
     e.real_features("test", None, balanced=False)
     e.real_features("train", study.samples)
