@@ -9,6 +9,7 @@ import json
 import os
 import pickle
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -142,6 +143,21 @@ def bash(line, folder, **more):
                           capture_output=True, timeout=300)  # fmt: skip
     assert done.returncode == 0, f"{line}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
     return done
+
+
+def shell(line, folder, **more):
+    """As ``bash``. A line that is one command of sngan is forked, where its variables allow it: that is faster."""
+    if (
+        not line.startswith("sngan ")
+        or set("*?|;&<>`$~") & set(line)
+        or {*more} - {"SNGAN_HUB_CACHE", "SNGAN_HUB_RECORDS"}
+    ):
+        bash(line, folder, **more)
+        return
+    done = warm.run(
+        [sys.executable, "-m", "sngan_hub.cli.main", *shlex.split(line)[1:]], {"PYTHONPATH": str(ROOT), **more}, folder
+    )
+    assert done.returncode == 0, f"{line}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
 
 
 def python(code, folder, before="", **more):
@@ -280,6 +296,6 @@ def test_shell_lines_run(name, tmp_path, request):
                 make(tmp_path / word)
         more = " ".join(flags for words, flags in SHORTER.items() if words in line and "--dry-run" not in line)
         command = f"{line.split('  #')[0]} {more}"
-        bash(command, tmp_path, **variables)
+        shell(command, tmp_path, **variables)
         for word in WRITTEN.findall(line.split("#")[0]):
             assert (tmp_path / word).exists() or "--dry-run" in line, f"{line}: no {word}"
