@@ -131,6 +131,8 @@ def test_a_refused_save_leaves_the_folder_and_the_hub_as_they_are(folder, monkey
     monkeypatch.setattr("huggingface_hub.HfApi.create_repo", lambda *_, **__: pytest.fail("it made a repository"))
     with pytest.raises(ValueError, match="cannot be saved"):
         fast.push_to_hub("someone/fast")
+    with pytest.raises(ValueError, match="a generator's name must not end in -discriminator"):
+        Generator.from_pretrained(folder).push_to_hub("someone/pets-discriminator")
 
 
 @pytest.mark.parametrize("wrong, dtype", [(float("nan"), torch.float32), (1e300, torch.float64)])

@@ -16,7 +16,7 @@ from ..networks.base import AnyDiscriminator, Network
 from ..networks.card import CARD, network_card, own_card
 from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, read_config
 from ..networks.registry import FAMILIES
-from ..networks.repository import check_private, create_repo, description
+from ..networks.repository import check_name_of_kind, check_private, create_repo, description
 from ..sampling.refine import CALIBRATION
 from ..weights.record import KINDS
 from .cache import sha256_of
@@ -43,10 +43,7 @@ def networks_in(folder: Path, repo: str) -> Iterator[tuple[Path, str]]:
         own_card(path)  # raises ValueError for a card that is not UTF-8
         name = repo if network.kind == "generator" or not pair else f"{repo}-discriminator"
         _check_name(name)
-        if network.kind == "generator" and name.endswith("-discriminator"):
-            raise ValueError(f"repo: a generator's name must not end in -discriminator (got {name!r}), because "
-                             f"load_generator would look for it in {name.removesuffix('-discriminator')}; choose "
-                             f"another name")  # fmt: skip
+        check_name_of_kind(name, network.kind)
         yield path, name
 
 

@@ -23,7 +23,7 @@ from torch import nn
 
 from ..files import write_atomically, write_text
 from .card import CARD, is_generated, network_card, own_card
-from .repository import OtherKind, create_repo, damaged_files_deleted, description, hub_files
+from .repository import OtherKind, check_name_of_kind, create_repo, damaged_files_deleted, description, hub_files
 
 Network = TypeVar("Network", bound="StrictHubMixin")
 _CARD_TEXT = "card_text"  # among model_card_kwargs: the card itself, instead of a generated one
@@ -127,10 +127,12 @@ class StrictHubMixin(nn.Module, PyTorchModelHubMixin):
             The address of the commit.
 
         Raises:
-            ValueError: for a generator converted by ``for_sampling()``, for weights that are not finite, and for
-                ``private=True`` with a repository that is public.
+            ValueError: for a generator converted by ``for_sampling()``, for weights that are not finite, for a
+                generator's repository whose name ends in -discriminator, and for ``private=True`` with a repository
+                that is public.
         """
         self._check_savable()  # before a repository is created
+        check_name_of_kind(repo_id, getattr(self, "kind", ""))
         api = HfApi(token=arguments.get("token"))
         repo_id = create_repo(api, repo_id, arguments.get("private"))
         described = {"repo_id": repo_id, **(model_card_kwargs or {})}

@@ -116,6 +116,14 @@ def create_repo(api: HfApi, repo: str, private: bool | None) -> str:
     return name
 
 
+def check_name_of_kind(repo: str, kind: str) -> None:
+    """Raises ``ValueError`` for a generator's repository whose name stands for a discriminator."""
+    if kind == "generator" and repo.endswith("-discriminator"):
+        raise ValueError(f"repo: a generator's name must not end in -discriminator (got {repo!r}), because "
+                         f"load_generator would look for it in {repo.removesuffix('-discriminator')}; choose "
+                         f"another name")  # fmt: skip
+
+
 def check_private(api: HfApi, repo: str) -> None:
     """Raises ``ValueError`` if a repository is public."""
     if not api.repo_info(repo).private:
