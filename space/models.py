@@ -55,18 +55,18 @@ def shipped() -> list[Record]:
     return sorted(found, key=lambda record: (not record.name.startswith(f"{OPENS_WITH}."), fid[record.name]))
 
 
-def downloaded() -> list[Record]:
-    """The generators that are downloaded on first use, by size of the images, then of the file."""
-    found = [r for r in WEIGHTS.values() if r.kind == "generator" and r.where in ("download", "hub")]
+def others() -> list[Record]:
+    """Other generators with a direct source, by size of the images, then of the file."""
+    found = [r for r in WEIGHTS.values() if r.kind == "generator" and r.where in ("download", "hub", "folder")]
     return sorted(found, key=lambda record: (size_of(record), record.file_bytes))
 
 
 def model_choices() -> list[tuple[str, str]]:
-    """(title, name) of the command line's models, the included models and those that are downloaded, by size."""
+    """(title, name) of the command line's models, the included models and the others, by size."""
     own = [(f"{name} · your model", name) for name in OWN]
     named = [(title(find_record(name, "generator")), name) for name in NAMED]
-    others = [(title(record), listed_name(record)) for record in (*shipped(), *downloaded())]
-    return own + named + [choice for choice in others if choice[1] not in NAMED]
+    listed = [(title(record), listed_name(record)) for record in (*shipped(), *others())]
+    return own + named + [choice for choice in listed if choice[1] not in NAMED]
 
 
 def default_model() -> str:
@@ -164,9 +164,13 @@ def needs_download(name: str, kind: str = "generator") -> Record | None:
 
 
 def size_of(record: Record) -> int:
-    if record.folder:
-        return int(read_config(record.folder / "config.json")["size"])
-    return MODELS[record.architecture].size if record.architecture in MODELS else 0
+    """In pixels; 0 if neither the name nor the folder of a user's record says it."""
+    if record.architecture in MODELS:
+        return MODELS[record.architecture].size
+    try:
+        return int(read_config(record.folder / "config.json")["size"]) if record.folder else 0
+    except (OSError, ValueError, KeyError, TypeError):  # loading it will say what is wrong
+        return 0
 
 
 def subject_of(record: Record) -> str:

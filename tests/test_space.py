@@ -539,6 +539,16 @@ def test_models_of_the_command_line(monkeypatch, tmp_path):
     assert models.source("sngan_fashion32") == "sngan_fashion32" and models.source("sngan_fashion32 (2)") == str(folder)
 
 
+def test_a_mirrored_model_stays_on_the_list(monkeypatch, tmp_path):
+    from space import models
+
+    copies = {name: {"folder": name, "sha256": "0" * 64} for name in ("sngan_imagenet128.mmgen_fid", "gone.v1")}
+    (tmp_path / "records.json").write_text(json.dumps(copies))
+    before = {name for _, name in models.model_choices()}
+    monkeypatch.setenv("SNGAN_HUB_RECORDS", str(tmp_path / "records.json"))
+    assert {name for _, name in models.model_choices()} == before | {"gone.v1"}
+
+
 def test_a_model_of_a_users_records_needs_no_classes_in_them(monkeypatch):
     from dataclasses import replace
 

@@ -72,13 +72,14 @@ PROTOCOLS: dict[str, Protocol] = {
         measures.fid50k_train, 50_000, (("train", 0), ("test", 0)), "train", 2,
     ),
     "kid1k_test": Protocol(
-        "KID of 1,000 samples against 1,000 test images: cheap, for comparing settings; floor likewise",
+        "KID of 1,000 samples against 1,000 test images; takes little time; floor: 1,000 training images instead of "
+        "the samples",
         measures.kid1k_test, 1000, (("test", 1000), ("train", 1000)), evenly=("test", "train"),
     ),
     "kid1k_held_out": Protocol(
         "KID of 1,000 samples against all test images that there are, 20 or more; the samples take their classes "
-        "in turn, or of more than 1,000 test images in their shares; floor: up to 1,000 training images of the same "
-        "classes instead of the samples",
+        "in turn, or in the proportions of the test images if there are more than 1,000; floor: up to 1,000 training "
+        "images of the same classes instead of the samples",
         measures.kid1k_held_out, HELD_OUT, (("test", 0), ("train_like_test", HELD_OUT)), least=("test", FEWEST),
         labels="own",
     ),
@@ -89,7 +90,8 @@ PROTOCOLS: dict[str, Protocol] = {
     ),
     "is50k": Protocol(
         "Inception Score of 50,000 samples, shuffled, in 10 splits: OpenAI's formula, logits without bias; "
-        "spread: over the splits; floor (higher than the value): 50,000 training images instead of the samples",
+        "spread: over the splits; floor, from 50,000 training images on (higher than the value): these instead of the "
+        "samples",
         measures.is50k, 50_000, (("train", 50_000),), "train", network="logits", lower_is_better=False,
     ),
     "is_paper": Protocol(
@@ -100,7 +102,7 @@ PROTOCOLS: dict[str, Protocol] = {
     ),
     "prdc10k": Protocol(
         "precision, recall, density and coverage of 10,000 samples and 10,000 training images, 5 neighbours; the "
-        "value is the coverage; floor: 10,000 other training images instead of the samples",
+        "value is the coverage; floor, from 20,000 training images on: 10,000 others instead of the samples",
         measures.prdc10k, 10_000, (("train", 20_000),), "train", least=("train", 10_000), lower_is_better=False,
     ),
     "intra_fid": Protocol(
@@ -124,8 +126,8 @@ PROTOCOLS: dict[str, Protocol] = {
     "diversity": Protocol(
         "per class, mean pairwise distance of 100 samples in Inception features over that of 100 test images; the "
         "value is the mean over classes; floor: 100 training images instead of the samples. If a class has "
-        "fewer real images, that number is taken from every class. Above 50 classes, 50 that are spread evenly over "
-        "them are measured, and the samples take these in turn",
+        "fewer real images, that number is taken from every class. With more than 50 classes, 50 evenly spaced ones "
+        "are measured, with the same number of samples of each",
         measures.diversity, PER_CLASS, (("test", PER_CLASS), ("train", PER_CLASS)), per_class=True,
         most_classes=DIVERSE_CLASSES, lower_is_better=False, check=measures.diverse_classes,
     ),

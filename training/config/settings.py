@@ -33,7 +33,7 @@ def option(default: Any, help: str, **known: Any) -> Any:
 
 SAME_VALUES = "if the values that it selects stay the same"
 SAME_RATES = "if the learning rates of the finished steps stay the same"
-NOT_BEGUN = "while augmentation has not begun, to a step that has not run"
+NOT_BEGUN = "before the augmentation starts, to an iteration that is not yet computed"
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class FineTuningSettings:
     like: str = option("", 'Classes to start from, by name: "my dog=golden retriever;my cat=tabby".')
     class_order: str = option("[]", "Class names, the donor's first, as a JSON list. Set when the run starts.")
     trained: str = option(
-        "all", "Weights that are trained: all, tables (class tables and heads), or gains (gains and biases).",
+        "all", "Weights that are trained: all, tables (class tables, D's output layer), or gains (gains and biases).",
         choices=("all", "tables", "gains"),
     )  # fmt: skip
     freeze_d: int = option(
