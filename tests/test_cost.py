@@ -224,6 +224,24 @@ def test_64_devices_where_the_groups_allow_them(tiny, monkeypatch):
     whole = "\n".join(prediction(tiny(bn_group_d=0, bn_group_g=0), 2, read_devices()["H100"]))
     why = "not possible: batch_size 8 is a single batch-norm group; set --bn-group-d and --bn-group-g"
     assert whole.count(why) == 2
+    paired = "\n".join(prediction(tiny(bn_group_d=0, bn_group_g=0, diversity_weight=1.0), 2, read_devices()["H100"]))
+    assert paired.count("not possible: diversity_weight compares all images") == 2 and "bn-group" not in paired
+
+
+def test_a_plan_is_for_the_threads_of_the_run(monkeypatch, tmp_path):
+    row = {
+        "device": describe.device_kind("cpu", 3),
+        "precision": "fp32",
+        "architecture": "sngan_fashion32",
+        "tflops": 1,
+    }
+    (tmp_path / "t.json").write_text(json.dumps([row]))
+    monkeypatch.setattr(describe, "THROUGHPUT", tmp_path / "t.json")
+    config = make_config("fashion32", n_classes=10, device="cpu", precision="fp32", threads=3)
+    assert ", 3 threads" in describe.summary(config) and "not measured" not in describe.summary(config)
+    asked: list[str] = []
+    monkeypatch.setattr(describe, "find_device", lambda name: asked.append(name))
+    assert "not measured" not in describe.describe(config, predict=True) and set(asked) == {row["device"]}
 
 
 def test_a_device_is_named_by_its_whole_word():

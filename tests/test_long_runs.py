@@ -22,6 +22,7 @@ from training.engine import checkpoints as checkpointing
 from training.engine import loop
 from training.engine.checkpoints import checkpoints
 from training.engine.loop import train
+from training.engine.run_folder import linked_step
 from training.engine.snapshots import save_snapshot
 from training.engine.state import new_state
 from training.feed.checks import check_data, check_held_out, contact_sheet, findings
@@ -68,6 +69,17 @@ def test_the_last_checkpoints_are_kept_and_a_damaged_one_is_passed_over(tmp_path
     with pytest.raises(ValueError, match=r"no readable checkpoint \(of 2\); restore the folder from a copy"):
         train(settings(out), data)
     assert all(path.read_bytes() == b"nothing" for path in checkpoints(out))
+
+
+def test_wrong_bytes_in_the_pickle_of_a_checkpoint_are_damage(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    first, second = (tmp_path / "checkpoints" / f"{step:07d}.pt" for step in (1, 2))
+    torch.save({"step": 1, "data": "abc"}, first)
+    for damage in (first.read_bytes().replace(b"step", b"\xb8tep"), b"\x80\x02."):  # no UTF-8; an empty stack
+        second.write_bytes(damage)
+        parts, damaged = checkpointing.newest_readable(tmp_path, ("step",))
+        assert parts["step"] == 1 and damaged == [second]
+        assert checkpointing.stored_fingerprint(tmp_path) == "abc"
 
 
 def test_results_whose_checkpoints_are_gone_are_not_overwritten(tmp_path):
@@ -284,6 +296,12 @@ def test_what_no_training_could_mend_is_refused_before_the_first_step(change, te
     assert not checkpoints(tmp_path / "run")
 
 
+def test_a_crop_of_less_than_a_pixel_is_refused():
+    with pytest.raises(ValueError, match=r"crop must leave at least one pixel of 32 \(got 0.03\)"):
+        findings(some_data(), settings("", crop=0.03))
+    assert findings(some_data(), settings("", crop=0.04))
+
+
 def test_the_contact_sheet_shows_a_row_a_class(tmp_path):
     data = some_data(400, classes=25)
     sheet = contact_sheet(data, settings(""))
@@ -392,6 +410,22 @@ def test_the_best_snapshot_is_the_one_that_is_offered(tmp_path, monkeypatch, cap
     from training.monitor.score import best_score
 
     assert best_score(tmp_path, "agreement2k")["step"] == 1
+
+
+def test_until_a_score_is_a_number_the_latest_snapshot_is_offered(tmp_path, monkeypatch):
+    from sngan_hub.metrics import inception, protocols
+
+    values, offered = iter([math.nan, 0.2, 0.5]), []
+
+    def evaluate(generator, source, names, *rest, plan_only=False, **_):
+        if not plan_only:
+            offered.append(linked_step(tmp_path))
+        return iter(()) if plan_only else [(names[0], Score(next(values), 10, "none"))]
+
+    monkeypatch.setattr(protocols, "evaluate", evaluate)
+    monkeypatch.setattr(inception, "find_weights", lambda: None)
+    train(settings(tmp_path, score_every=3, snapshot_every=1, steps=9, data="somewhere"), some_data())
+    assert offered == [3, 6, 6] and linked_step(tmp_path) == 6
 
 
 def test_a_run_ends_where_scores_no_longer_get_better(tmp_path, monkeypatch, capsys):

@@ -17,11 +17,14 @@ from sngan_hub import load_discriminator, load_generator
 from sngan_hub.cli.main import main as sngan
 from sngan_hub.data import Images, load_images
 from training.__main__ import main
-from training.config.schema import make_config
+from training.config.schema import make_config, save_config
+from training.engine.run_folder import link_snapshot
+from training.engine.snapshots import save_snapshot
+from training.engine.state import new_state
 from training.feed.checks import findings
 from training.feed.near_copies import copying, near_copies, nearest
 from training.monitor.log import save_grid
-from training.monitor.report import as_shown, copying_within, over_time, some_of
+from training.monitor.report import as_shown, copying_within, over_time, some_of, write_report
 
 from . import tuning
 from .tuning import DONOR, finetune
@@ -139,6 +142,23 @@ def test_a_report_is_one_file_that_says_how_to_use_the_result(folders, tmp_path,
     shutil.rmtree(out / "samples")  # as of an imported run
     assert main(["report", str(out)]) == 0
     assert "Samples during training" not in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_only_the_snapshot_of_the_best_score_is_called_the_best(tmp_path):
+    """A run that was resumed without scores offers its latest snapshot."""
+    fields = {"generator_fields": '{"widths": [8, 8], "bottom_width": 16}', "data": "gone", "out": str(tmp_path),
+              "discriminator_fields": '{"widths": [4, 8], "down": "10"}', "score": "kid1k_test"}  # fmt: skip
+    config = make_config("fashion32", **fields)
+    save_config(config, tmp_path / "config.json")
+    state = new_state(config, ["a", "b"])
+    for state.step in (1, 2):
+        save_snapshot(state, tmp_path)
+    score = {"step": 1, "protocol": "kid1k_test", "value": 0.1, "n": 1000, "evaluator": "none", "floor": 0.01}
+    (tmp_path / "scores.jsonl").write_text(json.dumps(score) + "\n")
+    for step, said in ((2, "the snapshot of step 2."), (1, "the snapshot of step 1, the best by kid1k_test.")):
+        link_snapshot(tmp_path, step)
+        page, _ = write_report(tmp_path)
+        assert said in page.read_text(encoding="utf-8")
 
 
 def test_settings_are_rounded_for_a_reader():

@@ -17,7 +17,8 @@ from sngan_hub.hub.load import load_discriminator, load_generator
 from sngan_hub.layers.normalizers import BatchNorm2d
 from training.__main__ import main
 from training.config.dry_run import describe
-from training.config.schema import differences, make_config, same_rates
+from training.config.schema import Config, differences, make_config, same_rates
+from training.engine import machine
 from training.engine.checkpoints import checkpoints, kept
 from training.engine.loop import train
 from training.engine.run_folder import check_out, link_snapshot, linked_step, locked
@@ -242,6 +243,27 @@ def test_a_run_goes_on_on_another_device_and_says_so(run, capsys):
     overrides = {k: v for k, v in config.items() if k not in ("preset", "steps")}
     assert train(make_config("fashion32", **overrides, steps=3)).step == 3
     assert "was saved on cuda:3 and the run continues on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given, stored", [("auto", "on"), ("auto", "off"), ("on", "on")])
+def test_a_compiled_run_goes_on_where_nothing_compiles_and_says_so(run, given, stored, capsys, monkeypatch):
+    """``stored``: off after a first attempt there that was killed before it saved a checkpoint."""
+    monkeypatch.setattr(machine, "why_not_compiled", lambda device: "no C++ compiler")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(run / "compiled"))
+    newest = checkpoints(run)[-1]
+    parts = torch.load(newest, weights_only=True)
+    parts["config"]["compile"] = "on"
+    torch.save(parts, newest)
+    config = {**json.loads((run / "config.json").read_text()), "steps": 3}
+    (run / "config.json").write_text(json.dumps({**config, "compile": stored}))
+    with pytest.raises(ValueError, match="compile: was 'on', now 'off'"):  # chosen by the user
+        train(Config(**{**config, "compile": "off"}))
+    capsys.readouterr()
+    assert train(Config(**{**config, "compile": given})).step == 3
+    said = capsys.readouterr().err
+    assert "the steps before step 2 were compiled and the run continues uncompiled; the results may differ" in said
+    assert train(Config(**{**config, "compile": given, "steps": 4})).step == 4  # uncompiled from then on
+    assert "rounding errors" not in capsys.readouterr().err
 
 
 def test_no_message_advises_to_delete_checkpoints(run):

@@ -329,6 +329,7 @@ def test_processors_of_one_name_are_told_apart_by_how_they_compute_bfloat16(monk
     ({"loss": "wgan"}, "loss must be one of hinge, non_saturating, wasserstein (got 'wgan')"),
     ({"setting": "G"}, "setting must be one of A, B, C, D, E, F (got 'G')"),
     ({"method": "wgan"}, "method must be one of spectral_norm"),
+    ({"held_out": ""}, "held_out must be tenth, none or a folder (got '')"),
     ({"crop": 0.0}, "crop must be above 0 and at most 1 (got 0.0)"),
     ({"penalty": "gradient"}, "penalty gradient cannot be combined with augment (got "),
     ({"diversity_weight": 1.0, "micro_batch": 16}, "so micro_batch must be 0 (got 16)"),
@@ -355,6 +356,14 @@ def test_images_are_loaded_at_the_size_of_the_networks(image_folder, tmp_path):
         config = make_config("fashion32", data=str(image_folder), out=str(tmp_path), generator_fields=fields)
         assert config.size == loop._training_images(config, None, True).images.shape[-1] == size
     assert make_config("dogcat256").size == 256
+
+
+def test_networks_of_two_sizes_are_refused():
+    from training.config.dry_run import describe
+
+    config = make_config("fashion32", n_classes=2, generator_fields='{"size": 48, "bottom_width": 6}')
+    with pytest.raises(ValueError, match=r"generator_fields and discriminator_fields .* one size \(got 48 and 32 px\)"):
+        describe(config)
 
 
 def test_what_a_resumed_run_may_change():

@@ -338,6 +338,8 @@ def why_not(config: Config, processes: int) -> str:
     try:
         check_split(config, processes)
     except ValueError as error:
+        if config.diversity_weight:  # whatever the groups are
+            return f"not possible: {error}"
         for phase, total, group in (("batch_size", config.batch_size, config.bn_group_d),
                                     ("g_batch_size", config.g_batch_size, config.bn_group_g)):  # fmt: skip
             if not group:

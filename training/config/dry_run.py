@@ -56,7 +56,7 @@ def describe(config: Config, predict: bool = False, device: str = "") -> str:
     (default: this machine).
     """
     config, n, g, d, parameters, flops, total = facts_of(config)
-    device = legal_device(device).name if device else device_kind(config.device)
+    device = legal_device(device).name if device else device_kind(config.device, config.threads)
     lines = [f"{key:22}{value}" for key, value in dataclasses.asdict(config).items()]
     lines += [
         f"{'classes':22}{g.n_classes or 'none'}",
@@ -98,7 +98,7 @@ def warnings(config: Config, device: str) -> list[str]:
         lines.append(f"{'warning':22}the run ends during the class transition, at {strength:.0%} of the class "
                      f"embeddings; to complete it, raise --steps above {config.transition_to:,}")  # fmt: skip
     x86 = platform.machine().lower() in ("x86_64", "amd64")  # for others, torch does not report bfloat16
-    if config.precision == "bf16" and device == device_kind("cpu") and x86 and not fast_bfloat16("cpu"):
+    if config.precision == "bf16" and device == device_kind("cpu", config.threads) and x86 and not fast_bfloat16("cpu"):
         lines.append(f"{'warning':22}bf16 is several times slower than fp32 on this processor, which has neither "
                      f"AVX512_BF16 nor AMX; use --precision fp32")  # fmt: skip
     if config.d_warm_up and config.d_warm_up >= config.steps:
@@ -120,7 +120,7 @@ def summary(config: Config) -> str:
     config, n, g, _, parameters, _, total = facts_of(config)
     each = plural(config.n_dis, "discriminator step")
     millions = [f"{count / 1e6:.3g} M" for count in parameters]
-    kind = device_kind(config.device)
+    kind = device_kind(config.device, config.threads)
     compiled = {"off": "not compiled", "graphs_only": "CUDA graphs"}.get(possible_compile(config)[0], "compiled")
     lines = [
         f"{'run':10}{config.preset}: {plural(config.steps, 'iteration')} of 1 generator and {each}, {config.loss} loss",
@@ -192,7 +192,7 @@ def hours_text(config: Config, flops: int, device: str = "") -> str:
 
     ``device``: the name of another device in devices.json.
     """
-    device = device or device_kind(config.device)
+    device = device or device_kind(config.device, config.threads)
 
     def usable(row: dict[str, Any]) -> bool:
         known = find_device(row["device"]) if row["device"] != device else None
@@ -222,9 +222,9 @@ def read_throughput() -> list[dict[str, Any]]:
     return json.loads(THROUGHPUT.read_text(encoding="utf-8")) if THROUGHPUT.is_file() else []
 
 
-def device_kind(device: str) -> str:
+def device_kind(device: str, threads: int = 0) -> str:
     """``NVIDIA H200``, or the processor's name, its bfloat16 unit and torch's number of threads. ``device`` may be
-    ``auto``. Virtual machines name very different processors alike: hence the unit.
+    ``auto``. Virtual machines name very different processors alike: hence the unit. ``threads``: of a run; 0: torch's.
     """
     if device == "auto":
         device = str(resolve_device(device))
@@ -238,4 +238,4 @@ def device_kind(device: str) -> str:
                 break
     if unit := bfloat16_unit():
         name = f"{name} with {unit}"
-    return f"{name}, {torch.get_num_threads()} threads" if not device.startswith("cuda") else device
+    return f"{name}, {threads or torch.get_num_threads()} threads" if not device.startswith("cuda") else device

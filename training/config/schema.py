@@ -62,6 +62,8 @@ class Config(
                 f"diversity_weight compares all images of a generator step, so micro_batch must be 0 "
                 f"(got {self.micro_batch}); set --micro-batch 0, or --diversity-weight 0"
             )
+        if not self.held_out:  # such as from an unset variable of the shell; it would mean a folder without a name
+            raise ValueError("held_out must be tenth, none or a folder (got ''); for the default, omit it")
         if self.score_every and self.held_out == "none":
             raise ValueError(
                 "score_every needs held-out images (got held_out none); set --held-out to tenth or a folder"

@@ -17,12 +17,14 @@ from sngan_hub.files import read_json_lines, write_atomically
 from sngan_hub.layers.resample import table_digest
 from sngan_hub.text import first_line
 
-from ..config.schema import Config, differences
+from ..config.schema import COMPILES, Config, differences
 from .state import State
 
 CHECKPOINTS = "checkpoints"
 HAD_CHECKPOINTS = ".had_checkpoints"  # a file that stays when the checkpoints are lost
-UNREADABLE = (RuntimeError, OSError, EOFError, KeyError, AttributeError, pickle.UnpicklingError)  # of torch.load
+UNREADABLE = (  # of torch.load
+    RuntimeError, OSError, EOFError, KeyError, IndexError, ValueError, AttributeError, pickle.UnpicklingError,
+)  # fmt: skip
 
 
 def checkpoints(out: Path) -> list[Path]:
@@ -165,11 +167,13 @@ def stored_fingerprint(out: Path) -> str:
     return ""
 
 
-def load_checkpoint(state: State, config: Config, fingerprint: str, out: Path) -> bool:
+def load_checkpoint(state: State, config: Config, fingerprint: str, out: Path, as_asked: bool = True) -> bool:
     """Loads the newest readable checkpoint of ``out`` into ``state``. Returns False if there is none.
 
     Raises ``ValueError`` if none is readable, or if settings or data differ in a way that changes the finished steps.
     If a checkpoint is unreadable, prints a line and uses the previous one; the run then repeats the same steps.
+    ``as_asked``: whether the user named the form of the steps, compiled or not. If the machine decided it, a change
+    is no error, as a change of the device is none; a line states it.
     """
     parts, damaged = newest_readable(out, ("config", "data", "resampling", "step"))
     if parts is None:
@@ -178,7 +182,7 @@ def load_checkpoint(state: State, config: Config, fingerprint: str, out: Path) -
                              f"from a copy, or start a new run in another --out")  # fmt: skip
         return False
     old, digest, resampling = (parts.pop(key) for key in ("config", "data", "resampling"))
-    changed = differences(old, config, parts["step"])
+    changed = differences(old if as_asked else {**old, "compile": config.compile}, config, parts["step"])
     if digest != fingerprint:
         was, now = old.get("held_out"), config.held_out
         if (was == "tenth") == (now == "tenth"):
@@ -195,6 +199,10 @@ def load_checkpoint(state: State, config: Config, fingerprint: str, out: Path) -
     if old.get("device", config.device) not in (config.device, "auto"):  # auto: of an imported snapshot
         print(f"{out}: step {state.step:,} was saved on {old['device']} and the run continues on {config.device}; the "
               f"results may differ by rounding errors", file=sys.stderr)  # fmt: skip
+    if COMPILES.get(old.get("compile", "off"), config.compiles) != config.compiles:  # auto: of an imported snapshot
+        before, now = ("uncompiled", "compiled") if config.compiles else ("compiled", "uncompiled")
+        print(f"{out}: the steps before step {state.step:,} were {before} and the run continues {now}; the results may "
+              f"differ by rounding errors", file=sys.stderr)  # fmt: skip
     for other in damaged:  # kept for inspection, but no longer a checkpoint of the run
         other.rename(other.with_suffix(".damaged"))
     return True

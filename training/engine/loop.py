@@ -15,13 +15,13 @@ from sngan_hub.data import Images, say_left_out
 from sngan_hub.data.prepared import check_blocks
 from sngan_hub.text import first_line
 
-from ..config.schema import Config, save_config
+from ..config.schema import COMPILES, Config, save_config
 from ..feed.checks import check_apart, check_data, check_held_out, check_tenth
 from ..feed.feed import new_feed
 from ..feed.images import stored_images
 from ..monitor.log import Log, fixed_samples, real_spread, save_grid
 from ..monitor.progress import Progress
-from ..monitor.score import check_data_for_scores, check_scoring, out_of_patience, score_snapshot
+from ..monitor.score import best_score, check_data_for_scores, check_scoring, out_of_patience, score_snapshot
 from .checkpoints import (
     CheckpointWriter,
     check_results_have_a_checkpoint,
@@ -69,11 +69,13 @@ def _train(config: Config, data: Images | None, begin: Callable[[State], None] |
     accelerator = new_accelerator(config.device)
     check_split(config, accelerator.num_processes)
     data = _training_images(config, data, accelerator.is_main_process)
-    config, fingerprint = decide_compile(config), data.fingerprint()
+    asked, fingerprint = config.compile, data.fingerprint()
+    config = decide_compile(config)
+    as_asked = COMPILES.get(asked) == config.compiles
     check_same_data(fingerprint, accelerator)
     state = new_state(config, data.classes, accelerator.device)
     if accelerator.is_main_process:
-        _resume_or_begin(state, config, data, fingerprint, begin)
+        _resume_or_begin(state, config, data, fingerprint, begin, as_asked)
     accelerator.wait_for_everyone()
     if config.l2_sp:
         load_l2_sp_target(state, Path(config.out))
@@ -100,13 +102,16 @@ def _training_images(config: Config, data: Images | None, main: bool) -> Images:
 
 
 def _resume_or_begin(
-    state: State, config: Config, data: Images, fingerprint: str, begin: Callable[[State], None] | None
+    state: State, config: Config, data: Images, fingerprint: str, begin: Callable[[State], None] | None, as_asked: bool
 ) -> None:
-    """Resumes from the newest checkpoint, or begins a new run, and writes what marks the folder as a run."""
+    """Resumes from the newest checkpoint, or begins a new run, and writes what marks the folder as a run.
+
+    ``as_asked``: see ``load_checkpoint``.
+    """
     out = Path(config.out)
     if config.score_every:
         check_data_for_scores(state.ema, config)
-    resumed = load_checkpoint(state, config, fingerprint, out)
+    resumed = load_checkpoint(state, config, fingerprint, out, as_asked)
     if resumed:
         if state.step > config.steps:
             raise ValueError(f"steps must be {state.step:,} or more, because {out} has a checkpoint of that step (got "
@@ -195,7 +200,7 @@ def _iterate(state: State, config: Config, data: Images, fingerprint: str, accel
                     log.write_spectrum(state.step, state.discriminator)
                 if main and (due(config.snapshot_every) or due(config.score_every)):
                     check_weights(state, out)
-                    save_snapshot(state, out, link=not config.score_every)
+                    save_snapshot(state, out, link=not config.score_every or best_score(out, config.score) is None)
                 if log and due(config.score_every):
                     log.clock += score_snapshot(state, config, out)  # excluded from the time per step
                 if due(config.score_every):

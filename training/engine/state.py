@@ -160,7 +160,11 @@ def new_networks(
             raise ValueError(
                 f"{name} must be arguments of the network (got {getattr(config, name)}): {error}"
             ) from error
-    return networks[0], networks[1]
+    g, d = networks
+    if g.size != d.size:
+        raise ValueError(f"generator_fields and discriminator_fields must give networks of one size (got {g.size} and "
+                         f"{d.size} px); set size to the same value in both")  # fmt: skip
+    return g, d
 
 
 def new_state(config: Config, classes: list[str], device: torch.device | None = None) -> State:

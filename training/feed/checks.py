@@ -90,6 +90,8 @@ def findings(data: Images, config: Config) -> list[str]:
         )
     if stored < size:  # a crop may be smaller: the authors enlarge crops of 230 px to 256 for dogcat256
         raise ValueError(f"stored_size must be at least the network's {size} px (got {stored})")
+    if int(stored * config.crop) < 1:
+        raise ValueError(f"crop must leave at least one pixel of {stored} (got {config.crop}); set a higher --crop")
     counts = np.bincount(data.labels, minlength=len(names))
     if not counts.all():
         empty = [names[i] for i in np.flatnonzero(counts == 0)[:5]]

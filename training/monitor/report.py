@@ -27,7 +27,7 @@ from ..engine.run_folder import check_has_snapshot, linked_step, read_start
 from ..feed.images import as_generated, held_out_images, images_now
 from ..feed.near_copies import ALARM, copying, equal_rows, nearest, small
 from .log import PER_CLASS, read_log, shown_classes
-from .score import scores_of_run
+from .score import best_score, scores_of_run
 
 COLUMNS = 8  # images of a strip: one class, at one step
 WIDEST = 960  # maximum width of an image in the report, in pixels
@@ -51,7 +51,7 @@ def write_report(out: Path, data: Images | None = None) -> tuple[Path, str]:
     check_has_snapshot(out)
     config, generator = load_config(out), load_generator(out)
     about = read_start(out)
-    step = linked_step(out)
+    step, best = linked_step(out), best_score(out, config.score)
     chosen = shown_classes(generator.n_classes) if generator.n_classes else None
     images = generator.for_sampling().sample(chosen, COLUMNS if chosen else COLUMNS**2, seed=config.seed)
     names = [label_names(generator)[label] for label in chosen] if chosen else [""]
@@ -65,7 +65,7 @@ def write_report(out: Path, data: Images | None = None) -> tuple[Path, str]:
         name=out.resolve().name,
         summary=f"{generator.size} px, {generator.n_classes or 'no'} classes{donor} trained on {count} "
         f"({Path(config.data).name}). The result is the snapshot of step {step:,}"
-        + (f", the best by {config.score}." if scores_of_run(out, config.score) else "."),
+        + (f", the best by {config.score}." if best and best["step"] == step else "."),
         result=strips(images.split(per_class), names), result_caption=f"Step {step:,}, seed {config.seed}.",
         use=usage(out, generator), curves=curves(out, config), over_time=over_time(out, names, generator.size),
         sheet=as_url(Image.open(out / "data.png")) if (out / "data.png").is_file() else "", settings=settings(config),
