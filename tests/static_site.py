@@ -3,6 +3,7 @@
 import functools
 import http.server
 import json
+import re
 import threading
 import urllib.parse
 from contextlib import contextmanager
@@ -82,8 +83,10 @@ def visit(browser, url, address="", width=1280, **options):
 
 
 def wait_for(page, selector, text, seconds=180):
-    """The page's policy forbids strings as code, so Playwright's wait_for_function cannot be used."""
-    page.locator(selector, has_text=text).wait_for(timeout=1000 * seconds, state="attached")
+    """The page's policy forbids strings as code, so Playwright's wait_for_function cannot be used. A pattern, because
+    texts match in any case: "Not yet available offline" would do for "Available offline".
+    """
+    page.locator(selector, has_text=re.compile(re.escape(text))).wait_for(timeout=1000 * seconds, state="attached")
 
 
 def drawn(page, seed, view="sample"):

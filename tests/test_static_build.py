@@ -99,6 +99,17 @@ def test_a_link_that_the_page_writes_shows_the_same_again(tmp_path):
     assert read == [[0, ["b", "c"]], [2.9, ["b", "c"]], [0.7, ["b", "c"]], [0, []], [0, ["b", "c"]], [0, ["a"]]]
 
 
+def test_weights_of_a_link_stay_with_their_classes(tmp_path):
+    """Also where another name of the list is unknown or comes twice, and where so few are known that others are shown."""
+    links = ["a|x|b&weights=10|20|70", "a|a|b&weights=10|20|70", "x|b&weights=20|70", "a|b&weights=|70", ""]
+    assert computed(tmp_path, f"""{json.dumps(links)}.map((link) => L.readState("#tab=morph&classes=" + link,
+        [{{ name: "m", classes: ["a", "b", "c"], first: ["b", "c"] }}]).weights)""", "state.js") == [
+        {"a": 10, "b": 70}, {"a": 10, "b": 70}, {"b": 70, "c": 50}, {"a": 50, "b": 70}, {"b": 50, "c": 50},
+    ]  # fmt: skip
+    assert computed(tmp_path, """L.readState("#tab=morph&weights=10|70",
+        [{ name: "m", classes: ["a", "b"], first: ["b", "a"] }]).weights""", "state.js") == {"b": 10, "a": 70}  # fmt: skip
+
+
 def test_a_frame_that_comes_late_is_not_painted_over_a_later_choice(tmp_path):
     """Frame 2 is being computed when the visitor goes back to frame 1, which is known. It is kept."""
     seen = computed(tmp_path, """await (async () => {

@@ -10,7 +10,7 @@ from PIL import Image
 from sngan_hub import load_generator, walk
 
 from . import static_site
-from .static_site import drawn, levels, link, visit, wait_for
+from .static_site import drawn, follow, levels, link, visit, wait_for
 
 site, models, url = static_site.site, static_site.models, static_site.url
 playwright, chromium, browser = static_site.playwright, static_site.chromium, static_site.browser
@@ -25,7 +25,9 @@ def test_faults_are_shown_where_they_arise(browser, url, site, models):
     page.locator("#seed").fill("5")
     assert page.get_by_text("A whole number from 0 to 2^63 - 1.").is_hidden()
     drawn(page, 5)
+    page.locator("#seed").fill("abc")
     page.get_by_role("tab", name="Walk").click()
+    assert page.locator("#seed").input_value() == "5" and page.locator("#seed").get_attribute("aria-invalid") is None
     page.locator("#classes label").filter(has=page.locator("input:checked")).click()
     assert "At least one class" in page.locator("#classes-hint").inner_text()
     page = visit(browser, url, "?no-service-worker")
@@ -126,6 +128,72 @@ def test_what_is_saved_is_what_the_page_says(browser, url, site, models, tmp_pat
     page.locator("#save").click()
     page.wait_for_timeout(500)
     assert not downloads, "a frame of the other model would have this model's name"
+
+
+@pytest.mark.slow
+def test_a_sheet_that_is_left_before_it_is_drawn_is_not_saved(browser, url, models):
+    model = models[-1]
+    page = visit(browser, url, link("sample", model, 11, model["classes"][:4], n=8), service_workers="block")
+    drawn(page, 11)
+    downloads = []
+    page.on("download", lambda download: downloads.append(download))
+    press = """leave => {
+        const seed = document.querySelector('#seed');
+        seed.value = '12';
+        seed.dispatchEvent(new Event('input', { bubbles: true }));
+        document.querySelector('#save').click();
+        if (leave[0] === '#') location.hash = leave;
+        else document.getElementById(leave).click();
+    }"""
+    page.evaluate(press, "tab-morph")
+    drawn(page, 12, "morph")
+    follow(page, link("sample", model, 13, model["classes"][:4], n=8))
+    drawn(page, 13)
+    page.evaluate(press, link("morph", model, 14, model["classes"][:2]))
+    drawn(page, 14, "morph")
+    page.wait_for_timeout(500)
+    assert not downloads, "the other tab's pictures would have been saved"
+
+
+@pytest.mark.slow
+def test_a_model_that_is_there_at_the_second_attempt_is_named(browser, url, models):
+    """Its file is missing once, on a first visit. A change of a control draws with it."""
+    page = visit(browser, url, "icon.svg")
+    page.context.route(f"**/{models[0]['file']}", lambda route: route.fulfill(status=404), times=1)
+    page.goto(f"{url}#n=1")
+    wait_for(page, "#failure", "404")
+    assert page.locator("#about").inner_text() == ""
+    page.locator("#seed").fill("5")
+    drawn(page, 5)
+    wait_for(page, "#about", models[0]["name"])
+    wait_for(page, "#offline", "Available offline")
+    blank = page.evaluate("""() => [...document.querySelectorAll('#classes canvas')].filter(canvas =>
+        !canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.width).data.some(value => value)).length""")
+    assert blank == 0
+
+
+@pytest.mark.slow
+def test_a_lost_graphics_processor_is_no_longer_named(browser, url, site, models):
+    """The worker takes WebAssembly for WebGPU until it draws seed 5, where that fails."""
+    text = (site / "worker.js").read_text()
+    for old, new in (
+        ('provider = build === "wasm" ? "wasm" : "webgpu"', "provider = self.lost ? 'wasm' : 'webgpu'"),
+        ("executionProviders: [provider]", "executionProviders: ['wasm']"),
+        (
+            "    values = (await",
+            "    if (seed === '5' && !self.lost) throw (self.lost = new Error('lost'));\n    values = (await",
+        ),
+    ):
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    page = visit(browser, url, "icon.svg", service_workers="block")
+    page.context.route("**/worker.js", lambda route: route.fulfill(body=text, content_type="text/javascript"))
+    page.goto(url + link("sample", models[-1], 4, models[-1]["classes"][:1], n=1))
+    drawn(page, 4)
+    wait_for(page, "#about", "Computed with WebGPU")
+    page.locator("#seed").fill("5")
+    drawn(page, 5)
+    wait_for(page, "#about", "Computed with WebAssembly", seconds=20)
 
 
 @pytest.mark.slow

@@ -110,13 +110,13 @@ def test_new_pictures_unless_the_seed_is_kept(browser, url):
 def test_no_picture_of_another_model_stays(browser, url, models):
     page = visit(browser, url)
     drawn(page, 0)
-    left, status = page.evaluate("""() => {
+    left, status, about = page.evaluate("""() => {
         document.querySelectorAll('#models input')[1].click();
         const found = [...document.querySelectorAll('#view-sample canvas')].map(canvas =>
             canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.width).data.some(value => value));
-        return [found, document.querySelector('#status').textContent];
+        return [found, document.querySelector('#status').textContent, document.querySelector('#about').textContent];
     }""")
-    assert not any(left) and len(left) == 8 * len(models[1]["first"])
+    assert about == "" and not any(left) and len(left) == 8 * len(models[1]["first"])
     assert models[1]["title"] in status
     wait_for(page, "#status", "images in")
     expected = load_generator(models[1]["name"]).sample(models[1]["first"], n=8, seed=0)

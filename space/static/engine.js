@@ -2,9 +2,11 @@
 // of that moment.
 
 export class Engine {
-  constructor(folder, backend) {
+  /** `told()` is called when `provider`, what computes, has become another: "webgpu" or "wasm". */
+  constructor(folder, backend, told = () => {}) {
     this.folder = folder;
     this.backend = backend;
+    this.provider = "";
     this.waiting = new Map();
     this.count = 0;
     this.worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
@@ -13,6 +15,9 @@ export class Engine {
       this.waiting.delete(data.id);
       if (data.error) reject(new Error(data.error));
       else resolve(data);
+      if (data.error || data.provider === this.provider) return;
+      this.provider = data.provider;
+      told();
     };
     this.worker.onerror = (event) => {
       event.preventDefault();
@@ -29,7 +34,7 @@ export class Engine {
     });
   }
 
-  /** Loads a model -> { provider, files }: what computes, and the runtime's files. */
+  /** Loads a model -> { files }, the runtime's. */
   open(model) {
     return this.ask({ kind: "open", model });
   }

@@ -10,7 +10,7 @@ const $ = (selector) => document.querySelector(selector);
 const backendOf = (hash) => ["wasm", "webgpu"].find((name) => name === new URLSearchParams(hash.slice(1)).get("backend")) ?? "";
 const backend = backendOf(location.hash);
 const site = await loadSite();
-const engine = new Engine(site.runtime.folder, backend);
+const engine = new Engine(site.runtime.folder, backend, showAbout);
 const state = readState(location.hash, site.models);
 const views = {
   sample: new Sample($("#view-sample"), engine, enlarge),
@@ -19,7 +19,7 @@ const views = {
 };
 const redrawing = new Redrawing(() => views[state.view].parts(state), drawn, failed);
 let begun = performance.now(); // of the last change
-let provider = "";
+let opened; // the model that the page names
 let enlarged;
 let faulty = false; // the last drawing failed, so what is shown is not of the state
 let saving = false; // the sheet is saved as soon as it is of the state
@@ -54,6 +54,7 @@ function showLink() {
 
 function drawn() {
   $("#failure").hidden = true;
+  if (opened !== state.model) openModel(); // it failed, but drawing loads the model too
   if (saving) saveSheet();
   if (state.view === "walk") {
     if (!playing) tell(frameText());
@@ -82,14 +83,14 @@ async function openModel() {
   const { model } = state;
   tell(`Loading ${model.title} (${(model.bytes / 1e6).toFixed(1)} MB)`);
   try {
-    const opened = await engine.open(model);
-    provider = { webgpu: "WebGPU", wasm: "WebAssembly" }[opened.provider];
+    const { files } = await engine.open(model);
     if (state.model !== model) return;
+    opened = model;
     showAbout();
     changed();
     if (state.view === "walk" && !matchMedia("(prefers-reduced-motion: reduce)").matches) play();
     await thumbnails(model);
-    keepOffline(site, opened.files, $("#offline"), $("#update"));
+    keepOffline(site, files, $("#offline"), $("#update"));
   } catch (error) {
     failed(error);
   }
@@ -176,6 +177,7 @@ function showControls() {
   $("#truncation").value = state.truncation || NO_TRUNCATION;
   $("#seed").value = state.seed;
   $("#seed-fault").hidden = true;
+  $("#seed").removeAttribute("aria-invalid");
   $("#backend").value = backend;
   showModels();
   showClasses();
@@ -216,6 +218,7 @@ function showNewModel() {
   saving = false;
   views[state.view].update(state);
   showControls();
+  showAbout();
   openModel();
 }
 
@@ -334,10 +337,11 @@ $("#backend").onchange = ({ target }) => {
 function chooseView(name) {
   if (name === state.view) return;
   pause();
+  saving = false; // what was to be saved is no longer drawn
   state.view = name;
   showControls();
   changed();
-  if (name === "walk" && provider && !matchMedia("(prefers-reduced-motion: reduce)").matches) play();
+  if (name === "walk" && engine.provider && !matchMedia("(prefers-reduced-motion: reduce)").matches) play();
 }
 
 const tabs = Object.keys(VIEWS);
@@ -407,6 +411,7 @@ addEventListener("hashchange", ({ newURL }) => { // a link that was pasted over 
     location.reload();
     return;
   }
+  saving = false;
   Object.assign(state, readState(hash, site.models));
   if (state.model !== model) return showNewModel();
   pause();
@@ -416,7 +421,9 @@ addEventListener("hashchange", ({ newURL }) => { // a link that was pasted over 
 
 function showAbout() {
   const { about, licence, name, weights_sha256 } = state.model;
-  $("#about").textContent = `${name}: ${about} Licence: ${licence}. Weights: sha256 ${weights_sha256.slice(0, 12)}. Computed with ${provider}.`;
+  const provider = { webgpu: "WebGPU", wasm: "WebAssembly" }[engine.provider];
+  const text = `${name}: ${about} Licence: ${licence}. Weights: sha256 ${weights_sha256.slice(0, 12)}. Computed with ${provider}.`;
+  $("#about").textContent = state.model === opened ? text : "";
 }
 
 $("#code").href = site.home;

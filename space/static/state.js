@@ -45,8 +45,10 @@ export function readState(hash, models) {
   const truncation = Math.round(Number(said.get("truncation")) * 10) / 10; // a place of the slider
   if (truncation >= 0.1 && truncation < NO_TRUNCATION) state.truncation = truncation;
   const shares = (said.get("weights") ?? "").split("|").map((text) => (text ? Number(text) : NaN));
-  state.classes.morph.forEach((name, i) => {
-    state.weights[name] = view === "morph" && shares[i] >= 0 && shares[i] <= 100 ? Math.round(shares[i]) : 50;
+  const owners = listed?.split("|") ?? state.classes.morph; // of the weights, also those of names that are not known
+  state.classes.morph.forEach((name) => {
+    const share = view === "morph" ? shares[owners.indexOf(name)] : NaN;
+    state.weights[name] = share >= 0 && share <= 100 ? Math.round(share) : 50;
   });
   return state;
 }

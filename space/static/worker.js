@@ -23,7 +23,8 @@ async function answer(request) {
     return;
   }
   const pixels = await draw(request);
-  postMessage({ id: request.id, pixels }, [pixels.buffer]);
+  const { provider } = await runtime; // not that of before, if the graphics processor was lost
+  postMessage({ id: request.id, pixels, provider }, [pixels.buffer]);
 }
 
 /** Where there is WebGPU: its runtime, in the smaller form if the browser can suspend WebAssembly. Without a graphics
