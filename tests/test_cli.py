@@ -97,6 +97,16 @@ def test_sample_to_a_grid(tmp_path, capsys):
     assert list(tmp_path.iterdir()) == [out]
 
 
+def test_pictures_of_a_folder_that_hides_a_model_do_not_have_its_tag(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Generator(32, 2, widths=[8] * 4, classes=["p", "q"]).save_pretrained("sngan_fashion32/generator")
+    for command in (["sample"], ["morph", "--classes", "p", "q"]):
+        assert sngan([*command[:1], "sngan_fashion32", *command[1:], "--n", "1", "--seed", "0", "--device", "cpu",
+                      "--out", "a.png"]) == 0  # fmt: skip
+        with Image.open("a.png") as image:
+            assert image.text["model"] == "sngan_fashion32" and "tag" not in image.text
+
+
 def test_sample_to_a_folder_gives_the_same_pixels(tmp_path):
     assert sngan(["sample", "sngan_fashion32", "--n", "5", "--seed", "7", "--batch-size", "2",
                   "--out", str(tmp_path / "d")]) == 0  # fmt: skip

@@ -160,6 +160,7 @@ def test_configurations_that_are_no_json_object(folder, capsys):
 
 @pytest.mark.parametrize("build, text", [
     (lambda: CNNGenerator(width=0), "width must .*got 0"),
+    (lambda: CNNGenerator(width=7), "width must be at least 8 .got 7."),
     (lambda: CNNGenerator(batch_norm="yes"), "batch_norm must be true or false .got 'yes'."),
     (lambda: CNNGenerator(size=32.0), "size must .*got 32.0"),
     (lambda: Generator(32, 3, **TINY).name_classes("abc"), "classes must .*got 'abc'"),

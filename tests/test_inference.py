@@ -86,6 +86,11 @@ def test_mixed_classes_are_exact_whatever_their_weights_sum_to():
     assert (fast(z, y, weights.flip(1)) - expected).abs().max() > 0.01
 
 
+def test_a_generator_without_blocks_has_a_row_for_every_class():
+    g = Generator(4, 3, widths=[8], bottom_width=4).eval()
+    assert torch.equal(g.for_sampling().sample(n=2, seed=0), g.sample(n=2, seed=0))
+
+
 @torch.no_grad()
 def test_one_look_up_for_all_layers_and_classes(monkeypatch):
     fast, calls = trained_like(n_classes=5).for_sampling(), []

@@ -199,6 +199,11 @@ def test_films_hold_their_frames(generator, tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {"a.gif", "a.mp4"}
     with pytest.raises(ValueError, match=r"out must be one of FILE.gif, FILE.mp4"):
         save_film(iter([frames]), tmp_path / "a.avi")
+    for name in ("b.gif", "b.mp4"):
+        with pytest.raises(ValueError, match=r"fps must be between 1 and 1,000 \(got 0\)"):
+            save_film(iter([frames]), tmp_path / name, fps=0)
+        with pytest.raises(ValueError, match=r"frames must hold at least one image \(got none\)"):
+            save_film(iter([]), tmp_path / name)
 
     def broken():
         yield frames

@@ -346,8 +346,11 @@ def _fast(generator: AnyGenerator, arguments: argparse.Namespace) -> tuple[AnyGe
 
 
 def _tag(model: str) -> str | None:
+    from ..hub.resolve import resolve
     from ..weights.records import find_record
 
+    if resolve(model).kind != "name":  # a folder may have the name of a model
+        return None
     try:
         return find_record(model, "generator").tag
     except ValueError:

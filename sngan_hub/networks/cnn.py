@@ -37,7 +37,7 @@ class CNNGenerator(AnyGenerator, library_name="sngan-hub", pipeline_tag="uncondi
         size: side of the images, 8 bottom_width.
         n_classes: 0.
         z_dim: length of a latent vector, sampled from N(0, I).
-        width: channels of the first feature map.
+        width: channels of the first feature map, at least 8.
         batch_norm: whether to use batch norm.
         bn_eps: added to the variance.
         first_norm: ``feature`` or ``channel``: what has statistics of its own after the dense layer.
@@ -62,6 +62,8 @@ class CNNGenerator(AnyGenerator, library_name="sngan-hub", pipeline_tag="uncondi
             raise ValueError(f"first_norm must be feature or channel (got {first_norm!r})")
         if size % 8 or n_classes:
             raise ValueError(f"size must be a multiple of 8, and n_classes must be 0 (got {size} and {n_classes})")
+        if width < 8:
+            raise ValueError(f"width must be at least 8 (got {width}); it is halved three times")
         self.size, self.n_classes, self.z_dim, self.classes, self.width = size, 0, z_dim, None, width
         widths = [width, width // 2, width // 4, width // 8]
         self.l0 = Linear(z_dim, width * (size // 8) ** 2)

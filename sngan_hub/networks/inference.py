@@ -65,7 +65,8 @@ class FastGenerator(AnyGenerator):
         self.l1.weight, self.l1.bias = (nn.Parameter(part.to(dtype, copy=True).to(device), False) for part in l1)
         conv = generator.conv
         self.conv = FrozenConv(conv.effective_weight().detach(), conv.bias.detach(), dtype, generator.size)
-        table = torch.cat([part.expand(max(self.n_classes, 1), -1) for part in parts] or [l1[0].new_zeros(1, 0)], 1)
+        rows = max(self.n_classes, 1)
+        table = torch.cat([part.expand(rows, -1) for part in parts] or [l1[0].new_zeros(rows, 0)], 1)
         self.register_buffer("table", table.float().to(device))
         self.widths = [part.shape[-1] for part in parts]
         self._hub_mixin_config = None

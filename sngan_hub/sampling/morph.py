@@ -246,7 +246,7 @@ def save_film(frames: Iterator[Tensor], path: str | Path, fps: int = FRAMES_PER_
         The number of frames.
 
     Raises:
-        ValueError: for another file name.
+        ValueError: for another file name, no frames, or an ``fps`` that is no integer between 1 and 1,000.
         OSError: if the video could not be written whole, as on a full disk. A file that was there before stays.
 
     Example:
@@ -255,6 +255,7 @@ def save_film(frames: Iterator[Tensor], path: str | Path, fps: int = FRAMES_PER_
     path = Path(path)
     if path.suffix.lower() not in FILMS:
         raise ValueError(f"out must be one of {', '.join('FILE' + suffix for suffix in FILMS)} (got {path})")
+    fps = whole_number("fps", fps, 1, 1000)
     write = _write_gif if path.suffix.lower() == ".gif" else _write_mp4
     # The suffix tells the encoder the format. Two calls that write the same file use different temporary names.
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")
@@ -262,10 +263,14 @@ def save_film(frames: Iterator[Tensor], path: str | Path, fps: int = FRAMES_PER_
 
 
 def _enlarged(frames: Iterator[Tensor], side: int) -> Iterator[Tensor]:
+    count = 0
     for batch in frames:
         scale = max(1, side // batch.shape[-1])
         for image in batch:
             yield image.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
+        count += len(batch)
+    if not count:
+        raise ValueError("frames must hold at least one image (got none)")
 
 
 def _write_gif(frames: Iterator[Tensor], path: Path, fps: int) -> int:
