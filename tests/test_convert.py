@@ -112,10 +112,10 @@ def test_negative_zeros_survive(tmp_path):
     assert all(back[key].tobytes() == array.tobytes() for key, array in arrays.items())
 
 
-@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
-def test_half_precision_is_written_as_float32(half):
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_every_precision_is_written_as_float32(dtype):
     for network in (Generator(32, 3, widths=[4] * 4), Discriminator(32, 3, widths=[4] * 4)):
-        arrays = to_chainer(network.eval().to(half))
+        arrays = to_chainer(network.eval().to(dtype))
         back = from_chainer(arrays).state_dict()
         for key, value in network.state_dict().items():
             assert torch.equal(back[key], value.float() if value.is_floating_point() else value), key

@@ -37,7 +37,8 @@ def server(pem, tmp_path, monkeypatch):
     """A drive with one file, behind a proxy; the small file stands for the record's, so its parameters are not counted."""
     server = Drive(pem)
     server.files[ID] = ("netG.pth", DATA)
-    records = {NAME: {"parameters": 0}, "sngan_imagenet128.authors_450k": {"parameters": 0}}
+    authors = [f"sngan_imagenet128{part}.authors_450k" for part in ("", "_discriminator")]
+    records = {name: {"parameters": 0} for name in (NAME, *authors)}
     (tmp_path / "records.json").write_text(json.dumps(records))
     for key, value in {"HTTPS_PROXY": server.proxy, "https_proxy": server.proxy, "NO_PROXY": "", "no_proxy": "",
                        "REQUESTS_CA_BUNDLE": str(pem), "SNGAN_HUB_CACHE": str(tmp_path / "cache"),

@@ -403,6 +403,22 @@ def test_another_record_of_the_name_is_fetched_anew(setup, server):
     assert [path for path, _ in server.log] == ["/file.pth", "/other.pth"]
 
 
+def test_a_pair_from_two_files_that_hold_both_is_fetched_once(setup, server, tmp_path):
+    cache = setup()
+    entries = {}
+    for kind, key in (("wo", "own_mix32.v1"), ("w", "own_mix32_discriminator.v1")):
+        server.answer[f"/{kind}.pth"] = whole((GOLDEN / "foreign" / f"mmgen32_cond10_{kind}.pth").read_bytes())
+        entries[key] = {"url": f"{server.url}/{kind}.pth"}
+    (tmp_path / "records.json").write_text(json.dumps(entries))
+    calibration = cache / "weights/own_mix32.v1/discriminator/calibration.json"
+    for _ in range(2):
+        load_generator("own_mix32")
+        load_discriminator("own_mix32")
+        calibration.write_text("{}")
+    load_generator("own_mix32")
+    assert [path for path, _ in server.log] == ["/wo.pth", "/w.pth"] and calibration.is_file()
+
+
 def test_a_file_without_the_wanted_network_or_any(setup, server):
     setup(sha256=None)
     generator = (GOLDEN / "foreign" / "mimicry_sngan32" / "netG" / "netG_100000_steps.pth").read_bytes()

@@ -12,7 +12,9 @@ import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from sngan_hub import WEIGHTS
+from sngan_hub.hub.cache import forget
 from sngan_hub.hub.download import fetch
+from sngan_hub.weights.record import Record
 
 from . import minihub
 from .conftest import GOLDEN, ROOT
@@ -71,6 +73,26 @@ def test_a_lost_connection_is_not_a_missing_file_and_does_not_give_up_the_partne
     with pytest.raises(FileNotFoundError, match="the download failed: the connection broke; or download .* yourself"):
         fetch(record, "c" * 40)
     assert len(asked) == 1 and "c" * 40 in asked[0]
+
+
+def test_models_of_one_repository_share_no_file_that_one_of_them_deletes(tmp_path, monkeypatch):
+    """Locks are per model; the Hub's client stores equal files of a repository once."""
+    monkeypatch.setenv("SNGAN_HUB_CACHE", str(tmp_path))
+    stated = SimpleNamespace(commit_hash="c" * 40, etag=hashlib.sha256(b"{}").hexdigest())
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", lambda address: stated)
+
+    def once(repo, path, revision, cache_dir):
+        blob, link = cache_dir / "blob", cache_dir / path
+        link.parent.mkdir(parents=True, exist_ok=True)
+        blob.write_bytes(b"{}")
+        link.symlink_to(blob)
+        return str(link)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", once)
+    one, other = (fetch(Record(f"a.{tag}", "generator", repo="me/m", path=f"{tag}/config.json", file="config.json")).path
+                  for tag in ("v1", "v2"))  # fmt: skip
+    forget(one)
+    assert other.read_bytes() == b"{}"
 
 
 @pytest.mark.slow

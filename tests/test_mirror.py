@@ -23,7 +23,7 @@ from sngan_hub.hub import mirror as mirroring
 from sngan_hub.hub import transfer
 from sngan_hub.hub.cache import keep_first, place, sha256_of
 from sngan_hub.hub.calibrations import load_calibration
-from sngan_hub.hub.local import config_of
+from sngan_hub.hub.local import beside
 from sngan_hub.hub.mirror import is_repository, mirror_to_folder
 from sngan_hub.weights.record import Record
 
@@ -155,7 +155,7 @@ def test_a_whole_mirror_that_the_records_name_is_left_as_it_is(published, tmp_pa
     assert {path: path.read_bytes() for path in m.rglob("*") if path.is_file()} == before
 
 
-JUDGE = "sngan_fashion32.v1/discriminator"
+GENERATOR, JUDGE = "sngan_fashion32.v1/generator", "sngan_fashion32.v1/discriminator"
 
 
 def test_a_mirror_has_the_calibration_and_keeps_one_that_a_user_fitted(tmp_path, monkeypatch):
@@ -187,6 +187,66 @@ def test_a_calibration_that_a_mirror_loses_is_named(tmp_path, monkeypatch, capsy
         assert (m / JUDGE / "calibration.json").is_file() is kept and (said in capsys.readouterr().err) is not kept
 
 
+def test_a_calibration_behind_a_web_server_is_found_and_copied(published, tmp_path, monkeypatch):
+    monkeypatch.setattr(transfer, "PAUSE", 0.01)
+    expected, m = load_calibration("sngan_fashion32"), tmp_path / "m"
+    list(mirror_to_folder(["sngan_fashion32"], m, published.url))
+    for path in (m / JUDGE).iterdir():
+        published.answer[f"/{JUDGE}/{path.name}"] = whole(path.read_bytes())
+    published.answer[f"/{JUDGE}/calibration.json"] = refuse(503)
+    fresh(tmp_path, monkeypatch, m / "records.json")
+    load_discriminator("sngan_fashion32")  # does not need it
+    with pytest.raises(FileNotFoundError, match="the download failed: .* HTTP 503"):
+        load_calibration("sngan_fashion32")
+    published.answer[f"/{JUDGE}/calibration.json"] = whole((m / JUDGE / "calibration.json").read_bytes())
+    assert load_calibration("sngan_fashion32") == expected
+    (tmp_path / "other/weights" / JUDGE / "calibration.json").unlink()
+    for path in (m / GENERATOR).iterdir():
+        published.answer[f"/{GENERATOR}/{path.name}"] = whole(path.read_bytes())
+    list(mirror_to_folder(["sngan_fashion32"], tmp_path / "second"))
+    assert (tmp_path / "second" / JUDGE / "calibration.json").is_file()
+    published.close()
+    assert load_calibration("sngan_fashion32") == expected
+
+
+def test_a_users_generator_alone_is_mirrored_alone(published, tmp_path, capsys):
+    path = FILES["sngan_cifar10_unconditional.mimicry"]
+    pair = FILES["sngan_cifar10.mmgen_fid"]
+    entries = {
+        "own_a32.v1": {"url": f"{published.url}/{path.name}"},
+        "own_b32.v1": {"url": f"{published.url}/{pair.name}"},
+    }
+    (tmp_path / "published.json").write_text(json.dumps(entries))
+    assert sngan(["mirror", "own_a32", "own_b32", str(tmp_path / "m")]) == 0
+    assert sorted(json.loads((tmp_path / "m/records.json").read_text())) == [
+        "own_a32.v1", "own_b32.v1", "own_b32_discriminator.v1"]  # fmt: skip
+    assert f"{path.name} does not contain a discriminator; the generator is mirrored alone" in capsys.readouterr().out
+
+
+def test_a_damaged_copy_of_a_users_own_model_names_the_records_to_use(published, tmp_path, monkeypatch):
+    path = FILES["sngan_cifar10_unconditional.mimicry"]
+    own, m = tmp_path / "published.json", tmp_path / "m"
+    own.write_text(json.dumps({"own_a32.v1": {"url": f"{published.url}/{path.name}"}}))
+    list(mirror_to_folder(["own_a32"], m))
+    weights = m / "own_a32.v1/generator/model.safetensors"
+    right = weights.read_bytes()
+    weights.write_bytes(b"damaged")
+    fresh(tmp_path, monkeypatch, m / "records.json")
+    with pytest.raises(
+        ValueError, match="SNGAN_HUB_RECORDS names no other source; set it to the records that the copy"
+    ):
+        list(mirror_to_folder(["own_a32"], m))
+    fresh(tmp_path, monkeypatch, own)
+    list(mirror_to_folder(["own_a32"], m))
+    assert weights.read_bytes() == right
+
+
+def test_a_mirror_of_a_mirror_names_the_first_source():
+    record = Record("a.v1", "generator", file="generator/model.safetensors", urls=("https://lab/a/model.safetensors",),
+                    page="https://publisher/a.pth")  # fmt: skip
+    assert mirroring._origin(record) == "https://publisher/a.pth"
+
+
 def test_two_calls_at_once_keep_each_others_models(published, tmp_path):
     calls = [mirror_to_folder([name], tmp_path / "m") for name in FILES]
     for _ in zip_longest(*calls):
@@ -201,7 +261,7 @@ def test_two_calls_at_once_keep_each_others_models(published, tmp_path):
     ("https://x.y/get?file=g/model.safetensors&v=2", "https://x.y/get?file=g/config.json&v=2"),
 ])  # fmt: skip
 def test_the_configuration_lies_beside_an_address_with_a_query(address, expected):
-    record = config_of(Record("a.v1", "generator", file="generator/model.safetensors", urls=(address,)))
+    record = beside(Record("a.v1", "generator", file="generator/model.safetensors", urls=(address,)), "config.json", "")
     assert record.urls == (expected,) and record.file == "generator/config.json"
 
 
@@ -297,11 +357,13 @@ def test_another_machine_adds_to_a_mirror_on_a_hub(published, tmp_path, monkeypa
         (tmp_path / machine).mkdir()
         monkeypatch.chdir(tmp_path / machine)
         monkeypatch.setenv("SNGAN_HUB_CACHE", str(tmp_path / machine / "cache"))
+        (tmp_path / machine / "weights.records.json").write_text(json.dumps({"own_flowers64.v1": {"licence": machine}}))
         assert sngan(["mirror", name, "me/weights"]) == 0
         repo = hub.repos["model", "me/weights"]
         files = repo.commits[repo.branches["main"]]["files"]
         records = json.loads(files["records.json"]["data"])
-        assert json.loads((tmp_path / machine / "weights.records.json").read_text()) == records
+        local = json.loads((tmp_path / machine / "weights.records.json").read_text())
+        assert local == {"own_flowers64.v1": {"licence": machine}, **records}  # what the user had stays, and stays here
         assert len(records) == {"a": 2, "b": 3}[machine]
         overview = files["README.md"]["data"].decode()
         assert all(f"| {key} |" in overview and entry["path"] in files for key, entry in records.items())
@@ -314,11 +376,13 @@ def test_another_machine_adds_to_a_mirror_on_a_hub(published, tmp_path, monkeypa
     (["sngan_cifar10", "m", "--url", "lab.example"], "url must be the http or https address"),
     (["sngan_cifar10", "m", "--private"], "private and records are for a Hub repository"),
     (["sngan_cifar10", "me/m", "--url", "https://x.example"], "url is for a folder that you serve"),
+    (["sngan_cifar10", "me/m", "--records", "list.json"], "list.json: this is not the records file of a mirror, so nothing"),
     (["sngan_cifar10", "full"], "full exists and is not a mirror"),
     (["sngan_cifar10", "~nobody.here/m"], "target: there is no user nobody.here on this machine (got "),
 ])  # fmt: skip
 def test_what_is_refused_in_a_line(arguments, said, published, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "list.json").write_text("[]")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").write_text("x")
     with pytest.raises(SystemExit) as stop:

@@ -218,6 +218,7 @@ def test_a_pair_is_refused_whole(hub, tmp_path):
 
 
 def test_a_discriminator_of_its_own_loads_as_its_card_says(hub):
+    from sngan_hub.hub.calibrations import load_calibration
     from sngan_hub.networks.card import network_card
 
     for kind, repo in (("generator", "alice/pets"), ("discriminator", "alice/judge")):
@@ -232,6 +233,10 @@ def test_a_discriminator_of_its_own_loads_as_its_card_says(hub):
         assert said.startswith(f"ERROR {repo}-discriminator: there is no such repository"), said
     assert not any("_lfs" in request["path"] for request in hub.hub.requests)  # no weights were fetched to find out
     assert "there is no such revision" in hub.load("load_discriminator('alice/judge', revision='v9')")
+    assert load_calibration("alice/judge") == load_calibration("sngan_fashion32")
+    for repo in ("alice/pets", "alice/none"):
+        with pytest.raises(FileNotFoundError, match="alice/.*: there is no "):
+            load_calibration(repo)
 
 
 def test_a_push_between_two_downloads_does_not_mix_two_networks(hub, monkeypatch):

@@ -336,6 +336,45 @@ def test_an_entry_without_addresses_keeps_the_published_ones(tmp_path, monkeypat
     assert WEIGHTS["sngan_imagenet128.authors_850k"].sha256 == "cd" * 32
 
 
+def test_an_entry_for_a_generator_of_a_file_of_its_own_leaves_its_discriminators_file(tmp_path, monkeypatch):
+    names = [f"sngan_imagenet128.{tag}" for tag in ("authors_850k", "authors_450k", "studio")]
+    discriminators = [name.replace(".", "_discriminator.") for name in names]
+    before = [WEIGHTS[name] for name in discriminators]
+    mine = {"own_flowers32.v1": {"url": "https://near/g/model.safetensors"},
+            "own_flowers32.v2": {"folder": "g", "sha256": "ab" * 32}, "own_flowers32.v3": {"url": "https://near/a.pth"},
+            "sngan_fashion32.v1": {"folder": "g", "sha256": "ab" * 32}}  # fmt: skip
+    records_file(tmp_path, monkeypatch, {
+        names[0]: {"sha256": "cd" * 32, "licence": "MIT"}, names[1]: {"url": "https://near/ResNetGenerator_450000.npz"},
+        names[2]: {"url": "https://near/G.pth"}, **mine,
+    })  # fmt: skip
+    assert [WEIGHTS[name] for name in discriminators] == [replace(before[0], licence="MIT"), *before[1:]]
+    assert WEIGHTS[names[2]].urls == ("https://near/G.pth",) and not WEIGHTS[names[2]].repo
+    assert WEIGHTS["sngan_fashion32_discriminator.v1"].where == "shipped"
+    assert [f"own_flowers32_discriminator.v{i}" in WEIGHTS for i in (1, 2, 3)] == [False, False, True]
+    records_file(tmp_path, monkeypatch, {
+        names[1]: {"url": "https://drive.google.com/drive/folders/x"}, names[2]: {"repo": "me/copy"}})  # fmt: skip
+    assert WEIGHTS[discriminators[1]].urls == ("https://drive.google.com/drive/folders/x",)
+    assert (WEIGHTS[discriminators[2]].repo, WEIGHTS[discriminators[2]].path) == ("me/copy", before[2].path)
+
+
+def test_a_pair_of_two_files_of_one_name_has_two_places(tmp_path, monkeypatch):
+    url = "https://near/{}/model.safetensors".format
+    d = "own_flowers32_discriminator"
+    records_file(tmp_path, monkeypatch, {
+        "own_flowers32.v1": {"url": url("g")}, f"{d}.v1": {"url": url("d")},
+        "own_flowers32.v2": {"url": "https://near/both.pth"}, f"{d}.v2": {"url": "https://near/both.pth", "licence": "MIT"},
+        "own_flowers32.v3": {"repo": "me/x", "path": "g/a.pth"}, f"{d}.v3": {"repo": "me/x", "path": "d/a.pth"},
+    })  # fmt: skip
+    assert [WEIGHTS[f"own_flowers32.v{i}"].file for i in (1, 2, 3)] == ["model.safetensors", "both.pth", "a.pth"]
+    expected = ["discriminator/model.safetensors", "both.pth", "discriminator/a.pth"]
+    assert [WEIGHTS[f"{d}.v{i}"].file for i in (1, 2, 3)] == expected
+
+
+def test_the_file_of_a_repository_is_its_path(tmp_path, monkeypatch):
+    records_file(tmp_path, monkeypatch, {"own_flowers32.v1": {"repo": "me/pets", "file": "G.pth"}})
+    assert WEIGHTS["own_flowers32.v1"].path == WEIGHTS["own_flowers32.v1"].file == "G.pth"
+
+
 def test_a_date_in_the_name_of_a_file_is_no_hash(tmp_path, monkeypatch):
     records_file(tmp_path, monkeypatch, {"our_flowers64.v1": {"url": "https://example.org/flowers-20240131.pth"},
                                          "our_flowers64.v2": {"url": "https://example.org/flowers-2024013a.pth"}})  # fmt: skip
@@ -363,6 +402,14 @@ def test_a_date_in_the_name_of_a_file_is_no_hash(tmp_path, monkeypatch):
     ({"a.b": {"url": "http://x/y", "file": "/victim.npz"}}, "without .., drive or backslash"),
     ({"a.b": {"url": "http://x/y", "file": "a\\victim.npz"}}, "without .., drive or backslash"),
     ({"a.b": {"url": "http://x/y", "file": "C:victim.npz"}}, "without .., drive or backslash"),
+    ({"a.b": {"repo": "me/pets"}}, "a.b: a repo needs the path of the file in it, such as generator/model.safetensors"),
+    ({"a.b": {"repo": "me/pets", "path": "G.pth", "mirrors": "http://x/y"}}, "but this file is in me/pets; to download it"),
+    ({"sngan_cifar10.studio": {"mirrors": "http://x/y"}}, "sngan_cifar10.studio: mirrors are further addresses of a url"),
+    ({"sngan_fashion32.v1": {"mirrors": "http://x/y"}}, "sngan_fashion32.v1: mirrors are further addresses of a url"),
+    ({"a.b": {"url": "http://x/y", "kind": "generator"}}, "a.b: kind is not a field; the name states the kind"),
+    ([{"name": "a.b", "url": "http://x/y"}] * 2, "there are two entries named a.b; a discriminator's is named"),
+    (["a.b"], 'each entry of a list must be an object with a "name" architecture.tag (got a.b)'),
+    ([{"name": ["a"], "url": "http://x/y"}], 'must be an object with a "name"'),
     ({"a.b": {"url": "http://x/.."}}, "without .., drive or backslash"),
 ])  # fmt: skip
 def test_bad_records_are_one_line(content, text, tmp_path, monkeypatch, capsys):

@@ -38,7 +38,8 @@ def add_commands(subparsers: Any) -> None:
                          help="address at which FOLDER will be served (default: records.json leads to it)")  # fmt: skip
     command.add_argument("--private", action="store_true", help="create a new REPO as private")
     command.add_argument("--records", type=home_path, metavar="FILE.json",
-                         help="records file to write for REPO (default: its name, in the current folder)")  # fmt: skip
+                         help="records file to write for REPO; other entries of it stay (default: its name, in the "
+                              "current folder)")  # fmt: skip
 
 
 def list_(arguments: argparse.Namespace) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from ..files import write_atomically
 from ..networks.base import Network
@@ -95,7 +94,7 @@ def to_chainer(network: Network) -> dict[str, np.ndarray]:
     arrays: dict[str, np.ndarray] = {}
     for ours, theirs in keys.items():
         value = state[ours].detach().cpu()
-        array = (value.float() if value.dtype in (torch.bfloat16, torch.float16) else value).numpy()
+        array = (value.float() if value.is_floating_point() else value).numpy()
         arrays[theirs] = array[None] if theirs.endswith("/u") else array
     try:
         read_back = from_chainer(arrays).config

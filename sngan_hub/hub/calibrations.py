@@ -1,4 +1,4 @@
-"""Finds the calibration of a discriminator: in a folder, beside included or converted weights, or on the Hub."""
+"""Finds the calibration of a discriminator: in a folder, on the Hub, or beside weights by name."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from huggingface_hub.errors import RemoteEntryNotFoundError
 from ..sampling.refine import CALIBRATION, Calibration, read_calibration
 from ..weights.records import find_record
 from .errors import hub_errors
-from .load import offline
-from .local import local_folder
+from .load import is_absent, offline
+from .local import fetch_calibration, local_folder
 from .resolve import resolve
 
 _FIT = "sngan probe --from MODEL --data FOLDER --calibrate"
@@ -36,17 +36,31 @@ def load_calibration(name: str) -> Calibration:
     Raises ``FileNotFoundError`` if there is none; the message states how to fit one. Raises ``OSError`` if the Hub
     cannot be reached.
     """
-    if resolve(name).kind == "repository":
-        repo = name if name.endswith("-discriminator") else f"{name}-discriminator"
-        with hub_errors(repo):
+    kind = resolve(name).kind
+    if kind == "repository":
+        try:
+            return _of_repository(name if name.endswith("-discriminator") else f"{name}-discriminator")
+        except FileNotFoundError as error:
+            if name.endswith("-discriminator") or not is_absent(error):
+                raise
             try:
-                return read_calibration(hf_hub_download(repo, CALIBRATION, local_files_only=offline()))
-            except RemoteEntryNotFoundError as error:
-                raise FileNotFoundError(f"{repo}: there is no {CALIBRATION}; the publisher must fit it before "
-                                        f"publishing: {_FIT}"
-                                        ) from error  # fmt: skip
+                return _of_repository(name)  # a discriminator that was pushed alone
+            except FileNotFoundError as second:
+                raise (error if is_absent(second) else second) from second.__cause__
     path = calibration_folder(name) / CALIBRATION
+    if kind == "name":
+        fetch_calibration(find_record(name, "discriminator"))
     if not path.is_file():
         raise FileNotFoundError(f"{name}: the discriminator is not calibrated; calibrate it on images that were not "
                                 f"used in training: {_FIT.replace('MODEL', name)}")  # fmt: skip
     return read_calibration(path)
+
+
+def _of_repository(repo: str) -> Calibration:
+    with hub_errors(repo):
+        try:
+            return read_calibration(hf_hub_download(repo, CALIBRATION, local_files_only=offline()))
+        except RemoteEntryNotFoundError as error:
+            raise FileNotFoundError(f"{repo}: there is no {CALIBRATION}; the publisher must fit it before "
+                                    f"publishing: {_FIT}"
+                                    ) from error  # fmt: skip

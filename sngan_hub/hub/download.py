@@ -130,8 +130,9 @@ def _from_hub(record: Record, revision: str) -> Fetched:
                 f"{record.key}: the Hub states sha256 {stated.etag[:16]}... for {record.file} at {stated.commit_hash}, "
                 f"but the record has {record.sha256[:16]}...; nothing was downloaded"
             )
+        # One cache per name, as the locks are: models of one repository may have equal files, of which it stores one.
         local = Path(hf_hub_download(record.repo, record.path, revision=stated.commit_hash,
-                                     cache_dir=cache_folder() / "hub"))  # fmt: skip
+                                     cache_dir=cache_folder() / "hub" / record.name))  # fmt: skip
     except (RemoteEntryNotFoundError, RevisionNotFoundError) as error:  # not LocalEntryNotFoundError: no connection
         if revision != record.revision:  # not in the commit of the other network; a later commit may have it
             return _from_hub(record, record.revision)

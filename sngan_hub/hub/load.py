@@ -214,7 +214,7 @@ def _from_hub(
         with hub_errors(place):
             return cls.from_pretrained(place, revision=revision, token=token, local_files_only=offline())
     except FileNotFoundError as error:
-        if kind == "generator" or place == repo or not _is_absent(error):
+        if kind == "generator" or place == repo or not is_absent(error):
             raise
         local = isinstance(error.__cause__, LocalEntryNotFoundError)  # the Hub cannot be reached
         try:
@@ -226,10 +226,10 @@ def _from_hub(
         except OtherKind:
             raise error from error.__cause__
         except FileNotFoundError as second:
-            raise (error if _is_absent(second) else second) from second.__cause__
+            raise (error if is_absent(second) else second) from second.__cause__
 
 
-def _is_absent(error: FileNotFoundError) -> bool:
+def is_absent(error: FileNotFoundError) -> bool:
     """Whether ``hub_errors`` says that there is no such repository, or nothing of it on this machine."""
     return isinstance(error.__cause__, RepositoryNotFoundError | LocalEntryNotFoundError)
 

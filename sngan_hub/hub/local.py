@@ -17,11 +17,12 @@ from functools import partial
 from pathlib import Path
 
 from ..convert import Converted, Options, convert_file
-from ..files import write_folder, write_json
+from ..files import write_atomically, write_folder, write_json
 from ..networks.base import AnyDiscriminator, AnyGenerator
-from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE
+from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, OtherKind
 from ..sampling.refine import CALIBRATION
-from ..weights.record import KINDS, Record
+from ..weights.record import KINDS, Record, key_of
+from ..weights.records import WEIGHTS
 from .cache import cache_folder, forget, keep_first, one_process_at_a_time, place, sha256_of
 from .download import Fetched, fetch
 
@@ -57,12 +58,12 @@ def is_cached(record: Record) -> bool:
 def is_made_of(folder: Path, record: Record) -> bool:
     """Whether ``folder`` was converted from the record's file, as the record says."""
     made = provenance(folder)
-    return (
-        made is not None
-        and made["file"] == record.file
-        and made["sha256"].startswith(record.sha256)
-        and made.get("asked", _asked(record)) == _asked(record)
-    )
+    return made is not None and _is_of(record, made["file"], made["sha256"], made.get("asked", _asked(record)))
+
+
+def _is_of(record: Record, file: str, sha256: str, asked: str) -> bool:
+    """Whether a network that was converted from ``file`` is the record's."""
+    return file == record.file and sha256.startswith(record.sha256) and asked == _asked(record)
 
 
 def _asked(record: Record) -> str:
@@ -100,6 +101,9 @@ def _fetch_and_convert(record: Record) -> None:
     fetched = fetch(record, commit_of_partner(record))
     try:
         for one in _converted(record, fetched):
+            other = WEIGHTS.get(key_of(record.name, one.kind)) if one.kind != record.kind else None
+            if other and not _is_of(other, record.file, fetched.sha256, _asked(record)):
+                continue  # the pair's other network is from another file
             if record.classes and len(record.classes) == one.network.n_classes:
                 one.network.name_classes(record.classes)
             folder = home / one.kind
@@ -132,13 +136,13 @@ def _converted(record: Record, fetched: Fetched) -> list[Converted]:
     else:
         converted = convert_file(fetched.path, Options(code_base=record.code_base or None), record.file)
     if record.kind not in [one.kind for one in converted]:
-        raise ValueError(f"{record.key}: {record.file} does not contain a {record.kind}")
+        raise OtherKind(f"{record.key}: {record.file} does not contain a {record.kind}")
     return converted
 
 
 def _in_own_format(record: Record, fetched: Fetched) -> Converted:
     """The network of a mirror, whose file lies beside its config.json, at the same address but for the name."""
-    config = fetch(config_of(record), fetched.revision)
+    config = fetch(beside(record, CONFIG_NAME, record.config_sha256), fetched.revision)
     try:
         with tempfile.TemporaryDirectory() as name:
             for path, file in ((config.path, CONFIG_NAME), (fetched.path, SAFETENSORS_SINGLE_FILE)):
@@ -151,14 +155,31 @@ def _in_own_format(record: Record, fetched: Fetched) -> Converted:
     return Converted(network, "sngan-hub", ("in this project's format",))
 
 
-def config_of(record: Record) -> Record:
-    """The record of the config.json beside a file in this project's own format."""
+def beside(record: Record, name: str, sha256: str) -> Record:
+    """The record of another file beside a file in this project's own format."""
 
-    def beside(address: str) -> str:  # a query may follow the file's name, or contain it
-        return re.sub(rf"{re.escape(SAFETENSORS_SINGLE_FILE)}(?=$|[?&#])", CONFIG_NAME, address)
+    def renamed(address: str) -> str:  # a query may follow the file's name, or contain it
+        return re.sub(rf"{re.escape(SAFETENSORS_SINGLE_FILE)}(?=$|[?&#])", name, address)
 
-    return replace(record, file=beside(record.file), urls=tuple(map(beside, record.urls)),
-                   path=record.path and beside(record.path), sha256=record.config_sha256, parameters=0)  # fmt: skip
+    return replace(record, file=renamed(record.file), urls=tuple(map(renamed, record.urls)),
+                   path=record.path and renamed(record.path), sha256=sha256, parameters=0)  # fmt: skip
+
+
+def fetch_calibration(record: Record) -> None:
+    """Fetches the calibration of a cached discriminator from where its weights are, if its record has one.
+
+    A calibration that is there already is left: a user may have fitted it.
+    """
+    path = cached_folder(record) / CALIBRATION
+    own_format = record.file.endswith(SAFETENSORS_SINGLE_FILE)
+    if record.folder or path.is_file() or not (own_format and record.calibration_sha256):
+        return
+    with one_process_at_a_time(cache_folder() / "weights" / f"{record.name}.lock"):
+        revision = (provenance(path.parent) or {}).get("revision", "")
+        fetched = fetch(beside(record, CALIBRATION, record.calibration_sha256), revision)
+        write_atomically(path, partial(shutil.copyfile, fetched.path))
+        if fetched.source != "file":
+            forget(fetched.path)
 
 
 def _save_converted(one: Converted, record: Record, fetched: Fetched, old: Path, folder: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,9 +18,9 @@ from urllib.parse import urlsplit
 from huggingface_hub import CommitOperationAdd, HfApi, ModelCardData
 from huggingface_hub.errors import RemoteEntryNotFoundError
 
-from ..files import write_folder, write_json, write_text
+from ..files import as_json, write_folder, write_json, write_text
 from ..networks.card import PIPELINES, as_text, listed, use_snippet
-from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, read_config
+from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, OtherKind, read_config
 from ..networks.repository import check_private, create_repo
 from ..sampling.refine import CALIBRATION
 from ..weights.record import Record
@@ -28,7 +29,7 @@ from ..weights.user_records import RECORDS_VARIABLE
 from .cache import cache_folder, one_process_at_a_time, sha256_of
 from .cards import licence_of, score_table
 from .errors import hub_errors
-from .local import local_folder, provenance, say_calibration_removed, verify
+from .local import fetch_calibration, local_folder, provenance, say_calibration_removed, verify
 from .resolve import REPOSITORY
 
 RECORDS, CARD, LOCK = "records.json", "README.md", ".records.json.lock"
@@ -81,7 +82,14 @@ def _mirrored(names: Sequence[str], folder: Path, url: str = "") -> Iterator[str
             written = before.get(record.key, {})
             if record.folder == place.absolute():  # SNGAN_HUB_RECORDS names this mirror
                 record = _repairing(record, written)
-            yield _copy(record, place, written.get("sha256"))
+            try:
+                done = _copy(record, place, written.get("sha256"))
+            except OtherKind as error:
+                if record.kind == "discriminator" and replace(record, kind="generator") in records:
+                    yield f"{error}; the generator is mirrored alone"  # a user's entry, which counts for both
+                    continue
+                raise
+            yield done
             entry = _described(record, place)
             file = f"{record.name}/{record.kind}/{SAFETENSORS_SINGLE_FILE}"
             if url:
@@ -99,13 +107,19 @@ def _mirrored(names: Sequence[str], folder: Path, url: str = "") -> Iterator[str
 
 
 def _repairing(record: Record, entry: Mapping[str, Any]) -> Record:
-    """The published record that a damaged copy was made from; the copy's own record where it is whole."""
+    """The published record that a damaged copy was made from; the copy's own record where it is whole.
+
+    Raises ``ValueError`` for a damaged copy of anything else: the record leads to nothing but the copy itself.
+    """
     published = BUILT_IN.get(record.key)
     try:
         verify(record)
-    except (ValueError, OSError):
+    except (ValueError, OSError) as error:
         if published is not None and entry.get("page") == _origin(published):
             return published
+        raise ValueError(f"{record.key}: the copy in {record.folder} is damaged or cannot be read, and "
+                         f"{RECORDS_VARIABLE} names no other source; set it to the records that the copy was made "
+                         f"from, and run sngan mirror again") from error  # fmt: skip
     return record
 
 
@@ -116,17 +130,18 @@ def mirror_to_hub(names: Sequence[str], repo: str, private: bool, records: Path)
         names: ``architecture`` or ``architecture.tag``.
         repo: NAMESPACE/NAME, created if needed; it may contain other models of a mirror, which stay in its records.
         private: Create it as private.
-        records: Where to write the records file; the repository gets it too.
+        records: Where to write the records file; other entries of it stay. The repository gets the new ones too.
 
     Yields:
         A line for each network, licence and upload, as it is done.
 
     Raises:
-        ValueError: A name is unknown, the repository's records.json is not that of a mirror, or the repository must
-            be private and is public.
+        ValueError: A name is unknown, the repository's records.json or ``records`` is another file, or the repository
+            must be private and is public.
         PermissionError: The namespace is not the user's; nothing was downloaded.
         OSError: A download or the upload failed; a repeated call uploads what is missing.
     """
+    _kept(records)  # before anything is downloaded
     api = HfApi()
     with hub_errors(repo):
         if private and api.repo_exists(repo):
@@ -140,10 +155,10 @@ def mirror_to_hub(names: Sequence[str], repo: str, private: bool, records: Path)
     yield f"{repo}: a repository on {api.endpoint}; for a folder of this machine, write ./{repo}"
     folder = cache_folder() / "mirrors" / repo.replace("/", "--")
     yield from _mirrored(names, folder)
-    mirrored = [record for pair in pairs_of(names) for record in pair]
+    own = _entries(folder)
+    mirrored = [record for pair in pairs_of(names) for record in pair if record.key in own]
     each = (CONFIG_NAME, SAFETENSORS_SINGLE_FILE, CARD, CALIBRATION)
     files = [f"{one.name}/{one.kind}/{file}" for one in mirrored for file in each]
-    own = _entries(folder)
     with hub_errors(repo):
         create_repo(api, repo, private)
         commit = api.upload_folder(repo_id=repo, folder_path=folder, allow_patterns=files,
@@ -153,9 +168,10 @@ def mirror_to_hub(names: Sequence[str], repo: str, private: bool, records: Path)
             entry = {key: value for key, value in own[one.key].items() if key != "folder"}
             path = f"{one.name}/{one.kind}/{SAFETENSORS_SINGLE_FILE}"
             entries[one.key] = {**entry, "repo": repo, "path": path, "revision": commit.oid}
-        write_json(records, entries)
+        write_json(records, {**_kept(records), **entries})
         # With parent_commit, the Hub refuses records that do not contain what another machine has added meanwhile.
-        texts = [CommitOperationAdd(RECORDS, records), CommitOperationAdd(CARD, _overview(entries).encode())]
+        texts = [CommitOperationAdd(RECORDS, as_json(entries).encode()),
+                 CommitOperationAdd(CARD, _overview(entries).encode())]  # fmt: skip
         api.create_commit(repo, texts, commit_message="Records of the mirror", parent_commit=commit.oid)
     yield f"{api.endpoint}/{repo}: commit {commit.oid}"
     yield f"{records}: use it with {RECORDS_VARIABLE}={records}"
@@ -180,6 +196,16 @@ def _published(api: HfApi, repo: str, revision: str) -> dict[str, dict[str, Any]
     return _read(Path(path), f"{repo}: {RECORDS}")
 
 
+def _kept(records: Path) -> dict[str, dict[str, Any]]:
+    """What a user's records file has already."""
+    if not records.exists():
+        return {}
+    try:
+        return _read(records, str(records))
+    except (ValueError, OSError) as error:
+        raise ValueError(f"records: {error}, so nothing can be added to it; choose another file") from error
+
+
 def _read(path: Path, source: str) -> dict[str, dict[str, Any]]:
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
@@ -196,6 +222,7 @@ def _copy(record: Record, place: Path, recorded: str | None) -> str:
     ``recorded``: the sha256 of the weights that an earlier call has written there, which may be damaged now.
     """
     source = local_folder(record)
+    fetch_calibration(record)
     files = (CONFIG_NAME, SAFETENSORS_SINGLE_FILE)
     calibrated = (place / CALIBRATION).is_file()
     if all((place / file).is_file() and sha256_of(place / file) == sha256_of(source / file) for file in files):
@@ -219,10 +246,12 @@ def _copy(record: Record, place: Path, recorded: str | None) -> str:
 
 def _described(record: Record, place: Path) -> dict[str, Any]:
     """The entry of a records file, without the address."""
+    calibration = place / CALIBRATION
     return {
         "file": f"{record.kind}/{SAFETENSORS_SINGLE_FILE}",
         "sha256": sha256_of(place / SAFETENSORS_SINGLE_FILE),
         "config_sha256": sha256_of(place / CONFIG_NAME),
+        **({"calibration_sha256": sha256_of(calibration)} if calibration.is_file() else {}),
         "licence": record.licence, "publisher": record.publisher, "data": record.data,
         "data_licence": record.data_licence, "about": record.about, "limits": record.limits,
         "classes": list(record.classes), "parameters": record.parameters, "page": _origin(record),
@@ -230,7 +259,9 @@ def _described(record: Record, place: Path) -> dict[str, Any]:
 
 
 def _origin(record: Record) -> str:
-    """Where the published file is."""
+    """Where the published file is. The record of a mirror states it; its address is that of a copy."""
+    if record.page and record.file.endswith(SAFETENSORS_SINGLE_FILE):
+        return record.page
     hub = f"https://huggingface.co/{record.repo}/blob/{record.revision}/{record.path}" if record.repo else ""
     return (record.urls[0] if record.urls else "") or hub or record.page
 

@@ -67,6 +67,7 @@ class Record:
     file_bytes: int = 0  # of the published file: as its publisher shows it, or as computed from its tensors
     code_base: str = ""  # id of the converter's record, where the keys of the file fit several
     config_sha256: str = ""  # of config.json beside a file in this project's own format
+    calibration_sha256: str = ""  # of calibration.json beside it; empty: there is none
     read: str = ""  # where these facts were read
     read_on: str = ""  # date
 

@@ -19,12 +19,16 @@ _SPELLINGS = {"license": "licence", "filename": "file", "url": "urls", "data_lic
 #: Field of an entry -> its types in JSON, and their names
 _ENTRY_FIELDS: dict[str, tuple[tuple[type, ...], str]] = {
     **dict.fromkeys(("licence", "data", "data_licence", "about", "limits", "publisher", "file", "repo", "path",
-                     "revision", "page", "folder", "config_sha256", "code_base"), ((str,), "a string")),
+                     "revision", "page", "folder", "config_sha256", "calibration_sha256", "code_base"),
+                    ((str,), "a string")),
     **dict.fromkeys(("urls", "mirrors", "classes"), ((str, list), "a string or a list of strings")),
     **dict.fromkeys(("recipe", "scores"), ((dict,), "an object")),
     "sha256": ((str, type(None)), "a string, or null where it is unknown"),
     "parameters": ((int,), "an integer"),
 }  # fmt: skip
+#: Fields that state where one file is, and what it contains
+_OF_ONE_FILE = {"urls", "mirrors", "sha256", "file", "path", "folder", "config_sha256", "calibration_sha256",
+                "code_base", "parameters"}  # fmt: skip
 
 
 def with_user_records(records: Mapping[str, Record], path: Path) -> dict[str, Record]:
@@ -32,7 +36,8 @@ def with_user_records(records: Mapping[str, Record], path: Path) -> dict[str, Re
 
     The file is an object {"architecture.tag": {"url": ..., "mirrors": [...], "sha256": ..., "licence": ...}, ...}, or a
     list of such entries with their "name". An entry for a generator's name counts for its discriminator too, unless
-    that has an entry of its own: one file often holds both. ``"sha256": null`` stands for a file of unknown hash.
+    that has an entry of its own: one file often holds both. Where the two are known to be in different files, only
+    what does not state a file counts for both. ``"sha256": null`` stands for a file of unknown hash.
     ``folder`` is a network's folder in this project's format, as `sngan mirror` writes it; a relative path starts from
     the folder of the file.
     Raises ``ValueError`` that names the entry and the field.
@@ -42,7 +47,7 @@ def with_user_records(records: Mapping[str, Record], path: Path) -> dict[str, Re
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{RECORDS_VARIABLE}: {path} is not a readable JSON file ({error})") from error
     if _is_list(content):
-        content = {entry.get("name"): entry for entry in content if _is_object(entry)}
+        content = _by_name(content, path)
     if not _is_object(content):
         raise ValueError(f"{RECORDS_VARIABLE}: {path} must contain an object with the keys architecture.tag")
     result = dict(records)
@@ -54,21 +59,76 @@ def with_user_records(records: Mapping[str, Record], path: Path) -> dict[str, Re
         where = f"{RECORDS_VARIABLE}: {path}: {name}"
         architecture, tag = name.split(".")
         base = f"{architecture.removesuffix('_discriminator')}.{tag}"
-        kinds = ["discriminator"] if architecture.endswith("_discriminator") else ["generator"]
-        if kinds == ["generator"] and key_of(base, "discriminator") not in content:
-            kinds.append("discriminator")
-        for kind in kinds:
-            old = records.get(key_of(base, kind))
-            if old is None and kind != kinds[0] and records.get(key_of(base, "generator")) is not None:
-                continue  # of this pair only the generator was published
-            result[key_of(base, kind)] = _user_record(old or Record(base, kind), entry, where, path.parent)
+        kind = "discriminator" if architecture.endswith("_discriminator") else "generator"
+        old = records.get(key_of(base, kind))
+        record = result[name] = _user_record(old or Record(base, kind), entry, where, path.parent)
+        partner = key_of(base, "discriminator")
+        if kind == "generator" and partner not in content:
+            shared = _of_both(record, old, records.get(partner), entry)
+            if shared:
+                record = records.get(partner) or Record(base, "discriminator")
+                result[partner] = _user_record(record, shared, where, path.parent)
+    for name, entry in content.items():
+        record = result[name]
+        generator = result.get(record.name)
+        named = name in records or not {"file", "filename"}.isdisjoint(entry)
+        if record.kind == "discriminator" and generator and not named and _share_a_place(record, generator):
+            result[name] = replace(record, file=f"discriminator/{record.file}")
     return result
+
+
+def _by_name(entries: list[Any], path: Path) -> dict[str, Any]:
+    """The list form of a records file as an object."""
+    content: dict[str, Any] = {}
+    for entry in entries:
+        name = entry.get("name") if _is_object(entry) else None
+        if not isinstance(name, str):
+            raise ValueError(f'{RECORDS_VARIABLE}: {path}: each entry of a list must be an object with a "name" '
+                             f"architecture.tag (got {str(entry)[:60]})")  # fmt: skip
+        if name in content:
+            raise ValueError(f"{RECORDS_VARIABLE}: {path}: there are two entries named {name}; a discriminator's is "
+                             f"named ARCHITECTURE_discriminator.TAG")  # fmt: skip
+        content[name] = entry
+    return content
+
+
+def _of_both(
+    record: Record, published: Record | None, partner: Record | None, entry: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """What an entry of a generator states about its discriminator; empty if there is no discriminator.
+
+    Args:
+        record: The generator's record, with the entry.
+        published: The generator's built-in record.
+        partner: The built-in record of the discriminator.
+    """
+    if partner is None and published is not None:
+        return {}  # of this pair only the generator was published
+    alone = record.folder is not None or record.file.endswith("model.safetensors")  # this format: one network a file
+    if partner is None or published is None:
+        return {} if alone else entry
+    if not alone and published.file == partner.file:
+        return entry
+    shared = {key: value for key, value in entry.items() if _SPELLINGS.get(key, key) not in _OF_ONE_FILE}
+    if "path" in entry:
+        shared.pop("repo", None)
+        shared.pop("revision", None)
+    drive = [url for url in record.urls if "/folders/" in url]  # folders of Google Drive, where names count
+    if drive and len(drive) == len(record.urls):
+        shared |= {key: entry[key] for key in ("url", "urls", "mirrors") if key in entry}
+    return shared
+
+
+def _share_a_place(one: Record, other: Record) -> bool:
+    """Whether two different files would have one place in the cache."""
+    sources = [(record.urls, record.repo, record.path, record.revision) for record in (one, other)]
+    return one.folder is None and one.file == other.file and sources[0] != sources[1]
 
 
 def _user_record(record: Record, entry: Mapping[str, Any], where: str, home: Path) -> Record:
     """``record`` with the fields of an entry. ``where``: the entry, for messages. ``home``: the folder of its file."""
     fields = _checked_entry(entry, where)
-    urls = _addresses(record, fields)
+    urls = _addresses(record, fields, where)
     fields |= _location(record, fields, urls, where, home)
     fields.pop("mirrors", None)  # they are in urls now
     fields["sha256"] = str(fields.get("sha256", record.sha256) or "").lower().removeprefix("sha256:")
@@ -85,7 +145,10 @@ def _user_record(record: Record, entry: Mapping[str, Any], where: str, home: Pat
 
 def _checked_entry(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
     """The fields of an entry by their names in ``Record``, and ``mirrors``; all have the right types."""
-    fields = {_SPELLINGS.get(key, key): value for key, value in entry.items() if key not in ("name", "kind")}
+    fields = {_SPELLINGS.get(key, key): value for key, value in entry.items() if key != "name"}
+    if "kind" in fields:
+        raise ValueError(f"{where}: kind is not a field; the name states the kind: "
+                         f"ARCHITECTURE_discriminator.TAG for a discriminator, ARCHITECTURE.TAG otherwise")  # fmt: skip
     unknown = sorted(set(fields) - set(_ENTRY_FIELDS))
     if unknown:
         raise ValueError(f"{where}: unknown field {', '.join(unknown)}; the allowed fields are name, url, "
@@ -116,9 +179,13 @@ def _checked_scores(scores: Mapping[str, Any], where: str) -> Mapping[str, Score
     return checked
 
 
-def _addresses(record: Record, fields: Mapping[str, Any]) -> tuple[str, ...]:
+def _addresses(record: Record, fields: Mapping[str, Any], where: str) -> tuple[str, ...]:
     """The addresses of an entry, or else those of ``record``, then the entry's mirrors."""
     published = () if fields.get("repo") else record.urls  # an entry's repository replaces addresses
+    elsewhere = fields.get("folder") or fields.get("repo") or record.repo or record.folder
+    if "mirrors" in fields and not (fields.get("urls") or published) and elsewhere:
+        raise ValueError(f"{where}: mirrors are further addresses of a url, but this file is in {elsewhere}; to "
+                         f"download it from addresses alone, write url")  # fmt: skip
     if "mirrors" in fields:
         published = published[:1]
     return (*(fields.get("urls") or published), *fields.get("mirrors", ()))
@@ -141,9 +208,12 @@ def _location(
         sha256 = fields.get("sha256", (hash_in(given[0]) if given else "") or record.sha256)
         return {"urls": urls, "folder": None, "repo": "", "file": file, "sha256": sha256}
     if fields.get("repo"):
-        file = fields.get("file", str(fields.get("path", record.path)).split("/")[-1])
+        path = fields.get("path") or record.path or fields.get("file") or record.file
+        if not path:
+            raise ValueError(f"{where}: a repo needs the path of the file in it, such as generator/model.safetensors")
+        file = fields.get("file", path.split("/")[-1])
         revision = fields.get("revision", record.revision or "main")
-        return {"urls": (), "folder": None, "file": file, "revision": revision}
+        return {"urls": (), "folder": None, "file": file, "path": path, "revision": revision}
     return {"urls": ()}
 
 
