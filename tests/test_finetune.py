@@ -128,6 +128,19 @@ def test_an_unconditional_donor_with_a_gain_gets_a_class_table():
     assert torch.allclose(d.embed.effective_weight(), d.embed.weight, atol=1e-5)  # random, as in an untrained network
 
 
+def test_the_scale_of_an_earlier_table_does_not_stay():
+    """Through a run without classes, or one whose D has none, to a new class table."""
+    g, donor = small_donor("spectral")
+    donor.config["embed_scale"] = 1.7
+    one = new_discriminator(g, donor, torch.ones(1, 3, dtype=torch.float64) / 3, ["all"], "none")
+    assert one.config["embed_scale"] == 1
+    plain = small_donor("spectral", 0)[1]
+    plain.config["embed_scale"] = 1.7
+    for mixture, classes in ((torch.zeros(2, 3), ["a", "b"]), (torch.eye(3), ["a", "b", "c"])):  # also with G's classes
+        d = new_discriminator(g, plain, mixture.double(), classes)
+        assert torch.linalg.matrix_norm(d.embed.effective_weight().detach(), 2) == pytest.approx(1, abs=1e-3)
+
+
 def test_a_class_is_nearest_to_itself():
     g, d = load_generator(DONOR), load_discriminator(DONOR)
     weights = nearest_classes(d, g.sample(["planets"], 20, 0).numpy())

@@ -278,8 +278,13 @@ def test_what_the_check_says_of_data():
     stretched = data._replace(made={"contrast_stretch": True})
     assert len(findings(stretched, settings("", contrast_stretch=True))) == 1
     raw = data._replace(made={})
-    (line,) = set(findings(raw, settings("", contrast_stretch=True))) - set(findings(raw, settings("")))
+    (line,) = set(findings(raw, settings("", data="mine", contrast_stretch=True))) - set(findings(raw, settings("")))
     assert line.startswith("the images are not prepared; sngan prepare ")
+    named = {line for crop in (1.0, 0.9) for line in findings(raw, settings("", data="avatars", contrast_stretch=True,
+                                                                           crop=crop))}  # fmt: skip
+    assert named - set(findings(raw, settings(""))) == {
+        "the images of avatars are used as they are: contrast_stretch has no effect on them"
+    }
 
 
 @pytest.mark.parametrize("change, text", [

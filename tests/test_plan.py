@@ -37,8 +37,14 @@ def test_a_run_without_scores_says_why():
     assert without.notes[0] == "No scores: no Inception weights" and without.config.score_every == 0
     assert "every image is used for training" in plan(held_out="none").notes[0]
     assert plan(given={"score_every"}, score_every=0).notes[0] == "No scores: score_every is 0"
-    few = plan(images=40, held=4, given={"score_every", "held_out"}, score_every=500, held_out="tenth")
-    assert few.notes[0].startswith("Computes kid1k_test every 500 steps") and few.config.score_every == 500
+    said = "No scores: scores need 20 held-out images, and every tenth image of each class gives 4"
+    few = plan(images=40, held=4, given={"held_out"}, held_out="tenth")
+    assert few.notes[0] == said and few.config.held_out == "tenth", "these 4 are held out all the same"
+    for given in ({}, {"held_out": "tenth"}):
+        with pytest.raises(ValueError, match=r"gives 4 \(got score_every 500\); set --held-out to a folder of "):
+            plan(images=40, held=4, given={"score_every", *given}, score_every=500, **given)
+    own = plan(images=40, held=4, given={"score_every", "score"}, score_every=500, score="is_paper")
+    assert own.notes[0].startswith("Computes is_paper every 500 steps") and own.config.held_out == "tenth"
     asked = plan(given={"score_every"}, score_every=500, why="no Inception weights")
     assert asked.config.score_every == 500  # and the run ends with the reason
     assert "every 250 steps" in plan(given={"score_every"}, score_every=250).notes[0]
@@ -146,5 +152,6 @@ def test_synsets_are_the_donors_classes():
     names = ["tabby", "owl", "tench"]
     donor = Donor({**G, "classes": names}, {**D, "classes": names})
     assert plan(["n01440764", "n02123045"], donor=donor).classes == ("n02123045", "n01440764"), "in the donor's order"
-    starts, _ = class_starts(["n01440764", "mine"], ["tench"], {}, "mean")  # not ImageNet's folders
-    assert [start.how for start in starts] == ["mean", "mean"]
+    for known in (["tench"], ["n01440764", "theirs"]):  # beside a class of one's own, and of the donor's own
+        starts, _ = class_starts(["n01440764", "mine", "tench"], known, {}, "mean")
+        assert starts == [ClassStart("row", 0), ClassStart("mean"), ClassStart("row", 0)]

@@ -18,6 +18,7 @@ from PIL import Image
 from sngan_hub.data import count_images, load_images, prepared, source_classes
 from sngan_hub.data.images import cropped, read_picture, square
 from sngan_hub.networks.registry import MODELS, Model
+from sngan_hub.progress import Progress
 from training.__main__ import main
 from training.prepare import build as preparing
 from training.prepare.sources import list_source
@@ -136,6 +137,10 @@ def test_a_preset_brings_its_recipe(tmp_path):
     assert "255x600 px: each side must be at least 256 px" in (out / "refused.tsv").read_text() and about["images"] == 1
     with pytest.raises(ValueError, match="prepared without a test split"):
         load_images(str(out), "test", 128)
+    picture(2, (300, 280)).save(folder / "second.png")
+    assert prepare(folder.parent, tmp_path / "two", "--size", 16) == 0
+    with pytest.raises(ValueError, match="has no class of 10 images, .*; run sngan prepare with --test-every 3"):
+        load_images(str(tmp_path / "two"), "test", 16)
     from training.commands import recipe_of
 
     assert recipe_of("dogcat64") == {"size": 256, "short_side": 256, "min_side": 256, "contrast_stretch": False,
@@ -197,6 +202,20 @@ def test_stopped_before_its_first_block_it_resumes(tmp_path, image_folder, monke
         assert main(["prepare", str(image_folder), str(tmp_path / "out"), "--size", "24"]) == 130
     (tmp_path / "out" / ".plan.json.0.part").write_text("{")  # of a start that was killed earlier still
     assert main(["prepare", str(image_folder), str(tmp_path / "out"), "--size", "24"]) == 0
+
+
+def test_a_resumed_preparation_counts_a_short_last_block_as_it_is(tmp_path, image_folder, monkeypatch):
+    shown, out = [], tmp_path / "out"
+    monkeypatch.setattr(preparing, "block_rows", lambda size: 15)
+    monkeypatch.setattr(preparing, "Progress", lambda *args, **of: shown.append(of) or Progress(*args, **of))
+    for done in ([], [2], [0, 2]):  # of 40 images, in blocks of 15, 15 and 10
+        if done:
+            digests = json.loads((out / "dataset.json").read_text())["blocks"]
+            lines = [json.dumps({"block": b, "digest": digests[b], "refused": []}) + "\n" for b in done]
+            (out / "progress.jsonl").write_text("".join(lines))
+            (out / "dataset.json").unlink()
+        assert prepare(image_folder, out, "--size", 8) == 0
+    assert [of["done"] for of in shown] == [0, 10, 25]
 
 
 def test_what_is_refused(tmp_path, image_folder, capsys):

@@ -1,16 +1,20 @@
 """Features of a discriminator, and the linear classifier on them against its own optimality conditions."""
 
+import dataclasses
 import json
 import shutil
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from sngan_hub.networks.registry import create_discriminator
 from sngan_hub.weights.record import PRETRAINED
 from training.__main__ import main
 from training.config.schema import make_config, save_config
+from training.feed.checks import check_held_out
+from training.feed.images import stored_images
 from training.finetune.probe import check_unseen, fit, logistic, some_of
 
 TINY = {"widths": [4, 6, 8, 10], "down": "1100", "head_bias": True}
@@ -81,6 +85,25 @@ def test_training_images_are_known_however_the_run_reads_them(fields, image_fold
     shutil.copytree(image_folder, copy)
     with pytest.raises(ValueError, match="4 of 4 images are also training images"):
         check_unseen(str(run), str(copy), "test", 32)
+
+
+@pytest.mark.parametrize("recipe", [["--size=48"], ["--size=32", "--short-side=40", "--contrast-stretch=true"]])
+def test_training_images_are_known_however_they_were_prepared(recipe, tmp_path, capsys):
+    """In the folder that was prepared, and in the same prepared set; in another set, it is said that they are not."""
+    folder, rng = tmp_path / "in" / "c", np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    for i in range(12):
+        Image.fromarray(rng.integers(90, 160, (60, 70, 3), dtype=np.uint8)).save(folder / f"{i}.png")
+    for out, flags in (("set", recipe), ("other", ["--size=32"])):
+        assert main(["prepare", str(folder.parent), str(tmp_path / out), "--test-every=0", *flags]) == 0
+    config = make_config("fashion32", data=str(tmp_path / "set"), held_out=str(folder.parent))
+    data = stored_images(config, 32)
+    for held_out in (folder.parent, tmp_path / "set"):
+        with pytest.raises(ValueError, match="12 of 12 images are also training images"):
+            check_held_out(data, dataclasses.replace(config, held_out=str(held_out)))
+    capsys.readouterr()
+    check_held_out(data, dataclasses.replace(config, held_out=str(tmp_path / "other")))
+    assert "than the training images, so equal images are not recognised" in capsys.readouterr().err
 
 
 def test_damaged_images_are_left_out_as_in_training(image_folder, capsys):

@@ -104,12 +104,23 @@ def test_the_check_names_near_copies_and_few_images():
     twice = Images(np.concatenate([images, again]), np.concatenate([labels, labels[:3]]), data.classes)
     said = " ".join(findings(twice, make_config("finetune", donor=DONOR)))
     assert (
-        "3 of 33 sampled images are near copies of another (for example, images 1 and 31 in the order of the files)"
-        in said
+        "3 of 33 sampled images are near copies of another (for example, training image 1 of class left and training "
+        "image 16 of class left)" in said
     )
     assert "class right has 16 images; with fewer than 50, G may memorise them" in said
     plain = " ".join(findings(data, make_config("fashion32")))
     assert "copies" not in plain and "memorise" not in plain
+
+
+def test_near_copies_are_looked_for_in_every_class():
+    images = np.random.default_rng(0).integers(0, 256, (3000, 3, 32, 32), dtype=np.uint8)
+    images[2400:] = images[2400]
+    data = Images(images, np.arange(3000) // 600, list("abcde"))
+    said = " ".join(findings(data, make_config("fashion32")))
+    found = re.search(r"(\d+) of 1,000 .*training image (\d+) of class e and training image (\d+) of class e", said)
+    assert found and int(found[1]) == 199 and 1 <= int(found[2]) < int(found[3]) <= 600
+    alone = " ".join(findings(data.as_one_class(), make_config("fashion32")))
+    assert re.search(r"for example, training image 2,40\d and training image 2,40\d\)", alone)
 
 
 # The report

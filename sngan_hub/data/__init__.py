@@ -11,10 +11,10 @@ Every source has two disjoint splits: ``train``, and ``test`` for scores. Folder
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..class_names import class_list
 from ..hub.cache import cache_folder
@@ -109,6 +109,7 @@ def load_images(
     stretch: bool = False,
     left_out: list[str] | None = None,
     squash: bool = False,
+    recipe: Mapping[str, Any] | None = None,
 ) -> Images:
     """Loads a source as square images.
 
@@ -120,6 +121,8 @@ def load_images(
         left_out: a list to which damaged images of a folder are added; they are skipped. None: they are an error.
         squash: whether to resize whole images of a folder to the square, without a crop. Prepared sets are cropped
             already.
+        recipe: the ``made`` of prepared images: those of a folder are first prepared as these were, in place of
+            ``stretch``.
 
     Returns:
         The images (N, 3, size, size) uint8, their labels (N,), and the class names.
@@ -139,7 +142,7 @@ def load_images(
         return SOURCES[source].load(split, size)
     if is_prepared(source):
         return load_prepared(source, split, size)
-    return load_folder(_known(source), split, size, stretch, left_out, squash)
+    return load_folder(_known(source), split, size, stretch, left_out, squash, recipe)
 
 
 def _known(source: str) -> str:

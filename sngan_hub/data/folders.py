@@ -11,16 +11,26 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from ..text import first_line
-from .images import DAMAGED, SUFFIXES, TEST_EVERY, Images, NoTestSplit, in_split, is_of_the_image, read_picture
+from .images import (  # fmt: skip
+    DAMAGED,
+    SUFFIXES,
+    TEST_EVERY,
+    Images,
+    NoTestSplit,
+    cropped,
+    in_split,
+    is_of_the_image,
+    read_picture,
+)
 
 #: Suffixes of images that are not read
 UNREAD = {".heic", ".heif", ".avif", ".jfif", ".jxl", ".jp2", ".jpe", ".dng", ".cr2", ".nef", ".arw", ".raw", ".psd",
@@ -210,11 +220,13 @@ def load_folder(
     stretch: bool = False,
     left_out: list[str] | None = None,
     squash: bool = False,
+    recipe: Mapping[str, Any] | None = None,
 ) -> Images:
     """Raises ``ValueError`` if the split is empty, or if images are damaged; the message names them. Raises ``OSError``
     if an image cannot be read at the moment.
 
     With a list ``left_out``, damaged images are skipped and added to it instead. ``squash``: see ``read_picture``.
+    ``recipe``: see ``load_images``.
     """
     classes = folder_classes(source)
     chosen = [
@@ -224,11 +236,15 @@ def load_folder(
         if in_split(i, TEST_EVERY, split)
     ]
     images, labels, damaged = np.empty((len(chosen), 3, size, size), np.uint8), [], []
+    made = recipe or {}
+    stored, short_side = made.get("size", size), made.get("short_side", 0)
+    stretch = made.get("contrast_stretch", stretch)
     Image.init()  # before the threads start: registering the decoders is not thread-safe
 
     def read(path: Path) -> np.ndarray | str:
         try:
-            return read_picture(path.read_bytes(), size, stretch=stretch, squash=squash)
+            picture = read_picture(path.read_bytes(), stored, short_side, stretch, squash=squash)
+            return picture if stored == size else cropped(picture.transpose(1, 2, 0), 0, 0, stored, size)
         except DAMAGED as error:
             if not is_of_the_image(error):
                 why = first_line(error)

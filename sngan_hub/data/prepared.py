@@ -66,8 +66,10 @@ def load_prepared(source: str, split: str, size: int) -> Images:
     labels = _read_labels(folder, about)
     index = np.array(split_rows(labels, len(about["classes"]), about["test_every"], split), np.int64)
     if not len(index):
-        raise NoTestSplit(f"data: {source} was prepared without a test split; run sngan prepare with --test-every 10, "
-                         f"or prepare a separate folder of test images")  # fmt: skip
+        most, every = int(np.bincount(labels[labels >= 0]).max()), about["test_every"]
+        why = f"has no class of {every} images, so no test image" if every else "was prepared without a test split"
+        again = f"run sngan prepare with --test-every {min(most, 10)} and a new folder, or " if most > 1 else ""
+        raise NoTestSplit(f"data: {source} {why}; {again}prepare a separate folder of test images")
     store = np.memmap(path, np.uint8, "r", HEADER, (about["rows"], 3, side, side))
     digest = hashlib.sha256(json.dumps([about["blocks"], about["labels_sha256"], about["classes"], split,
                                         about["test_every"]]).encode()).hexdigest()[:16]  # fmt: skip

@@ -152,7 +152,7 @@ def check(e: Evaluation, name: str) -> None:
             if counts.min() < each:
                 raise ValueError(f"data: {name} needs at least {each:,} {kinds[split]} images of every class (got "
                                  f"{counts.min():,} of class {data.classes[int(counts.argmin())]}); kid1k_held_out "
-                                 f"takes any number")  # fmt: skip
+                                 f"takes {FEWEST} or more in all")  # fmt: skip
     if row.classes:
         e.need_classes(name, row.samples if row.per_class else 1)
     if not (row.per_class and e.generator.n_classes):

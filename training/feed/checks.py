@@ -120,12 +120,12 @@ def findings(data: Images, config: Config) -> list[str]:
     if n < 2 * config.batch_size:
         lines.append(f"there are fewer images than in two batches of {config.batch_size}, so batches repeat images; "
                      f"consider a lower --batch-size")  # fmt: skip
-    seen = data.images[evenly(n, LOOKED_AT)]
-    return lines + _of_pixels(seen, data, config)
+    return lines + _of_pixels(data, config)
 
 
-def _of_pixels(seen: np.ndarray, data: Images, config: Config) -> list[str]:
-    lines = []
+def _of_pixels(data: Images, config: Config) -> list[str]:
+    lines, rows = [], evenly(len(data.images), LOOKED_AT)
+    seen = data.images[rows]
     low, high = int(seen.min()), int(seen.max())
     if high <= 1:
         raise ValueError(f"data must have pixel values from 0 to 255 (got {low} to {high}); save the images unscaled")
@@ -140,18 +140,29 @@ def _of_pixels(seen: np.ndarray, data: Images, config: Config) -> list[str]:
     twice = len(seen) - len({image.tobytes() for image in seen})
     if twice:
         lines.append(f"{twice:,} of {len(seen):,} sampled images duplicate another")
-    if pairs := near_copies(seen[:NEAR_COPIES]):
-        first = " and ".join(f"{i + 1:,}" for i in pairs[0])
-        lines.append(f"{len({j for _, j in pairs}):,} of {len(seen[:NEAR_COPIES]):,} sampled images are near copies of "
-                     f"another (for example, images {first} in the order of the files)")  # fmt: skip
+    compared = evenly(len(seen), NEAR_COPIES)  # of all classes, which follow each other
+    if pairs := near_copies(seen[compared]):
+        first = " and ".join(_which(int(rows[compared[i]]), data) for i in pairs[0])
+        lines.append(f"{len({j for _, j in pairs}):,} of {len(compared):,} sampled images are near copies of another "
+                     f"(for example, {first})")  # fmt: skip
     stretched = data.made.get("contrast_stretch", True)
     if config.contrast_stretch and data.images.shape[-1] == config.size and not stretched:
         lines.append("prepared without this preset's contrast stretch; prepare the data with --contrast-stretch")
-    if config.contrast_stretch and not data.made and not config.donor:
+    if config.data in SOURCES and not data.made:  # a named set, which cannot be prepared
+        if config.stretches_at_load(config.size):
+            lines.append(f"the images of {config.data} are used as they are: contrast_stretch has no effect on them")
+    elif config.contrast_stretch and not data.made and not config.donor:
         lines.append(f"the images are not prepared; sngan prepare {config.data or 'FOLDER'} OUT --preset "
                      f"{config.preset} leaves out small images too, and scales the others as the authors do"
                      )  # fmt: skip
     return lines
+
+
+def _which(row: int, data: Images) -> str:
+    """An image by its class and its number there: files that are held out or damaged do not count."""
+    label = data.labels[row]
+    of_class = f" of class {data.classes[label]}" if data.classes[label] else ""
+    return f"training image {int((data.labels[:row] == label).sum()) + 1:,}{of_class}"
 
 
 def contact_sheet(data: Images, config: Config) -> Image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 
@@ -56,10 +57,15 @@ def images_now(fingerprint: str, config: Config, size: int) -> tuple[Images, boo
 
 def like_training(source: str, split: str, training: Images, config: Config) -> Images:
     """Images of another source, read as ``training`` was, so that equal images are equal. Damaged ones are skipped."""
-    read_as = training.images.shape[-1], training.made.get("contrast_stretch", config.stretches_at_load(config.size))
+    size, stretch = training.images.shape[-1], config.stretches_at_load(config.size)
     if is_prepared(source):
-        read_as = read_about(source)["size"], False
-    return load_images(source, split, *read_as, left_out=[])
+        theirs, ours = read_about(source), {"size": size, "contrast_stretch": stretch, **training.made}
+        unlike = [key for key in ("size", "short_side", "contrast_stretch") if theirs.get(key, 0) != ours.get(key, 0)]
+        if unlike and theirs["size"] == size:  # other sizes are not compared at all, which is said there
+            print(f"data: {source} was prepared with another {' and '.join(unlike)} than the training images, so equal "
+                  f"images are not recognised", file=sys.stderr)  # fmt: skip
+        return load_images(source, split, theirs["size"] if unlike else size)
+    return load_images(source, split, size, stretch, left_out=[], recipe=training.made)
 
 
 def as_generated(data: Images, config: Config, size: int) -> Images:

@@ -157,6 +157,8 @@ def automatic_settings(
     """Settings that depend on the number of images, unless the user gave them; and why the run is not scored, or "".
 
     With ``score_every`` among the ``given`` settings, the run decides, and ends with an error if it cannot be scored.
+    Raises ``ValueError`` if that is known from the numbers: the protocol that is used unless another is given needs
+    more held-out images.
     """
     chosen: dict[str, Any] = {"augment": "translation"}
     if data.images < FEW:
@@ -167,12 +169,18 @@ def automatic_settings(
         chosen["warm_up"] = 0  # Adam keeps the donor's moments
     if config.held_out == "none":
         return chosen, "No scores: held_out is none, so every image is used for training"
-    if data.images < FEW and not config.test_folder:
+    asked = "score_every" in given and config.score_every > 0
+    few = f"{HELD_OUT} held-out images, and every tenth image of each class gives {data.held}"
+    too_few = data.held < HELD_OUT and not config.test_folder
+    if asked and too_few and "score" not in given:
+        raise ValueError(f"score_every needs {few} (got score_every {config.score_every}); set --held-out to a folder "
+                         f"of other images, or omit --score-every")  # fmt: skip
+    if data.images < FEW and not config.test_folder and not asked and "held_out" not in given:
         return {**chosen, "held_out": "none"}, (f"No scores: {data.images} images are too few to hold any out; "
                                                 f"set --held-out to a folder of other images")  # fmt: skip
     scored = {"score": "kid1k_held_out", "score_every": 500}
-    if data.held < HELD_OUT and not config.test_folder:
-        why = f"scores need {HELD_OUT} held-out images, and every tenth image of each class gives {data.held}"
+    if too_few:
+        why = f"scores need {few}"
     elif "score_every" in given:
         why = ""
     else:
@@ -199,10 +207,11 @@ def parse_like(text: str, classes: Sequence[str], known: Sequence[str]) -> dict[
 
 def rows_of(classes: Sequence[str], known: Sequence[str], like: dict[str, str]) -> list[int | None]:
     """The donor's class that each class is, or is like: by its name, or as ImageNet's class of that synset."""
-    rows = {title: i for i, title in enumerate(without_synsets(known))} | {name: i for i, name in enumerate(known)}
+    # one by one: without_synsets keeps all names where one of them, such as a class of the user's own, is no synset
+    rows = {without_synsets([name])[0]: i for i, name in enumerate(known)} | {name: i for i, name in enumerate(known)}
     return [
-        rows.get(like[name]) if name in like else rows.get(name, rows.get(title))
-        for name, title in zip(classes, without_synsets(classes), strict=True)
+        rows.get(like[name]) if name in like else rows.get(name, rows.get(without_synsets([name])[0]))
+        for name in classes
     ]
 
 

@@ -112,13 +112,13 @@ def with_scales(config: Config, d: Discriminator | None, mixture: Tensor) -> Con
     if d is None or d.config["normalizer"] != "spectral":
         return config
     fields_d = json.loads(config.discriminator_fields)
-    if config.conditioning == "none":
-        if d.n_classes:
-            fields_d["head_scale"] = float(folded_head(d).norm())
+    rows = None if config.conditioning == "none" else table_rows(d, mixture, config.seed)
+    if rows is None:
+        fields_d.pop("embed_scale", None)  # of an earlier donor's table, which is not this run's
     elif not is_whole(mixture):
-        rows = table_rows(d, mixture, config.seed)
-        if rows is not None:
-            fields_d["embed_scale"] = float(torch.linalg.matrix_norm(rows, 2))
+        fields_d["embed_scale"] = float(torch.linalg.matrix_norm(rows, 2))
+    if config.conditioning == "none" and d.n_classes:
+        fields_d["head_scale"] = float(folded_head(d).norm())
     return dataclasses.replace(config, discriminator_fields=json.dumps(fields_d))
 
 
@@ -205,7 +205,7 @@ def _copy_discriminator(d: AnyDiscriminator, start: Start, config: Config, whole
         return
     theirs = donor.state_dict()
     own = d.state_dict()
-    if not whole:
+    if not whole or d.n_classes != donor.n_classes:  # a donor's networks may differ in their classes
         rows = table_rows(donor, start.mixture, config.seed) if d.n_classes else None
         if "embed.weight" in own:
             # The donor is unconditional: the new table keeps its random initialisation.

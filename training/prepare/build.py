@@ -87,7 +87,7 @@ def prepare(listing: Listing, out: Path, recipe: Recipe, source: str = "", worke
     with (
         ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=start) as pool,
         open(out / PROGRESS, "a", encoding="utf-8") as progress,
-        Progress(n, "prepare", done=min(n, len(done) * rows)) as shown,
+        Progress(n, "prepare", done=sum(min(rows, n - b * rows) for b in done)) as shown,
     ):
         try:
             for future in as_completed([pool.submit(_block, b) for b in todo]):
