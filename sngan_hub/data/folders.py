@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from ..text import first_line
-from .images import (  # fmt: skip
+from .images import (
     DAMAGED,
     SUFFIXES,
     TEST_EVERY,

@@ -79,35 +79,41 @@ def extract(
     Returns:
         float32 (N, F) on the CPU: ``known``, then the new ones.
     """
-    parts = [] if known is None or not len(known) else [known]
-    new, due = 0, time.monotonic() + SAVE_EVERY
+    kept = 0 if known is None else len(known)
+    table: Tensor | None = None  # for all rows: batches kept apart would scatter over the memory that the network uses
+    done, due = kept, time.monotonic() + SAVE_EVERY
 
     def save() -> float:
         """Returns the time at which the next save is due."""
-        assert store is not None
+        assert store is not None and table is not None
         start = time.monotonic()
         store.parent.mkdir(parents=True, exist_ok=True)
-        kept = load_stored(store)  # of the same sequence, perhaps by another process that started after this one
-        if kept is None or len(kept) < sum(map(len, parts)):
-            write_array(store, torch.cat(parts).numpy())
+        stored = load_stored(store)  # of the same sequence, perhaps by another process that started after this one
+        if stored is None or len(stored) < done:
+            write_array(store, table[:done].numpy())
         end = time.monotonic()
         return end + max(SAVE_EVERY, RARELY * (end - start))
 
     with without_tf32(), Progress(total, name) as progress:
         try:
             for part in _in_order(workers, tasks, precision):
-                parts.append(part)
-                new += len(part)
+                if table is None:
+                    table = torch.empty(kept + total, part.shape[1])
+                    if known is not None:
+                        table[:kept] = known
+                table[done : done + len(part)] = part
+                done += len(part)
                 progress.update(len(part))
                 if store and time.monotonic() > due:
                     due = save()
         except KeyboardInterrupt:
-            if store and new:
+            if store and done > kept:
                 save()
             raise
-    if store and new:
+    assert table is not None and done == len(table), "the tasks make as many images as total says"
+    if store:
         save()
-    return torch.cat(parts)
+    return table
 
 
 def load_stored(store: Path | None) -> Tensor | None:
