@@ -24,7 +24,8 @@ RECORDS = ROOT / "benchmarks" / "records"  # the results of the benchmarks
 
 
 #: Scores in the table of the included models, and their format
-COLUMNS = {"fid5k_test": ".1f", "fid_paper": ".1f", "kid1k_test": ".4f", "agreement2k": ".1%", "cas": ".1%"}
+COLUMNS = {"fid5k_test": ".1f", "fid_paper": ".1f", "kid1k_test": ".4f", "agreement2k": ".1%", "cas": ".1%",
+           "prdc10k": ".2f"}  # fmt: skip
 
 
 def trained_by(recipe: Mapping[str, Any]) -> str:
@@ -35,7 +36,8 @@ def trained_by(recipe: Mapping[str, Any]) -> str:
 def score_rows() -> list[str]:
     """The scores of the included models."""
     rows = ["| weights | trained by | G, D parameters | FID5k (floor) | FID, all test images (floor) | KID1k (floor) | "
-            "agreement (real) | CAS (real) | diversity, mean / worst class |", "|---" * 9 + "|"]  # fmt: skip
+            "agreement (real) | CAS (real) | coverage (real) | precision / recall | diversity, mean / worst class |",
+            "|---" * 11 + "|"]  # fmt: skip
     for name, record in WEIGHTS.items():
         if record.kind != "generator" or record.where != "shipped":
             continue
@@ -45,6 +47,8 @@ def score_rows() -> list[str]:
         for protocol, form in COLUMNS.items():
             score = record.scores.get(protocol)
             cells.append("not measured" if score is None else f"{score.value:{form}} ({score.floor:{form}})")
+        parts = getattr(record.scores.get("prdc10k"), "parts", None)
+        cells.append(f"{parts['precision']:.2f} / {parts['recall']:.2f}" if parts else "not measured")
         spread = record.scores.get("diversity")
         if spread is None or spread.per_class is None:
             cells.append("not measured")
