@@ -36,7 +36,7 @@ class Progress:
     def update(self, n: int, **values: int) -> None:
         """``n``: how many more items are done. ``values``: are shown too."""
         self.bar.update(n)
-        self.bar.set_postfix(values)
+        self.bar.set_postfix(values)  # pyright: ignore[reportUnknownMemberType]
         self.done += n
         now = time.monotonic()
         if self.bar.disable and now >= self.due and self.done < self.total:

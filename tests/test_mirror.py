@@ -187,7 +187,7 @@ def test_a_calibration_that_a_mirror_loses_is_named(tmp_path, monkeypatch, capsy
         assert (m / JUDGE / "calibration.json").is_file() is kept and (said in capsys.readouterr().err) is not kept
 
 
-def test_a_calibration_behind_a_web_server_is_found_and_copied(published, tmp_path, monkeypatch):
+def test_a_calibration_behind_a_web_server_is_found_and_copied(published, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(transfer, "PAUSE", 0.01)
     expected, m = load_calibration("sngan_fashion32"), tmp_path / "m"
     list(mirror_to_folder(["sngan_fashion32"], m, published.url))
@@ -205,6 +205,12 @@ def test_a_calibration_behind_a_web_server_is_found_and_copied(published, tmp_pa
         published.answer[f"/{GENERATOR}/{path.name}"] = whole(path.read_bytes())
     list(mirror_to_folder(["sngan_fashion32"], tmp_path / "second"))
     assert (tmp_path / "second" / JUDGE / "calibration.json").is_file()
+    (tmp_path / "other/weights" / JUDGE / "calibration.json").rename(tmp_path / "kept.json")
+    published.answer[f"/{JUDGE}/calibration.json"] = whole(b"fitted again")
+    list(mirror_to_folder(["sngan_fashion32"], tmp_path / "third"))
+    assert "copied without its calibration, which could not be fetched" in capsys.readouterr().err
+    assert (tmp_path / "third" / JUDGE / "model.safetensors").is_file()
+    (tmp_path / "kept.json").rename(tmp_path / "other/weights" / JUDGE / "calibration.json")
     published.close()
     assert load_calibration("sngan_fashion32") == expected
 

@@ -245,7 +245,7 @@ def test_a_run_goes_on_on_another_device_and_says_so(run, capsys):
     assert "was saved on cuda:3 and the run continues on" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("given, stored", [("auto", "on"), ("auto", "off"), ("on", "on")])
+@pytest.mark.parametrize("given, stored", [("auto", "on"), ("auto", "off"), ("on", "on"), ("off", "on")])
 def test_a_compiled_run_goes_on_where_nothing_compiles_and_says_so(run, given, stored, capsys, monkeypatch):
     """``stored``: off after a first attempt there that was killed before it saved a checkpoint."""
     monkeypatch.setattr(machine, "why_not_compiled", lambda device: "no C++ compiler")
@@ -256,9 +256,6 @@ def test_a_compiled_run_goes_on_where_nothing_compiles_and_says_so(run, given, s
     torch.save(parts, newest)
     config = {**json.loads((run / "config.json").read_text()), "steps": 3}
     (run / "config.json").write_text(json.dumps({**config, "compile": stored}))
-    with pytest.raises(ValueError, match="compile: was 'on', now 'off'"):  # chosen by the user
-        train(Config(**{**config, "compile": "off"}))
-    capsys.readouterr()
     assert train(Config(**{**config, "compile": given})).step == 3
     said = capsys.readouterr().err
     assert "the steps before step 2 were compiled and the run continues uncompiled; the results may differ" in said

@@ -364,10 +364,13 @@ def test_a_pair_of_two_files_of_one_name_has_two_places(tmp_path, monkeypatch):
         "own_flowers32.v1": {"url": url("g")}, f"{d}.v1": {"url": url("d")},
         "own_flowers32.v2": {"url": "https://near/both.pth"}, f"{d}.v2": {"url": "https://near/both.pth", "licence": "MIT"},
         "own_flowers32.v3": {"repo": "me/x", "path": "g/a.pth"}, f"{d}.v3": {"repo": "me/x", "path": "d/a.pth"},
+        "own_flowers32.v4": {"url": url("g"), "sha256": "a" * 64, "kind": "generator", "mirrors": []},
+        f"{d}.v4": {"url": url("d"), "sha256": "b" * 64, "kind": "discriminator"},  # recognised by its hash
     })  # fmt: skip
-    assert [WEIGHTS[f"own_flowers32.v{i}"].file for i in (1, 2, 3)] == ["model.safetensors", "both.pth", "a.pth"]
-    expected = ["discriminator/model.safetensors", "both.pth", "discriminator/a.pth"]
-    assert [WEIGHTS[f"{d}.v{i}"].file for i in (1, 2, 3)] == expected
+    expected = ["model.safetensors", "both.pth", "a.pth", "model.safetensors"]
+    assert [WEIGHTS[f"own_flowers32.v{i}"].file for i in (1, 2, 3, 4)] == expected
+    expected = ["discriminator/model.safetensors", "both.pth", "discriminator/a.pth", "model.safetensors"]
+    assert [WEIGHTS[f"{d}.v{i}"].file for i in (1, 2, 3, 4)] == expected
 
 
 def test_the_file_of_a_repository_is_its_path(tmp_path, monkeypatch):
@@ -406,7 +409,7 @@ def test_a_date_in_the_name_of_a_file_is_no_hash(tmp_path, monkeypatch):
     ({"a.b": {"repo": "me/pets", "path": "G.pth", "mirrors": "http://x/y"}}, "but this file is in me/pets; to download it"),
     ({"sngan_cifar10.studio": {"mirrors": "http://x/y"}}, "sngan_cifar10.studio: mirrors are further addresses of a url"),
     ({"sngan_fashion32.v1": {"mirrors": "http://x/y"}}, "sngan_fashion32.v1: mirrors are further addresses of a url"),
-    ({"a.b": {"url": "http://x/y", "kind": "generator"}}, "a.b: kind is not a field; the name states the kind"),
+    ({"a.b": {"url": "http://x/y", "kind": "discriminator"}}, "a.b: kind must be generator, as the name says (got 'disc"),
     ([{"name": "a.b", "url": "http://x/y"}] * 2, "there are two entries named a.b; a discriminator's is named"),
     (["a.b"], 'each entry of a list must be an object with a "name" architecture.tag (got a.b)'),
     ([{"name": ["a"], "url": "http://x/y"}], 'must be an object with a "name"'),

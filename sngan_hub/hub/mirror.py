@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from ..networks.card import PIPELINES, as_text, listed, use_snippet
 from ..networks.mixin import CONFIG_NAME, SAFETENSORS_SINGLE_FILE, OtherKind, read_config
 from ..networks.repository import check_private, create_repo
 from ..sampling.refine import CALIBRATION
+from ..text import first_line
 from ..weights.record import Record
 from ..weights.records import BUILT_IN, WEIGHTS, find_record
 from ..weights.user_records import RECORDS_VARIABLE
@@ -222,7 +224,11 @@ def _copy(record: Record, place: Path, recorded: str | None) -> str:
     ``recorded``: the sha256 of the weights that an earlier call has written there, which may be damaged now.
     """
     source = local_folder(record)
-    fetch_calibration(record)
+    try:
+        fetch_calibration(record)
+    except (OSError, ValueError) as error:  # the networks are of use without it
+        print(f"{record.key}: copied without its calibration, which could not be fetched ({first_line(error)})",
+              file=sys.stderr)  # fmt: skip
     files = (CONFIG_NAME, SAFETENSORS_SINGLE_FILE)
     calibrated = (place / CALIBRATION).is_file()
     if all((place / file).is_file() and sha256_of(place / file) == sha256_of(source / file) for file in files):

@@ -233,7 +233,7 @@ def walk(
 # Videos
 
 
-def save_film(frames: Iterator[Tensor], path: str | Path, fps: int = FRAMES_PER_SECOND, side: int = 256) -> int:
+def save_film(frames: Iterator[Tensor], path: str | Path, fps: float = FRAMES_PER_SECOND, side: int = 256) -> int:
     """Writes frames to a .gif or .mp4 file that repeats. The file is written whole or not at all.
 
     Args:
@@ -246,7 +246,7 @@ def save_film(frames: Iterator[Tensor], path: str | Path, fps: int = FRAMES_PER_
         The number of frames.
 
     Raises:
-        ValueError: for another file name, no frames, or an ``fps`` that is no integer between 1 and 1,000.
+        ValueError: for another file name, no frames, or an ``fps`` that is not above 0 and up to 1,000.
         OSError: if the video could not be written whole, as on a full disk. A file that was there before stays.
 
     Example:
@@ -255,7 +255,8 @@ def save_film(frames: Iterator[Tensor], path: str | Path, fps: int = FRAMES_PER_
     path = Path(path)
     if path.suffix.lower() not in FILMS:
         raise ValueError(f"out must be one of {', '.join('FILE' + suffix for suffix in FILMS)} (got {path})")
-    fps = whole_number("fps", fps, 1, 1000)
+    if not 0 < fps <= 1000:
+        raise ValueError(f"fps must be a number above 0 and up to 1,000 (got {fps!r})")
     write = _write_gif if path.suffix.lower() == ".gif" else _write_mp4
     # The suffix tells the encoder the format. Two calls that write the same file use different temporary names.
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")
@@ -273,7 +274,7 @@ def _enlarged(frames: Iterator[Tensor], side: int) -> Iterator[Tensor]:
         raise ValueError("frames must hold at least one image (got none)")
 
 
-def _write_gif(frames: Iterator[Tensor], path: Path, fps: int) -> int:
+def _write_gif(frames: Iterator[Tensor], path: Path, fps: float) -> int:
     images = [to_pil(frame).quantize(128, Image.Quantize.MEDIANCUT) for frame in frames]
     # GIF stores durations in hundredths of a second: 4 or 5 at 24 frames per second. Browsers play those below 2 slowly
     ends = [round(100 * i / min(fps, 50)) for i in range(len(images) + 1)]
@@ -282,7 +283,7 @@ def _write_gif(frames: Iterator[Tensor], path: Path, fps: int) -> int:
     return len(images)
 
 
-def _write_mp4(frames: Iterator[Tensor], path: Path, fps: int) -> int:
+def _write_mp4(frames: Iterator[Tensor], path: Path, fps: float) -> int:
     try:
         import imageio_ffmpeg
 
@@ -295,8 +296,8 @@ def _write_mp4(frames: Iterator[Tensor], path: Path, fps: int) -> int:
     first = next(frames)
     height, width = first.shape[1:]
     writer = cast("Generator[None, bytes | None, None]", imageio_ffmpeg.write_frames(
-        place, (width, height), fps=fps, codec="libx264", pix_fmt_out="yuv420p", macro_block_size=2, quality=8,
-        output_params=["-movflags", "+faststart"], ffmpeg_log_level="error",
+        place, (width, height), fps=cast("int", fps), codec="libx264", pix_fmt_out="yuv420p", macro_block_size=2,
+        quality=8, output_params=["-movflags", "+faststart"], ffmpeg_log_level="error",
     ))  # fmt: skip
     writer.send(None)
     count = 0

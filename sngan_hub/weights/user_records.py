@@ -60,6 +60,9 @@ def with_user_records(records: Mapping[str, Record], path: Path) -> dict[str, Re
         architecture, tag = name.split(".")
         base = f"{architecture.removesuffix('_discriminator')}.{tag}"
         kind = "discriminator" if architecture.endswith("_discriminator") else "generator"
+        if entry.get("kind", kind) != kind:
+            raise ValueError(f"{where}: kind must be {kind}, as the name says (got {entry['kind']!r}); the name of a "
+                             f"discriminator is ARCHITECTURE_discriminator.TAG")  # fmt: skip
         old = records.get(key_of(base, kind))
         record = result[name] = _user_record(old or Record(base, kind), entry, where, path.parent)
         partner = key_of(base, "discriminator")
@@ -122,7 +125,8 @@ def _of_both(
 def _share_a_place(one: Record, other: Record) -> bool:
     """Whether two different files would have one place in the cache."""
     sources = [(record.urls, record.repo, record.path, record.revision) for record in (one, other)]
-    return one.folder is None and one.file == other.file and sources[0] != sources[1]
+    known = len(one.sha256) == len(other.sha256) == 64  # then each is recognised wherever it lies
+    return one.folder is None and one.file == other.file and sources[0] != sources[1] and not known
 
 
 def _user_record(record: Record, entry: Mapping[str, Any], where: str, home: Path) -> Record:
@@ -145,10 +149,7 @@ def _user_record(record: Record, entry: Mapping[str, Any], where: str, home: Pat
 
 def _checked_entry(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
     """The fields of an entry by their names in ``Record``, and ``mirrors``; all have the right types."""
-    fields = {_SPELLINGS.get(key, key): value for key, value in entry.items() if key != "name"}
-    if "kind" in fields:
-        raise ValueError(f"{where}: kind is not a field; the name states the kind: "
-                         f"ARCHITECTURE_discriminator.TAG for a discriminator, ARCHITECTURE.TAG otherwise")  # fmt: skip
+    fields = {_SPELLINGS.get(key, key): value for key, value in entry.items() if key not in ("name", "kind")}
     unknown = sorted(set(fields) - set(_ENTRY_FIELDS))
     if unknown:
         raise ValueError(f"{where}: unknown field {', '.join(unknown)}; the allowed fields are name, url, "
@@ -183,7 +184,7 @@ def _addresses(record: Record, fields: Mapping[str, Any], where: str) -> tuple[s
     """The addresses of an entry, or else those of ``record``, then the entry's mirrors."""
     published = () if fields.get("repo") else record.urls  # an entry's repository replaces addresses
     elsewhere = fields.get("folder") or fields.get("repo") or record.repo or record.folder
-    if "mirrors" in fields and not (fields.get("urls") or published) and elsewhere:
+    if fields.get("mirrors") and not (fields.get("urls") or published) and elsewhere:
         raise ValueError(f"{where}: mirrors are further addresses of a url, but this file is in {elsewhere}; to "
                          f"download it from addresses alone, write url")  # fmt: skip
     if "mirrors" in fields:

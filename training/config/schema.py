@@ -232,6 +232,8 @@ def config_from(values: dict[str, Any], where: Path) -> Config:
     if unknown := [name for name in values if name not in fields]:
         raise ValueError(f"{where}: unknown setting {unknown[0]!r}; a newer version of sngan-hub wrote this run: "
                          f"update sngan-hub")  # fmt: skip
+    if values.get("held_out") == "":  # of a run before this was an error
+        values = {**values, "held_out": "none"}
     return Config(**values)
 
 
@@ -265,8 +267,6 @@ def differences(old: dict[str, Any], new: Config, done: int) -> list[str]:
         free |= {"decay_from", "decay_to"}
     if done <= min(old["augment_from"], new.augment_from):
         free |= {"augment_from"}
-    if old["compile"] == "auto" or COMPILES[old["compile"]] == COMPILES.get(new.compile):
-        free |= {"compile"}  # not yet decided, or with and without CUDA graphs
     return [
         f"{name}: was {old.get(name)!r}, now {now[name]!r}"
         for name in now

@@ -205,8 +205,8 @@ class MachineSettings:
         "Compile the steps with torch.compile. graphs: compile, and replay iterations as CUDA graphs. graphs_only: "
         "CUDA graphs without compilation, which start at once. auto: compile from 5,000 iterations on, where it is "
         "faster; CUDA graphs on one GPU.", choices=("on", "off", "auto", "graphs", "graphs_only"),
-        resume_if="only CUDA graphs on or off: `on` to `graphs` or back, `off` to `graphs_only` or back; a run started "
-        "with `auto` keeps the value that `auto` selected",
+        resume=True,
+        resume_if="yes, but the results may differ by rounding errors; `auto` keeps the value that it selected",
     )  # fmt: skip
     one_pass: bool = option(False, "Real and generated images go through the discriminator in one pass.")
     channels_last: bool = option(False, "Use the channels-last memory format.")

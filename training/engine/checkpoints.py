@@ -167,13 +167,11 @@ def stored_fingerprint(out: Path) -> str:
     return ""
 
 
-def load_checkpoint(state: State, config: Config, fingerprint: str, out: Path, as_asked: bool = True) -> bool:
+def load_checkpoint(state: State, config: Config, fingerprint: str, out: Path) -> bool:
     """Loads the newest readable checkpoint of ``out`` into ``state``. Returns False if there is none.
 
     Raises ``ValueError`` if none is readable, or if settings or data differ in a way that changes the finished steps.
     If a checkpoint is unreadable, prints a line and uses the previous one; the run then repeats the same steps.
-    ``as_asked``: whether the user named the form of the steps, compiled or not. If the machine decided it, a change
-    is no error, as a change of the device is none; a line states it.
     """
     parts, damaged = newest_readable(out, ("config", "data", "resampling", "step"))
     if parts is None:
@@ -182,7 +180,7 @@ def load_checkpoint(state: State, config: Config, fingerprint: str, out: Path, a
                              f"from a copy, or start a new run in another --out")  # fmt: skip
         return False
     old, digest, resampling = (parts.pop(key) for key in ("config", "data", "resampling"))
-    changed = differences(old if as_asked else {**old, "compile": config.compile}, config, parts["step"])
+    changed = differences(old, config, parts["step"])
     if digest != fingerprint:
         was, now = old.get("held_out"), config.held_out
         if (was == "tenth") == (now == "tenth"):

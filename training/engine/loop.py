@@ -15,7 +15,7 @@ from sngan_hub.data import Images, say_left_out
 from sngan_hub.data.prepared import check_blocks
 from sngan_hub.text import first_line
 
-from ..config.schema import COMPILES, Config, save_config
+from ..config.schema import Config, save_config
 from ..feed.checks import check_apart, check_data, check_held_out, check_tenth
 from ..feed.feed import new_feed
 from ..feed.images import stored_images
@@ -69,13 +69,11 @@ def _train(config: Config, data: Images | None, begin: Callable[[State], None] |
     accelerator = new_accelerator(config.device)
     check_split(config, accelerator.num_processes)
     data = _training_images(config, data, accelerator.is_main_process)
-    asked, fingerprint = config.compile, data.fingerprint()
-    config = decide_compile(config)
-    as_asked = COMPILES.get(asked) == config.compiles
+    config, fingerprint = decide_compile(config), data.fingerprint()
     check_same_data(fingerprint, accelerator)
     state = new_state(config, data.classes, accelerator.device)
     if accelerator.is_main_process:
-        _resume_or_begin(state, config, data, fingerprint, begin, as_asked)
+        _resume_or_begin(state, config, data, fingerprint, begin)
     accelerator.wait_for_everyone()
     if config.l2_sp:
         load_l2_sp_target(state, Path(config.out))
@@ -102,16 +100,13 @@ def _training_images(config: Config, data: Images | None, main: bool) -> Images:
 
 
 def _resume_or_begin(
-    state: State, config: Config, data: Images, fingerprint: str, begin: Callable[[State], None] | None, as_asked: bool
+    state: State, config: Config, data: Images, fingerprint: str, begin: Callable[[State], None] | None
 ) -> None:
-    """Resumes from the newest checkpoint, or begins a new run, and writes what marks the folder as a run.
-
-    ``as_asked``: see ``load_checkpoint``.
-    """
+    """Resumes from the newest checkpoint, or begins a new run, and writes what marks the folder as a run."""
     out = Path(config.out)
     if config.score_every:
         check_data_for_scores(state.ema, config)
-    resumed = load_checkpoint(state, config, fingerprint, out, as_asked)
+    resumed = load_checkpoint(state, config, fingerprint, out)
     if resumed:
         if state.step > config.steps:
             raise ValueError(f"steps must be {state.step:,} or more, because {out} has a checkpoint of that step (got "

@@ -64,7 +64,8 @@ def check_no_training_images(held: Images, training: Images, what: str) -> None:
     n, same = len(held.images), len(equal_rows(held.images, training.images))
     if same > SHARED * n:
         raise ValueError(f"{what}: {same:,} of {n:,} images are also training images, so scores would not measure how "
-                         f"the model generalizes; name a folder of images that are not used for training")  # fmt: skip
+                         f"the model generalizes; name a folder of images that are not used for training "
+                         f"(a run without scores: --held-out none)")  # fmt: skip
     if same:
         print(f"{what}: {same:,} of {n:,} images {_also(same)}", file=sys.stderr)
 
