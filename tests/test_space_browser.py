@@ -28,7 +28,9 @@ served, page_url, client = space_server.served, space_server.page_url, space_ser
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("width, theme", [(1280, "light"), (390, "dark"), (390, "light"), (1280, "dark")])
+@pytest.mark.parametrize("width, theme", [
+    (1280, "light"), (390, "dark"), *(pytest.param(*pair, marks=pytest.mark.soak) for pair in ((390, "light"), (1280, "dark"))),
+])  # fmt: skip
 def test_every_tab_opens_with_images_and_draws_anew(browser, page_url, width, theme):
     """Nothing is empty, cut, wider than the page, or hard to read; and nothing is asked of another host."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
