@@ -491,7 +491,10 @@ def test_pictures_that_are_trained_on_are_not_held_out(tmp_path, image_folder, c
     link.symlink_to(image_folder)
     for folder in (image_folder, copy, link):
         config = settings(tmp_path / "run", data=str(image_folder), held_out=str(folder))
-        with pytest.raises(ValueError, match=f"held_out: {folder}: 40 of 40 images are also training images"):
+        with pytest.raises(
+            ValueError,
+            match=f"held_out: {folder}: 40 of 40 images are also training images.*training, or set --held-out none$",
+        ):
             train(config)
     assert not (tmp_path / "run").exists()
     (some / "left").mkdir(parents=True)

@@ -5,9 +5,9 @@ import re
 import pytest
 
 from sngan_hub.cli.main import main as sngan
-from sngan_hub.progress import Progress as PlainProgress
+from sngan_hub.progress import Progress
 from training.monitor import progress
-from training.monitor.progress import Progress
+from training.monitor.progress import RunProgress
 
 FLAGS = ["--steps", "1", "--batch-size", "4", "--g-batch-size", "4", "--threads", "1", "--precision", "fp32",
          "--spectrum-every", "0", "--device", "cpu", "--generator-fields", '{"widths": [8, 8, 4, 4]}',
@@ -37,7 +37,7 @@ def test_a_dry_run_prints_to_stdout(capsys):
 def test_without_a_terminal_a_line_comes_after_ten_seconds_and_then_every_minute(capsys, monkeypatch):
     now = [1000.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    shown, quiet = Progress(1000, 100, True), Progress(1000, 100, False)
+    shown, quiet = RunProgress(1000, 100, True), RunProgress(1000, 100, False)
     for step in range(101, 221):  # 120 steps of a second
         now[0] += 1
         for one in (shown, quiet):
@@ -54,7 +54,7 @@ def test_without_a_terminal_a_line_comes_after_ten_seconds_and_then_every_minute
 def test_work_without_a_terminal_is_reported_by_lines_too(capsys, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    with PlainProgress(10_000, "prepare", done=2_000) as shown:
+    with Progress(10_000, "prepare", done=2_000) as shown:
         for _ in range(160):  # 50 images a second
             now[0] += 1
             shown.update(50, refused=1)
@@ -67,7 +67,7 @@ def test_work_without_a_terminal_is_reported_by_lines_too(capsys, monkeypatch):
 def test_the_time_left_does_not_count_the_first_step_which_may_compile(capsys, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    shown = Progress(1000, 0, True)
+    shown = RunProgress(1000, 0, True)
     for step in range(1, 63):  # 150 seconds, then a second each
         now[0] += 150 if step == 1 else 1
         shown.update(step)

@@ -20,7 +20,7 @@ from ..feed.checks import check_apart, check_data, check_held_out, check_tenth
 from ..feed.feed import new_feed
 from ..feed.images import stored_images
 from ..monitor.log import Log, fixed_samples, real_spread, save_grid
-from ..monitor.progress import Progress
+from ..monitor.progress import RunProgress
 from ..monitor.score import best_score, check_data_for_scores, check_scoring, out_of_patience, score_snapshot
 from .checkpoints import (
     CheckpointWriter,
@@ -161,7 +161,7 @@ def _iterate(state: State, config: Config, data: Images, fingerprint: str, accel
     """All iterations that are left. The main process writes logs, samples, snapshots, scores and checkpoints."""
     out, main = Path(config.out), accelerator.is_main_process
     log = Log(out, state.step, real_spread(data, state.generator.n_classes)) if main else None
-    progress = Progress(config.steps, state.step, main)
+    progress = RunProgress(config.steps, state.step, main)
 
     def due(every: int) -> bool:
         return every > 0 and (state.step % every == 0 or state.step == config.steps)

@@ -46,7 +46,8 @@ def check_apart(out: str | Path, **sources: str) -> None:
 def check_held_out(data: Images, config: Config) -> None:
     """Raises ``ValueError`` if images of ``config.held_out`` are also training images."""
     held = like_training(config.test_folder, "all", data, config)
-    check_no_training_images(held, data, f"held_out: {config.test_folder}")
+    unscored = ", or set --held-out none" + " and --score-every 0" * bool(config.score_every)
+    check_no_training_images(held, data, f"held_out: {config.test_folder}", unscored)
 
 
 def check_tenth(data: Images, config: Config) -> None:

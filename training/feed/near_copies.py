@@ -52,10 +52,11 @@ def near_copies(images: np.ndarray) -> list[tuple[int, int]]:
     return [(int(i), int(j)) for i, j in (apart < NEAR).nonzero()]
 
 
-def check_no_training_images(held: Images, training: Images, what: str) -> None:
+def check_no_training_images(held: Images, training: Images, what: str, or_else: str = "") -> None:
     """Raises ``ValueError`` if more than ``SHARED`` of the held-out images equal training images byte for byte.
 
-    If fewer do, prints their number. ``what``: the argument and the folder, for the message.
+    If fewer do, prints their number. ``what``: the argument and the folder, for the message. ``or_else``: another way
+    out.
     """
     if held.images.shape[1:] != training.images.shape[1:]:
         print(f"{what}: not compared with the training images, whose size is {training.images.shape[-1]} px and not "
@@ -64,8 +65,8 @@ def check_no_training_images(held: Images, training: Images, what: str) -> None:
     n, same = len(held.images), len(equal_rows(held.images, training.images))
     if same > SHARED * n:
         raise ValueError(f"{what}: {same:,} of {n:,} images are also training images, so scores would not measure how "
-                         f"the model generalizes; name a folder of images that are not used for training "
-                         f"(a run without scores: --held-out none)")  # fmt: skip
+                         f"the model generalizes; name a folder of images that are not used for training{or_else}"
+                         )  # fmt: skip
     if same:
         print(f"{what}: {same:,} of {n:,} images {_also(same)}", file=sys.stderr)
 

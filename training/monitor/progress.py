@@ -10,7 +10,7 @@ from tqdm import tqdm
 from sngan_hub.progress import EVERY, FIRST, time_left
 
 
-class Progress:
+class RunProgress:
     """``shown`` is False on all processes but the first."""
 
     def __init__(self, total: int, step: int, shown: bool):
